@@ -1,0 +1,39 @@
+//! What a batch does at one layer.
+
+use super::Action;
+use burn::tensor::Tensor;
+
+/// A controller's answer for one layer and pass.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Decision {
+    /// The same for every row.
+    All(Action),
+    /// One action per row, in the order of [`Site::rows`](super::Site::rows), for every token that the row has in this
+    /// pass.
+    PerRow(Vec<Action>),
+    /// Weights in `[0, 1]`, `[rows, tokens]`, on the device: the layer runs, and the state becomes
+    /// `hidden + gate * (layer(hidden) - hidden)`. Differentiable, for training; saves no work.
+    Gate(Tensor<2>),
+}
+
+impl Decision {
+    /// One action per row, in the order of [`Site::rows`](super::Site::rows).
+    ///
+    /// ```
+    /// use dynlayer_inference::{Action, Decision};
+    ///
+    /// let scores = [0.2, 0.9];
+    /// let decision = Decision::per_row(scores.iter().map(|s| if *s > 0.5 { Action::Exit } else { Action::Run }));
+    /// assert!(matches!(decision, Decision::PerRow(actions) if actions == [Action::Run, Action::Exit]));
+    /// ```
+    pub fn per_row(actions: impl IntoIterator<Item = Action>) -> Self {
+        Self::PerRow(actions.into_iter().collect())
+    }
+}
+
+impl From<Action> for Decision {
+    fn from(action: Action) -> Self {
+        Self::All(action)
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a controller refuses a batch.
+
+/// Why a controller refuses to begin a batch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControllerError {
+    /// The controller names a layer that the model does not have.
+    #[error("layer {layer} does not exist: the model has layers 0 to {}", n_layers.saturating_sub(1))]
+    LayerOutOfRange {
+        /// The layer asked for.
+        layer: usize,
+        /// How many layers the model has.
+        n_layers: usize,
+    },
+    /// The controller wants to run more layers than the model has, or none where that is meaningless.
+    #[error("a budget of {budget} layers: the model has {n_layers}, so it must be from {least} to {n_layers}")]
+    Budget {
+        /// The layers asked for.
+        budget: usize,
+        /// The least that makes sense for this controller.
+        least: usize,
+        /// How many layers the model has.
+        n_layers: usize,
+    },
+    /// The controller's own reason.
+    #[error("the controller refuses the batch")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ControllerError {
+    /// Wraps a controller's own error.
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into())
+    }
+}

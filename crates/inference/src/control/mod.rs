@@ -1,0 +1,16 @@
+//! What a controller is, sees and answers.
+
+mod action;
+mod batch;
+mod controller;
+mod decision;
+mod error;
+mod site;
+
+pub use action::Action;
+pub use batch::Batch;
+pub use controller::{Controller, ControllerFn, controller_fn};
+pub use decision::Decision;
+pub use error::ControllerError;
+pub(crate) use site::Watch;
+pub use site::{Phase, Row, Site};

@@ -1,0 +1,156 @@
+//! Where a pass stands when the controller is asked.
+
+use burn::tensor::{Bool, Tensor, TensorData};
+use dynlayer_model::Llama;
+use std::cell::{Cell, RefCell};
+
+/// What kind of pass this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The prompt's pass: several tokens per row.
+    Prefill,
+    /// A pass that produces one generated token per row.
+    Decode,
+    /// A training pass over whole sequences.
+    Train,
+}
+
+/// One live sequence of the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The sequence's id, chosen by the caller; its index in the batch by default. Stays when other rows leave.
+    pub id: u64,
+    /// The position of its last token in this pass, counted from 0 at the first prompt token.
+    pub position: usize,
+    /// How many tokens were generated before this pass.
+    pub generated: usize,
+}
+
+/// Where a pass stands: asked about once per layer, for all rows.
+///
+/// Tensors stay on the device and cost nothing to look at. [`read`](Self::read) is the one call that waits for the
+/// device, and [`exit_logits`](Self::exit_logits) the one that computes something; the report counts both.
+pub struct Site<'a> {
+    pub(crate) model: &'a Llama,
+    pub(crate) layer: usize,
+    pub(crate) phase: Phase,
+    pub(crate) rows: &'a [Row],
+    pub(crate) hidden: &'a Tensor<3>,
+    pub(crate) embedded: &'a Tensor<3>,
+    /// Left padding per row.
+    pub(crate) padding: &'a [usize],
+    pub(crate) watch: &'a Watch,
+}
+
+/// What the engine notes of a controller's calls during one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) host_reads: Cell<usize>,
+    pub(crate) head_products: Cell<usize>,
+    pub(crate) fault: RefCell<Option<Fault>>,
+}
+
+/// A breach of contract that a site noticed.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
+impl Watch {
+    fn note(&self, expected: String, found: String) {
+        self.fault.borrow_mut().get_or_insert(Fault { expected, found });
+    }
+}
+
+impl Site<'_> {
+    /// The layer that is about to run or not, from 0.
+    pub fn layer(&self) -> usize {
+        self.layer
+    }
+
+    /// How many layers the model has.
+    pub fn n_layers(&self) -> usize {
+        self.model.layers().len()
+    }
+
+    /// What kind of pass this is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The live rows, in the order of every tensor's first axis. Rows that exited earlier in the pass are still here.
+    pub fn rows(&self) -> &[Row] {
+        self.rows
+    }
+
+    /// The residual stream entering the layer, `[rows, tokens, d_model]`, `f32`.
+    pub fn hidden(&self) -> &Tensor<3> {
+        self.hidden
+    }
+
+    /// The last token's residual state, `[rows, d_model]`.
+    pub fn last_hidden(&self) -> Tensor<2> {
+        let tokens = self.hidden.dims()[1];
+        self.hidden.clone().narrow(1, tokens - 1, 1).squeeze_dim::<2>(1)
+    }
+
+    /// The tokens' embeddings: the residual stream entering layer 0, `[rows, tokens, d_model]`.
+    pub fn embedded(&self) -> &Tensor<3> {
+        self.embedded
+    }
+
+    /// `true` where a token is real and not padding, `[rows, tokens]`.
+    pub fn token_mask(&self) -> Tensor<2, Bool> {
+        let [rows, tokens, _] = self.hidden.dims();
+        let real: Vec<bool> = self.padding.iter().flat_map(|pad| (0..tokens).map(move |t| t >= *pad)).collect();
+        Tensor::from_data(TensorData::new(real, [rows, tokens]), &self.hidden.device())
+    }
+
+    /// The last token's logits if its row exited here, `[rows, vocab_size]`: final norm and head of
+    /// [`last_hidden`](Self::last_hidden). One product with the head, which the report counts for every row.
+    pub fn exit_logits(&self) -> Tensor<2> {
+        self.watch.head_products.set(self.watch.head_products.get() + self.rows.len());
+        self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
+    }
+
+    /// Brings one number per row to the host, waiting for the device; the report counts these.
+    ///
+    /// A result that cannot be used (the wrong number of values, a value that is not finite, a device that failed) ends
+    /// the run with `GenerateError::Contract` after this decision; the answer given meanwhile does not matter.
+    pub fn read(&self, per_row: Tensor<1>) -> Vec<f32> {
+        self.watch.host_reads.set(self.watch.host_reads.get() + 1);
+        let [n] = per_row.dims();
+        let rows = self.rows.len();
+        if n != rows {
+            self.watch.note(format!("one number per row to read, {rows}"), format!("{n}"));
+        }
+        let values = match per_row.try_into_data().map(burn::tensor::TensorData::try_into_vec_as::<f32>) {
+            Ok(Ok(values)) => values,
+            Ok(Err(error)) => {
+                self.watch.note("numbers to read".into(), format!("{error:?}"));
+                vec![f32::NAN; n]
+            }
+            Err(error) => {
+                self.watch.note("a device that answers".into(), format!("{error:?}"));
+                vec![f32::NAN; n]
+            }
+        };
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            self.watch.note("finite numbers to read".into(), format!("{} for row {i}", values[i]));
+        }
+        values
+    }
+}
+
+impl std::fmt::Debug for Site<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site")
+            .field("layer", &self.layer)
+            .field("phase", &self.phase)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! A budget of layers, evenly spread.
+
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+
+/// Runs `budget` layers, evenly spread from the first to the last: uniform skipping of arXiv 2410.20022.
+///
+/// Of `n` layers it keeps `floor(j (n-1)/(k-1) + 1/2)` for `j = 0..k-1`, where `k` is the budget; a budget of 1 keeps
+/// layer 0, a budget of 0 none.
+///
+/// ```
+/// # use dynlayer_inference::controllers::UniformSkip;
+/// assert_eq!(UniformSkip::new(3).kept(9), [0, 4, 8]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniformSkip {
+    budget: usize,
+    kept: Vec<usize>,
+}
+
+impl UniformSkip {
+    /// Runs `budget` layers per token.
+    pub fn new(budget: usize) -> Self {
+        Self { budget, kept: Vec::new() }
+    }
+
+    /// The layers that run, of `n_layers`, ascending.
+    pub fn kept(&self, n_layers: usize) -> Vec<usize> {
+        match self.budget {
+            1 => vec![0],
+            // floor(a / b + 1/2) = floor((2a + b) / 2b), in whole numbers.
+            k => (0..k).map(|j| (2 * j * n_layers.saturating_sub(1) + k - 1) / (2 * (k - 1))).collect(),
+        }
+    }
+}
+
+impl Controller for UniformSkip {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
+    }
+
+    /// # Errors
+    /// If the budget is more than the model's layers.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        batch.check_budget(self.budget, 0)?;
+        self.kept = self.kept(batch.n_layers());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn twenty_of_thirty_as_the_formula_says() {
+        let kept = UniformSkip::new(20).kept(30);
+        assert_eq!(kept, [0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24, 26, 27, 29]);
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_the_budget_and_the_ends((n, k) in (1usize..200).prop_flat_map(|n| (Just(n), 0..=n))) {
+            let kept = UniformSkip::new(k).kept(n);
+            prop_assert_eq!(kept.len(), k);
+            prop_assert!(kept.windows(2).all(|w| w[0] < w[1]));
+            prop_assert!(kept.iter().all(|layer| *layer < n));
+            if k > 1 {
+                prop_assert_eq!((kept[0], kept[k - 1]), (0, n - 1));
+            }
+            for (j, layer) in kept.iter().enumerate().filter(|_| k > 1) {
+                let exact = (j * (n - 1)) as f64 / (k - 1) as f64;
+                prop_assert_eq!(*layer, (exact + 0.5 + 1e-9).floor() as usize);
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! From a decision to what runs.
+
+use crate::control::{Action, Decision};
+use crate::report::Ran;
+use burn::tensor::Tensor;
+
+/// What one layer does in one pass.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// What runs, per row.
+    Rows(Vec<Ran>),
+    /// Everything runs, and the update is weighted: `[rows, tokens]`.
+    Gate(Tensor<2>),
+}
+
+impl Plan {
+    /// Reads a decision, and marks the rows that exit here.
+    ///
+    /// # Errors
+    /// What was expected and what was found, if the decision does not fit the batch.
+    pub(super) fn new(decision: Decision, tokens: usize, exited: &mut [bool]) -> Result<Self, (String, String)> {
+        let rows = exited.len();
+        let actions = match decision {
+            Decision::All(action) => vec![action; rows],
+            Decision::PerRow(actions) if actions.len() == rows => actions,
+            Decision::PerRow(actions) => {
+                return Err((format!("one action per row, {rows}"), format!("{}", actions.len())));
+            }
+            Decision::Gate(gate) if gate.dims() == [rows, tokens] => return Ok(Self::Gate(gate)),
+            Decision::Gate(gate) => {
+                return Err((format!("a gate of shape [{rows}, {tokens}]"), format!("{:?}", gate.dims())));
+            }
+        };
+        let ran = actions.into_iter().zip(exited).map(|(action, exited)| {
+            *exited |= action == Action::Exit;
+            let live = !*exited;
+            Ran { attention: live && action.runs_attention(), mlp: live && action.runs_mlp() }
+        });
+        Ok(Self::Rows(ran.collect()))
+    }
+}

@@ -1,0 +1,57 @@
+//! Prompts, checked and laid out for a batch.
+
+use super::{GenerateError, GenerateOptions};
+use dynlayer_model::Llama;
+use std::collections::HashSet;
+
+/// Refuses what the model cannot run, before anything is computed.
+pub(super) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptions<'_>) -> Result<(), GenerateError> {
+    let config = model.config();
+    if prompts.is_empty() {
+        return Err(GenerateError::EmptyBatch);
+    }
+    for (prompt, ids) in prompts.iter().enumerate() {
+        if ids.is_empty() {
+            return Err(GenerateError::EmptyPrompt { prompt });
+        }
+        let (tokens, context) = (ids.len(), config.max_positions);
+        if tokens > context {
+            return Err(GenerateError::PromptTooLong { prompt, tokens, context });
+        }
+        let vocab_size = config.vocab_size;
+        if let Some(&token) = ids.iter().find(|id| usize::try_from(**id).map_or(true, |id| id >= vocab_size)) {
+            return Err(GenerateError::TokenOutOfRange { prompt, token, vocab_size });
+        }
+    }
+    let distinct: HashSet<u64> = options.sequence_ids.iter().copied().collect();
+    if !options.sequence_ids.is_empty() && (distinct.len(), options.sequence_ids.len()) != (prompts.len(), prompts.len())
+    {
+        return Err(GenerateError::SequenceIds { found: distinct.len(), prompts: prompts.len() });
+    }
+    if let Some(index) = options.stop_strings.iter().position(String::is_empty) {
+        return Err(GenerateError::EmptyStopString { index });
+    }
+    if !options.stop_strings.is_empty() && options.tokenizer.is_none() {
+        return Err(GenerateError::StopStringsWithoutTokenizer);
+    }
+    Ok(options.sampling.validate()?)
+}
+
+/// Prompts padded on the left to the width of the longest.
+#[derive(Debug)]
+pub(super) struct Padded {
+    pub(super) tokens: Vec<Vec<u32>>,
+    pub(super) positions: Vec<Vec<usize>>,
+    pub(super) padding: Vec<usize>,
+}
+
+/// Pads on the left, so that the last tokens of all prompts share a slot. Padding holds token 0 at position 0, which no
+/// real token looks at.
+pub(super) fn pad(prompts: &[Vec<u32>]) -> Padded {
+    let width = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let padding: Vec<usize> = prompts.iter().map(|prompt| width - prompt.len()).collect();
+    let tokens = prompts.iter().zip(&padding);
+    let tokens = tokens.map(|(prompt, pad)| std::iter::repeat_n(0, *pad).chain(prompt.iter().copied()).collect());
+    let positions = padding.iter().map(|pad| (0..width).map(|slot| slot.saturating_sub(*pad)).collect());
+    Padded { tokens: tokens.collect(), positions: positions.collect(), padding: padding.clone() }
+}

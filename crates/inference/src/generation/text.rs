@@ -1,0 +1,118 @@
+//! The text of a sequence as it grows, and the strings that end it.
+
+use super::GenerateError;
+use dynlayer_model::text::{StreamDecoder, Tokenizer};
+
+/// Decodes tokens, and holds back what might be the beginning of a stop string.
+#[derive(Debug)]
+pub(super) struct TextStream<'a> {
+    /// `None` once the sequence has ended.
+    decoder: Option<StreamDecoder<'a>>,
+    held: Held,
+}
+
+impl<'a> TextStream<'a> {
+    pub(super) fn new(tokenizer: &'a Tokenizer, stops: &[String]) -> Self {
+        let decoder = Some(StreamDecoder::new(tokenizer, true));
+        Self { decoder, held: Held { text: String::new(), stops: stops.to_vec() } }
+    }
+
+    /// Text that is certain after this token, and the stop string that it completes.
+    pub(super) fn push(&mut self, token: u32) -> Result<(String, Option<String>), GenerateError> {
+        let piece = match &mut self.decoder {
+            Some(decoder) => decoder.push(token)?,
+            None => None,
+        };
+        Ok(self.held.push(&piece.unwrap_or_default()))
+    }
+
+    /// What is left when the sequence ends for another reason.
+    pub(super) fn finish(&mut self) -> Result<(String, Option<String>), GenerateError> {
+        let piece = self.decoder.take().map(StreamDecoder::finish).transpose()?.flatten();
+        let (mut text, stop) = self.held.push(&piece.unwrap_or_default());
+        if stop.is_none() {
+            text.push_str(&std::mem::take(&mut self.held.text));
+        }
+        Ok((text, stop))
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    text: String,
+    stops: Vec<String>,
+}
+
+impl Held {
+    fn push(&mut self, piece: &str) -> (String, Option<String>) {
+        self.text.push_str(piece);
+        // The stop string that begins first; of two that begin together the longer, or the order of options would matter.
+        let found = self.stops.iter().filter_map(|stop| self.text.find(stop.as_str()).map(|at| (at, stop)));
+        if let Some((at, stop)) = found.min_by_key(|(at, stop)| (*at, std::cmp::Reverse(stop.len()))) {
+            let stop = stop.clone();
+            self.text.truncate(at);
+            return (std::mem::take(&mut self.text), Some(stop));
+        }
+        let doubtful = (self.text.char_indices().map(|(at, _)| at))
+            .find(|at| self.stops.iter().any(|stop| stop.starts_with(&self.text[*at..])))
+            .unwrap_or(self.text.len());
+        let rest = self.text.split_off(doubtful);
+        (std::mem::replace(&mut self.text, rest), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(stops: &[&str], pieces: &[&str]) -> (Vec<String>, Option<String>) {
+        let mut held = Held { text: String::new(), stops: stops.iter().map(ToString::to_string).collect() };
+        let mut out = Vec::new();
+        for piece in pieces {
+            let (text, stop) = held.push(piece);
+            out.push(text);
+            if stop.is_some() {
+                return (out, stop);
+            }
+        }
+        out.push(held.text);
+        (out, None)
+    }
+
+    #[test]
+    fn a_stop_string_across_pieces_is_cut_off() {
+        let (out, stop) = run(&["\n\nQ:"], &["yes", "\n", "\nQ", ": no"]);
+        assert_eq!(out, ["yes", "", "", ""]);
+        assert_eq!(stop.as_deref(), Some("\n\nQ:"));
+    }
+
+    #[test]
+    fn what_was_held_back_for_nothing_comes_out() {
+        let (out, stop) = run(&["abc"], &["xab", "d", "é"]);
+        assert_eq!(out, ["x", "abd", "é", ""]);
+        assert_eq!(stop, None);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_give_what_the_whole_gives(
+            pieces in prop::collection::vec("[abé]{0,4}", 0..12),
+            stops in prop::collection::vec("[abé]{1,3}", 0..3),
+        ) {
+            let whole = pieces.concat();
+            let stops: Vec<&str> = stops.iter().map(String::as_str).collect();
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            let (out, stop) = run(&stops, &pieces);
+            let first = stops.iter().filter_map(|s| whole.find(s)).min();
+            match stop {
+                // The earliest end decides, since later text is not there yet.
+                Some(stop) => prop_assert!(whole.starts_with(&(out.concat() + &stop))),
+                None => {
+                    prop_assert_eq!(first, None);
+                    prop_assert_eq!(out.concat(), whole);
+                }
+            }
+        }
+    }
+}

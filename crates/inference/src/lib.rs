@@ -1,0 +1,26 @@
+//! Dynamic depth: a [`Controller`] decides, while a model generates, which layers every token or sequence runs.
+//!
+//! Part of [dynlayer](https://docs.rs/dynlayer), after "Dynamic layer selection in decoder-only transformers"
+//! (Glavas et al. 2024, arXiv 2410.20022).
+//!
+//! - [`Controller`], [`Site`], [`Decision`], [`Action`]: what a controller is, sees and answers.
+//! - [`controllers`]: those that come with the crate, and [`controllers::ControllerSpec`] to make one from text.
+//! - [`generate`]: generation as an iterator of [`TokenEvent`]s.
+//! - [`sampling`]: how tokens are chosen.
+//! - [`report`]: routes, counts and times.
+#![forbid(unsafe_code)]
+
+mod control;
+pub mod controllers;
+mod engine;
+mod generation;
+pub mod report;
+pub mod sampling;
+
+pub use control::{
+    Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,
+};
+pub use engine::KvPolicy;
+pub use generation::{
+    Completion, ControlFrom, GenerateError, GenerateOptions, Generation, Stop, TokenEvent, generate,
+};

@@ -1,0 +1,150 @@
+//! One choice.
+
+use super::filter::{keep_at_least, keep_nucleus, penalise_repetition, ranked};
+use super::{Sampling, SamplingError};
+use rand::Rng;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// The next token of a sequence, whose next position is `position`.
+///
+/// `seen` are the tokens of the prompt and the output so far. The logits are used up.
+pub(crate) fn pick(
+    mut logits: Vec<f32>,
+    seen: &[u32],
+    sampling: &Sampling,
+    sequence: u64,
+    position: usize,
+) -> Result<u32, SamplingError> {
+    if let Some(token) = logits.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
+        return Err(SamplingError::NotFinite { token, value: logits[token] });
+    }
+    #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch it off")]
+    if sampling.repetition_penalty != 1.0 {
+        penalise_repetition(&mut logits, seen, sampling.repetition_penalty);
+    }
+    let token = if sampling.temperature > 0.0 { draw(&logits, sampling, sequence, position) } else { largest(&logits) };
+    token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
+}
+
+/// The largest value's index, the first among equals.
+fn largest(logits: &[f32]) -> Option<usize> {
+    let most = logits.iter().copied().reduce(f32::max)?;
+    logits.iter().position(|x| *x >= most)
+}
+
+fn draw(logits: &[f32], sampling: &Sampling, sequence: u64, position: usize) -> Option<usize> {
+    let mut candidates = ranked(logits, sampling.top_k);
+    let (_, most) = *candidates.first()?;
+    for (_, logit) in &mut candidates {
+        *logit = ((*logit - most) / sampling.temperature).exp(); // a probability, up to the common factor
+    }
+    if let Some(p) = sampling.top_p {
+        keep_nucleus(&mut candidates, p);
+    }
+    if let Some(p) = sampling.min_p {
+        keep_at_least(&mut candidates, p);
+    }
+    let total: f64 = candidates.iter().map(|(_, q)| f64::from(*q)).sum();
+    let mut left = uniform(sampling.seed, sequence, position) * total;
+    for (token, q) in &candidates {
+        left -= f64::from(*q);
+        if left < 0.0 {
+            return Some(*token);
+        }
+    }
+    candidates.last().map(|(token, _)| *token) // rounding left a crumb
+}
+
+/// A number in `[0, 1)` that depends on its arguments alone.
+fn uniform(seed: u64, sequence: u64, position: usize) -> f64 {
+    let mut key = [0u8; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&sequence.to_le_bytes());
+    key[16..24].copy_from_slice(&(position as u64).to_le_bytes());
+    key[24..].copy_from_slice(b"sampling");
+    ChaCha8Rng::from_seed(key).random()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sampling() -> Sampling {
+        Sampling { temperature: 1.0, ..Sampling::default() }
+    }
+
+    fn counts(logits: &[f32], sampling: &Sampling, n: usize) -> Vec<usize> {
+        let mut counts = vec![0; logits.len()];
+        for position in 0..n {
+            counts[pick(logits.to_vec(), &[], sampling, 0, position).unwrap() as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_equals() {
+        let token = pick(vec![1.0, 3.0, 3.0, -1.0], &[], &Sampling::default(), 0, 0);
+        assert_eq!(token, Ok(1));
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits: Vec<f32> = [0.5f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
+        let n = 20_000;
+        for (count, p) in counts(&logits, &sampling(), n).into_iter().zip([0.5, 0.3, 0.15, 0.05]) {
+            // Five standard deviations of a binomial count.
+            let expected = n as f64 * p;
+            assert!((count as f64 - expected).abs() < 5.0 * (expected * (1.0 - p)).sqrt(), "{count} for {expected}");
+        }
+    }
+
+    #[test]
+    fn filters_remove_what_they_should() {
+        let logits: Vec<f32> = [0.5f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
+        let kept = |s: Sampling| counts(&logits, &s, 2000).iter().map(|c| *c > 0).collect::<Vec<_>>();
+        assert_eq!(kept(Sampling { top_k: Some(2), ..sampling() }), [true, true, false, false]);
+        assert_eq!(kept(Sampling { top_p: Some(0.75), ..sampling() }), [true, true, false, false]);
+        assert_eq!(kept(Sampling { top_p: Some(0.85), ..sampling() }), [true, true, true, false]);
+        assert_eq!(kept(Sampling { min_p: Some(0.2), ..sampling() }), [true, true, true, false]);
+        assert_eq!(kept(Sampling { temperature: 0.01, ..sampling() }), [true, false, false, false]);
+    }
+
+    #[test]
+    fn repetition_penalty_moves_both_signs_down_once() {
+        let mut logits = vec![2.0, -2.0, 1.0];
+        penalise_repetition(&mut logits, &[0, 1, 1, 0, 99], 2.0);
+        assert_eq!(logits, [1.0, -4.0, 1.0]);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let error = pick(vec![0.0, f32::NAN], &[], &Sampling::default(), 0, 0).unwrap_err();
+        assert!(matches!(error, SamplingError::NotFinite { token: 1, value } if value.is_nan()));
+        assert_eq!(pick(vec![], &[], &sampling(), 0, 0), Err(SamplingError::Empty));
+        for bad in [
+            Sampling { temperature: f32::NAN, ..sampling() },
+            Sampling { top_k: Some(0), ..sampling() },
+            Sampling { top_p: Some(0.0), ..sampling() },
+            Sampling { min_p: Some(1.5), ..sampling() },
+            Sampling { repetition_penalty: 0.0, ..sampling() },
+        ] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_draw_is_a_candidate_and_repeats(
+            logits in prop::collection::vec(-20f32..20.0, 1..50), seed: u64, id: u64, position in 0usize..10_000,
+            k in 1usize..60, p in 0.01f32..1.0,
+        ) {
+            let s = Sampling { top_k: Some(k), top_p: Some(p), seed, ..sampling() };
+            let token = pick(logits.clone(), &[], &s, id, position).unwrap();
+            prop_assert_eq!(pick(logits.clone(), &[], &s, id, position).unwrap(), token);
+            let larger = logits.iter().filter(|x| **x > logits[token as usize]).count();
+            prop_assert!(larger < k);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Sampling as data.
+
+use super::SamplingError;
+use serde::{Deserialize, Serialize};
+
+/// How the next token is chosen. The default is greedy: the largest logit, the lowest id among equals.
+///
+/// Applied in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p, then one draw. A draw depends
+/// on the seed, the sequence's id and the position alone, so a row draws the same alone and in a batch.
+///
+/// ```
+/// use dynlayer_inference::sampling::Sampling;
+///
+/// let sampling = Sampling { temperature: 0.8, top_p: Some(0.95), seed: 7, ..Sampling::default() };
+/// assert!(sampling.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// Divides the logits; 0 is greedy.
+    pub temperature: f32,
+    /// Keep the `k` largest logits (those equal to the `k`-th too).
+    pub top_k: Option<usize>,
+    /// Keep the smallest set of most probable tokens whose probability reaches `p` (Holtzman et al. 2020).
+    pub top_p: Option<f32>,
+    /// Keep tokens at least `p` times as probable as the most probable one (Nguyen et al. 2024).
+    pub min_p: Option<f32>,
+    /// Divides positive and multiplies negative logits of tokens seen in the prompt or the output (Keskar et al. 2019,
+    /// section 4.1); 1 changes nothing. Applies to greedy choice too.
+    pub repetition_penalty: f32,
+    /// What all draws derive from.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_k: None, top_p: None, min_p: None, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+impl Sampling {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`SamplingError::Range`] naming the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), SamplingError> {
+        let check = |field, value: f32, ok: bool, expected| {
+            if ok { Ok(()) } else { Err(SamplingError::Range { field, value, expected }) }
+        };
+        let t = self.temperature;
+        check("temperature", t, t.is_finite() && t >= 0.0, "a finite number of at least 0")?;
+        if self.top_k == Some(0) {
+            check("top_k", 0.0, false, "at least 1")?;
+        }
+        if let Some(p) = self.top_p {
+            check("top_p", p, p > 0.0 && p <= 1.0, "above 0 and at most 1")?;
+        }
+        if let Some(p) = self.min_p {
+            check("min_p", p, (0.0..=1.0).contains(&p), "from 0 to 1")?;
+        }
+        let r = self.repetition_penalty;
+        check("repetition_penalty", r, r.is_finite() && r > 0.0, "a finite number above 0")
+    }
+}

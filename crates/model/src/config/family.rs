@@ -1,0 +1,146 @@
+//! The supported model families and what transformers assumes about each.
+//!
+//! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`, `configuration_mistral.py`,
+//! `configuration_qwen2.py`, `configuration_qwen3.py`).
+
+use super::error::{ConfigError, shorten};
+use super::hf::HfConfig;
+use super::llama::LlamaConfig;
+
+const SUPPORTED_TYPES: &str = "llama, mistral, qwen2, qwen3";
+const SUPPORTED_ARCHITECTURES: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM";
+
+/// A model family with a configuration class of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+}
+
+impl Family {
+    /// The family that a file names, in `model_type`, `architectures` or both.
+    pub(super) fn detect(hf: &HfConfig, origin: &str) -> Result<Self, ConfigError> {
+        let by_type = hf.model_type.as_deref().map(|name| Self::of_type(name, origin)).transpose()?;
+        let by_architecture = match hf.architectures.as_deref() {
+            None | Some([]) => None,
+            Some(names) => Some(Self::of_architectures(names, origin)?),
+        };
+        match (by_type, by_architecture) {
+            (None, None) => Err(ConfigError::MissingField {
+                origin: origin.to_owned(),
+                field: "model_type",
+                expected: "one of llama, mistral, qwen2, qwen3",
+            }),
+            (Some(one), Some(other)) if one != other => Err(ConfigError::Invalid {
+                origin: origin.to_owned(),
+                field: "architectures",
+                found: other.architecture().to_owned(),
+                expected: format!("{}, since model_type is {}", one.architecture(), one.model_type()),
+            }),
+            (Some(family), _) | (None, Some(family)) => Ok(family),
+        }
+    }
+
+    fn of_type(name: &str, origin: &str) -> Result<Self, ConfigError> {
+        match name {
+            "llama" => Ok(Self::Llama),
+            "mistral" => Ok(Self::Mistral),
+            "qwen2" => Ok(Self::Qwen2),
+            "qwen3" => Ok(Self::Qwen3),
+            _ => Err(ConfigError::Unsupported {
+                origin: origin.to_owned(),
+                field: "model_type",
+                found: shorten(&name),
+                supported: SUPPORTED_TYPES,
+            }),
+        }
+    }
+
+    fn of_architectures(names: &[String], origin: &str) -> Result<Self, ConfigError> {
+        if let [name] = names {
+            match name.as_str() {
+                // The second spelling is that of the first Llama conversions.
+                "LlamaForCausalLM" | "LLaMAForCausalLM" => return Ok(Self::Llama),
+                "MistralForCausalLM" => return Ok(Self::Mistral),
+                "Qwen2ForCausalLM" => return Ok(Self::Qwen2),
+                "Qwen3ForCausalLM" => return Ok(Self::Qwen3),
+                _ => {}
+            }
+        }
+        Err(ConfigError::Unsupported {
+            origin: origin.to_owned(),
+            field: "architectures",
+            found: shorten(&names.join(", ")),
+            supported: SUPPORTED_ARCHITECTURES,
+        })
+    }
+
+    /// The family whose blocks are those of `config`, if there is one. Mistral's blocks are Llama's.
+    pub(super) fn of_config(config: &LlamaConfig) -> Option<Self> {
+        let bias = config.attention_bias;
+        match (config.qk_norm, bias.qkv, bias.output, bias.mlp) {
+            (true, qkv, output, false) if qkv == output => Some(Self::Qwen3),
+            (false, true, false, false) => Some(Self::Qwen2),
+            (false, qkv, output, _) if qkv == output => Some(Self::Llama),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+        }
+    }
+
+    pub(super) const fn architecture(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Mistral => "MistralForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+        }
+    }
+
+    pub(super) const fn is_qwen(self) -> bool {
+        matches!(self, Self::Qwen2 | Self::Qwen3)
+    }
+
+    pub(super) const fn default_max_positions(self) -> u64 {
+        match self {
+            Self::Llama => 2048,
+            Self::Mistral => 4096 * 32,
+            Self::Qwen2 | Self::Qwen3 => 32768,
+        }
+    }
+
+    /// Key and value heads when the field is absent; `None` means as many as query heads, which is also what an explicit
+    /// null means.
+    pub(super) const fn default_kv_heads(self) -> Option<u64> {
+        match self {
+            Self::Llama => None,
+            Self::Mistral => Some(8),
+            Self::Qwen2 | Self::Qwen3 => Some(32),
+        }
+    }
+
+    /// Head width when the field is absent or null; `None` means `hidden_size / num_attention_heads`.
+    pub(super) const fn default_head_dim(self) -> Option<u64> {
+        match self {
+            Self::Qwen3 => Some(128),
+            Self::Llama | Self::Mistral | Self::Qwen2 => None,
+        }
+    }
+
+    pub(super) const fn default_bos(self) -> Option<u32> {
+        if self.is_qwen() { None } else { Some(1) }
+    }
+
+    pub(super) const fn default_eos(self) -> Option<u32> {
+        if self.is_qwen() { None } else { Some(2) }
+    }
+}

@@ -1,0 +1,127 @@
+//! The configuration that the code uses.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::convert;
+use super::error::ConfigError;
+use super::hf::HfConfig;
+use super::rope::{RopeConfig, RopeScaling};
+
+/// The most bytes of a `config.json` that are read; real ones have a few kilobytes.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// A Llama-style decoder: every size and switch that changes its arithmetic.
+///
+/// The fields are public so that a configuration can be filled in from any source; [`validate`](Self::validate) then
+/// checks it. Deserializing with serde does not validate either.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LlamaConfig {
+    /// Rows of the embedding, and logits per token.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Width inside the MLP.
+    pub d_ff: usize,
+    /// Decoder layers.
+    pub n_layers: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of one head; need not be `d_model / n_heads`.
+    pub head_dim: usize,
+    /// Longest context.
+    pub max_positions: usize,
+    /// Epsilon of the RMS norms.
+    pub norm_eps: f64,
+    /// Rotary position embedding.
+    pub rope: RopeConfig,
+    /// The output head is the embedding, transposed.
+    pub tied_embeddings: bool,
+    /// Which linear layers have a bias.
+    pub attention_bias: AttentionBias,
+    /// Queries and keys pass through an RMS norm per head before rotation (Qwen3).
+    pub qk_norm: bool,
+    /// The token that starts a text, if the model has one.
+    pub bos_token: Option<u32>,
+    /// The tokens that end a text; empty if the configuration names none.
+    pub eos_tokens: Vec<u32>,
+}
+
+/// Which linear layers of a block have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttentionBias {
+    /// The query, key and value projections.
+    pub qkv: bool,
+    /// The output projection of the attention.
+    pub output: bool,
+    /// The three projections of the MLP.
+    pub mlp: bool,
+}
+
+impl LlamaConfig {
+    /// Reads the `config.json` of a Hugging Face folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, or one of the errors of [`from_hf_json`](Self::from_hf_json).
+    pub fn from_hf_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let io = |source| ConfigError::Io { path: path.to_path_buf(), source };
+        let mut text = String::new();
+        // The length is not taken from the file's metadata: a pipe or a growing file has none that could be trusted.
+        File::open(path).map_err(io)?.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(io)?;
+        Self::from_hf_json(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a `config.json`; `origin` names it in errors.
+    ///
+    /// Absent fields take the defaults of transformers' class for the model, except for the five sizes that every
+    /// configuration states (`vocab_size`, `hidden_size`, `intermediate_size`, `num_hidden_layers`,
+    /// `num_attention_heads`): a file without them is not taken for a 7B model.
+    ///
+    /// # Errors
+    /// Text that is not a JSON object, a field of the wrong type, a missing field, a model or a feature that is not
+    /// supported, or a value that [`validate`](Self::validate) refuses.
+    pub fn from_hf_json(json: &str, origin: &str) -> Result<Self, ConfigError> {
+        let bytes = json.len() as u64;
+        if bytes > MAX_CONFIG_BYTES {
+            return Err(ConfigError::TooLarge { origin: origin.to_owned(), bytes, limit: MAX_CONFIG_BYTES });
+        }
+        let config = convert::from_hf(HfConfig::parse(json, origin)?, origin)?;
+        config.validate_as(origin)?;
+        Ok(config)
+    }
+
+    /// The configuration as the text of a `config.json` that [`from_hf_json`](Self::from_hf_json) reads back to an equal
+    /// one, and that transformers reads too.
+    ///
+    /// The family is derived from the switches, so a Mistral comes back as the Llama that it is, arithmetically.
+    /// Numbers are written so that they round-trip; whether `serde_json` reads the last bit of a 17-digit one back depends
+    /// on its feature `float_roundtrip`.
+    ///
+    /// # Errors
+    /// A configuration that [`validate`](Self::validate) refuses, or rotary frequencies with a divisor each
+    /// ([`RopeScaling::PerFrequency`]), which the format cannot express.
+    pub fn to_hf_json(&self) -> Result<String, ConfigError> {
+        self.validate()?;
+        if let RopeScaling::PerFrequency { divisors } = &self.rope.scaling {
+            return Err(ConfigError::Unsupported {
+                origin: "writing config.json".to_owned(),
+                field: "rope.scaling",
+                found: format!("PerFrequency with {} divisors", divisors.len()),
+                supported: "None, Linear, Llama3",
+            });
+        }
+        serde_json::to_string_pretty(&convert::to_hf(self)).map_err(|source| ConfigError::Write { source })
+    }
+
+    /// Query heads that share one key and value head.
+    #[must_use]
+    pub fn group_size(&self) -> usize {
+        self.n_heads.checked_div(self.n_kv_heads).unwrap_or(0)
+    }
+}

@@ -1,0 +1,72 @@
+//! Rotary frequencies.
+
+use crate::config::{LlamaConfig, RopeScaling};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The angle per position of each pair of head dimensions.
+///
+/// The tables are computed for the positions of a pass, on the host: a table of all positions would cost a long-context
+/// model tens of megabytes, and 64 cosines cost a microsecond.
+#[derive(Debug, Clone)]
+pub struct Rope {
+    frequencies: Vec<f32>,
+}
+
+impl Rope {
+    /// Frequencies `theta^(-2i / head_dim)` for `i` in `0..head_dim / 2` (Su et al. 2021, equation 15), scaled as the
+    /// configuration says.
+    ///
+    /// Computed in `f32` in the order of Hugging Face's `modeling_rope_utils`, so that they agree bit for bit where
+    /// the platform's `powf` does.
+    pub fn new(config: &LlamaConfig) -> Self {
+        let plain = (0..config.head_dim / 2).map(|i| inverse_power(config.rope.theta, 2 * i, config.head_dim));
+        let frequencies = match &config.rope.scaling {
+            RopeScaling::None => plain.collect(),
+            RopeScaling::Linear { factor } => plain.map(|f| f / narrow(*factor)).collect(),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => {
+                let (factor, low, high) = (narrow(*factor), narrow(*low_freq_factor), narrow(*high_freq_factor));
+                plain.map(|f| llama3(f, factor, low, high, count(*original_max_positions))).collect()
+            }
+            RopeScaling::PerFrequency { divisors } => plain.zip(divisors).map(|(f, divisor)| f / divisor).collect(),
+        };
+        Self { frequencies }
+    }
+
+    /// Cosines and sines for `positions[row][token]`, each `[rows, 1, tokens, head_dim / 2]`.
+    pub(crate) fn at(&self, positions: &[Vec<usize>], device: &Device) -> (Tensor<4>, Tensor<4>) {
+        let tokens = positions.first().map_or(0, Vec::len);
+        let shape = [positions.len(), 1, tokens, self.frequencies.len()];
+        let angles = positions.iter().flatten().flat_map(|p| self.frequencies.iter().map(move |f| count(*p) * f));
+        let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
+        let table = |values| Tensor::from_data(TensorData::new(values, shape), device);
+        (table(cos), table(sin))
+    }
+}
+
+/// The piecewise scaling of Llama 3.1: wavelengths longer than the original context over `low` are divided by
+/// `factor`, those shorter than it over `high` are kept, those between are interpolated.
+fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f32 {
+    let wavelength = 2.0 * std::f32::consts::PI / frequency;
+    if wavelength < original / high {
+        frequency
+    } else if wavelength > original / low {
+        frequency / factor
+    } else {
+        let smooth = (original / wavelength - low) / (high - low);
+        (1.0 - smooth) * frequency / factor + smooth * frequency
+    }
+}
+
+fn inverse_power(theta: f64, numerator: usize, denominator: usize) -> f32 {
+    1.0 / narrow(theta).powf(count(numerator) / count(denominator))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the reference computes in f32")]
+fn narrow(x: f64) -> f32 {
+    x as f32
+}
+
+#[expect(clippy::cast_precision_loss, reason = "positions and widths are far below 2^24")]
+fn count(n: usize) -> f32 {
+    n as f32
+}

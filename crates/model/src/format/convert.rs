@@ -1,0 +1,222 @@
+//! Turns the little-endian bytes of float tensors into numbers.
+//!
+//! Nothing here requires aligned bytes: values go through a small buffer of
+//! the right type, which also lets `half` convert a slice at a time, in
+//! hardware where there is any.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+/// Values converted at a time.
+const CHUNK: usize = 1024;
+
+/// The float types that both checkpoint formats can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FloatType {
+    /// IEEE binary32, 4 bytes.
+    F32,
+    /// IEEE binary16, 2 bytes.
+    F16,
+    /// The upper half of an IEEE binary32, 2 bytes.
+    Bf16,
+}
+
+impl FloatType {
+    /// Bytes of one value.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Values converted to `f16`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct HalfValues {
+    /// The values, rounded to nearest, ties to even.
+    pub values: Vec<f16>,
+    /// How many finite values became infinite, because they round to more
+    /// than 65504, the largest `f16`.
+    pub overflowed: usize,
+}
+
+/// Converts bytes to `f32`; exact for every type.
+///
+/// Bytes after the last whole value are ignored. The result has
+/// `bytes.len() / ty.bytes()` values.
+#[must_use]
+pub fn to_f32(ty: FloatType, bytes: &[u8]) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / ty.bytes()];
+    to_f32_into(ty, bytes, &mut values);
+    values
+}
+
+/// Converts bytes to `f32` in place of `out`; exact for every type.
+///
+/// Converts as many values as both sides hold; the rest of `out` stays as it
+/// is.
+pub fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
+    match ty {
+        FloatType::F32 => {
+            let (values, _) = bytes.as_chunks();
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = f32::from_le_bytes(*value);
+            }
+        }
+        FloatType::Bf16 => {
+            let (values, _) = bytes.as_chunks();
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = f32::from_bits(u32::from(u16::from_le_bytes(*value)) << 16);
+            }
+        }
+        FloatType::F16 => {
+            let mut buffer = [f16::ZERO; CHUNK];
+            let (values, _) = bytes.as_chunks();
+            for (out, values) in out.chunks_mut(CHUNK).zip(values.chunks(CHUNK)) {
+                for (half, value) in buffer.iter_mut().zip(values) {
+                    *half = f16::from_le_bytes(*value);
+                }
+                let count = out.len().min(values.len());
+                let (out, _) = out.split_at_mut(count);
+                let (halves, _) = buffer.split_at(count);
+                halves.convert_to_f32_slice(out);
+            }
+        }
+    }
+}
+
+/// Converts bytes to `f16`, rounding to nearest, ties to even.
+///
+/// Bytes after the last whole value are ignored. Finite values beyond the
+/// range of `f16` become infinite and are counted; what to do about them is
+/// the caller's decision. `F16` bytes are taken over bit for bit.
+#[must_use]
+pub fn to_f16(ty: FloatType, bytes: &[u8]) -> HalfValues {
+    if ty == FloatType::F16 {
+        let (values, _) = bytes.as_chunks();
+        return HalfValues {
+            values: values
+                .iter()
+                .map(|value| f16::from_le_bytes(*value))
+                .collect(),
+            overflowed: 0,
+        };
+    }
+    let mut result = HalfValues {
+        values: vec![f16::ZERO; bytes.len() / ty.bytes()],
+        overflowed: 0,
+    };
+    let mut buffer = [0.0; CHUNK];
+    let pieces = bytes.chunks(CHUNK * ty.bytes());
+    for (out, piece) in result.values.chunks_mut(CHUNK).zip(pieces) {
+        let (wide, _) = buffer.split_at_mut(out.len());
+        to_f32_into(ty, piece, wide);
+        result.overflowed += narrow(wide, out);
+    }
+    result
+}
+
+/// Converts `f32` values to `f16`, rounding to nearest, ties to even, and
+/// counts the finite ones that become infinite.
+#[must_use]
+pub fn f32_to_f16(values: &[f32]) -> HalfValues {
+    let mut halves = vec![f16::ZERO; values.len()];
+    let overflowed = halves
+        .chunks_mut(CHUNK)
+        .zip(values.chunks(CHUNK))
+        .map(|(out, wide)| narrow(wide, out))
+        .sum();
+    HalfValues {
+        values: halves,
+        overflowed,
+    }
+}
+
+/// Both slices have the same length.
+fn narrow(wide: &[f32], out: &mut [f16]) -> usize {
+    out.convert_from_f32_slice(wide);
+    out.iter()
+        .zip(wide)
+        .filter(|(half, wide)| half.is_infinite() && wide.is_finite())
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn every_f16_and_bf16_value_converts_exactly() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        // One byte off, so that the values are never aligned.
+        let shifted = [&[0_u8], bytes.as_slice()].concat();
+        let unaligned = &shifted[1..];
+        for (bits, value) in (0..=u16::MAX).zip(to_f32(FloatType::F16, unaligned)) {
+            let expected = f16::from_bits(bits).to_f32();
+            let both_nan = value.is_nan() && expected.is_nan();
+            assert!(both_nan || value.to_bits() == expected.to_bits());
+        }
+        for (bits, value) in (0..=u16::MAX).zip(to_f32(FloatType::Bf16, unaligned)) {
+            assert_eq!(value.to_bits(), u32::from(bits) << 16);
+        }
+        let halves = to_f16(FloatType::F16, unaligned);
+        assert_eq!(halves.overflowed, 0);
+        assert!((0..=u16::MAX).eq(halves.values.iter().map(|half| half.to_bits())));
+    }
+
+    #[test]
+    fn f16_rounds_ties_to_even_and_counts_overflow() {
+        let values = [
+            1.0 + f32::powi(2.0, -11),       // tie, down to 1
+            1.0 + 3.0 * f32::powi(2.0, -11), // tie, up to 1 + 2^-9
+            65504.0,
+            65519.0, // rounds to 65504
+            65520.0, // tie, rounds to infinity
+            -1.0e9,
+            f32::INFINITY,       // was infinite before
+            f32::powi(2.0, -25), // tie, down to zero
+        ];
+        let expected = [
+            0x3c00, 0x3c02, 0x7bff, 0x7bff, 0x7c00, 0xfc00, 0x7c00, 0x0000,
+        ];
+        for halves in [
+            f32_to_f16(&values),
+            to_f16(FloatType::F32, &bytes_of(&values)),
+        ] {
+            let bits: Vec<u16> = halves.values.iter().map(|half| half.to_bits()).collect();
+            assert_eq!(bits, expected);
+            assert_eq!(halves.overflowed, 2);
+        }
+    }
+
+    #[test]
+    fn lengths_that_do_not_match_stop_at_the_shorter_side() {
+        for ty in [FloatType::F32, FloatType::F16, FloatType::Bf16] {
+            for count in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
+                let bytes = vec![0_u8; count * ty.bytes() + 1];
+                assert_eq!(to_f32(ty, &bytes).len(), count);
+                assert_eq!(to_f16(ty, &bytes).values.len(), count);
+                let mut longer = vec![7.0; count + 5];
+                to_f32_into(ty, &bytes, &mut longer);
+                assert_eq!(longer[count..], [7.0; 5]);
+                to_f32_into(ty, &bytes, &mut longer[..count / 2]);
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_to_f16_counts_what_does_not_fit() {
+        // 2^17 and 2^15 as bf16.
+        let bytes = [0x00, 0x48, 0x00, 0x47];
+        let halves = to_f16(FloatType::Bf16, &bytes);
+        assert_eq!(halves.overflowed, 1);
+        assert_eq!(halves.values[1], f16::from_f32(32768.0));
+    }
+}

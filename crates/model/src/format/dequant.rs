@@ -1,0 +1,132 @@
+//! Turns the blocks of ggml tensors into `f32`.
+
+use super::convert::{FloatType, to_f32_into};
+use super::dequant_k::{q4_k, q5_k, q6_k};
+use super::dequant_legacy::{q4_0, q4_1, q5_0, q5_1, q8_0};
+use super::error::FormatError;
+use super::ggml_type::GgmlType;
+
+/// Converts whole blocks of `bytes` to as many numbers as `out` holds.
+///
+/// The results are bit for bit those of ggml's `dequantize_row_*`. As rows
+/// are whole blocks, any run of rows can be converted at once.
+///
+/// # Errors
+///
+/// [`FormatError::BlockLength`] when `bytes` are not whole blocks, or not the
+/// blocks of `out.len()` numbers.
+pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), FormatError> {
+    let blocks = out.len() / ty.block_size();
+    let whole = out.len().is_multiple_of(ty.block_size());
+    if !whole || blocks.checked_mul(ty.block_bytes()) != Some(bytes.len()) {
+        return Err(FormatError::BlockLength {
+            ty,
+            elements: out.len(),
+            found: bytes.len(),
+        });
+    }
+    match ty {
+        GgmlType::F32 => to_f32_into(FloatType::F32, bytes, out),
+        GgmlType::F16 => to_f32_into(FloatType::F16, bytes, out),
+        GgmlType::Bf16 => to_f32_into(FloatType::Bf16, bytes, out),
+        GgmlType::Q4_0 => each_block(bytes, out, q4_0),
+        GgmlType::Q4_1 => each_block(bytes, out, q4_1),
+        GgmlType::Q5_0 => each_block(bytes, out, q5_0),
+        GgmlType::Q5_1 => each_block(bytes, out, q5_1),
+        GgmlType::Q8_0 => each_block(bytes, out, q8_0),
+        GgmlType::Q4K => each_block(bytes, out, q4_k),
+        GgmlType::Q5K => each_block(bytes, out, q5_k),
+        GgmlType::Q6K => each_block(bytes, out, q6_k),
+    }
+    Ok(())
+}
+
+/// Generic over the function, not a pointer to it, so that the loop and the
+/// block are compiled, and vectorised, as one.
+fn each_block<const BYTES: usize, const SIZE: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    convert: impl Fn(&[u8; BYTES], &mut [f32; SIZE]),
+) {
+    let (blocks, _) = bytes.as_chunks();
+    let (outs, _) = out.as_chunks_mut();
+    for (out, block) in outs.iter_mut().zip(blocks) {
+        convert(block, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ggml_type::SUPPORTED;
+    use crate::format::gguf::GgufFile;
+
+    const FIXTURE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/gguf/every_type.gguf"
+    );
+
+    /// `f32`, little-endian, of all tensors in the order of their names.
+    const EXPECTED: &[u8] = include_bytes!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/gguf/every_type.f32"
+    ));
+
+    #[test]
+    fn every_type_equals_the_reference_bit_for_bit() {
+        let file = GgufFile::open(FIXTURE).unwrap();
+        let mut expected = EXPECTED;
+        let mut seen = Vec::new();
+        for (name, info) in file.tensors() {
+            let (mine, rest) = expected.split_at(4 * info.elements());
+            expected = rest;
+            let values = file.dequantize_tensor(name).unwrap();
+            let (reference, _) = mine.as_chunks::<4>();
+            assert_eq!(values.len(), reference.len());
+            for (index, (value, reference)) in values.iter().zip(reference).enumerate() {
+                assert_eq!(
+                    value.to_bits(),
+                    u32::from_le_bytes(*reference),
+                    "{name} at {index}: {value}, expected {}",
+                    f32::from_le_bytes(*reference)
+                );
+            }
+            seen.push(info.dtype);
+        }
+        assert!(expected.is_empty());
+        assert!(SUPPORTED.iter().all(|ty| seen.contains(ty)));
+    }
+
+    #[test]
+    fn runs_of_rows_are_parts_of_the_whole() {
+        let file = GgufFile::open(FIXTURE).unwrap();
+        for (name, info) in file.tensors() {
+            let whole = file.dequantize_tensor(name).unwrap();
+            assert!(info.rows() >= 2);
+            let first = file.dequantize_rows(name, 0..1).unwrap();
+            let others = file.dequantize_rows(name, 1..info.rows()).unwrap();
+            assert_eq!(whole, [first, others].concat());
+            assert!(file.dequantize_rows(name, 1..1).unwrap().is_empty());
+            assert!(matches!(
+                file.dequantize_rows(name, 0..info.rows() + 1),
+                Err(FormatError::PartOutOfRange { unit: "rows", .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn lengths_that_do_not_correspond_are_refused() {
+        for ty in SUPPORTED {
+            let bytes = vec![0; 2 * ty.block_bytes()];
+            let mut out = vec![0.0; 2 * ty.block_size()];
+            dequantize_into(ty, &bytes, &mut out).unwrap();
+            dequantize_into(ty, &[], &mut []).unwrap();
+            for wrong in [&bytes[1..], &bytes[ty.block_bytes()..], &[]] {
+                let error = dequantize_into(ty, wrong, &mut out).unwrap_err();
+                assert!(matches!(error, FormatError::BlockLength { .. }), "{error}");
+            }
+            let error = dequantize_into(ty, &bytes, &mut out[1..]).unwrap_err();
+            assert!(error.to_string().contains(ty.name()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The block types of 256 weights: `Q4_K`, `Q5_K`, `Q6_K`.
+//!
+//! Layouts are those of `ggml-common.h`, the order of operations that of the
+//! functions `dequantize_row_*` in `ggml-quants.c`. Every function converts
+//! one block; block scales are little-endian `f16`.
+
+use super::dequant_legacy::scale;
+
+/// `block_q4_K`: `d`, `dmin`, 12 bytes of 6-bit scales and minima of eight
+/// runs of 32 weights, 128 bytes of nibbles.
+pub(super) fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
+    let [d0, d1, m0, m1, rest @ ..] = block;
+    let (d, dmin) = (scale([*d0, *d1]), scale([*m0, *m1]));
+    let (packed, quants) = rest.split_at(12);
+    let runs = scales_and_minima(packed, d, dmin);
+
+    let (pairs, _) = runs.as_chunks::<2>();
+    let (outs, _) = out.as_chunks_mut::<64>();
+    let (quants, _) = quants.as_chunks::<32>();
+    for ((out, [first, second]), quants) in outs.iter_mut().zip(pairs).zip(quants) {
+        let (low, high) = out.split_at_mut(32);
+        for ((low, high), quant) in low.iter_mut().zip(high).zip(quants) {
+            *low = first.scale * f32::from(quant & 0x0f) - first.minimum;
+            *high = second.scale * f32::from(quant >> 4) - second.minimum;
+        }
+    }
+}
+
+/// `block_q5_K`: as `block_q4_K`, with 32 bytes of fifth bits before the
+/// nibbles; bit `i` of such a byte belongs to run `i`.
+pub(super) fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
+    let [d0, d1, m0, m1, rest @ ..] = block;
+    let (d, dmin) = (scale([*d0, *d1]), scale([*m0, *m1]));
+    let (packed, rest) = rest.split_at(12);
+    let (fifths, quants) = rest.split_at(32);
+    let runs = scales_and_minima(packed, d, dmin);
+
+    let (pairs, _) = runs.as_chunks::<2>();
+    let (outs, _) = out.as_chunks_mut::<64>();
+    let (quants, _) = quants.as_chunks::<32>();
+    for (((out, [first, second]), quants), pair) in
+        outs.iter_mut().zip(pairs).zip(quants).zip(0_u8..)
+    {
+        let (low, high) = out.split_at_mut(32);
+        for (((low, high), quant), fifth) in low.iter_mut().zip(high).zip(quants).zip(fifths) {
+            let bits = fifth >> (2 * pair);
+            let first_quant = quant & 0x0f | (bits & 1) << 4;
+            let second_quant = quant >> 4 | (bits & 2) << 3;
+            *low = first.scale * f32::from(first_quant) - first.minimum;
+            *high = second.scale * f32::from(second_quant) - second.minimum;
+        }
+    }
+}
+
+/// `block_q6_K`: 128 bytes of low nibbles, 64 bytes of upper bit pairs, 16
+/// signed scales of runs of 16 weights, `d`.
+pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
+    let [rest @ .., d0, d1] = block;
+    let d = scale([*d0, *d1]);
+    let (lows, rest) = rest.split_at(128);
+    let (uppers, scales) = rest.split_at(64);
+
+    let (outs, _) = out.as_chunks_mut::<128>();
+    let (lows, _) = lows.as_chunks::<64>();
+    let (uppers, _) = uppers.as_chunks::<32>();
+    let (scales, _) = scales.as_chunks::<8>();
+    for (((out, lows), uppers), scales) in outs.iter_mut().zip(lows).zip(uppers).zip(scales) {
+        q6_k_half(lows, uppers, *scales, d, out);
+    }
+}
+
+/// Half a `block_q6_K`. Its four quarters of 32 weights share the bytes of
+/// `uppers`; the first two take the low nibbles of the two halves of `lows`,
+/// the last two the high ones.
+fn q6_k_half(lows: &[u8; 64], uppers: &[u8; 32], scales: [u8; 8], d: f32, out: &mut [f32; 128]) {
+    let (first, second) = lows.split_at(32);
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = scales;
+    let (quarters, _) = out.as_chunks_mut::<32>();
+    let sources = [
+        (first, 0, 0, [s0, s1]),
+        (second, 0, 2, [s2, s3]),
+        (first, 4, 4, [s4, s5]),
+        (second, 4, 6, [s6, s7]),
+    ];
+    for (out, (lows, low_shift, upper_shift, scales)) in quarters.iter_mut().zip(sources) {
+        let (outs, _) = out.as_chunks_mut::<16>();
+        let (lows, _) = lows.as_chunks::<16>();
+        let (uppers, _) = uppers.as_chunks::<16>();
+        for (((out, lows), uppers), scale) in outs.iter_mut().zip(lows).zip(uppers).zip(scales) {
+            let scale = d * f32::from(scale.cast_signed());
+            for ((out, low), upper) in out.iter_mut().zip(lows).zip(uppers) {
+                let quant = low >> low_shift & 0x0f | (upper >> upper_shift & 3) << 4;
+                *out = scale * f32::from(quant.cast_signed() - 32);
+            }
+        }
+    }
+}
+
+/// Scale and minimum of a run of 32 weights.
+#[derive(Clone, Copy)]
+struct Run {
+    scale: f32,
+    minimum: f32,
+}
+
+/// Unpacks the eight pairs of 6-bit numbers as `get_scale_min_k4` in
+/// `ggml-quants.c` does: bytes 0 to 3 hold the scales and 4 to 7 the minima of
+/// the first four runs; bytes 8 to 11 hold the low nibbles of the others,
+/// whose upper bits are in the top of the first eight bytes.
+///
+/// `packed` has 12 bytes.
+fn scales_and_minima(packed: &[u8], d: f32, dmin: f32) -> [Run; 8] {
+    let run = |scale: u8, minimum: u8| Run {
+        scale: d * f32::from(scale),
+        minimum: dmin * f32::from(minimum),
+    };
+    let (scales, rest) = packed.split_at(4);
+    let (minima, nibbles) = rest.split_at(4);
+    let mut runs = [run(0, 0); 8];
+    let (first, second) = runs.split_at_mut(4);
+    for ((((first, second), scale), minimum), nibble) in first
+        .iter_mut()
+        .zip(second)
+        .zip(scales)
+        .zip(minima)
+        .zip(nibbles)
+    {
+        *first = run(scale & 63, minimum & 63);
+        *second = run(
+            nibble & 0x0f | scale >> 6 << 4,
+            nibble >> 4 | minimum >> 6 << 4,
+        );
+    }
+    runs
+}

@@ -1,0 +1,187 @@
+//! The element types of ggml tensors (`enum ggml_type` in `ggml.h`).
+
+use std::fmt;
+
+/// A ggml element type that this crate can dequantise.
+///
+/// Numbers are those of `enum ggml_type` in `ggml.h`, block layouts those of
+/// `ggml-common.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GgmlType {
+    /// `GGML_TYPE_F32`: IEEE binary32.
+    F32,
+    /// `GGML_TYPE_F16`: IEEE binary16.
+    F16,
+    /// `GGML_TYPE_Q4_0`, `block_q4_0`: 4 bits, one scale.
+    Q4_0,
+    /// `GGML_TYPE_Q4_1`, `block_q4_1`: 4 bits, scale and minimum.
+    Q4_1,
+    /// `GGML_TYPE_Q5_0`, `block_q5_0`: 5 bits, one scale.
+    Q5_0,
+    /// `GGML_TYPE_Q5_1`, `block_q5_1`: 5 bits, scale and minimum.
+    Q5_1,
+    /// `GGML_TYPE_Q8_0`, `block_q8_0`: 8 bits, one scale.
+    Q8_0,
+    /// `GGML_TYPE_Q4_K`, `block_q4_K`: 4 bits, 6-bit scales and minima.
+    Q4K,
+    /// `GGML_TYPE_Q5_K`, `block_q5_K`: 5 bits, 6-bit scales and minima.
+    Q5K,
+    /// `GGML_TYPE_Q6_K`, `block_q6_K`: 6 bits, 8-bit scales.
+    Q6K,
+    /// `GGML_TYPE_BF16`: the upper half of an IEEE binary32.
+    Bf16,
+}
+
+/// Every supported type, in the order of the ggml numbers.
+pub(super) const SUPPORTED: [GgmlType; 11] = [
+    GgmlType::F32,
+    GgmlType::F16,
+    GgmlType::Q4_0,
+    GgmlType::Q4_1,
+    GgmlType::Q5_0,
+    GgmlType::Q5_1,
+    GgmlType::Q8_0,
+    GgmlType::Q4K,
+    GgmlType::Q5K,
+    GgmlType::Q6K,
+    GgmlType::Bf16,
+];
+
+/// Names of the types that exist in ggml but are not supported here, with
+/// their numbers. 4, 5, 31 to 33 and 36 to 38 were removed from ggml; files
+/// that use them are still around.
+const UNSUPPORTED: [(u32, &str); 31] = [
+    (4, "Q4_2"),
+    (5, "Q4_3"),
+    (9, "Q8_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (20, "IQ4_NL"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (23, "IQ4_XS"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (31, "Q4_0_4_4"),
+    (32, "Q4_0_4_8"),
+    (33, "Q4_0_8_8"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (36, "IQ4_NL_4_4"),
+    (37, "IQ4_NL_4_8"),
+    (38, "IQ4_NL_8_8"),
+    (39, "MXFP4"),
+    (40, "NVFP4"),
+    (41, "Q1_0"),
+];
+
+impl GgmlType {
+    /// The supported type with this number in `enum ggml_type`.
+    #[must_use]
+    pub fn from_id(id: u32) -> Option<Self> {
+        SUPPORTED.into_iter().find(|ty| ty.id() == id)
+    }
+
+    /// Name of a type that ggml defines but this crate does not support.
+    #[must_use]
+    pub fn unsupported_name(id: u32) -> Option<&'static str> {
+        UNSUPPORTED
+            .iter()
+            .find_map(|(number, name)| (*number == id).then_some(*name))
+    }
+
+    /// The type's number in `enum ggml_type`.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q4_1 => 3,
+            Self::Q5_0 => 6,
+            Self::Q5_1 => 7,
+            Self::Q8_0 => 8,
+            Self::Q4K => 12,
+            Self::Q5K => 13,
+            Self::Q6K => 14,
+            Self::Bf16 => 30,
+        }
+    }
+
+    /// The type's name as ggml spells it after `GGML_TYPE_`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+            Self::Bf16 => "BF16",
+        }
+    }
+
+    /// Elements in a block: 1, 32 (`QK4_0` and its like) or 256 (`QK_K`).
+    #[must_use]
+    pub const fn block_size(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
+        }
+    }
+
+    /// Bytes in a block, ggml's `type_size`.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q8_0 => 34,
+            Self::Q4K => 144,
+            Self::Q5K => 176,
+            Self::Q6K => 210,
+        }
+    }
+}
+
+impl fmt::Display for GgmlType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_below_42_is_named_exactly_once() {
+        for id in 0..42 {
+            let supported = GgmlType::from_id(id).is_some();
+            let unsupported = GgmlType::unsupported_name(id).is_some();
+            assert!(supported != unsupported, "number {id}");
+        }
+        assert_eq!(GgmlType::from_id(42), None);
+        assert_eq!(GgmlType::unsupported_name(42), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Reads GGUF files (the GGUF specification, `docs/gguf.md` in the ggml
+//! repository).
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::data_reader::{DataReader, length, open_regular, reserve};
+use super::dequant::dequantize_into;
+use super::error::FormatError;
+use super::ggml_type::GgmlType;
+use super::gguf_metadata::GgufMetadata;
+use super::gguf_tensor::{self, Tensors};
+use super::header_reader::HeaderReader;
+use super::tensor_info::TensorInfo;
+
+/// `general.alignment` when the file has none: `GGUF_DEFAULT_ALIGNMENT`.
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
+
+/// Largest accepted alignment. Files are aligned for SIMD loads or pages; one
+/// MiB is beyond both.
+const MAX_ALIGNMENT: u64 = 1 << 20;
+
+/// Most bytes that metadata and tensor descriptions may take together. A
+/// vocabulary of a quarter of a million tokens takes about 16 MiB.
+const MAX_HEADER: u64 = 128 << 20;
+
+/// Most quantised bytes in memory at once while a tensor is dequantised,
+/// unless a single row takes more.
+const PIECE: u64 = 4 << 20;
+
+/// An open GGUF file: its metadata and the descriptions of its tensors, whose
+/// data are read on demand.
+///
+/// Little-endian files of version 2 and 3 are supported. The two differ only
+/// in that version 3 allows big-endian files, which are refused.
+#[derive(Debug)]
+pub struct GgufFile<R = File> {
+    data: DataReader<R>,
+    version: u32,
+    metadata: GgufMetadata,
+    tensors: Tensors,
+}
+
+impl GgufFile<File> {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// The path is no regular file or cannot be read, or, as a
+    /// [`FormatError`] that names the field: the file is not a GGUF file of a
+    /// supported version, the header is cut short or contradicts itself, a
+    /// tensor has an unsupported type or lies outside the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let path = path.as_ref();
+        Self::from_reader(open_regular(path)?, path)
+    }
+}
+
+impl<R: Read + Seek> GgufFile<R> {
+    /// Reads the header from anything that can be read and sought, from its
+    /// first byte on. `label` stands for the path in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](GgufFile::open).
+    pub fn from_reader(mut reader: R, label: impl Into<PathBuf>) -> Result<Self, FormatError> {
+        let path = label.into();
+        let file_length = length(&mut reader, &path)?;
+        let mut header = HeaderReader::new(&path, &mut reader, file_length.min(MAX_HEADER));
+
+        let version = read_version(&mut header)?;
+        let tensor_count = header.u64("tensor_count")?;
+        let pair_count = header.u64("metadata_kv_count")?;
+        let metadata = GgufMetadata::read(&mut header, pair_count)?;
+        let alignment = read_alignment(&path, &metadata)?;
+        let mut tensors = gguf_tensor::read(&mut header, tensor_count)?;
+        // Cannot overflow: the position is at most `MAX_HEADER`.
+        let data_start = header.position().next_multiple_of(alignment);
+        for (name, info) in &mut tensors {
+            gguf_tensor::place(&path, name, info, alignment, data_start, file_length)?;
+        }
+        Ok(Self {
+            data: DataReader::new(path, reader),
+            version,
+            metadata,
+            tensors,
+        })
+    }
+
+    /// Path of the file, or the label it was read under.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// GGUF version, 2 or 3.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &GgufMetadata {
+        &self.metadata
+    }
+
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<GgmlType>)> {
+        self.tensors
+            .iter()
+            .map(|(name, info)| (name.as_str(), info))
+    }
+
+    /// The description of a tensor, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&TensorInfo<GgmlType>> {
+        self.tensors.get(name)
+    }
+
+    /// The description of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::NoSuchTensor`].
+    pub fn tensor(&self, name: &str) -> Result<&TensorInfo<GgmlType>, FormatError> {
+        self.get(name).ok_or_else(|| FormatError::NoSuchTensor {
+            path: self.path().to_path_buf(),
+            tensor: name.to_owned(),
+        })
+    }
+
+    /// Reads the bytes of a tensor, as they are in the file.
+    ///
+    /// # Errors
+    ///
+    /// There is no such tensor, no memory for it, or reading fails.
+    pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
+        let info = self.tensor(name)?;
+        self.data.read_range(name, info, &(0..info.bytes))
+    }
+
+    /// Reads the bytes of a run of rows. A row is the last dimension of the
+    /// shape; all others are flattened ([`TensorInfo::rows`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
+    /// not have these rows.
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
+        let info = self.tensor(name)?;
+        let range = info.row_range(self.path(), name, &rows)?;
+        self.data.read_range(name, info, &range)
+    }
+
+    /// Reads a tensor as `f32`, row-major, holding little more than the
+    /// result in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_tensor_bytes`](Self::read_tensor_bytes).
+    pub fn dequantize_tensor(&self, name: &str) -> Result<Vec<f32>, FormatError> {
+        let rows = self.tensor(name)?.rows();
+        self.dequantize_rows(name, 0..rows)
+    }
+
+    /// Reads a run of rows as `f32`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_rows`](Self::read_rows).
+    pub fn dequantize_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, FormatError> {
+        let info = self.tensor(name)?;
+        info.row_range(self.path(), name, &rows)?;
+        let row_len = info.row_len();
+        let mut values = reserve(rows.len().saturating_mul(row_len), self.path(), name)?;
+
+        let rows_per_piece = PIECE.checked_div(info.row_bytes()).unwrap_or(1).max(1);
+        let step = usize::try_from(rows_per_piece).unwrap_or(usize::MAX);
+        let mut first = rows.start;
+        while first < rows.end {
+            let last = first.saturating_add(step).min(rows.end);
+            let bytes = self.read_rows(name, first..last)?;
+            let done = values.len();
+            values.resize(done + (last - first) * row_len, 0.0);
+            let (_, piece) = values.split_at_mut(done);
+            dequantize_into(info.dtype, &bytes, piece)?;
+            first = last;
+        }
+        Ok(values)
+    }
+}
+
+/// Reads magic and version (`gguf_header_t`).
+fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatError> {
+    let magic_length = header.left().min(4);
+    let found = header.bytes("the magic", magic_length)?;
+    match found.as_slice() {
+        b"GGUF" => {}
+        b"FUGG" => {
+            return Err(FormatError::BigEndian {
+                path: header.path_buf(),
+            });
+        }
+        _ => {
+            return Err(FormatError::NotGguf {
+                path: header.path_buf(),
+                found,
+            });
+        }
+    }
+    match header.u32("the version")? {
+        version @ (2 | 3) => Ok(version),
+        // A small version number that was written with the other byte order.
+        swapped if swapped > 0xffff && swapped.swap_bytes() <= 0xffff => {
+            Err(FormatError::BigEndian {
+                path: header.path_buf(),
+            })
+        }
+        found => Err(FormatError::UnsupportedVersion {
+            path: header.path_buf(),
+            found,
+        }),
+    }
+}
+
+/// `general.alignment`, or its default.
+fn read_alignment(path: &Path, metadata: &GgufMetadata) -> Result<u64, FormatError> {
+    let found = GgufMetadata::optional(metadata.get_u64("general.alignment"))?;
+    let alignment = found.unwrap_or(DEFAULT_ALIGNMENT);
+    if alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT {
+        Ok(alignment)
+    } else {
+        Err(FormatError::BadAlignment {
+            path: path.to_path_buf(),
+            found: alignment,
+            limit: MAX_ALIGNMENT,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

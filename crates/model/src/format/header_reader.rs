@@ -1,0 +1,113 @@
+//! Reads a binary header field by field, never past what the file holds.
+
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::data_reader::reserve;
+use super::error::FormatError;
+
+/// A little-endian reader that knows how many bytes are left.
+///
+/// Every method takes `what`, the name of the field, for the error.
+#[derive(Debug)]
+pub(super) struct HeaderReader<R> {
+    path: PathBuf,
+    inner: BufReader<R>,
+    position: u64,
+    end: u64,
+}
+
+impl<R: Read> HeaderReader<R> {
+    /// `inner` stands at the start of the header; `end` is where the file
+    /// ends, or where the header has to end, whichever is less.
+    pub(super) fn new(path: &Path, inner: R, end: u64) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            inner: BufReader::new(inner),
+            position: 0,
+            end,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn path_buf(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    /// Bytes read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes left.
+    pub(super) fn left(&self) -> u64 {
+        self.end.saturating_sub(self.position)
+    }
+
+    /// Checks that `count` items of at least `size` bytes each can follow,
+    /// and returns the count as a size in memory.
+    pub(super) fn require(&self, what: &str, count: u64, size: u64) -> Result<usize, FormatError> {
+        let needed = count.checked_mul(size);
+        let truncated = || FormatError::Truncated {
+            path: self.path.clone(),
+            what: what.to_owned(),
+            needed: needed.unwrap_or(u64::MAX),
+            available: self.left(),
+        };
+        if needed.is_none_or(|needed| needed > self.left()) {
+            return Err(truncated());
+        }
+        usize::try_from(count).map_err(|_| truncated())
+    }
+
+    /// Reads `count` bytes.
+    pub(super) fn bytes(&mut self, what: &str, count: u64) -> Result<Vec<u8>, FormatError> {
+        let length = self.require(what, count, 1)?;
+        let mut bytes = reserve(length, &self.path, what)?;
+        bytes.resize(length, 0);
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads `N` bytes.
+    pub(super) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], FormatError> {
+        self.require(what, u64::try_from(N).unwrap_or(u64::MAX), 1)?;
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32, FormatError> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    pub(super) fn u64(&mut self, what: &str) -> Result<u64, FormatError> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    /// Reads a `gguf_string_t`: a `u64` length and that many bytes of UTF-8.
+    pub(super) fn string(&mut self, what: &str) -> Result<String, FormatError> {
+        let length = self.u64(what)?;
+        let bytes = self.bytes(what, length)?;
+        String::from_utf8(bytes).map_err(|error| FormatError::BadUtf8 {
+            path: self.path.clone(),
+            what: what.to_owned(),
+            source: error.utf8_error(),
+        })
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), FormatError> {
+        self.inner
+            .read_exact(bytes)
+            .map_err(|source| FormatError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
+        let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.position = self.position.saturating_add(read);
+        Ok(())
+    }
+}

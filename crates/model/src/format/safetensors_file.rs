@@ -1,0 +1,336 @@
+//! Reads safetensors files (the safetensors README, section "Format").
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::data_reader::{DataReader, length, open_regular};
+use super::error::FormatError;
+use super::header_reader::HeaderReader;
+use super::safetensors_dtype::SafetensorsDtype;
+use super::safetensors_header::{self, Header};
+use super::tensor_info::TensorInfo;
+
+/// Longest accepted header, in bytes: the limit of the safetensors library.
+pub(super) const MAX_HEADER: u64 = 100_000_000;
+
+/// An open safetensors file: its header, and tensor data read on demand.
+///
+/// Tensors of any element type may be in the file; those of `F32`, `F16` and
+/// `BF16` can be read.
+#[derive(Debug)]
+pub struct SafetensorsFile<R = File> {
+    data: DataReader<R>,
+    header: Header,
+}
+
+impl SafetensorsFile<File> {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// The path is no regular file or cannot be read, or, as a
+    /// [`FormatError`] that names the tensor: the header is cut short, too
+    /// long or not the JSON it should be, a tensor lies outside the file, has
+    /// not the bytes its shape requires, or overlaps another one.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let path = path.as_ref();
+        Self::from_reader(open_regular(path)?, path)
+    }
+}
+
+impl<R: Read + Seek> SafetensorsFile<R> {
+    /// Reads the header from anything that can be read and sought, from its
+    /// first byte on. `label` stands for the path in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](SafetensorsFile::open).
+    pub fn from_reader(mut reader: R, label: impl Into<PathBuf>) -> Result<Self, FormatError> {
+        let path = label.into();
+        let file_length = length(&mut reader, &path)?;
+        let mut start = HeaderReader::new(&path, &mut reader, file_length);
+        let header_length = start.u64("the header length")?;
+        start.require("the header", header_length, 1)?;
+        if header_length > MAX_HEADER {
+            return Err(FormatError::HeaderTooLarge {
+                path,
+                found: header_length,
+                limit: MAX_HEADER,
+            });
+        }
+        let json = start.bytes("the header", header_length)?;
+        let (data_start, data_length) = (start.position(), start.left());
+        let header = safetensors_header::parse(&path, &json, data_start, data_length)?;
+        Ok(Self {
+            data: DataReader::new(path, reader),
+            header,
+        })
+    }
+
+    /// Path of the file, or the label it was read under.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The free-form text entries of the header (`__metadata__`).
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.header.metadata
+    }
+
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<SafetensorsDtype>)> {
+        self.header
+            .tensors
+            .iter()
+            .map(|(name, info)| (name.as_str(), info))
+    }
+
+    /// The description of a tensor, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&TensorInfo<SafetensorsDtype>> {
+        self.header.tensors.get(name)
+    }
+
+    /// The description of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::NoSuchTensor`].
+    pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
+        self.get(name).ok_or_else(|| FormatError::NoSuchTensor {
+            path: self.path().to_path_buf(),
+            tensor: name.to_owned(),
+        })
+    }
+
+    /// Reads the bytes of a tensor, as they are in the file: little-endian,
+    /// row-major.
+    ///
+    /// # Errors
+    ///
+    /// There is no such tensor, its type is none of `F32`, `F16` and `BF16`,
+    /// there is no memory for it, or reading fails.
+    pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
+        let info = self.readable(name)?;
+        self.data.read_range(name, info, &(0..info.bytes))
+    }
+
+    /// Reads the bytes of a run of rows. A row is the last dimension of the
+    /// shape; all others are flattened ([`TensorInfo::rows`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
+    /// not have these rows.
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
+        let info = self.readable(name)?;
+        let range = info.row_range(self.path(), name, &rows)?;
+        self.data.read_range(name, info, &range)
+    }
+
+    /// Reads some bytes of a tensor; `range` counts from its first byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
+    /// not have these bytes.
+    pub fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, FormatError> {
+        let info = self.readable(name)?;
+        self.data.read_range(name, info, &range)
+    }
+
+    fn readable(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
+        let info = self.tensor(name)?;
+        if info.dtype.float().is_some() {
+            Ok(info)
+        } else {
+            Err(FormatError::UnsupportedDtype {
+                path: self.path().to_path_buf(),
+                tensor: name.to_owned(),
+                dtype: info.dtype.name().to_owned(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Cursor;
+
+    use safetensors::tensor::{Dtype, TensorView};
+
+    use super::*;
+
+    pub(in crate::format) fn f32_bytes(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    /// A file with `F32` tensors, written by the safetensors library.
+    pub(in crate::format) fn file_of(tensors: &[(&str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+            (*name, view)
+        });
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    /// A file with this header and this many bytes of data.
+    fn file_with(header: &str, data: usize) -> Vec<u8> {
+        let length = u64::try_from(header.len()).unwrap();
+        let mut bytes = length.to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    fn open(bytes: Vec<u8>) -> Result<SafetensorsFile<Cursor<Vec<u8>>>, FormatError> {
+        SafetensorsFile::from_reader(Cursor::new(bytes), "test.safetensors")
+    }
+
+    fn open_header(header: &str, data: usize) -> FormatError {
+        open(file_with(header, data)).unwrap_err()
+    }
+
+    #[test]
+    fn what_the_library_writes_is_read_back() {
+        let (a, b) = (f32_bytes(&[1.0, 2.0, 3.0, 4.0]), f32_bytes(&[5.0]));
+        let bytes = file_of(&[
+            ("a", vec![2, 2], a.clone()),
+            ("b", vec![], b.clone()),
+            ("empty", vec![0, 3], vec![]),
+        ]);
+        let file = open(bytes).unwrap();
+        assert_eq!(file.tensors().count(), 3);
+        assert_eq!(file.read_tensor_bytes("a").unwrap(), a);
+        assert_eq!(file.read_rows("a", 1..2).unwrap(), a[8..]);
+        assert_eq!(file.read_range("a", 4..12).unwrap(), a[4..12]);
+        assert_eq!(file.read_tensor_bytes("b").unwrap(), b);
+        assert!(file.read_tensor_bytes("empty").unwrap().is_empty());
+        assert_eq!(file.tensor("a").unwrap().row_bytes(), 8);
+        assert_eq!(file.tensor("b").unwrap().rows(), 1);
+        assert_eq!(file.tensor("empty").unwrap().rows(), 0);
+        for (start, end) in [(0, 17), (9, 8), (17, 17), (u64::MAX, u64::MAX)] {
+            assert!(matches!(
+                file.read_range("a", start..end),
+                Err(FormatError::PartOutOfRange { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn metadata_are_text_and_other_dtypes_are_refused_when_read() {
+        let header = r#"{"__metadata__":{"format":"pt"},
+            "i":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},
+            "f":{"dtype":"BF16","shape":[2],"data_offsets":[8,12]}}  "#;
+        let file = open(file_with(header, 12)).unwrap();
+        assert_eq!(file.metadata()["format"], "pt");
+        assert_eq!(file.read_tensor_bytes("f").unwrap().len(), 4);
+        let text = file.read_tensor_bytes("i").unwrap_err().to_string();
+        assert!(
+            text.contains("I64") && text.contains("F32, F16, BF16"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn declared_lengths_are_checked_before_they_are_believed() {
+        let mut bytes = file_with("{}", 0);
+        bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(matches!(
+            open(bytes).unwrap_err(),
+            FormatError::Truncated {
+                needed: u64::MAX,
+                available: 2,
+                ..
+            }
+        ));
+        assert!(matches!(
+            open(vec![1, 0, 0]).unwrap_err(),
+            FormatError::Truncated {
+                needed: 8,
+                available: 3,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn a_header_beyond_the_limit_is_refused_before_it_is_read() {
+        // A sparse file: it claims a header of 100 MB and one byte.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.safetensors");
+        std::fs::write(&path, (MAX_HEADER + 1).to_le_bytes()).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(MAX_HEADER + 100).unwrap();
+        assert!(matches!(
+            SafetensorsFile::open(&path),
+            Err(FormatError::HeaderTooLarge { .. })
+        ));
+    }
+
+    #[test]
+    fn tensors_have_to_fit_the_file_and_their_shape() {
+        let one = |shape: &str, offsets: &str| {
+            format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
+        };
+        let cases = [
+            (one("[4]", "[0,16]"), 15, "0 to 16 of 15"),
+            (one("[4]", "[16,0]"), 16, "16 to 0 of 16"),
+            (one("[4]", "[0,18446744073709551615]"), 16, "of 16"),
+            (
+                one("[3]", "[0,16]"),
+                16,
+                "16 bytes, its shape and type require 12",
+            ),
+            (
+                one("[4611686018427387904,2,2]", "[0,16]"),
+                16,
+                "number of elements",
+            ),
+            (
+                one("[4611686018427387904]", "[0,16]"),
+                16,
+                "length in bytes",
+            ),
+            (one("[3]", "[4,16]"), 16, "begins at 4, expected 0"),
+            (one("[3]", "[0,12]"), 16, "end at 12, the file has 16"),
+            (one("[-3]", "[0,12]"), 16, "not valid"),
+            (one("[3.0]", "[0,12]"), 16, "not valid"),
+            (one("[]", "[0]"), 16, "not valid"),
+            (
+                one(&format!("[{}1]", "1,".repeat(64)), "[0,4]"),
+                4,
+                "not valid",
+            ),
+            ("[".repeat(100_000), 0, "not valid"),
+            ("{\"a\":null}".to_owned(), 0, "not valid"),
+            (String::new(), 0, "not valid"),
+        ];
+        for (header, data, expected) in cases {
+            let text = open_header(&header, data).to_string();
+            assert!(text.contains(expected), "{text}, expected {expected}");
+            assert!(text.contains("test.safetensors"), "{text}");
+        }
+    }
+
+    #[test]
+    fn overlaps_and_duplicates_are_refused() {
+        let entry = |range| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{range}}}"#);
+        let (first, second) = (entry("[0,4]"), entry("[4,8]"));
+        let duplicate = format!(r#"{{"a":{first},"a":{second}}}"#);
+        assert!(matches!(
+            open_header(&duplicate, 8),
+            FormatError::DuplicateTensor { .. }
+        ));
+        let overlap = format!(r#"{{"a":{first},"b":{first}}}"#);
+        assert!(matches!(
+            open_header(&overlap, 4),
+            FormatError::NotContiguous { .. }
+        ));
+    }
+}

@@ -1,0 +1,230 @@
+//! The JSON header of a safetensors file (the safetensors README, section
+//! "Format").
+//!
+//! The `safetensors` crate has a parser for it, `SafeTensors::read_metadata`,
+//! which is not used because it wants the whole file in memory, refuses a file
+//! for one tensor of a type it does not know, and keeps the last of two
+//! tensors with the same name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::FormatError;
+use super::safetensors_dtype::SafetensorsDtype;
+use super::tensor_info::TensorInfo;
+
+/// Most dimensions a tensor may have; what `PyTorch` writes has at most 64.
+const MAX_DIMENSIONS: usize = 64;
+
+/// Key of the free-form text entries.
+const METADATA_KEY: &str = "__metadata__";
+
+/// Tensors by name.
+pub(super) type Tensors = BTreeMap<String, TensorInfo<SafetensorsDtype>>;
+
+/// A header, before and after its tensors were checked against the file.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tensors: Tensors,
+}
+
+/// Parses a header and checks the place of every tensor in a data section of
+/// `data_length` bytes that begins at `data_start`.
+pub(super) fn parse(
+    path: &Path,
+    json: &[u8],
+    data_start: u64,
+    data_length: u64,
+) -> Result<Header, FormatError> {
+    let raw: RawHeader = serde_json::from_slice(json).map_err(|source| FormatError::Json {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let mut header = Header {
+        metadata: raw.metadata,
+        tensors: Tensors::new(),
+    };
+    for (name, raw) in raw.tensors {
+        let info = place(path, &name, raw, data_start, data_length)?;
+        if header.tensors.contains_key(&name) {
+            return Err(FormatError::DuplicateTensor {
+                path: path.to_path_buf(),
+                tensor: name,
+            });
+        }
+        header.tensors.insert(name, info);
+    }
+    check_coverage(path, &header.tensors, data_start, data_length)?;
+    Ok(header)
+}
+
+/// Checks one tensor; its offset becomes one from the beginning of the file.
+fn place(
+    path: &Path,
+    tensor: &str,
+    raw: RawTensor,
+    data_start: u64,
+    data_length: u64,
+) -> Result<TensorInfo<SafetensorsDtype>, FormatError> {
+    let overflow = |what| FormatError::Overflow {
+        path: path.to_path_buf(),
+        tensor: tensor.to_owned(),
+        what,
+    };
+    let (start, end) = raw.data_offsets;
+    let bytes = end.checked_sub(start).filter(|_| end <= data_length);
+    let (Some(bytes), Some(offset)) = (bytes, data_start.checked_add(start)) else {
+        return Err(FormatError::OutOfBounds {
+            path: path.to_path_buf(),
+            tensor: tensor.to_owned(),
+            start,
+            end,
+            available: data_length,
+        });
+    };
+
+    let elements = raw
+        .shape
+        .0
+        .iter()
+        .try_fold(1_usize, |product, size| product.checked_mul(*size))
+        .ok_or_else(|| overflow("number of elements"))?;
+    let dtype = SafetensorsDtype::from_name(&raw.dtype);
+    // The size of other types is not known here, and they are never read.
+    if let Some(float) = dtype.float() {
+        let expected = elements
+            .checked_mul(float.bytes())
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .ok_or_else(|| overflow("length in bytes"))?;
+        if bytes != expected {
+            return Err(FormatError::SizeMismatch {
+                path: path.to_path_buf(),
+                tensor: tensor.to_owned(),
+                expected,
+                found: bytes,
+            });
+        }
+    }
+    Ok(TensorInfo {
+        shape: raw.shape.0,
+        dtype,
+        offset,
+        bytes,
+    })
+}
+
+/// Checks that the tensors follow each other without overlap or hole and end
+/// where the file ends, as the format demands.
+fn check_coverage(
+    path: &Path,
+    tensors: &Tensors,
+    data_start: u64,
+    data_length: u64,
+) -> Result<(), FormatError> {
+    let mut by_place: Vec<_> = tensors.iter().collect();
+    by_place.sort_by_key(|(_, info)| (info.offset, info.bytes));
+    // Cannot underflow or overflow: every tensor lies inside the file.
+    let mut end = 0_u64;
+    for (name, info) in by_place {
+        let start = info.offset.saturating_sub(data_start);
+        if start != end {
+            return Err(FormatError::NotContiguous {
+                path: path.to_path_buf(),
+                tensor: name.clone(),
+                expected: end,
+                found: start,
+            });
+        }
+        end = start.saturating_add(info.bytes);
+    }
+    if end == data_length {
+        Ok(())
+    } else {
+        Err(FormatError::TrailingBytes {
+            path: path.to_path_buf(),
+            expected: end,
+            found: data_length,
+        })
+    }
+}
+
+/// An entry of the header as it is written.
+#[derive(Debug, Deserialize)]
+struct RawTensor {
+    dtype: String,
+    shape: Shape,
+    data_offsets: (u64, u64),
+}
+
+/// A list of dimensions that cannot grow without bound: in JSON a dimension
+/// takes two bytes, in memory eight.
+#[derive(Debug)]
+struct Shape(Vec<usize>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShapeVisitor;
+
+        impl<'de> Visitor<'de> for ShapeVisitor {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MAX_DIMENSIONS} dimensions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(size) = seq.next_element()? {
+                    if shape.len() == MAX_DIMENSIONS {
+                        return Err(serde::de::Error::invalid_length(MAX_DIMENSIONS + 1, &self));
+                    }
+                    shape.push(size);
+                }
+                Ok(Shape(shape))
+            }
+        }
+
+        deserializer.deserialize_seq(ShapeVisitor)
+    }
+}
+
+/// The header as it is written, with every entry of the text.
+#[derive(Debug, Default)]
+struct RawHeader {
+    metadata: BTreeMap<String, String>,
+    tensors: Vec<(String, RawTensor)>,
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HeaderVisitor;
+
+        impl<'de> Visitor<'de> for HeaderVisitor {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+                let mut header = RawHeader::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == METADATA_KEY {
+                        let metadata: Option<_> = map.next_value()?;
+                        header.metadata = metadata.unwrap_or_default();
+                    } else {
+                        header.tensors.push((key, map.next_value()?));
+                    }
+                }
+                Ok(header)
+            }
+        }
+
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}

@@ -1,0 +1,420 @@
+//! Reads the safetensors checkpoint of a folder, in one file or in shards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::error::FormatError;
+use super::safetensors_dtype::SafetensorsDtype;
+use super::safetensors_file::SafetensorsFile;
+use super::shard_index::{self, WeightMap};
+use super::tensor_info::TensorInfo;
+
+/// The whole checkpoint in one file.
+const SINGLE: &str = "model.safetensors";
+
+/// The list of shards.
+const INDEX: &str = "model.safetensors.index.json";
+
+const LOOKED_FOR: &str = "model.safetensors nor model.safetensors.index.json";
+
+/// Weight files of other formats that are worth naming when there is nothing
+/// else.
+const UNSUPPORTED: [&str; 6] = [
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "consolidated.00.pth",
+    "tf_model.h5",
+    "flax_model.msgpack",
+    "model.onnx",
+];
+
+/// Most tensors that one error message names.
+const MAX_NAMED: usize = 8;
+
+/// The open safetensors files of a folder, seen as one checkpoint.
+#[derive(Debug)]
+pub struct SafetensorsFolder {
+    path: PathBuf,
+    shards: Vec<SafetensorsFile>,
+    /// Place in `shards` of every tensor.
+    places: BTreeMap<String, usize>,
+}
+
+impl SafetensorsFolder {
+    /// Opens `model.safetensors`, or else the shards that
+    /// `model.safetensors.index.json` lists, and reads their headers.
+    ///
+    /// The index and the shards have to agree: every tensor of the index is in
+    /// its shard, and no shard holds another one.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::NoWeights`] when the folder has neither file; those of
+    /// [`SafetensorsFile::open`]; an index that is not valid, leads out of the
+    /// folder, names missing shards or disagrees with a shard.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let folder = folder.as_ref();
+        check_folder(folder)?;
+        let single = folder.join(SINGLE);
+        let index = folder.join(INDEX);
+        if exists(&single)? {
+            Self::from_single(folder, &single)
+        } else if exists(&index)? {
+            Self::from_index(folder, &index)
+        } else {
+            Err(no_weights(folder))
+        }
+    }
+
+    fn from_single(folder: &Path, file: &Path) -> Result<Self, FormatError> {
+        let file = SafetensorsFile::open(file)?;
+        let places = file
+            .tensors()
+            .map(|(name, _)| (name.to_owned(), 0))
+            .collect();
+        Ok(Self {
+            path: folder.to_path_buf(),
+            shards: vec![file],
+            places,
+        })
+    }
+
+    fn from_index(folder: &Path, index: &Path) -> Result<Self, FormatError> {
+        let weight_map = shard_index::read(index)?;
+        let by_shard = group(&weight_map);
+        check_all_there(folder, index, &by_shard)?;
+
+        let mut shards = Vec::new();
+        let mut places = BTreeMap::new();
+        for (place, (shard, listed)) in by_shard.into_iter().enumerate() {
+            let file = SafetensorsFile::open(folder.join(shard))?;
+            check_agreement(index, shard, &listed, &file)?;
+            places.extend(file.tensors().map(|(name, _)| (name.to_owned(), place)));
+            shards.push(file);
+        }
+        Ok(Self {
+            path: folder.to_path_buf(),
+            shards,
+            places,
+        })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open files.
+    #[must_use]
+    pub fn shards(&self) -> &[SafetensorsFile] {
+        &self.shards
+    }
+
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<SafetensorsDtype>)> {
+        self.places.iter().filter_map(|(name, place)| {
+            let info = self.shards.get(*place)?.get(name)?;
+            Some((name.as_str(), info))
+        })
+    }
+
+    /// The description of a tensor, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&TensorInfo<SafetensorsDtype>> {
+        self.shard_of(name).ok()?.get(name)
+    }
+
+    /// The description of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::NoSuchTensor`].
+    pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
+        self.shard_of(name)?.tensor(name)
+    }
+
+    /// Reads the bytes of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`SafetensorsFile::read_tensor_bytes`].
+    pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
+        self.shard_of(name)?.read_tensor_bytes(name)
+    }
+
+    /// Reads the bytes of a run of rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`SafetensorsFile::read_rows`].
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
+        self.shard_of(name)?.read_rows(name, rows)
+    }
+
+    /// Reads some bytes of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`SafetensorsFile::read_range`].
+    pub fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, FormatError> {
+        self.shard_of(name)?.read_range(name, range)
+    }
+
+    fn shard_of(&self, name: &str) -> Result<&SafetensorsFile, FormatError> {
+        self.places
+            .get(name)
+            .and_then(|place| self.shards.get(*place))
+            .ok_or_else(|| FormatError::NoSuchTensor {
+                path: self.path.clone(),
+                tensor: name.to_owned(),
+            })
+    }
+}
+
+/// The tensors that an index places in each shard.
+type ByShard<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+fn group(weight_map: &WeightMap) -> ByShard<'_> {
+    let mut by_shard = ByShard::new();
+    for (tensor, shard) in weight_map {
+        by_shard.entry(shard).or_default().insert(tensor);
+    }
+    by_shard
+}
+
+/// Names all missing shards at once: an interrupted download lacks several.
+fn check_all_there(folder: &Path, index: &Path, by_shard: &ByShard<'_>) -> Result<(), FormatError> {
+    let mut missing = Vec::new();
+    for shard in by_shard.keys() {
+        if !exists(&folder.join(shard))? {
+            missing.push((*shard).to_owned());
+        }
+    }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(FormatError::MissingShards {
+            path: index.to_path_buf(),
+            shards: shorten(missing),
+        })
+    }
+}
+
+/// Checks that a shard holds the tensors the index places there and no other.
+fn check_agreement(
+    index: &Path,
+    shard: &str,
+    listed: &BTreeSet<&str>,
+    file: &SafetensorsFile,
+) -> Result<(), FormatError> {
+    if let Some(tensor) = listed.iter().find(|tensor| file.get(tensor).is_none()) {
+        return Err(FormatError::NotInShard {
+            path: index.to_path_buf(),
+            tensor: (*tensor).to_owned(),
+            shard: shard.to_owned(),
+        });
+    }
+    let unlisted: Vec<_> = file
+        .tensors()
+        .map(|(name, _)| name)
+        .filter(|name| !listed.contains(name))
+        .map(str::to_owned)
+        .collect();
+    if unlisted.is_empty() {
+        Ok(())
+    } else {
+        Err(FormatError::NotInIndex {
+            path: index.to_path_buf(),
+            shard: shard.to_owned(),
+            tensors: shorten(unlisted),
+        })
+    }
+}
+
+/// Tells a folder that is not there from one without weights.
+fn check_folder(path: &Path) -> Result<(), FormatError> {
+    fs::metadata(path)
+        .and_then(|metadata| {
+            if metadata.is_dir() {
+                Ok(())
+            } else {
+                Err(io::Error::from(io::ErrorKind::NotADirectory))
+            }
+        })
+        .map_err(|source| FormatError::Io {
+            path: path.to_path_buf(),
+            source,
+        })
+}
+
+/// Keeps a message readable when thousands of names could be in it.
+fn shorten(mut names: Vec<String>) -> Vec<String> {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    if more > 0 {
+        names.truncate(MAX_NAMED);
+        names.push(format!("and {more} more"));
+    }
+    names
+}
+
+fn no_weights(folder: &Path) -> FormatError {
+    FormatError::NoWeights {
+        path: folder.to_path_buf(),
+        looked_for: LOOKED_FOR,
+        unsupported: UNSUPPORTED
+            .iter()
+            .filter(|name| folder.join(name).exists())
+            .map(|name| (*name).to_owned())
+            .collect(),
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, FormatError> {
+    path.try_exists().map_err(|source| FormatError::Io {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::safetensors_file::tests::{f32_bytes, file_of};
+
+    fn folder(files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    fn index(entries: &[(&str, &str)]) -> (&'static str, Vec<u8>) {
+        let map: BTreeMap<_, _> = entries.iter().copied().collect();
+        let json = serde_json::json!({"metadata": {"total_size": 0}, "weight_map": map});
+        (INDEX, json.to_string().into_bytes())
+    }
+
+    fn shard(tensors: &[(&str, f32)]) -> Vec<u8> {
+        let tensors: Vec<_> = tensors
+            .iter()
+            .map(|(name, value)| (*name, vec![2], f32_bytes(&[*value; 2])))
+            .collect();
+        file_of(&tensors)
+    }
+
+    fn message(folder: &tempfile::TempDir) -> String {
+        SafetensorsFolder::open(folder.path())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn one_file_and_shards_look_alike() {
+        let single = folder(&[(SINGLE, shard(&[("a", 1.0), ("b", 2.0)]))]);
+        let sharded = folder(&[
+            index(&[("a", "1.safetensors"), ("b", "0.safetensors")]),
+            ("0.safetensors", shard(&[("b", 2.0)])),
+            ("1.safetensors", shard(&[("a", 1.0)])),
+        ]);
+        for folder in [&single, &sharded] {
+            let folder = SafetensorsFolder::open(folder.path()).unwrap();
+            let names: Vec<_> = folder.tensors().map(|(name, _)| name).collect();
+            assert_eq!(names, ["a", "b"]);
+            assert_eq!(folder.read_tensor_bytes("a").unwrap(), f32_bytes(&[1.0; 2]));
+            assert_eq!(folder.read_rows("b", 0..1).unwrap(), f32_bytes(&[2.0; 2]));
+            assert_eq!(folder.read_range("b", 4..8).unwrap(), f32_bytes(&[2.0]));
+            assert_eq!(folder.tensor("b").unwrap().shape, [2]);
+            assert!(matches!(
+                folder.read_tensor_bytes("c"),
+                Err(FormatError::NoSuchTensor { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_folder_without_weights_says_what_was_looked_for() {
+        let text = message(&folder(&[("pytorch_model.bin", vec![])]));
+        for part in [SINGLE, INDEX, "pytorch_model.bin", "not supported"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!message(&folder(&[])).contains("not supported"));
+        let missing = folder(&[]).path().join("no");
+        assert!(matches!(
+            SafetensorsFolder::open(missing),
+            Err(FormatError::Io { .. })
+        ));
+    }
+
+    #[test]
+    fn all_missing_shards_are_named() {
+        let entries = [("a", "0.safetensors"), ("b", "1.safetensors"), ("c", "2")];
+        let text = message(&folder(&[
+            index(&entries),
+            ("1.safetensors", shard(&[("b", 2.0)])),
+        ]));
+        assert!(text.contains("0.safetensors, 2"), "{text}");
+    }
+
+    #[test]
+    fn shards_and_index_have_to_agree() {
+        let lacking = folder(&[
+            index(&[("a", "0.safetensors"), ("b", "0.safetensors")]),
+            ("0.safetensors", shard(&[("a", 1.0)])),
+        ]);
+        let text = message(&lacking);
+        assert!(
+            text.contains("tensor b should be in 0.safetensors"),
+            "{text}"
+        );
+
+        let extra = folder(&[
+            index(&[("a", "0.safetensors"), ("b", "1.safetensors")]),
+            (
+                "0.safetensors",
+                shard(&[("a", 1.0), ("b", 9.0), ("c", 9.0)]),
+            ),
+            ("1.safetensors", shard(&[("b", 1.0)])),
+        ]);
+        let text = message(&extra);
+        assert!(text.contains("does not place there: b, c"), "{text}");
+    }
+
+    #[test]
+    fn shard_names_cannot_leave_the_folder() {
+        for name in [
+            "../a",
+            "/etc/passwd",
+            "a/b",
+            "a\\b",
+            "..",
+            ".",
+            "",
+            "C:a",
+            "a\0b",
+        ] {
+            let folder = folder(&[index(&[("a", name)])]);
+            assert!(
+                matches!(
+                    SafetensorsFolder::open(folder.path()),
+                    Err(FormatError::BadShardName { .. })
+                ),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tensor_cannot_be_placed_twice() {
+        let json = br#"{"weight_map": {"a": "0", "a": "1"}}"#;
+        let folder = folder(&[(INDEX, json.to_vec())]);
+        assert!(matches!(
+            SafetensorsFolder::open(folder.path()),
+            Err(FormatError::DuplicateTensor { .. })
+        ));
+    }
+}

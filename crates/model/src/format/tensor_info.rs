@@ -1,0 +1,87 @@
+//! What a checkpoint says about one tensor.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::error::FormatError;
+
+/// Shape, element type and place of one tensor in its file.
+///
+/// `T` is the element type of the format: [`GgmlType`](super::GgmlType) or
+/// [`SafetensorsDtype`](super::SafetensorsDtype).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TensorInfo<T> {
+    /// Sizes of the dimensions, row-major: the last one is contiguous.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub dtype: T,
+    /// First byte of the data, from the beginning of the file.
+    pub offset: u64,
+    /// Number of bytes the data take.
+    pub bytes: u64,
+}
+
+impl<T> TensorInfo<T> {
+    /// Number of elements: the product of the dimensions, 1 for a scalar.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        product(&self.shape)
+    }
+
+    /// Elements in a row: the last dimension, 1 for a scalar.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Number of rows: the product of all dimensions but the last.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.shape
+            .split_last()
+            .map_or(1, |(_, leading)| product(leading))
+    }
+
+    /// Bytes in a row; zero when there are no rows.
+    #[must_use]
+    pub fn row_bytes(&self) -> u64 {
+        u64::try_from(self.rows())
+            .ok()
+            .and_then(|rows| self.bytes.checked_div(rows))
+            .unwrap_or(0)
+    }
+
+    /// Where a run of rows lies within the tensor's data, in bytes.
+    pub(super) fn row_range(
+        &self,
+        path: &Path,
+        tensor: &str,
+        rows: &Range<usize>,
+    ) -> Result<Range<u64>, FormatError> {
+        let out_of_range = || FormatError::PartOutOfRange {
+            path: path.to_path_buf(),
+            tensor: tensor.to_owned(),
+            unit: "rows",
+            start: u64::try_from(rows.start).unwrap_or(u64::MAX),
+            end: u64::try_from(rows.end).unwrap_or(u64::MAX),
+            available: u64::try_from(self.rows()).unwrap_or(u64::MAX),
+        };
+        if rows.start > rows.end || rows.end > self.rows() {
+            return Err(out_of_range());
+        }
+        let at = |row: usize| {
+            u64::try_from(row)
+                .ok()
+                .and_then(|row| row.checked_mul(self.row_bytes()))
+                .ok_or_else(out_of_range)
+        };
+        Ok(at(rows.start)?..at(rows.end)?)
+    }
+}
+
+/// Saturates, so that a shape made by hand cannot make it panic; the readers
+/// refuse shapes whose product overflows.
+fn product(dimensions: &[usize]) -> usize {
+    dimensions.iter().copied().fold(1, usize::saturating_mul)
+}

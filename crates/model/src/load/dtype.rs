@@ -1,0 +1,70 @@
+//! What weights are stored in.
+
+use burn::tensor::DType;
+use std::fmt;
+use std::str::FromStr;
+
+/// What the weight matrices are stored in while the model runs. Norms, biases and the residual stream are `f32` always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WeightDtype {
+    /// Four bytes per weight.
+    #[default]
+    F32,
+    /// Two bytes per weight: half the memory traffic, which is what decoding on a CPU waits for.
+    F16,
+}
+
+/// A text names no element type that weights can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DtypeError {
+    /// bf16 was asked for.
+    #[error(
+        "weights cannot be kept in bf16: processors have no fast bf16 product with f32, and converting at every use is \
+         over ten times slower than f16; a bf16 checkpoint loads as f32 or f16"
+    )]
+    Bf16,
+    /// Anything else.
+    #[error("unknown weight type {0:?}; supported are f32 and f16")]
+    Unknown(String),
+}
+
+impl WeightDtype {
+    /// Bytes per weight.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    pub(crate) fn burn(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+impl FromStr for WeightDtype {
+    type Err = DtypeError;
+
+    fn from_str(text: &str) -> Result<Self, DtypeError> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "bf16" => Err(DtypeError::Bf16),
+            other => Err(DtypeError::Unknown(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for WeightDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! The configuration that a GGUF file's metadata describes.
+
+use super::LoadError;
+use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
+use crate::format::{FormatError, GgufFile, GgufMetadata};
+
+/// The configuration, and whether llama.cpp reordered the rows of queries and keys.
+///
+/// Keys as in the GGUF specification, section "Standardized key-value pairs".
+///
+/// # Errors
+/// If a key is missing or of the wrong type, or if the model cannot be run exactly.
+pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> {
+    let meta = file.metadata();
+    let architecture = meta.get_str("general.architecture")?;
+    let permuted = match architecture {
+        "llama" => true,
+        "qwen2" => false,
+        other => return Err(refuse(file, "general.architecture", other, "llama, qwen2")),
+    };
+    let key = |name: &str| format!("{architecture}.{name}");
+    let size = |name: &str| meta.get_usize(&key(name));
+    let optional = |name: &str| GgufMetadata::optional(meta.get_usize(&key(name)));
+
+    for unsupported in ["expert_count", "attention.sliding_window"] {
+        if let Some(found) = optional(unsupported)?.filter(|n| *n > 0) {
+            return Err(refuse(file, &key(unsupported), &found.to_string(), "0 or absent"));
+        }
+    }
+    let (d_model, n_heads) = (size("embedding_length")?, size("attention.head_count")?);
+    let head_dim = optional("attention.key_length")?.or_else(|| d_model.checked_div(n_heads)).unwrap_or(0);
+    for (name, expected) in [("attention.value_length", head_dim), ("rope.dimension_count", head_dim)] {
+        if let Some(found) = optional(name)?.filter(|n| *n != expected) {
+            return Err(refuse(file, &key(name), &found.to_string(), &format!("the head's width, {expected}")));
+        }
+    }
+    let embedding = file.tensor("token_embd.weight")?;
+    let bias = |part: &str| file.get(&format!("blk.0.{part}.bias")).is_some();
+    let config = LlamaConfig {
+        vocab_size: embedding.rows(),
+        d_model,
+        d_ff: size("feed_forward_length")?,
+        n_layers: size("block_count")?,
+        n_heads,
+        n_kv_heads: optional("attention.head_count_kv")?.unwrap_or(n_heads),
+        head_dim,
+        max_positions: size("context_length")?,
+        norm_eps: shortest(meta.get_f32(&key("attention.layer_norm_rms_epsilon"))?),
+        rope: RopeConfig {
+            theta: GgufMetadata::optional(meta.get_f32(&key("rope.freq_base")))?.map_or(10_000.0, shortest),
+            scaling: scaling(file, meta, &key)?,
+        },
+        tied_embeddings: file.get("output.weight").is_none(),
+        attention_bias: AttentionBias { qkv: bias("attn_q"), output: bias("attn_output"), mlp: bias("ffn_up") },
+        qk_norm: file.get("blk.0.attn_q_norm.weight").is_some(),
+        bos_token: GgufMetadata::optional(meta.get_u32("tokenizer.ggml.bos_token_id"))?,
+        eos_tokens: eos_tokens(meta)?,
+    };
+    config.validate()?;
+    Ok((config, permuted))
+}
+
+/// End of text and, where a model has its own for it, end of turn.
+fn eos_tokens(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
+    let mut tokens = Vec::new();
+    for name in ["eos", "eot"] {
+        let token = GgufMetadata::optional(meta.get_u32(&format!("tokenizer.ggml.{name}_token_id")))?;
+        tokens.extend(token.filter(|token| !tokens.contains(token)));
+    }
+    Ok(tokens)
+}
+
+/// llama.cpp stores Llama 3's scaling as one divisor per frequency, in a tensor; linear scaling as keys.
+fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<RopeScaling, LoadError> {
+    if file.get("rope_freqs.weight").is_some() {
+        return Ok(RopeScaling::PerFrequency { divisors: file.dequantize_tensor("rope_freqs.weight")? });
+    }
+    let factor = GgufMetadata::optional(meta.get_f32(&key("rope.scaling.factor")))?;
+    let old_factor = GgufMetadata::optional(meta.get_f32(&key("rope.scale_linear")))?;
+    let kind = GgufMetadata::optional(meta.get_str(&key("rope.scaling.type")))?;
+    match (kind, factor.or(old_factor)) {
+        (None | Some("none"), None) | (Some("none"), Some(_)) => Ok(RopeScaling::None),
+        (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor: shortest(factor) }),
+        (Some("linear"), None) => Err(refuse(file, &key("rope.scaling.factor"), "absent", "a number with linear scaling")),
+        (Some(other), _) => Err(refuse(file, &key("rope.scaling.type"), other, "none, linear, or a rope_freqs tensor")),
+    }
+}
+
+fn refuse(file: &GgufFile, key: &str, found: &str, supported: &str) -> LoadError {
+    LoadError::GgufField {
+        path: file.path().to_path_buf(),
+        key: key.to_owned(),
+        found: found.to_owned(),
+        supported: supported.to_owned(),
+    }
+}
+
+/// The `f64` with the fewest digits that is this `f32`: what the original configuration said (1e-5, not 9.99999974e-6).
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
+}

@@ -1,0 +1,19 @@
+//! From a folder or a GGUF file to a model.
+
+mod checkpoint;
+mod dtype;
+mod error;
+mod expected;
+mod generation_config;
+mod gguf_config;
+mod gguf_names;
+mod gguf_text;
+mod assemble;
+mod init;
+mod progress;
+mod weights;
+
+pub use checkpoint::Checkpoint;
+pub use dtype::{DtypeError, WeightDtype};
+pub use error::{LoadError, NamedShape, TensorMismatch};
+pub use progress::Progress;

@@ -1,0 +1,214 @@
+//! Where tensors come from.
+
+use super::error::{LoadError, NamedShape, TensorMismatch};
+use super::gguf_names::{hugging_face_name, unpermute};
+use super::{Progress, WeightDtype};
+use crate::config::LlamaConfig;
+use crate::format::convert::{self, FloatType};
+use crate::format::{FormatError, GgufFile, SafetensorsFolder};
+use burn::tensor::TensorData;
+use half::f16;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Rows that are dequantised together, so that narrowing needs no second copy of a tensor.
+const ROWS_AT_ONCE: usize = 1024;
+
+/// The tensors of a checkpoint.
+#[derive(Debug)]
+pub(super) enum Weights {
+    Safetensors(SafetensorsFolder),
+    Gguf {
+        file: GgufFile,
+        /// Whether llama.cpp reordered the rows of queries and keys.
+        permuted: bool,
+    },
+}
+
+/// A tensor as it lies in the checkpoint.
+struct Stored {
+    name: String,
+    shape: Vec<usize>,
+    bytes: u64,
+}
+
+impl Weights {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Safetensors(folder) => folder.path(),
+            Self::Gguf { file, .. } => file.path(),
+        }
+    }
+
+    /// All tensors, by Hugging Face name (or their own, if they have none).
+    fn stored(&self) -> BTreeMap<String, Stored> {
+        match self {
+            Self::Safetensors(folder) => folder
+                .tensors()
+                .map(|(name, info)| (name.to_owned(), Stored::new(name, &info.shape, info.bytes)))
+                .collect(),
+            Self::Gguf { file, .. } => file
+                .tensors()
+                .map(|(name, info)| {
+                    let known = hugging_face_name(name).unwrap_or_else(|| name.to_owned());
+                    (known, Stored::new(name, &info.shape, info.bytes))
+                })
+                .collect(),
+        }
+    }
+
+    /// Compares the checkpoint with what the configuration calls for.
+    ///
+    /// # Errors
+    /// [`LoadError::Tensors`] with everything that is missing, unexpected or of another shape.
+    pub(super) fn check(&self, config: &LlamaConfig, expected: &[NamedShape]) -> Result<(), LoadError> {
+        let mut stored = self.stored();
+        let mut mismatch = TensorMismatch::default();
+        for tensor in expected {
+            match stored.remove(&tensor.name) {
+                None => mismatch.missing.push(tensor.clone()),
+                Some(found) if found.shape != tensor.shape => {
+                    let found = NamedShape { name: tensor.name.clone(), shape: found.shape };
+                    mismatch.misshaped.push((found, tensor.shape.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+        stored.retain(|name, _| !harmless(name, config));
+        mismatch.unexpected = stored.into_iter().map(|(name, found)| NamedShape { name, shape: found.shape }).collect();
+        if mismatch.is_empty() {
+            return Ok(());
+        }
+        Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) })
+    }
+
+    /// Reads the expected tensors one by one: matrices as `dtype`, vectors as `f32`.
+    pub(super) fn reader<'a>(
+        &'a self,
+        config: &'a LlamaConfig,
+        expected: &[NamedShape],
+        dtype: WeightDtype,
+        progress: &'a mut dyn FnMut(Progress<'_>),
+    ) -> impl FnMut(&NamedShape) -> Result<TensorData, LoadError> + 'a {
+        let stored = self.stored();
+        let total = expected.iter().filter_map(|tensor| stored.get(&tensor.name)).map(|found| found.bytes).sum();
+        let mut done = 0;
+        progress(Progress { tensor: "", done, total });
+        move |tensor| {
+            let Some(found) = stored.get(&tensor.name) else {
+                let mismatch = TensorMismatch { missing: vec![tensor.clone()], ..Default::default() };
+                return Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) });
+            };
+            let dtype = if tensor.shape.len() == 1 { WeightDtype::F32 } else { dtype };
+            let data = self.read(tensor, &found.name, config, dtype)?;
+            done += found.bytes;
+            progress(Progress { tensor: &tensor.name, done, total });
+            Ok(data)
+        }
+    }
+
+    fn read(
+        &self,
+        tensor: &NamedShape,
+        stored: &str,
+        config: &LlamaConfig,
+        dtype: WeightDtype,
+    ) -> Result<TensorData, LoadError> {
+        let row = tensor.shape.get(1).copied().unwrap_or(1);
+        let reordered = match self {
+            Self::Gguf { permuted, .. } => {
+                *permuted && (tensor.name.contains(".q_proj.") || tensor.name.contains(".k_proj."))
+            }
+            Self::Safetensors(_) => false,
+        };
+        let data = match dtype {
+            WeightDtype::F32 => {
+                let values = self.floats(stored)?;
+                self.refuse(tensor, values.iter().filter(|x| !x.is_finite()).count(), |path, tensor, count| {
+                    LoadError::NotFinite { path, tensor, count }
+                })?;
+                let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
+                TensorData::new(values, tensor.shape.clone())
+            }
+            WeightDtype::F16 => {
+                let (values, overflows) = self.halves(stored)?;
+                self.refuse(tensor, overflows, |path, tensor, count| LoadError::Overflow { path, tensor, count, dtype })?;
+                self.refuse(tensor, values.iter().filter(|x| !x.is_finite()).count(), |path, tensor, count| {
+                    LoadError::NotFinite { path, tensor, count }
+                })?;
+                let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
+                TensorData::new(values, tensor.shape.clone())
+            }
+        };
+        Ok(data)
+    }
+
+    fn refuse(
+        &self,
+        tensor: &NamedShape,
+        count: usize,
+        error: impl FnOnce(std::path::PathBuf, String, usize) -> LoadError,
+    ) -> Result<(), LoadError> {
+        if count == 0 { Ok(()) } else { Err(error(self.path().to_path_buf(), tensor.name.clone(), count)) }
+    }
+
+    fn floats(&self, name: &str) -> Result<Vec<f32>, FormatError> {
+        match self {
+            Self::Safetensors(folder) => {
+                let (ty, bytes) = float_bytes(folder, name)?;
+                Ok(convert::to_f32(ty, &bytes))
+            }
+            Self::Gguf { file, .. } => file.dequantize_tensor(name),
+        }
+    }
+
+    /// As `f16`, with the number of finite values that became infinite.
+    fn halves(&self, name: &str) -> Result<(Vec<f16>, usize), FormatError> {
+        match self {
+            Self::Safetensors(folder) => {
+                let (ty, bytes) = float_bytes(folder, name)?;
+                let halves = convert::to_f16(ty, &bytes);
+                Ok((halves.values, halves.overflowed))
+            }
+            Self::Gguf { file, .. } => {
+                let info = file.tensor(name)?;
+                let (mut values, mut overflows) = (Vec::with_capacity(info.elements()), 0);
+                for start in (0..info.rows()).step_by(ROWS_AT_ONCE) {
+                    let rows = start..(start + ROWS_AT_ONCE).min(info.rows());
+                    let halves = convert::f32_to_f16(&file.dequantize_rows(name, rows)?);
+                    values.extend_from_slice(&halves.values);
+                    overflows += halves.overflowed;
+                }
+                Ok((values, overflows))
+            }
+        }
+    }
+}
+
+impl Stored {
+    fn new(name: &str, shape: &[usize], bytes: u64) -> Self {
+        Self { name: name.to_owned(), shape: shape.to_vec(), bytes }
+    }
+}
+
+/// `values` as `dtype`; what does not fit becomes infinite.
+pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> TensorData {
+    match dtype {
+        WeightDtype::F32 => TensorData::new(values, shape),
+        WeightDtype::F16 => TensorData::new(convert::f32_to_f16(&values).values, shape),
+    }
+}
+
+/// Tensors that checkpoints carry and that nothing needs: tables of old transformers versions, a head that is the
+/// embedding, and GGUF's rotary factors, which the configuration has taken in.
+fn harmless(name: &str, config: &LlamaConfig) -> bool {
+    name.ends_with(".rotary_emb.inv_freq")
+        || name == "rope_freqs.weight"
+        || (name == "lm_head.weight" && config.tied_embeddings)
+}
+
+/// A tensor's bytes and what they are.
+fn float_bytes(folder: &SafetensorsFolder, name: &str) -> Result<(FloatType, Vec<u8>), FormatError> {
+    let bytes = folder.read_tensor_bytes(name)?; // refuses what is no float
+    Ok((folder.tensor(name)?.dtype.float().unwrap_or(FloatType::F32), bytes))
+}

@@ -1,0 +1,39 @@
+//! Grouped-query attention over a cache (Ainslie et al. 2023), scale `1/sqrt(head_dim)`.
+
+use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
+
+/// Attention of `tokens` new queries, the last of `slots` cached keys and values being their own.
+///
+/// Query head `h` reads key/value head `h / (heads / kv_heads)`. Query `i` sees the slots up to its own,
+/// `slots - tokens + i`, without those that `mask` hides.
+///
+/// # Shapes
+/// - `q`: `[rows, heads, tokens, head_dim]`
+/// - `k`, `v`: `[rows, kv_heads, slots, head_dim]`
+/// - `mask`: `[rows, 1, tokens, slots]`, `true` where a query must not look
+/// - result: `[rows, tokens, heads * head_dim]`
+pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&Tensor<4, Bool>>) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if let Some(mixed) = super::flex::attention(&q, &k, &v, mask) {
+        return mixed;
+    }
+    let [rows, heads, tokens, head_dim] = q.dims();
+    let [_, kv_heads, slots, _] = k.dims();
+    let group = heads / kv_heads;
+    let mixed = if tokens == 1 {
+        // The query heads of a group lie along the query axis, so that no key or value is repeated.
+        let q = q.reshape([rows, kv_heads, group, head_dim]);
+        let mask = mask.map(|m| m.clone().expand([rows, kv_heads, group, slots]));
+        module::attention(q, k, v, mask, None, AttentionModuleOptions::default()).reshape([rows, heads, 1, head_dim])
+    } else {
+        let repeat = |kv: Tensor<4>| {
+            kv.unsqueeze_dim::<5>(2)
+                .expand([rows, kv_heads, group, slots, head_dim])
+                .reshape([rows, heads, slots, head_dim])
+        };
+        let mask = mask.map(|m| m.clone().expand([rows, heads, tokens, slots]));
+        let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
+        module::attention(q, repeat(k), repeat(v), mask, None, options)
+    }; // [rows, heads, tokens, head_dim]
+    mixed.swap_dims(1, 2).reshape([rows, tokens, heads * head_dim])
+}

@@ -1,0 +1,140 @@
+//! Attention of a few queries, reading the cache where it lies.
+
+use super::{contiguous, floats, tensor};
+use burn::backend::{Flex, flex::FlexTensor};
+use burn::tensor::{Bool, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Queries per row up to which this is faster than blocked products over repeated keys and values.
+const MAX_TOKENS: usize = 16;
+/// Multiply-adds below which waking another thread costs more than it saves.
+const MIN_PARALLEL_WORK: usize = 1 << 16;
+
+/// The kernel for [`attention`](super::super::attention()).
+pub(in crate::ops) fn attention(
+    q: &Tensor<4>,
+    k: &Tensor<4>,
+    v: &Tensor<4>,
+    mask: Option<&Tensor<4, Bool>>,
+) -> Option<Tensor<3>> {
+    let [rows, heads, tokens, head_dim] = q.dims();
+    let [_, kv_heads, slots, _] = k.dims();
+    if tokens > MAX_TOKENS {
+        return None;
+    }
+    let mask = match mask {
+        Some(mask) => Some(mask.clone().try_into_primitive::<Flex>().ok()?.to_contiguous()),
+        None => None,
+    };
+    let (q, k, v) = (contiguous(q)?, floats(k)?, floats(v)?);
+    let (k, v) = (Heads::new(&k)?, Heads::new(&v)?);
+    let queries = q.as_slice::<f32>()?;
+    let hidden = mask.as_ref().map(FlexTensor::bytes);
+
+    let mut out = vec![0f32; rows * tokens * heads * head_dim];
+    let one = |(i, out): (usize, &mut [f32])| {
+        let (row, token, head) = (i / heads / tokens, i / heads % tokens, i % heads);
+        let at = ((row * heads + head) * tokens + token) * head_dim;
+        let own = slots - tokens + token;
+        let hidden = hidden.map(|h| &h[(row * tokens + token) * slots..][..=own]);
+        Arch::new().dispatch(Query {
+            q: &queries[at..at + head_dim],
+            k: k.of(row, head / (heads / kv_heads)),
+            v: v.of(row, head / (heads / kv_heads)),
+            slots: own + 1,
+            hidden,
+            out,
+        });
+    };
+    if out.len() * slots < MIN_PARALLEL_WORK {
+        out.chunks_exact_mut(head_dim).enumerate().for_each(one);
+    } else {
+        let share = (rows * tokens * heads).div_ceil(rayon::current_num_threads());
+        out.par_chunks_exact_mut(head_dim).enumerate().with_min_len(share).for_each(one);
+    }
+    Some(tensor(out, [rows, tokens, heads * head_dim]))
+}
+
+/// Keys or values, `[rows, kv_heads, slots, head_dim]`, a head's slots lying one after another.
+struct Heads<'a> {
+    values: &'a [f32],
+    start: usize,
+    per_row: usize,
+    per_head: usize,
+}
+
+impl<'a> Heads<'a> {
+    fn new(storage: &'a FlexTensor) -> Option<Self> {
+        let layout = storage.layout();
+        let strides: Vec<usize> = layout.strides().iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?;
+        let &[per_row, per_head, per_slot, 1] = strides.as_slice() else { return None };
+        (per_slot == layout.shape()[3]).then(|| Self {
+            values: storage.storage::<f32>(),
+            start: layout.start_offset(),
+            per_row,
+            per_head,
+        })
+    }
+
+    fn of(&self, row: usize, head: usize) -> &'a [f32] {
+        &self.values[self.start + row * self.per_row + head * self.per_head..]
+    }
+}
+
+/// One query of one head.
+struct Query<'a> {
+    q: &'a [f32],
+    /// From the head's first slot on.
+    k: &'a [f32],
+    v: &'a [f32],
+    slots: usize,
+    /// Nonzero where the query must not look.
+    hidden: Option<&'a [u8]>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Query<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let head_dim = self.q.len();
+        #[expect(clippy::cast_precision_loss, reason = "head_dim is far below 2^24")]
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let (q, q_tail) = S::as_simd_f32s(self.q);
+        let mut weights: Vec<f32> = self
+            .k
+            .chunks_exact(head_dim)
+            .take(self.slots)
+            .map(|k| {
+                let (k, k_tail) = S::as_simd_f32s(k);
+                let sum = q.iter().zip(k).fold(simd.splat_f32s(0.0), |sum, (q, k)| simd.mul_add_e_f32s(*q, *k, sum));
+                let tail: f32 = q_tail.iter().zip(k_tail).map(|(q, k)| q * k).sum();
+                (simd.reduce_sum_f32s(sum) + tail) * scale
+            })
+            .collect();
+        if let Some(hidden) = self.hidden {
+            for (weight, hidden) in weights.iter_mut().zip(hidden) {
+                if *hidden != 0 {
+                    *weight = f32::NEG_INFINITY;
+                }
+            }
+        }
+        let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut total = 0.0;
+        for weight in &mut weights {
+            *weight = (*weight - largest).exp();
+            total += *weight;
+        }
+        for (weight, v) in weights.iter().zip(self.v.chunks_exact(head_dim)) {
+            // A hidden slot may hold anything, NaN included.
+            if *weight != 0.0 {
+                let weight = *weight / total;
+                for (out, v) in self.out.iter_mut().zip(v) {
+                    *out += weight * v;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Kernels for CPU tensors of the `flex` backend: plain loops over slices, vectorised by `pulp` and split over threads
+//! by `rayon`.
+
+mod attention;
+mod half_weights;
+mod linear;
+mod rms_norm;
+mod rotate;
+mod swiglu;
+
+pub(super) use attention::attention;
+pub(super) use linear::linear;
+pub(super) use rms_norm::rms_norm;
+pub(super) use rotate::rotate;
+pub(super) use swiglu::swiglu;
+
+use burn::backend::{Flex, flex::FlexTensor};
+use burn::tensor::{DType, Tensor, TensorData};
+
+/// The storage of an `f32` tensor that lives on flex and is not tracked by autodiff.
+fn floats<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    let storage = tensor.clone().try_into_primitive::<Flex>().ok()?;
+    (storage.dtype() == DType::F32).then_some(storage)
+}
+
+/// As [`floats`], its elements in row-major order without gaps.
+fn contiguous<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    floats(tensor).map(|storage| storage.to_contiguous())
+}
+
+/// A flex tensor of `values`, in row-major order.
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
+}

@@ -1,0 +1,19 @@
+//! Root-mean-square layer normalisation (Zhang and Sennrich 2019, equation 4).
+
+use burn::tensor::Tensor;
+
+/// `x / sqrt(mean(x²) + eps) * gamma` over the last axis.
+///
+/// # Shapes
+/// - `x`: `[.., width]`
+/// - `gamma`: `[width]`
+/// - result: as `x`
+pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, eps: f64) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(normed) = super::flex::rms_norm(&x, &gamma, eps) {
+        return normed;
+    }
+    let mean_square = x.clone().square().mean_dim(D - 1); // [.., 1]
+    let dtype = x.dtype();
+    x / mean_square.add_scalar(eps).sqrt() * gamma.cast(dtype).unsqueeze::<D>()
+}

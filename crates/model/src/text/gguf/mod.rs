@@ -1,0 +1,169 @@
+//! Tokenizers from GGUF metadata.
+//!
+//! The result is the `tokenizers` pipeline that the model's own `tokenizer.json` describes, so that a GGUF and the folder
+//! it was made from encode alike. llama.cpp is the other authority: which keys exist, what is assumed where one is absent,
+//! and which pre-tokenizer a name stands for are taken from its `llama-vocab.cpp`.
+
+mod bpe;
+mod checked;
+mod pre;
+mod spm;
+
+use tokenizers::AddedToken;
+use tokenizers::processors::template::TemplateProcessing;
+
+use self::checked::{Checked, Kind};
+use super::error::{TextError, shorten};
+use super::guard::guarded;
+use super::tokenizer::{SpecialTokens, Tokenizer};
+
+/// How GGUF metadata is named in errors.
+const ORIGIN: &str = "GGUF metadata";
+
+/// The tokenizer keys of a GGUF file, as they are; filled in by whoever reads the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GgufTokenizerData {
+    /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (`SentencePiece`).
+    pub model: String,
+    /// `tokenizer.ggml.pre`: how a byte-level BPE splits text first.
+    pub pre: Option<String>,
+    /// `tokenizer.ggml.tokens`.
+    pub tokens: Vec<String>,
+    /// `tokenizer.ggml.token_type`.
+    pub token_types: Option<Vec<i32>>,
+    /// `tokenizer.ggml.scores`.
+    pub scores: Option<Vec<f32>>,
+    /// `tokenizer.ggml.merges`.
+    pub merges: Option<Vec<String>>,
+    /// `tokenizer.ggml.bos_token_id`.
+    pub bos: Option<u32>,
+    /// `tokenizer.ggml.eos_token_id`.
+    pub eos: Option<u32>,
+    /// `tokenizer.ggml.unknown_token_id`.
+    pub unk: Option<u32>,
+    /// `tokenizer.ggml.padding_token_id`.
+    pub pad: Option<u32>,
+    /// `tokenizer.ggml.add_bos_token`.
+    pub add_bos: Option<bool>,
+    /// `tokenizer.ggml.add_eos_token`.
+    pub add_eos: Option<bool>,
+    /// `tokenizer.ggml.add_space_prefix`.
+    pub add_space_prefix: Option<bool>,
+    /// `tokenizer.chat_template`.
+    pub chat_template: Option<String>,
+}
+
+impl GgufTokenizerData {
+    /// Builds the tokenizer.
+    ///
+    /// # Errors
+    /// A model or pre-tokenizer that is not supported, lists whose lengths disagree, ids out of range, a token that occurs
+    /// twice, merges of unknown tokens, or a refusal of the `tokenizers` library.
+    pub fn build(self) -> Result<Tokenizer, TextError> {
+        guarded(ORIGIN, move || self.build_unguarded())
+    }
+
+    fn build_unguarded(mut self) -> Result<Tokenizer, TextError> {
+        let is_spm = match self.model.as_str() {
+            "llama" => true,
+            "gpt2" => false,
+            other => {
+                return Err(TextError::Unsupported {
+                    origin: ORIGIN.to_owned(),
+                    field: "tokenizer.ggml.model",
+                    found: shorten(&other),
+                    supported: "gpt2 (byte-level BPE), llama (SentencePiece BPE)",
+                });
+            }
+        };
+        if is_spm {
+            self.assume_spm_ids();
+        }
+        let chat_template = self.chat_template.take();
+        let data = Checked::new(self)?;
+        let (mut library, add_bos_by_default) = if is_spm { (spm::build(&data)?, true) } else { bpe::build(&data)? };
+        frame(&mut library, &data, add_bos_by_default)?;
+        add_tokens(&mut library, &data)?;
+        let text = |id: Option<u32>| id.and_then(|id| data.token(id)).map(str::to_owned);
+        let roles = SpecialTokens {
+            bos: text(data.raw.bos),
+            eos: text(data.raw.eos),
+            unk: text(data.raw.unk),
+            pad: text(data.raw.pad),
+        };
+        Ok(Tokenizer::from_library(library, ORIGIN)?.with_chat(roles, chat_template))
+    }
+
+    /// llama.cpp assumes these ids for `SentencePiece` models that do not name them.
+    fn assume_spm_ids(&mut self) {
+        let count = self.tokens.len();
+        let assume = |id: u32| Some(id).filter(|id| (*id as usize) < count);
+        self.unk = self.unk.or(assume(0));
+        self.bos = self.bos.or(assume(1));
+        self.eos = self.eos.or(assume(2));
+    }
+}
+
+/// Marks control tokens as special, and tokens that the user defined as indivisible.
+fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(), TextError> {
+    let tokens = data.raw.tokens.iter().zip(&data.kinds).filter_map(|(token, kind)| match kind {
+        Kind::Control | Kind::Unknown => Some(AddedToken::from(token.clone(), true)),
+        // Not normalized: llama.cpp looks for them in the text as it is.
+        Kind::UserDefined => Some(AddedToken::from(token.clone(), false).normalized(false)),
+        Kind::Normal | Kind::Byte | Kind::Unused => None,
+    });
+    library.add_tokens(tokens).map_err(refused)?;
+    Ok(())
+}
+
+/// What encoding puts around a text.
+fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default: bool) -> Result<(), TextError> {
+    let mut single = Vec::new();
+    let mut special = Vec::new();
+    let mut part = |add: bool, id: Option<u32>, field| -> Result<Option<String>, TextError> {
+        if !add {
+            return Ok(None);
+        }
+        let Some((id, token)) = id.and_then(|id| Some((id, data.token(id)?))) else {
+            return Err(TextError::MissingField {
+                origin: ORIGIN.to_owned(),
+                field,
+                expected: "an id, as it is to be added to every text",
+            });
+        };
+        special.push((token.to_owned(), id));
+        Ok(Some(token.to_owned()))
+    };
+    let bos = part(data.raw.add_bos.unwrap_or(add_bos_by_default), data.raw.bos, "tokenizer.ggml.bos_token_id")?;
+    let eos = part(data.raw.add_eos.unwrap_or(false), data.raw.eos, "tokenizer.ggml.eos_token_id")?;
+    if bos.is_none() && eos.is_none() {
+        return Ok(());
+    }
+    single.extend(bos);
+    single.push("$A".to_owned());
+    single.extend(eos);
+    special.dedup();
+    let template = TemplateProcessing::builder()
+        .try_single(single)
+        .map_err(|message| refused(message.into()))?
+        .special_tokens(special)
+        .build()
+        .map_err(|error| refused(Box::new(error)))?;
+    library.with_post_processor(Some(template));
+    Ok(())
+}
+
+fn refused(source: Box<dyn std::error::Error + Send + Sync>) -> TextError {
+    TextError::Tokenizer { origin: ORIGIN.to_owned(), source }
+}
+
+/// The bytes of each piece that a pre-tokenizer makes of a text.
+#[cfg(test)]
+pub(super) fn pieces(name: &str, text: &str) -> Vec<usize> {
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    let mut pieces = PreTokenizedString::from(text);
+    pre::named(Some(name)).unwrap().split.pre_tokenize(&mut pieces).unwrap();
+    let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    splits.into_iter().map(|(_, (start, end), _)| end - start).filter(|length| *length > 0).collect()
+}

@@ -1,0 +1,23 @@
+//! The last resort against panics inside the `tokenizers` library.
+//!
+//! Version 0.23 panics on some malformed input: its deserializers hold `expect`s, and the regular expressions of a
+//! pre-tokenizer panic when matching exceeds a limit, which no check of the file can foresee. Known causes are refused before
+//! (`precheck`); for the rest the panic becomes an error here. In programs built with `panic = "abort"` it cannot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::error::TextError;
+
+/// Runs `work`; a panic inside becomes [`TextError::Panicked`].
+///
+/// Nothing that `work` was changing is looked at again after a panic: callers drop it, or it is only read.
+pub(super) fn guarded<T>(origin: &str, work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let message = payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| payload.downcast_ref::<&str>().map(|&text| text.to_owned()))
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(TextError::Panicked { origin: origin.to_owned(), message })
+    })
+}

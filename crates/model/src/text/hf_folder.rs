@@ -1,0 +1,184 @@
+//! The tokenizer files of a Hugging Face folder.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::AddedToken;
+
+use super::error::{TextError, shorten};
+use super::guard::guarded;
+use super::tokenizer::{SpecialTokens, Tokenizer};
+
+/// The most bytes of a file that are read; the largest real tokenizers have some 40 MB.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// The parts of `tokenizer_config.json` and `special_tokens_map.json` that matter here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct HfTokenizerConfig {
+    bos_token: Option<HfToken>,
+    eos_token: Option<HfToken>,
+    unk_token: Option<HfToken>,
+    pad_token: Option<HfToken>,
+    /// Ids as text, and tokens.
+    added_tokens_decoder: BTreeMap<String, AddedToken>,
+    chat_template: Option<HfChatTemplate>,
+}
+
+/// A token is written as text or as an object.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum HfToken {
+    Text(String),
+    Object { content: String },
+}
+
+impl HfToken {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) | Self::Object { content: text } => text,
+        }
+    }
+}
+
+/// One template, or several with names.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum HfChatTemplate {
+    One(String),
+    Named(Vec<HfNamedTemplate>),
+}
+
+#[derive(Debug, Deserialize)]
+struct HfNamedTemplate {
+    name: String,
+    template: String,
+}
+
+/// Reads a file of bounded size.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
+    let io = |source| TextError::Io { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(TextError::TooLarge { origin: path.display().to_string(), limit: MAX_BYTES });
+    }
+    Ok(bytes)
+}
+
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, TextError> {
+    match read(path) {
+        Err(TextError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn read_config(path: &Path) -> Result<HfTokenizerConfig, TextError> {
+    let Some(bytes) = read_optional(path)? else { return Ok(HfTokenizerConfig::default()) };
+    let json = |source| TextError::Json { origin: path.display().to_string(), source };
+    // By way of a value, in which a repeated key counts once, as in Python.
+    serde_json::from_value(serde_json::from_slice::<Value>(&bytes).map_err(json)?).map_err(json)
+}
+
+pub(super) fn load(folder: &Path) -> Result<Tokenizer, TextError> {
+    let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
+    let config_path = folder.join("tokenizer_config.json");
+    let mut config = read_config(&config_path)?;
+    let map = read_config(&folder.join("special_tokens_map.json"))?;
+    let origin = config_path.display().to_string();
+
+    let roles = SpecialTokens {
+        bos: config.bos_token.or(map.bos_token).map(HfToken::into_text),
+        eos: config.eos_token.or(map.eos_token).map(HfToken::into_text),
+        unk: config.unk_token.or(map.unk_token).map(HfToken::into_text),
+        pad: config.pad_token.or(map.pad_token).map(HfToken::into_text),
+    };
+    add_tokens(&mut tokenizer, std::mem::take(&mut config.added_tokens_decoder), &origin)?;
+    mark_special(&mut tokenizer, &roles, &origin)?;
+    tokenizer.collect_special();
+
+    let template = match read_optional(&folder.join("chat_template.jinja"))? {
+        // A file of its own wins, as in transformers.
+        Some(bytes) => Some(String::from_utf8(bytes).map_err(|error| {
+            TextError::invalid(
+                &folder.join("chat_template.jinja").display().to_string(),
+                "byte",
+                &error.utf8_error().valid_up_to(),
+                "UTF-8 text",
+            )
+        })?),
+        None => config.chat_template.and_then(default_template),
+    };
+    Ok(tokenizer.with_chat(roles, template))
+}
+
+fn default_template(template: HfChatTemplate) -> Option<String> {
+    match template {
+        HfChatTemplate::One(template) => Some(template),
+        HfChatTemplate::Named(named) => {
+            named.into_iter().find(|entry| entry.name == "default").map(|entry| entry.template)
+        }
+    }
+}
+
+/// Adds the tokens that only `tokenizer_config.json` knows; those that both files know must have the same id.
+fn add_tokens(tokenizer: &mut Tokenizer, tokens: BTreeMap<String, AddedToken>, origin: &str) -> Result<(), TextError> {
+    let mut by_id = BTreeMap::new();
+    for (id, token) in tokens {
+        let Ok(id) = id.parse::<u32>() else {
+            return Err(TextError::invalid(origin, "added_tokens_decoder", &id, "ids as keys"));
+        };
+        by_id.insert(id, token);
+    }
+    // In the order of their ids, as the library numbers new tokens itself.
+    for (id, token) in by_id {
+        if token.content.is_empty() {
+            continue;
+        }
+        let known = tokenizer.library_mut().get_added_tokens_decoder().get(&id) == Some(&token);
+        if known {
+            continue;
+        }
+        let content = token.content.clone();
+        guarded(origin, || {
+            tokenizer
+                .library_mut()
+                .add_tokens([token])
+                .map_err(|source| TextError::Tokenizer { origin: origin.to_owned(), source })
+        })?;
+        match tokenizer.token_to_id(&content) {
+            Some(given) if given == id => {}
+            given => {
+                return Err(TextError::invalid(
+                    origin,
+                    format!("added_tokens_decoder.{id}"),
+                    &shorten(&content),
+                    format!("the token that tokenizer.json gives this id; this one has {given:?} there"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// transformers treats the tokens with a role as special even if `tokenizer.json` does not list them.
+fn mark_special(tokenizer: &mut Tokenizer, roles: &SpecialTokens, origin: &str) -> Result<(), TextError> {
+    for token in [&roles.bos, &roles.eos, &roles.unk, &roles.pad].into_iter().flatten() {
+        let library = tokenizer.library_mut();
+        let Some(id) = library.token_to_id(token) else { continue };
+        if library.get_added_tokens_decoder().contains_key(&id) {
+            continue;
+        }
+        guarded(origin, || {
+            tokenizer
+                .library_mut()
+                .add_special_tokens([AddedToken::from(token.clone(), true)])
+                .map_err(|source| TextError::Tokenizer { origin: origin.to_owned(), source })
+        })?;
+    }
+    Ok(())
+}

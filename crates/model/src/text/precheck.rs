@@ -1,0 +1,125 @@
+//! Checks of a `tokenizer.json` before the `tokenizers` library reads it.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::error::TextError;
+
+/// Refuses what the library would panic on or silently misread, each by field.
+pub(super) fn precheck(json: &Value, origin: &str) -> Result<(), TextError> {
+    let root = object(json, "the file", origin)?;
+    for part in ["normalizer", "pre_tokenizer", "post_processor", "decoder"] {
+        if let Some(value) = root.get(part).filter(|value| !value.is_null()) {
+            object(value, part, origin)?;
+        }
+    }
+    if let Some(processor) = root.get("post_processor") {
+        post_processor(processor, origin)?;
+    }
+    let Some(model) = root.get("model") else {
+        return Err(TextError::MissingField { origin: origin.to_owned(), field: "model", expected: "an object" });
+    };
+    let model = object(model, "model", origin)?;
+    // Old files leave the type out; whatever has merges is a BPE.
+    if model.get("type").and_then(Value::as_str) == Some("BPE") || model.contains_key("merges") {
+        bpe(model, origin)?;
+    }
+    Ok(())
+}
+
+fn object<'a>(value: &'a Value, field: &str, origin: &str) -> Result<&'a Map<String, Value>, TextError> {
+    value.as_object().ok_or_else(|| TextError::invalid(origin, field, value, "a JSON object"))
+}
+
+/// The library looks the tokens of a template up without asking whether they are there.
+fn post_processor(processor: &Value, origin: &str) -> Result<(), TextError> {
+    // A sequence may hold templates; sequences inside sequences are as deep as the JSON, which its parser bounds.
+    for inner in processor["processors"].as_array().into_iter().flatten() {
+        post_processor(inner, origin)?;
+    }
+    for (part, field) in [("single", "post_processor.single"), ("pair", "post_processor.pair")] {
+        for piece in processor[part].as_array().into_iter().flatten() {
+            let id = &piece["SpecialToken"]["id"];
+            if let Some(name) = id.as_str()
+                && processor["special_tokens"].get(name).is_none()
+            {
+                return Err(TextError::invalid(origin, field, id, "a token listed in post_processor.special_tokens"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The library slices both halves of a merge into a buffer as long as the longest token, unchecked.
+fn bpe(model: &Map<String, Value>, origin: &str) -> Result<(), TextError> {
+    let prefix = match model.get("continuing_subword_prefix") {
+        None | Some(Value::Null) => "",
+        Some(Value::String(prefix)) => prefix,
+        Some(other) => {
+            return Err(TextError::invalid(origin, "model.continuing_subword_prefix", other, "a string"));
+        }
+    };
+    let vocab = match model.get("vocab") {
+        Some(vocab) => object(vocab, "model.vocab", origin)?,
+        None => {
+            return Err(TextError::MissingField {
+                origin: origin.to_owned(),
+                field: "model.vocab",
+                expected: "an object of token: id",
+            });
+        }
+    };
+    let mut ids = HashSet::with_capacity(vocab.len());
+    for (token, id) in vocab {
+        let id = id.as_u64().filter(|id| *id < u64::from(u32::MAX));
+        if !id.is_some_and(|id| ids.insert(id)) {
+            return Err(TextError::invalid(
+                origin,
+                format!("model.vocab.{}", super::error::shorten(token)),
+                &vocab[token],
+                "an id that no other token has",
+            ));
+        }
+    }
+    let Some(merges) = model.get("merges") else { return Ok(()) };
+    let Some(merges) = merges.as_array() else {
+        return Err(TextError::invalid(origin, "model.merges", merges, "a list"));
+    };
+    let mut whole = String::new();
+    for (index, merge) in merges.iter().enumerate() {
+        if merge.as_str().is_some_and(|line| line.starts_with("#version")) {
+            continue;
+        }
+        let Some((left, right)) = halves(merge) else {
+            return Err(TextError::invalid(origin, format!("model.merges[{index}]"), merge, "two tokens"));
+        };
+        let fits = right.strip_prefix(prefix).is_some_and(|tail| {
+            whole.clear();
+            whole.push_str(left);
+            whole.push_str(tail);
+            vocab.contains_key(left) && vocab.contains_key(right) && vocab.contains_key(&whole)
+        });
+        if !fits {
+            return Err(TextError::invalid(
+                origin,
+                format!("model.merges[{index}]"),
+                merge,
+                "two tokens of the vocabulary that make a third",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Merges are pairs, or in older files two tokens with a space between.
+fn halves(merge: &Value) -> Option<(&str, &str)> {
+    match merge {
+        Value::String(line) => line.split_once(' ').filter(|(_, right)| !right.contains(' ')),
+        Value::Array(pair) => match pair.as_slice() {
+            [left, right] => Some((left.as_str()?, right.as_str()?)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

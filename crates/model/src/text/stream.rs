@@ -1,0 +1,147 @@
+//! Decoding while ids arrive.
+
+use super::decoding::{Decoding, byte_of_token, push_bytes};
+use super::error::TextError;
+use super::tokenizer::Tokenizer;
+
+/// Turns ids into text piece by piece, never splitting a character.
+///
+/// The pieces of [`push`](Self::push) and [`finish`](Self::finish) make exactly what [`Tokenizer::decode`] gives for all ids
+/// at once, in time linear in their number: for byte-level tokenizers no id is looked at twice, for others a window of the
+/// last pieces is decoded again.
+///
+/// The library's own `DecodeStream` does not hold that promise: it drops what is pending at the end, decodes a growing
+/// window as long as the text ends in U+FFFD, gives text that a longer run of byte tokens turns out to make invalid, and
+/// then fails with "Invalid prefix".
+///
+/// With byte fallback (`SentencePiece`) a run of byte tokens is therefore held back until a token of another kind ends it.
+#[derive(Clone, Debug)]
+pub struct StreamDecoder<'a> {
+    tokenizer: &'a Tokenizer,
+    skip_special: bool,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Bytes { pending: Vec<u8> },
+    Window(Window),
+}
+
+/// The last two pieces: `ids[..given]` are out already and give the next piece its context, as decoders treat the first
+/// token of a text differently.
+#[derive(Clone, Debug)]
+struct Window {
+    ids: Vec<u32>,
+    given: usize,
+    byte_runs: bool,
+    may_split: bool,
+}
+
+/// Ids after which a text that still ends in U+FFFD is given as it is: a character has at most four bytes.
+const LONGEST_SPLIT: usize = 8;
+
+impl<'a> StreamDecoder<'a> {
+    /// Starts a text. With `skip_special`, special tokens leave no trace in it.
+    #[must_use]
+    pub fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
+        let state = match tokenizer.decoding() {
+            Decoding::Bytes => State::Bytes { pending: Vec::new() },
+            Decoding::Text { byte_runs, may_split } => {
+                State::Window(Window { ids: Vec::new(), given: 0, byte_runs, may_split })
+            }
+        };
+        Self { tokenizer, skip_special, state }
+    }
+
+    /// Takes the next id; returns the text that is complete now, if there is any.
+    ///
+    /// # Errors
+    /// The tokenizer's decoder fails. Ids that the tokenizer does not know have no text, as in [`Tokenizer::decode`].
+    pub fn push(&mut self, id: u32) -> Result<Option<String>, TextError> {
+        if self.skip_special && self.tokenizer.is_special(id) {
+            return Ok(None);
+        }
+        let Some(token) = self.tokenizer.id_to_token(id) else { return Ok(None) };
+        match &mut self.state {
+            State::Bytes { pending } => {
+                push_bytes(&token, pending);
+                Ok(some(take_complete(pending)))
+            }
+            State::Window(window) => {
+                window.ids.push(id);
+                if window.byte_runs && byte_of_token(&token).is_some() {
+                    return Ok(None);
+                }
+                window.advance(self.tokenizer, false)
+            }
+        }
+    }
+
+    /// Ends the text; returns what was still held back. An incomplete character becomes U+FFFD.
+    ///
+    /// # Errors
+    /// The tokenizer's decoder fails.
+    pub fn finish(self) -> Result<Option<String>, TextError> {
+        match self.state {
+            State::Bytes { pending } => Ok(some(String::from_utf8_lossy(&pending).into_owned())),
+            State::Window(mut window) => window.advance(self.tokenizer, true),
+        }
+    }
+}
+
+impl Window {
+    fn advance(&mut self, tokenizer: &Tokenizer, last: bool) -> Result<Option<String>, TextError> {
+        // Special tokens to be skipped never come here, so both calls keep everything.
+        let before = tokenizer.decode(&self.ids[..self.given], false)?;
+        let now = tokenizer.decode(&self.ids, false)?;
+        if now.len() <= before.len() {
+            return Ok(None);
+        }
+        let waits = self.may_split && now.ends_with('\u{FFFD}') && self.ids.len() - self.given < LONGEST_SPLIT;
+        if waits && !last {
+            return Ok(None);
+        }
+        // Only decoders that rewrite text already given (none of the supported families) take the second branch.
+        let piece = match now.strip_prefix(&before) {
+            Some(piece) => piece.to_owned(),
+            None => now[common_prefix(&before, &now)..].to_owned(),
+        };
+        self.ids.drain(..self.given);
+        self.given = self.ids.len();
+        Ok(some(piece))
+    }
+}
+
+fn some(text: String) -> Option<String> {
+    if text.is_empty() { None } else { Some(text) }
+}
+
+/// Bytes that two texts share at the start, up to a whole character.
+fn common_prefix(one: &str, other: &str) -> usize {
+    one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
+}
+
+/// Takes all that cannot change any more, invalid parts as U+FFFD; keeps the at most three bytes of an incomplete character.
+fn take_complete(pending: &mut Vec<u8>) -> String {
+    let mut text = String::new();
+    let mut start = 0;
+    while start < pending.len() {
+        match std::str::from_utf8(&pending[start..]) {
+            Ok(rest) => {
+                text.push_str(rest);
+                start = pending.len();
+            }
+            Err(error) => {
+                let valid = start + error.valid_up_to();
+                text.push_str(&String::from_utf8_lossy(&pending[start..valid]));
+                start = valid;
+                let Some(invalid) = error.error_len() else { break };
+                text.push('\u{FFFD}');
+                start += invalid;
+            }
+        }
+    }
+    pending.drain(..start);
+    text
+}

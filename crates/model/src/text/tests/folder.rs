@@ -1,0 +1,111 @@
+//! Folders as Hugging Face has them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::text::{ChatMessage, TextError, Tokenizer};
+
+pub(super) fn tokenizer_json() -> Value {
+    json!({
+        "version": "1.0",
+        "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        "padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "a"},
+        "added_tokens": [
+            {"id": 3, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+            {"id": 5, "content": "<new>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": false},
+        ],
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}},
+        },
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 3, "</s>": 4},
+            "merges": [["a", "b"]],
+        },
+    })
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer_json().to_string()).unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn load(folder: &TempDir) -> Result<Tokenizer, TextError> {
+    Tokenizer::from_hf_folder(folder.path())
+}
+
+#[test]
+fn a_tokenizer_alone_is_enough() {
+    let tokenizer = load(&folder(&[])).unwrap();
+    assert_eq!(tokenizer.encode("abababa", true).unwrap(), [3, 2, 2, 2, 0], "neither truncated nor padded");
+    assert_eq!(tokenizer.encode("<s>a<new>", false).unwrap(), [3, 0, 5]);
+    assert_eq!(tokenizer.vocab_size(), 6);
+    assert!(tokenizer.chat_template().unwrap().is_none());
+    assert_eq!((tokenizer.is_special(3), tokenizer.is_special(4), tokenizer.is_special(5)), (true, false, false));
+}
+
+#[test]
+fn the_configuration_adds_roles_tokens_and_a_template() {
+    let config = json!({
+        "bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "unk_token": null,
+        "added_tokens_decoder": {
+            "6": {"content": "<extra>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+            "5": {"content": "<new>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+        },
+        "chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ bos_token }}{{ messages[0].content }}"}],
+    });
+    let map = json!({"pad_token": "</s>", "eos_token": "<s>"});
+    let folder =
+        folder(&[("tokenizer_config.json", &config.to_string()), ("special_tokens_map.json", &map.to_string())]);
+    let tokenizer = load(&folder).unwrap();
+    assert_eq!(tokenizer.special_tokens().pad.as_deref(), Some("</s>"));
+    assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (Some(3), Some(4)));
+    assert_eq!(tokenizer.encode("a</s><extra><new>", false).unwrap(), [0, 4, 6, 5]);
+    assert!([3, 4, 5, 6].iter().all(|id| tokenizer.is_special(*id)));
+    let template = tokenizer.chat_template().unwrap().unwrap();
+    assert_eq!(template.render(&[ChatMessage::user("ab")], true).unwrap(), "<s>ab");
+}
+
+#[test]
+fn a_template_of_its_own_wins() {
+    let config = json!({"chat_template": "one"});
+    let folder = folder(&[("tokenizer_config.json", &config.to_string()), ("chat_template.jinja", "two")]);
+    let template = load(&folder).unwrap().chat_template().unwrap().unwrap();
+    assert_eq!(template.render(&[], false).unwrap(), "two");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let token = json!({"content": "a", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
+    for (id, token) in [("7", token.clone()), ("x", token)] {
+        let config = json!({"added_tokens_decoder": {id: token}}).to_string();
+        let error = load(&folder(&[("tokenizer_config.json", &config)])).unwrap_err();
+        assert!(matches!(error, TextError::Invalid { .. }), "{error:?}");
+    }
+    for text in ["", "{", "[]x", "{\"bos_token\": 3}"] {
+        let error = load(&folder(&[("tokenizer_config.json", text)])).unwrap_err();
+        assert!(matches!(error, TextError::Json { .. }), "{text}: {error:?}");
+    }
+    let error = Tokenizer::from_hf_folder(Path::new("nowhere")).unwrap_err();
+    assert!(matches!(error, TextError::Io { .. }) && error.to_string().contains("tokenizer.json"), "{error:?}");
+}
+
+#[test]
+fn a_template_in_another_dialect_spoils_nothing_else() {
+    let tokenizer = load(&folder(&[("chat_template.jinja", "{% nonsense %}")])).unwrap();
+    assert!(matches!(tokenizer.chat_template(), Err(TextError::Template { stage: "parsed", .. })));
+    assert_eq!(tokenizer.encode("ab", false).unwrap(), [2]);
+}

@@ -1,0 +1,234 @@
+//! The tokenizer.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::chat::ChatTemplate;
+use super::decoding::Decoding;
+use super::error::TextError;
+use super::guard::guarded;
+use super::hf_folder;
+use super::precheck::precheck;
+
+/// Text to token ids and back.
+///
+/// Two of the library's conveniences are off, as they would change prompts unasked: truncation and padding that a
+/// `tokenizer.json` may ask for.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special_ids: HashSet<u32>,
+    decoding: Decoding,
+    roles: SpecialTokens,
+    chat_template: Option<String>,
+}
+
+/// The tokens with a role, as text; chat templates refer to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// Starts a text.
+    pub bos: Option<String>,
+    /// Ends a text or a turn.
+    pub eos: Option<String>,
+    /// Stands for what the vocabulary cannot express.
+    pub unk: Option<String>,
+    /// Fills up batches.
+    pub pad: Option<String>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or one of the errors of [`from_json`](Self::from_json).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
+        let path = path.as_ref();
+        Self::from_json(&hf_folder::read(path)?, &path.display().to_string())
+    }
+
+    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `chat_template.jinja` for added tokens, the tokens with a role, and the chat template.
+    ///
+    /// # Errors
+    /// A file cannot be read or is malformed, or the files contradict each other.
+    pub fn from_hf_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
+        hf_folder::load(folder.as_ref())
+    }
+
+    /// Reads the text of a `tokenizer.json`; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Text that is not JSON, a tokenizer that the library refuses, merges or added tokens that contradict the vocabulary.
+    pub fn from_json(json: &[u8], origin: &str) -> Result<Self, TextError> {
+        let parsed: serde_json::Value =
+            serde_json::from_slice(json).map_err(|source| TextError::Json { origin: origin.to_owned(), source })?;
+        precheck(&parsed, origin)?;
+        let inner = guarded(origin, || {
+            tokenizers::Tokenizer::from_bytes(json)
+                .map_err(|source| TextError::Tokenizer { origin: origin.to_owned(), source })
+        })?;
+        // The library gives an added token the next free id, whatever id the file names.
+        for added in parsed["added_tokens"].as_array().into_iter().flatten() {
+            let (Some(content), id) = (added["content"].as_str(), added["id"].as_u64()) else { continue };
+            if inner.token_to_id(content).map(u64::from) != id {
+                return Err(TextError::invalid(
+                    origin,
+                    "added_tokens.id",
+                    &format!("{} for {content:?}", added["id"]),
+                    "the id of that token in the vocabulary, or the next free one",
+                ));
+            }
+        }
+        Self::from_library(inner, origin)
+    }
+
+    /// Wraps a tokenizer built with the `tokenizers` library; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// The tokenizer has no tokens, or the library fails.
+    pub fn from_library(mut inner: tokenizers::Tokenizer, origin: &str) -> Result<Self, TextError> {
+        guarded(origin, move || {
+            let refused = |source| TextError::Tokenizer { origin: origin.to_owned(), source };
+            inner.with_truncation(None).map_err(refused)?;
+            inner.with_padding(None);
+            if inner.get_vocab_size(true) == 0 {
+                return Err(TextError::invalid(origin, "model.vocab", &"empty", "at least one token"));
+            }
+            let decoding = Decoding::of(inner.get_decoder());
+            let mut tokenizer = Self {
+                inner,
+                special_ids: HashSet::new(),
+                decoding,
+                roles: SpecialTokens::default(),
+                chat_template: None,
+            };
+            tokenizer.collect_special();
+            Ok(tokenizer)
+        })
+    }
+
+    /// The ids of a text.
+    ///
+    /// Special tokens that are written out in the text, such as `<|im_start|>`, become their ids either way. With
+    /// `add_special` the tokenizer's own frame (for most models a token that starts the text) is put around it; without, it
+    /// is not, which is right for a rendered chat template.
+    ///
+    /// # Errors
+    /// The tokenizer fails, for instance because its unknown token is not in its vocabulary.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
+        guarded("encoding a text", || {
+            let encoding = self.inner.encode_fast(text, add_special).map_err(|source| TextError::Encode { source })?;
+            Ok(encoding.get_ids().to_vec())
+        })
+    }
+
+    /// The text of ids. Ids that the tokenizer does not know have no text (models pad their vocabulary).
+    ///
+    /// # Errors
+    /// The tokenizer's decoder fails.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
+        guarded("decoding token ids", || {
+            self.inner.decode(ids, skip_special).map_err(|source| TextError::Decode { source })
+        })
+    }
+
+    /// Number of tokens, with the added ones.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The id of a token, as it is written in the vocabulary.
+    #[must_use]
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, as it is written in the vocabulary.
+    #[must_use]
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Whether an id is a special token: one that structures text and is no part of it.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special_ids.contains(&id)
+    }
+
+    /// Checks that every token has a row in a model's embedding. The model may have more rows: many pad them.
+    ///
+    /// # Errors
+    /// [`TextError::Vocabulary`], naming the token with the highest id.
+    pub fn check_vocab(&self, model_vocab: usize) -> Result<(), TextError> {
+        let highest = self.inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+        match highest {
+            Some((token, id)) if usize::try_from(id).is_ok_and(|id| id >= model_vocab) => {
+                Err(TextError::Vocabulary { token, id, model_vocab })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The tokens with a role, as the tokenizer's files name them.
+    #[must_use]
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.roles
+    }
+
+    /// The id of the token that starts a text, if the tokenizer's files name one.
+    #[must_use]
+    pub fn bos_id(&self) -> Option<u32> {
+        self.roles.bos.as_deref().and_then(|token| self.token_to_id(token))
+    }
+
+    /// The id of the token that ends a text, if the tokenizer's files name one.
+    #[must_use]
+    pub fn eos_id(&self) -> Option<u32> {
+        self.roles.eos.as_deref().and_then(|token| self.token_to_id(token))
+    }
+
+    /// The chat template that came with the tokenizer, ready to render; `None` if there is none.
+    ///
+    /// It is parsed here and not when the tokenizer is read, so that a template in a newer dialect spoils nothing else.
+    ///
+    /// # Errors
+    /// The template cannot be parsed.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>, TextError> {
+        self.chat_template.as_deref().map(|source| ChatTemplate::new(source, self.roles.clone())).transpose()
+    }
+
+    /// The source of the chat template.
+    #[must_use]
+    pub fn chat_template_source(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
+    /// Sets the tokens with a role and the chat template, for tokenizers from elsewhere.
+    #[must_use]
+    pub fn with_chat(mut self, roles: SpecialTokens, template: Option<String>) -> Self {
+        self.roles = roles;
+        self.chat_template = template;
+        self
+    }
+
+    pub(super) fn decoding(&self) -> Decoding {
+        self.decoding
+    }
+
+    pub(super) fn library_mut(&mut self) -> &mut tokenizers::Tokenizer {
+        &mut self.inner
+    }
+
+    /// To be called after every change of the added tokens.
+    pub(super) fn collect_special(&mut self) {
+        self.special_ids = self
+            .inner
+            .get_added_tokens_decoder()
+            .into_iter()
+            // Asked by text, as decoding asks: two ids may share it.
+            .filter(|(_, token)| self.inner.get_added_vocabulary().is_special_token(&token.content))
+            .map(|(id, _)| id)
+            .collect();
+    }
+}

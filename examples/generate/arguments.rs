@@ -1,0 +1,137 @@
+//! The command line.
+
+use clap::Parser;
+use dynlayer::inference::ControlFrom;
+use dynlayer::inference::controllers::ControllerSpec;
+use dynlayer::inference::sampling::Sampling;
+use dynlayer::model::{Backend, WeightDtype};
+use std::path::PathBuf;
+
+/// Generates text with a Llama-style model while a controller decides which layers run.
+#[derive(Parser, Debug)]
+#[command(name = "generate")]
+struct Raw {
+    /// A Hugging Face folder, or a GGUF file.
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    model: PathBuf,
+    #[command(flatten)]
+    source: RawSource,
+    /// full, skip:3,5,7, uniform:20 or exit:20.
+    #[arg(long, default_value = "full")]
+    controller: ControllerSpec,
+    /// first-generated, last-prompt-token or all.
+    #[arg(long, default_value = "first-generated")]
+    control_from: ControlFrom,
+    /// flex, ndarray, cuda or wgpu; all but flex need the feature of that name.
+    #[arg(long, default_value = "flex")]
+    device: Backend,
+    /// What weights are stored in: f32 or f16.
+    #[arg(long, default_value = "f32")]
+    dtype: WeightDtype,
+    /// Tokens to generate at most.
+    #[arg(long, default_value_t = 128)]
+    max_new_tokens: usize,
+    /// Go on after the end of the text.
+    #[arg(long)]
+    ignore_eos: bool,
+    /// End before this text; may be given more than once.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// 0 is greedy.
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f32,
+    /// Keep the K most probable tokens.
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Keep the most probable tokens up to probability P.
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Keep tokens at least P times as probable as the first.
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+    /// Above 1, tokens seen before become less likely.
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// What random choices derive from.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object instead of text and report.
+    #[arg(long)]
+    json: bool,
+    /// Generate nothing; print the N largest logits after the prompt, and what the forward pass looked like, as JSON.
+    #[arg(long, value_name = "N")]
+    logits_top: Option<usize>,
+}
+
+#[derive(clap::Args, Debug)]
+#[group(required = true, multiple = false)]
+struct RawSource {
+    /// Continue this text.
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// Continue these token ids.
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
+    prompt_ids: Option<Vec<u32>>,
+    /// Answer this message, through the model's chat template.
+    #[arg(long, value_name = "TEXT")]
+    chat: Option<String>,
+}
+
+/// The command line, read.
+#[derive(Debug)]
+pub struct Arguments {
+    pub model: PathBuf,
+    pub source: Source,
+    pub controller: ControllerSpec,
+    pub control_from: ControlFrom,
+    pub device: Backend,
+    pub dtype: WeightDtype,
+    pub max_new_tokens: usize,
+    pub ignore_eos: bool,
+    pub stop: Vec<String>,
+    pub sampling: Sampling,
+    pub json: bool,
+    pub logits_top: Option<usize>,
+}
+
+/// What to continue.
+#[derive(Debug)]
+pub enum Source {
+    Text(String),
+    Ids(Vec<u32>),
+    Chat(String),
+}
+
+impl Arguments {
+    /// Reads the command line; ends the program with a message if it is wrong.
+    pub fn parse() -> Self {
+        let raw = Raw::parse();
+        let source = match (raw.source.prompt, raw.source.prompt_ids, raw.source.chat) {
+            (Some(text), _, _) => Source::Text(text),
+            (_, Some(ids), _) => Source::Ids(ids),
+            (_, _, chat) => Source::Chat(chat.unwrap_or_default()),
+        };
+        let sampling = Sampling {
+            temperature: raw.temperature,
+            top_k: raw.top_k,
+            top_p: raw.top_p,
+            min_p: raw.min_p,
+            repetition_penalty: raw.repetition_penalty,
+            seed: raw.seed,
+        };
+        Self {
+            model: raw.model,
+            source,
+            controller: raw.controller,
+            control_from: raw.control_from,
+            device: raw.device,
+            dtype: raw.dtype,
+            max_new_tokens: raw.max_new_tokens,
+            ignore_eos: raw.ignore_eos,
+            stop: raw.stop,
+            sampling,
+            json: raw.json,
+            logits_top: raw.logits_top,
+        }
+    }
+}

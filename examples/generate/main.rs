@@ -1,0 +1,124 @@
+//! Generates text with a model while a controller decides which layers run.
+//!
+//! ```text
+//! cargo run --release --example generate -- --model DIR|FILE.gguf --chat "What is the capital of France?" \
+//!     --controller uniform:20 --dtype f16
+//! ```
+
+mod arguments;
+mod inspect;
+mod output;
+
+use arguments::{Arguments, Source};
+use clap::Parser;
+use dynlayer::inference::{GenerateOptions, generate};
+use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer::model::{Checkpoint, Llama};
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", output::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    arguments.sampling.validate()?;
+    let device = arguments.device.device()?;
+    let started = Instant::now();
+    let checkpoint = Checkpoint::open(&arguments.model)?;
+    let tokenizer = checkpoint.tokenizer()?;
+    let prompt = prompt(&arguments.source, &tokenizer)?;
+    let quiet = arguments.json || arguments.logits_top.is_some();
+    let bar = output::progress_bar(quiet);
+    let model = checkpoint.load(arguments.dtype, &device, |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })?;
+    bar.finish_and_clear();
+    let load_seconds = started.elapsed().as_secs_f64();
+
+    if let Some(n) = arguments.logits_top {
+        output::print(&inspect::inspect(&model, &prompt, n)?)?;
+        return Ok(());
+    }
+    complete(arguments, &checkpoint, &tokenizer, &model, prompt, load_seconds)
+}
+
+fn complete(
+    arguments: &Arguments,
+    checkpoint: &Checkpoint,
+    tokenizer: &Tokenizer,
+    model: &Llama,
+    prompt: Vec<u32>,
+    load_seconds: f64,
+) -> Result<(), Box<dyn Error>> {
+    let options = GenerateOptions {
+        max_new_tokens: arguments.max_new_tokens,
+        stop_tokens: if arguments.ignore_eos { Vec::new() } else { checkpoint.stop_tokens(tokenizer)? },
+        stop_strings: arguments.stop.clone(),
+        tokenizer: Some(tokenizer),
+        sampling: arguments.sampling.clone(),
+        control_from: arguments.control_from,
+        ..GenerateOptions::default()
+    };
+    let prompts = [prompt];
+    let mut generation = generate(model, arguments.controller.build(), &prompts, options)?;
+    let (mut token_ids, mut text, mut stop) = (Vec::new(), String::new(), None);
+    for event in &mut generation {
+        let event = event?;
+        token_ids.push(event.token);
+        text.push_str(&event.text);
+        stop = event.stop;
+        if !arguments.json {
+            print!("{}", event.text);
+            std::io::stdout().flush()?;
+        }
+    }
+    let report = generation.report();
+    let [prompt_ids] = prompts;
+    if arguments.json {
+        let summary = output::Summary {
+            prompt_ids,
+            token_ids,
+            text,
+            stop: stop.map(|stop| stop.to_string()),
+            layers_per_token: report.decode.layers_per_token(),
+            layers_executed_per_token: report.decode.layers_executed_per_token(),
+            n_layers: report.n_layers,
+            prefill_tok_s: report.prefill.tokens_per_second(),
+            decode_tok_s: report.decode.tokens_per_second(),
+            load_s: load_seconds,
+            peak_rss_mb: output::peak_resident_mb(),
+        };
+        return Ok(output::print(&summary)?);
+    }
+    println!("\n");
+    if let Some(stop) = stop {
+        println!("stopped: {stop}");
+    }
+    println!("controller {}, control from {}", arguments.controller, arguments.control_from);
+    print!("{report}");
+    println!("loaded in {load_seconds:.2} s, peak memory {:.0} MB", output::peak_resident_mb().unwrap_or(f64::NAN));
+    Ok(())
+}
+
+/// The prompt's token ids.
+fn prompt(source: &Source, tokenizer: &Tokenizer) -> Result<Vec<u32>, Box<dyn Error>> {
+    let text = match source {
+        Source::Ids(ids) => return Ok(ids.clone()),
+        Source::Text(text) => text.clone(),
+        Source::Chat(question) => {
+            let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; use --prompt")?;
+            template.render(&[ChatMessage::new("user", question)], true)?
+        }
+    };
+    Ok(tokenizer.encode(&text, false)?)
+}

@@ -1,0 +1,63 @@
+//! What is printed.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::error::Error;
+use std::io::Write;
+
+/// The JSON object of a generation. Values without any pass are `null`.
+#[derive(Serialize)]
+pub struct Summary {
+    pub prompt_ids: Vec<u32>,
+    /// The generated ids, a stop token included.
+    pub token_ids: Vec<u32>,
+    /// Without special tokens.
+    pub text: String,
+    pub stop: Option<String>,
+    /// Nominal, over decode passes.
+    pub layers_per_token: Option<f64>,
+    pub layers_executed_per_token: Option<f64>,
+    pub n_layers: usize,
+    pub prefill_tok_s: Option<f64>,
+    /// Decode passes over their wall time.
+    pub decode_tok_s: Option<f64>,
+    pub load_s: f64,
+    pub peak_rss_mb: Option<f64>,
+}
+
+/// Prints one line of JSON.
+pub fn print(value: &impl Serialize) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)
+}
+
+/// An error and what caused it.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A bar on standard error for the bytes of a load.
+pub fn progress_bar(quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template("loading {bar:40} {bytes} of {total_bytes}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The most memory this process has had resident so far, in megabytes (10^6 bytes); `None` where the system does not say.
+pub fn peak_resident_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024.0 / 1e6)
+}

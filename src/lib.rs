@@ -1,0 +1,10 @@
+//! Dynamic depth for Llama-style decoders on [burn](https://burn.dev).
+
+#![forbid(unsafe_code)]
+
+#[doc(inline)]
+pub use dynlayer_inference as inference;
+#[doc(inline)]
+pub use dynlayer_metrics as metrics;
+#[doc(inline)]
+pub use dynlayer_model as model;

@@ -10,7 +10,6 @@ mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
-use clap::Parser;
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer::model::{Checkpoint, Llama};

@@ -6,6 +6,7 @@
 //! - [`Controller`], [`Site`], [`Decision`], [`Action`]: what a controller is, sees and answers.
 //! - [`controllers`]: those that come with the crate, and [`controllers::ControllerSpec`] to make one from text.
 //! - [`generate`]: generation as an iterator of [`TokenEvent`]s.
+//! - [`score`]: the log-probabilities of given text, pass by pass as decoding would run.
 //! - [`sampling`]: how tokens are chosen.
 //! - [`report`]: routes, counts and times.
 #![forbid(unsafe_code)]
@@ -22,5 +23,6 @@ pub use control::{
 };
 pub use engine::KvPolicy;
 pub use generation::{
-    Completion, ControlFrom, GenerateError, GenerateOptions, Generation, Stop, TokenEvent, generate,
+    Completion, ControlFrom, GenerateError, GenerateOptions, Generation, Score, ScoreOptions, ScoredToken, Stop,
+    TokenEvent, generate, score,
 };

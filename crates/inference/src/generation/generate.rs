@@ -230,8 +230,7 @@ impl<C: Controller> Generation<'_, C> {
     fn choose(&mut self, last: Tensor<3>, routes: Vec<Route>) -> Result<(), GenerateError> {
         let logits = self.model.logits(last); // [rows, 1, vocab_size]
         let vocab_size = self.model.config().vocab_size;
-        let logits = logits.try_into_data().map_err(|error| GenerateError::Device(format!("{error:?}")))?;
-        let logits = logits.try_into_vec_as::<f32>().map_err(|error| GenerateError::Device(format!("{error:?}")))?;
+        let logits = engine::read_logits(&logits)?;
         let mut keep = Vec::new();
         for (i, (live, logits)) in self.live.iter_mut().zip(logits.chunks_exact(vocab_size)).enumerate() {
             let next = live.row.position + 1;

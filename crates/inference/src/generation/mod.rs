@@ -6,6 +6,7 @@ mod event;
 mod generate;
 mod options;
 mod prompt;
+mod score;
 mod text;
 
 pub use control_from::ControlFrom;
@@ -13,3 +14,4 @@ pub use error::GenerateError;
 pub use event::{Stop, TokenEvent};
 pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
+pub use score::{Score, ScoreOptions, ScoredToken, score};

@@ -1,15 +1,15 @@
 //! Attention of a few queries, reading the cache where it lies.
 
+use super::parallel::run_all;
 use super::{contiguous, floats, tensor};
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{Bool, Tensor};
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 /// Queries per row up to which this is faster than blocked products over repeated keys and values.
 const MAX_TOKENS: usize = 16;
 /// Multiply-adds below which waking another thread costs more than it saves.
-const MIN_PARALLEL_WORK: usize = 1 << 16;
+const MIN_PARALLEL_WORK: usize = 1 << 17;
 
 /// The kernel for [`attention`](super::super::attention()).
 pub(in crate::ops) fn attention(
@@ -33,7 +33,7 @@ pub(in crate::ops) fn attention(
     let hidden = mask.as_ref().map(FlexTensor::bytes);
 
     let mut out = vec![0f32; rows * tokens * heads * head_dim];
-    let one = |(i, out): (usize, &mut [f32])| {
+    let one = |i: usize, out: &mut [f32]| {
         let (row, token, head) = (i / heads / tokens, i / heads % tokens, i % heads);
         let at = ((row * heads + head) * tokens + token) * head_dim;
         let own = slots - tokens + token;
@@ -47,12 +47,13 @@ pub(in crate::ops) fn attention(
             out,
         });
     };
-    if out.len() * slots < MIN_PARALLEL_WORK {
-        out.chunks_exact_mut(head_dim).enumerate().for_each(one);
-    } else {
-        let share = (rows * tokens * heads).div_ceil(rayon::current_num_threads());
-        out.par_chunks_exact_mut(head_dim).enumerate().with_min_len(share).for_each(one);
-    }
+    let threads = if out.len() * slots < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
+    let share = (rows * tokens * heads).div_ceil(threads);
+    run_all(out.chunks_mut(share * head_dim).enumerate().collect(), |(piece, out)| {
+        for (i, out) in out.chunks_exact_mut(head_dim).enumerate() {
+            one(piece * share + i, out);
+        }
+    });
     Some(tensor(out, [rows, tokens, heads * head_dim]))
 }
 

@@ -1,71 +1,83 @@
 //! Products of a few tokens with weight matrices: every weight is read once, by all threads together.
 
-use super::half_weights::Weight;
+#[cfg(target_arch = "x86_64")]
+use super::load::Avx512;
+use super::load::{Direct, Load, Portable};
+use super::parallel::run_all;
 use super::{contiguous, tensor};
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Tensor};
 use half::f16;
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 /// Tokens up to which the kernel is faster than a blocked matrix product.
 const MAX_TOKENS: usize = 16;
 /// Multiply-adds below which waking another thread costs more than it saves.
-const MIN_PARALLEL_WORK: usize = 1 << 16;
+const MIN_PARALLEL_WORK: usize = 1 << 17;
 /// Weight rows that are worked on together.
 const ROWS: usize = 4;
-/// Columns that are worked on together: `ROWS` widened pieces and the inputs stay in the first-level cache.
-const COLUMNS: usize = 512;
 
 /// The kernel for [`linear`](super::super::linear()).
 pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: &[Tensor<2>; N]) -> Option<[Tensor<3>; N]> {
     let [rows, tokens, width] = x.dims();
     let n = rows * tokens;
-    if n == 0 || n > MAX_TOKENS {
+    let inputs = contiguous(x)?;
+    if n == 0 {
         return None;
     }
-    let x = contiguous(x)?;
+    if n > MAX_TOKENS {
+        // Widened for the time of the product: rounding the input to f16 would cost accuracy and gain nothing here.
+        let product = |weight: &Tensor<2>| {
+            let wide = weight.clone().cast(DType::F32); // [out, in]
+            let y = x.clone().reshape([n, width]).matmul(wide.transpose()); // [n, out]
+            y.reshape([rows, tokens, weight.dims()[0]])
+        };
+        return Some(std::array::from_fn(|i| product(&weights[i])));
+    }
     let weights: Vec<FlexTensor> = weights
         .iter()
         .map(|weight| weight.clone().try_into_primitive::<Flex>().ok().filter(FlexTensor::is_contiguous))
         .collect::<Option<_>>()?;
-    let products = product(x.as_slice::<f32>()?, n, width, &weights)?;
+    let products = products(inputs.as_slice::<f32>()?, n, width, &weights)?;
     let products: Vec<Tensor<3>> = products
         .into_iter()
-        .map(|transposed| {
-            let d_out = transposed.len() / n;
-            tensor(transpose(transposed, d_out, n), [rows, tokens, d_out])
+        .map(|product| {
+            let d_out = product.len() / n;
+            tensor(transpose(product, d_out, n), [rows, tokens, d_out])
         })
         .collect();
     products.try_into().ok()
 }
 
 /// For each weight `[out, width]` its products with the `n` inputs of `x: [n, width]`, as `[out, n]`.
-fn product(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option<Vec<Vec<f32>>> {
-    let outputs: Vec<usize> = weights.iter().map(|weight| weight.layout().shape()[0]).collect();
-    let work = n * width * outputs.iter().sum::<usize>();
-    let threads = if work < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
+fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option<Vec<Vec<f32>>> {
+    let outputs: usize = weights.iter().map(|weight| weight.layout().shape()[0]).sum();
+    let threads = if n * width * outputs < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
     // Equal shares, so that no thread waits for another; a share is a whole number of row groups.
-    let share = outputs.iter().sum::<usize>().div_ceil(threads).next_multiple_of(ROWS);
+    let share = outputs.div_ceil(threads).next_multiple_of(ROWS);
 
-    let mut products: Vec<Vec<f32>> = outputs.iter().map(|d_out| vec![0.0; d_out * n]).collect();
-    let mut jobs = Vec::new();
+    let mut products: Vec<Vec<f32>> =
+        weights.iter().map(|weight| vec![0.0; weight.layout().shape()[0] * n]).collect();
+    let mut jobs: Vec<Vec<Share<'_>>> = vec![Vec::new()];
+    let mut room = share;
     for (weight, product) in weights.iter().zip(&mut products) {
-        for (piece, out) in product.chunks_mut(share * n).enumerate() {
-            let first = piece * share * width;
-            let elements = first..first + out.len() / n * width;
-            jobs.push(match weight.dtype() {
-                DType::F32 => Job::F32(Share { weights: weight.as_slice::<f32>()?.get(elements)?, x, width, out }),
-                DType::F16 => Job::F16(Share { weights: weight.as_slice::<f16>()?.get(elements)?, x, width, out }),
-                _ => return None,
-            });
+        let (mut out, mut first) = (product.as_mut_slice(), 0);
+        while !out.is_empty() {
+            let rows = room.min(out.len() / n);
+            let (mine, others) = out.split_at_mut(rows * n);
+            let weights = Weights::new(weight, first * width..(first + rows) * width)?;
+            if let Some(job) = jobs.last_mut() {
+                job.push(Share { weights, x, width, out: mine });
+            }
+            (out, first, room) = (others, first + rows, room - rows);
+            if room == 0 {
+                jobs.push(Vec::new());
+                room = share;
+            }
         }
     }
-    if threads == 1 {
-        jobs.into_iter().for_each(Job::run);
-    } else {
-        jobs.into_par_iter().for_each(Job::run);
-    }
+    jobs.retain(|job| !job.is_empty());
+    run_all(jobs, |job| job.into_iter().for_each(Share::run));
     Some(products)
 }
 
@@ -74,27 +86,35 @@ fn transpose(values: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
     if columns == 1 {
         return values;
     }
-    (0..columns).flat_map(|column| (0..rows).map(move |row| (row, column))).map(|(r, c)| values[r * columns + c]).collect()
+    let mut out = vec![0.0; values.len()];
+    for (r, row) in values.chunks_exact(columns).enumerate() {
+        for (c, value) in row.iter().enumerate() {
+            out[c * rows + r] = *value;
+        }
+    }
+    out
 }
 
-enum Job<'a> {
-    F32(Share<'a, f32>),
-    F16(Share<'a, f16>),
+/// Some rows of a weight matrix.
+#[derive(Clone, Copy)]
+enum Weights<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
 }
 
-impl Job<'_> {
-    fn run(self) {
-        match self {
-            Self::F32(share) => Arch::new().dispatch(share),
-            Self::F16(share) => Arch::new().dispatch(share),
+impl<'a> Weights<'a> {
+    fn new(weight: &'a FlexTensor, elements: std::ops::Range<usize>) -> Option<Self> {
+        match weight.dtype() {
+            DType::F32 => Some(Self::F32(weight.as_slice::<f32>()?.get(elements)?)),
+            DType::F16 => Some(Self::F16(weight.as_slice::<f16>()?.get(elements)?)),
+            _ => None,
         }
     }
 }
 
 /// Some rows of a weight matrix, and where their products go.
-struct Share<'a, W> {
-    /// `[rows, width]`.
-    weights: &'a [W],
+struct Share<'a> {
+    weights: Weights<'a>,
     /// `[n, width]`.
     x: &'a [f32],
     width: usize,
@@ -102,81 +122,142 @@ struct Share<'a, W> {
     out: &'a mut [f32],
 }
 
-impl<W: Weight> WithSimd for Share<'_, W> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let n = self.x.len() / self.width;
-        let mut first = 0;
-        while first < n {
-            // Inputs in groups of a size that is known when compiling, so that the sums stay in registers.
-            match n - first {
-                8.. => first += group::<S, W, 8, 2>(simd, &self.weights, self.x, self.width, self.out, first, n),
-                4.. => first += group::<S, W, 4, ROWS>(simd, &self.weights, self.x, self.width, self.out, first, n),
-                2.. => first += group::<S, W, 2, ROWS>(simd, &self.weights, self.x, self.width, self.out, first, n),
-                _ => first += group::<S, W, 1, ROWS>(simd, &self.weights, self.x, self.width, self.out, first, n),
+impl Share<'_> {
+    fn run(self) {
+        let Self { weights, x, width, out } = self;
+        match weights {
+            Weights::F32(weights) => Arch::new().dispatch(Rows { weights, load: Direct, x, width, out }),
+            Weights::F16(weights) => {
+                #[cfg(target_arch = "x86_64")]
+                if let Arch::V4(v4) = Arch::new() {
+                    return Simd::vectorize(v4, Rows { weights, load: Avx512(v4), x, width, out });
+                }
+                Arch::new().dispatch(Rows { weights, load: Portable, x, width, out });
             }
         }
     }
 }
 
+struct Rows<'a, W, L> {
+    weights: &'a [W],
+    load: L,
+    x: &'a [f32],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_, f32, Direct> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        all(simd, self.load, self.weights, self.x, self.width, self.out);
+    }
+}
+
+impl WithSimd for Rows<'_, f16, Portable> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        all(simd, self.load, self.weights, self.x, self.width, self.out);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl WithSimd for Rows<'_, f16, Avx512> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        all(self.load.0, self.load, self.weights, self.x, self.width, self.out);
+    }
+}
+
+/// The products of all rows with all inputs.
+///
+/// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers.
+#[inline(always)]
+fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], width: usize, out: &mut [f32]) {
+    let n = x.len() / width;
+    let mut first = 0;
+    while first < n {
+        first += match n - first {
+            8.. => group::<S, W, L, 8, 2>(simd, load, w, x, width, out, first),
+            4.. => group::<S, W, L, 4, ROWS>(simd, load, w, x, width, out, first),
+            2.. => group::<S, W, L, 2, ROWS>(simd, load, w, x, width, out, first),
+            _ => group::<S, W, L, 1, ROWS>(simd, load, w, x, width, out, first),
+        };
+    }
+}
+
 /// The products of all rows with the inputs `first..first + INPUTS`, `R` rows at a time; returns `INPUTS`.
 #[inline(always)]
-fn group<S: Simd, W: Weight, const INPUTS: usize, const R: usize>(
+fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const R: usize>(
     simd: S,
+    load: L,
     weights: &[W],
     x: &[f32],
     width: usize,
     out: &mut [f32],
     first: usize,
-    n: usize,
 ) -> usize {
-    let x: [&[f32]; INPUTS] = std::array::from_fn(|i| &x[(first + i) * width..(first + i + 1) * width]);
+    let n = x.len() / width;
+    let mut inputs: [&[f32]; INPUTS] = [&[]; INPUTS];
+    for (i, input) in inputs.iter_mut().enumerate() {
+        *input = &x[(first + i) * width..(first + i + 1) * width];
+    }
     let mut groups = weights.chunks_exact(R * width);
     let mut outs = out.chunks_exact_mut(R * n);
-    for (rows, out) in (&mut groups).zip(&mut outs) {
-        let rows: [&[W]; R] = std::array::from_fn(|r| &rows[r * width..(r + 1) * width]);
-        let sums = dot::<S, W, INPUTS, R>(simd, rows, x);
-        for (out, sums) in out.chunks_exact_mut(n).zip(sums) {
-            out[first..first + INPUTS].copy_from_slice(&sums);
+    for (group, out) in (&mut groups).zip(&mut outs) {
+        let mut rows: [&[W]; R] = [&[]; R];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &group[r * width..(r + 1) * width];
+        }
+        let sums = dot::<S, W, L, INPUTS, R>(simd, load, rows, inputs);
+        for (out, sums) in out.chunks_exact_mut(n).zip(&sums) {
+            out[first..first + INPUTS].copy_from_slice(sums);
         }
     }
     for (row, out) in groups.remainder().chunks_exact(width).zip(outs.into_remainder().chunks_exact_mut(n)) {
-        let [sums] = dot::<S, W, INPUTS, 1>(simd, [row], x);
+        let [sums] = dot::<S, W, L, INPUTS, 1>(simd, load, [row], inputs);
         out[first..first + INPUTS].copy_from_slice(&sums);
     }
     INPUTS
 }
 
 /// Dot products of each row with each input.
+///
+/// All rows advance together: their loads are independent streams and their sums independent chains, which hides the
+/// latency of memory and of multiply-adds.
 #[inline(always)]
-fn dot<S: Simd, W: Weight, const INPUTS: usize, const R: usize>(
+fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const R: usize>(
     simd: S,
+    load: L,
     rows: [&[W]; R],
     x: [&[f32]; INPUTS],
 ) -> [[f32; INPUTS]; R] {
     let width = x[0].len();
-    let mut scratch = [[0f32; COLUMNS]; R];
+    let vectors = width / S::F32_LANES;
     let mut lanes = [[simd.splat_f32s(0.0); INPUTS]; R];
-    let mut rest = [[0f32; INPUTS]; R];
-    for start in (0..width).step_by(COLUMNS) {
-        let end = (start + COLUMNS).min(width);
-        let x = x.map(|x| S::as_simd_f32s(&x[start..end]));
-        for ((row, scratch), (lanes, rest)) in rows.iter().zip(&mut scratch).zip(lanes.iter_mut().zip(&mut rest)) {
-            let (head, tail) = S::as_simd_f32s(W::widen(&row[start..end], scratch));
-            let x_head = x.map(|(x, _)| &x[..head.len()]);
-            for (i, weights) in head.iter().enumerate() {
-                for (sum, x) in lanes.iter_mut().zip(&x_head) {
-                    *sum = simd.mul_add_e_f32s(*weights, x[i], *sum);
-                }
-            }
-            for (i, weight) in tail.iter().enumerate() {
-                for (sum, (_, x)) in rest.iter_mut().zip(&x) {
-                    *sum += weight * x[i];
-                }
+    for i in 0..vectors {
+        let mut inputs = [simd.splat_f32s(0.0); INPUTS];
+        for (input, x) in inputs.iter_mut().zip(&x) {
+            *input = S::as_simd_f32s(x).0[i];
+        }
+        for (row, sums) in rows.iter().zip(&mut lanes) {
+            let weights = load.vector(row, i);
+            for (sum, input) in sums.iter_mut().zip(&inputs) {
+                *sum = simd.mul_add_e_f32s(weights, *input, *sum);
             }
         }
     }
-    std::array::from_fn(|r| std::array::from_fn(|i| simd.reduce_sum_f32s(lanes[r][i]) + rest[r][i]))
+    let mut sums = [[0f32; INPUTS]; R];
+    for r in 0..R {
+        for i in 0..INPUTS {
+            let tail = rows[r].iter().zip(x[i]).skip(vectors * S::F32_LANES);
+            sums[r][i] = simd.reduce_sum_f32s(lanes[r][i]) + tail.map(|(w, x)| load.scalar(*w) * x).sum::<f32>();
+        }
+    }
+    sums
 }

@@ -2,8 +2,9 @@
 //! by `rayon`.
 
 mod attention;
-mod half_weights;
 mod linear;
+mod load;
+mod parallel;
 mod rms_norm;
 mod rotate;
 mod swiglu;

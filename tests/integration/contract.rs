@@ -1,0 +1,103 @@
+//! Controllers that break their contract, and requests that make no sense.
+
+use crate::support::small;
+use burn::tensor::{Device, Tensor};
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth};
+use dynlayer::inference::{
+    Action, Controller, Decision, GenerateError, GenerateOptions, Site, controller_fn, generate,
+};
+
+fn fails(controller: impl Controller) -> GenerateError {
+    let model = small(&Device::flex());
+    let options = GenerateOptions { max_new_tokens: 3, ..GenerateOptions::default() };
+    let mut generation = generate(&model, controller, &[vec![1, 2, 3], vec![4]], options).unwrap();
+    let error = generation.by_ref().find_map(Result::err).expect("the run ends with an error");
+    assert!(generation.next().is_none(), "nothing comes after an error");
+    error
+}
+
+fn refused(prompts: &[Vec<u32>], options: GenerateOptions<'_>) -> GenerateError {
+    generate(&small(&Device::flex()), FullDepth, prompts, options).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn a_wrong_number_of_actions() {
+    let error = fails(controller_fn(|_| Decision::PerRow(vec![Action::Run; 3])));
+    assert!(matches!(error, GenerateError::Contract { layer: 0, .. }), "{error}");
+    assert!(error.to_string().contains("one action per row, 2, found 3"), "{error}");
+}
+
+#[test]
+fn a_gate_of_the_wrong_shape() {
+    let error = fails(controller_fn(|site| Decision::Gate(Tensor::ones([1, 7], &site.hidden().device()))));
+    assert!(error.to_string().contains("shape [2, 1], found [1, 7]"), "{error}");
+}
+
+#[test]
+fn a_score_that_is_no_number() {
+    let error = fails(controller_fn(|site| {
+        if site.layer() == 2 {
+            site.read(Tensor::<1>::from_floats([1.0, f32::NAN], &site.hidden().device()));
+        }
+        Action::Run.into()
+    }));
+    assert!(matches!(error, GenerateError::Contract { layer: 2, .. }), "{error}");
+    assert!(error.to_string().contains("NaN for row 1"), "{error}");
+}
+
+#[test]
+fn a_read_of_the_wrong_length() {
+    let error = fails(controller_fn(|site| {
+        site.read(Tensor::<1>::zeros([5], &site.hidden().device()));
+        Action::Run.into()
+    }));
+    assert!(error.to_string().contains("one number per row to read, 2, found 5"), "{error}");
+}
+
+#[test]
+fn a_panic_leaves_the_model_as_it_was() {
+    let model = small(&Device::flex());
+    let run = || {
+        let options = GenerateOptions { max_new_tokens: 4, ..GenerateOptions::default() };
+        generate(&model, FullDepth, &[vec![1, 2, 3]], options).unwrap().finish().unwrap().0
+    };
+    let before = run();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let controller = controller_fn(|site: &Site<'_>| if site.layer() == 3 { panic!("by intent") } else { Action::Run.into() });
+        generate(&model, controller, &[vec![1, 2]], GenerateOptions::default()).unwrap().count()
+    }));
+    assert!(panicked.is_err());
+    let mut half = generate(&model, FullDepth, &[vec![9, 9]], GenerateOptions::default()).unwrap();
+    half.next().unwrap().unwrap();
+    drop(half);
+    assert_eq!(run(), before);
+}
+
+#[test]
+fn layers_and_budgets_that_the_model_does_not_have() {
+    let model = small(&Device::flex());
+    for (spec, part) in [
+        ("skip:1,5", "layer 5 does not exist: the model has layers 0 to 4"),
+        ("uniform:6", "a budget of 6 layers"),
+        ("exit:6", "a budget of 6 layers"),
+    ] {
+        let controller = spec.parse::<ControllerSpec>().unwrap().build();
+        let error = generate(&model, controller, &[vec![1]], GenerateOptions::default()).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains(part), "{spec}: {error}");
+    }
+}
+
+#[test]
+fn prompts_that_cannot_be_run() {
+    let default = GenerateOptions::default;
+    assert!(matches!(refused(&[], default()), GenerateError::EmptyBatch));
+    assert!(matches!(refused(&[vec![1], vec![]], default()), GenerateError::EmptyPrompt { prompt: 1 }));
+    let long = refused(&[vec![1; 65]], default());
+    assert!(matches!(long, GenerateError::PromptTooLong { tokens: 65, context: 64, .. }), "{long}");
+    let unknown = refused(&[vec![1, 97]], default());
+    assert!(matches!(unknown, GenerateError::TokenOutOfRange { token: 97, vocab_size: 97, .. }), "{unknown}");
+    let twice = GenerateOptions { sequence_ids: vec![4, 4], ..default() };
+    assert!(matches!(refused(&[vec![1], vec![2]], twice), GenerateError::SequenceIds { found: 1, prompts: 2 }));
+    let stop = GenerateOptions { stop_strings: vec!["x".into()], ..default() };
+    assert!(matches!(refused(&[vec![1]], stop), GenerateError::StopStringsWithoutTokenizer));
+}

@@ -1,0 +1,141 @@
+//! Paths that must agree.
+
+use crate::support::{Routes, SMALL, assert_close, config, masked, rows, skipped, small};
+use burn::tensor::Device;
+use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::{Action, ControlFrom, GenerateOptions, ScoreOptions, Stop, generate};
+use dynlayer::model::WeightDtype;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+const LAYERS: usize = 5;
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        4 => Just(Action::Run),
+        3 => Just(Action::Skip),
+        1 => Just(Action::SkipAttention),
+        1 => Just(Action::SkipMlp),
+        1 => Just(Action::Exit),
+    ]
+}
+
+fn routes() -> impl Strategy<Value = Routes> {
+    prop::collection::vec(prop::collection::vec(action(), LAYERS), 1..5)
+}
+
+fn tokens(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(0u32..97, lengths)
+}
+
+fn last_prompt_token() -> ScoreOptions {
+    ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Skipping saves the work and changes nothing: the engine, one cached pass per token, against everything run at once
+    /// and masked.
+    #[test]
+    fn skipped_equals_masked(routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8)) {
+        let model = small(&Device::flex());
+        let found = skipped(&model, &routes, &prompt, &continuation, &last_prompt_token());
+        assert_close(&found, &masked(&model, &routes, &prompt, &continuation));
+    }
+
+    /// One pass over a text against one pass per token.
+    #[test]
+    fn cached_equals_uncached(text in tokens(2..30), cut in 1usize..29) {
+        let model = small(&Device::flex());
+        let cut = cut.min(text.len() - 1);
+        let mut cache = model.cache(1, text.len());
+        let mut found = Vec::new();
+        for range in std::iter::once(0..cut).chain((cut..text.len()).map(|i| i..i + 1)) {
+            let frame = model.frame(&cache, &[range.clone().collect()], &[0]);
+            let hidden = model.forward(model.tokens(&[&text[range]]), &frame, &mut cache);
+            found.extend(rows(model.logits(hidden)));
+        }
+        let mut cache = model.cache(1, text.len());
+        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let hidden = model.forward(model.tokens(&[&text]), &frame, &mut cache);
+        assert_close(&found, &rows(model.logits(hidden)));
+    }
+
+    /// What was truncated leaves no trace.
+    #[test]
+    fn truncation_forgets(text in tokens(4..20), keep in 1usize..3, wrong in tokens(1..6)) {
+        let model = small(&Device::flex());
+        let run = |detour: bool| {
+            let mut cache = model.cache(1, 40);
+            let pass = |cache: &mut _, tokens: &[u32], start: usize| {
+                let frame = model.frame(cache, &[(start..start + tokens.len()).collect()], &[0]);
+                rows(model.logits(model.forward(model.tokens(&[tokens]), &frame, cache)))
+            };
+            pass(&mut cache, &text[..keep], 0);
+            if detour {
+                pass(&mut cache, &wrong, keep);
+                cache.truncate(keep);
+            }
+            pass(&mut cache, &text[keep..], keep)
+        };
+        prop_assert_eq!(run(true), run(false));
+    }
+
+    /// Rows of a batch, of different lengths, with routes of their own, stopping at different times, against each alone.
+    /// Greedy tokens, so that a difference would show in all that follows.
+    #[test]
+    fn batch_equals_solo(
+        prompts in prop::collection::vec(tokens(1..12), 2..5),
+        all in prop::collection::vec(routes(), 4),
+        stop in 0u32..97,
+        control in prop::sample::select(ControlFrom::ALL.to_vec()),
+    ) {
+        let model = small(&Device::flex());
+        let options = |ids: Vec<u64>| GenerateOptions {
+            max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], control_from: control, sequence_ids: ids,
+            ..GenerateOptions::default()
+        };
+        let by_id: HashMap<u64, &Routes> = all.iter().enumerate().map(|(i, r)| (i as u64, r)).collect();
+        let controller = || dynlayer::inference::controller_fn(|site| {
+            dynlayer::inference::Decision::per_row(site.rows().iter().map(|row| {
+                let routes = by_id[&row.id];
+                routes[row.generated % routes.len()][site.layer()]
+            }))
+        });
+        let ids: Vec<u64> = (0..prompts.len() as u64).collect();
+        let (together, report) = generate(&model, controller(), &prompts, options(ids.clone())).unwrap().finish().unwrap();
+        for (i, prompt) in prompts.iter().enumerate() {
+            let alone = generate(&model, controller(), std::slice::from_ref(prompt), options(vec![ids[i]])).unwrap();
+            let (alone, solo) = alone.finish().unwrap();
+            prop_assert_eq!(&alone[0], &together[i]);
+            prop_assert_eq!(solo.sequences[0], report.sequences[i]);
+        }
+    }
+}
+
+#[test]
+fn f16_weights_stay_close_to_f32() {
+    let device = Device::flex();
+    let run = |dtype| {
+        let model = config(SMALL).init(7, dtype, &device).unwrap();
+        let full: Routes = vec![vec![Action::Run; LAYERS]];
+        skipped(&model, &full, &[1, 2, 3, 4], &[5, 6, 7], &ScoreOptions::default())
+    };
+    // Eleven bits of mantissa: half a unit is 5e-4 per weight, which averages out over a sum.
+    crate::support::assert_close_to(&run(WeightDtype::F16), &run(WeightDtype::F32), 5e-3);
+}
+
+#[test]
+fn full_depth_through_the_engine_is_the_model() {
+    let model = small(&Device::flex());
+    let prompt = [3, 1, 4, 1, 5];
+    let options = GenerateOptions { max_new_tokens: 1, ..GenerateOptions::default() };
+    let (done, _) = generate(&model, FullDepth, &[prompt.to_vec()], options).unwrap().finish().unwrap();
+    let mut cache = model.cache(1, 5);
+    let frame = model.frame(&cache, &[(0..5).collect()], &[0]);
+    let logits = rows(model.logits(model.forward(model.tokens(&[&prompt]), &frame, &mut cache)));
+    let best = logits[4].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+    assert_eq!(done[0].tokens, [best as u32]);
+    assert_eq!(done[0].stop, Some(Stop::MaxNewTokens));
+}

@@ -1,0 +1,122 @@
+//! What a generation reports.
+
+use crate::support::small;
+use burn::tensor::Device;
+use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, SkipLayers, UniformSkip};
+use dynlayer::inference::sampling::Sampling;
+use dynlayer::inference::{
+    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, ScoreOptions, Site, Stop, generate, score,
+};
+
+fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
+    GenerateOptions { max_new_tokens, ..GenerateOptions::default() }
+}
+
+#[test]
+fn the_report_counts_what_ran() {
+    let model = small(&Device::flex());
+    let prompts = [vec![1, 2, 3], vec![4, 5]];
+    let (done, report) = generate(&model, UniformSkip::new(3), &prompts, options(4)).unwrap().finish().unwrap();
+    assert_eq!(done.iter().map(|c| c.tokens.len()).collect::<Vec<_>>(), [4, 4]);
+    // Prefill: one pass, five real tokens, every layer. Decode: three passes of two rows, three of five layers.
+    assert_eq!((report.prefill.passes, report.prefill.tokens), (1, 5));
+    assert_eq!((report.prefill.nominal.attention, report.prefill.nominal.mlp), (25, 25));
+    assert_eq!((report.decode.passes, report.decode.tokens), (3, 6));
+    assert_eq!((report.decode.nominal.attention, report.decode.nominal.kv_projections), (18, 12));
+    assert_eq!(report.decode.nominal, report.decode.executed);
+    assert_eq!(report.decode.nominal.head_products, 6);
+    assert_eq!(report.decode.layers_per_token(), Some(3.0));
+    assert_eq!(report.mean_depth(), Some(3.0));
+    assert_eq!(report.decode.host_reads, 0);
+    // The first token comes from the prompt's pass, at full depth.
+    let depths: Vec<f64> = done[0].routes.iter().map(|route| route.depth()).collect();
+    assert_eq!(depths, [5.0, 3.0, 3.0, 3.0]);
+    let launched: Vec<u64> = report.decode.layers.iter().map(|layer| layer.launched).collect();
+    assert_eq!(launched, [3, 0, 3, 0, 3]);
+}
+
+#[test]
+fn control_from_says_which_passes_are_asked_about() {
+    #[derive(Default)]
+    struct Spy(Vec<(bool, Phase, usize, usize)>);
+    impl Controller for Spy {
+        fn decide(&mut self, site: &Site<'_>) -> Decision {
+            if site.layer() == 0 {
+                self.0.push((true, site.phase(), site.hidden().dims()[1], site.rows()[0].position));
+            }
+            Action::Run.into()
+        }
+        fn observe(&mut self, site: &Site<'_>) {
+            if site.layer() == 0 {
+                self.0.push((false, site.phase(), site.hidden().dims()[1], site.rows()[0].position));
+            }
+        }
+    }
+    let model = small(&Device::flex());
+    let seen = |control_from| {
+        let mut spy = Spy::default();
+        generate(&model, &mut spy, &[vec![1, 2, 3]], GenerateOptions { control_from, ..options(2) }).unwrap().finish().unwrap();
+        spy.0
+    };
+    use Phase::{Decode, Prefill};
+    assert_eq!(seen(ControlFrom::FirstGenerated), [(false, Prefill, 3, 2), (true, Decode, 1, 3)]);
+    assert_eq!(seen(ControlFrom::LastPromptToken), [(false, Prefill, 2, 1), (true, Decode, 1, 2), (true, Decode, 1, 3)]);
+    assert_eq!(seen(ControlFrom::All), [(true, Prefill, 3, 2), (true, Decode, 1, 3)]);
+}
+
+#[test]
+fn the_context_ends_a_sequence() {
+    let model = small(&Device::flex());
+    let (done, _) = generate(&model, ExitAfter(1), &[vec![1; 60], vec![2; 64]], options(usize::MAX)).unwrap().finish().unwrap();
+    // Positions 0 to 63: four more tokens can be fed after 60, and each pass predicts one.
+    assert_eq!(done.iter().map(|c| c.tokens.len()).collect::<Vec<_>>(), [5, 1]);
+    assert!(done.iter().all(|c| c.stop == Some(Stop::ContextFull)));
+}
+
+#[test]
+fn no_tokens_asked_for_none_computed() {
+    let model = small(&Device::flex());
+    let (done, report) = generate(&model, ExitAfter(1), &[vec![1]], options(0)).unwrap().finish().unwrap();
+    assert!(done[0].tokens.is_empty() && done[0].stop.is_none());
+    assert_eq!((report.prefill.passes, report.prefill.tokens_per_second()), (0, None));
+}
+
+#[test]
+fn sampling_repeats_with_its_seed() {
+    let model = small(&Device::flex());
+    let run = |seed| {
+        let sampling = Sampling { temperature: 2.0, top_k: Some(40), seed, ..Sampling::default() };
+        let o = GenerateOptions { sampling, ..options(12) };
+        generate(&model, SkipLayers::new([2]), &[vec![1, 2]], o).unwrap().finish().unwrap().0.remove(0).tokens
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn scoring_gives_the_probabilities_of_generation() {
+    let model = small(&Device::flex());
+    let controller = || "uniform:3".parse::<ControllerSpec>().unwrap().build();
+    let (done, _) = generate(&model, controller(), &[vec![5, 6, 7]], options(5)).unwrap().finish().unwrap();
+    let scored = score(&model, controller(), &[5, 6, 7], &done[0].tokens, &ScoreOptions { keep_logits: true, ..Default::default() }).unwrap();
+    for (token, route) in scored.tokens.iter().zip(&done[0].routes) {
+        assert_eq!(&token.route, route);
+        let best = token.logits.iter().copied().fold(f32::MIN, f32::max);
+        assert_eq!(token.logits[token.token as usize], best, "greedy generation took the best");
+        let sum: f64 = token.logits.iter().map(|x| f64::from(*x).exp()).sum();
+        assert!((token.log_probability - (f64::from(best).exp() / sum).ln()).abs() < 1e-9);
+    }
+}
+
+/// A thread can own a generation.
+#[test]
+fn boxed_controllers_travel() {
+    fn sent<T: Send>(value: T) -> T {
+        value
+    }
+    let model = small(&Device::flex());
+    let boxed: Box<dyn Controller + Send> = Box::new(SkipLayers::new([1]));
+    let generation = sent(generate(&model, boxed, &[vec![1, 2]], options(3)).unwrap());
+    let (unboxed, _) = generate(&model, SkipLayers::new([1]), &[vec![1, 2]], options(3)).unwrap().finish().unwrap();
+    assert_eq!(generation.finish().unwrap().0, unboxed);
+}

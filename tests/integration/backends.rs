@@ -53,7 +53,8 @@ mod ndarray {
         let model = config(SMALL).init(1, WeightDtype::F32, &Device::flex()).unwrap();
         crate::checkpoints::write_folder(&model, folder.path());
         let checkpoint = dynlayer::model::Checkpoint::open(folder.path()).unwrap();
-        let error = checkpoint.load(WeightDtype::F16, &Backend::NdArray.device().unwrap(), |_| {}).map(|_| ()).unwrap_err();
+        let error =
+            checkpoint.load(WeightDtype::F16, &Backend::NdArray.device().unwrap(), |_| {}).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("does not support weights of type f16"), "{error}");
     }
 }

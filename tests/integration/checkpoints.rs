@@ -63,7 +63,9 @@ pub fn tensors(model: &Llama) -> Tensors {
 fn write_safetensors(tensors: &Tensors, path: &Path) {
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
-        .map(|(name, (shape, values))| (name.clone(), shape.clone(), values.iter().flat_map(|x| x.to_le_bytes()).collect()))
+        .map(|(name, (shape, values))| {
+            (name.clone(), shape.clone(), values.iter().flat_map(|x| x.to_le_bytes()).collect())
+        })
         .collect();
     let views = bytes.iter().map(|(n, s, b)| (n.clone(), TensorView::new(Dtype::F32, s.clone(), b).unwrap()));
     serialize_to_file(views, None, path).unwrap();
@@ -204,7 +206,8 @@ fn weights_that_are_no_numbers_or_too_large() {
         let mut changed = tensors(&original());
         changed.get_mut("model.embed_tokens.weight").unwrap().1[5] = value;
         write_safetensors(&changed, &folder.path().join("model.safetensors"));
-        let error = Checkpoint::open(folder.path()).unwrap().load(dtype, &Device::flex(), |_| {}).map(|_| ()).unwrap_err();
+        let error =
+            Checkpoint::open(folder.path()).unwrap().load(dtype, &Device::flex(), |_| {}).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
     }
 }

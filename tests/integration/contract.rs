@@ -63,7 +63,8 @@ fn a_panic_leaves_the_model_as_it_was() {
     };
     let before = run();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let controller = controller_fn(|site: &Site<'_>| if site.layer() == 3 { panic!("by intent") } else { Action::Run.into() });
+        let controller =
+            controller_fn(|site: &Site<'_>| if site.layer() == 3 { panic!("by intent") } else { Action::Run.into() });
         generate(&model, controller, &[vec![1, 2]], GenerateOptions::default()).unwrap().count()
     }));
     assert!(panicked.is_err());

@@ -35,13 +35,15 @@ fn last_prompt_token() -> ScoreOptions {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Skipping saves the work and changes nothing: the engine, one cached pass per token, against everything run at once
-    /// and masked.
+    /// Skipping saves the work and changes nothing: the engine, one cached pass per token, against everything run and masked, with
+    /// the same passes and all at once.
     #[test]
     fn skipped_equals_masked(routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8)) {
         let model = small(&Device::flex());
         let found = skipped(&model, &routes, &prompt, &continuation, &last_prompt_token());
-        assert_close(&found, &masked(&model, &routes, &prompt, &continuation));
+        for whole in [false, true] {
+            assert_close(&found, &masked(&model, &routes, &prompt, &continuation, whole));
+        }
     }
 
     /// One pass over a text against one pass per token.

@@ -61,7 +61,11 @@ impl Plain {
         let flat = self.linear(name, x);
         flat.chunks(self.config.head_dim)
             .map(|head| {
-                let head = if self.tensors.contains_key(&format!("{norm}.weight")) { self.norm(norm, head) } else { head.to_vec() };
+                let head = if self.tensors.contains_key(&format!("{norm}.weight")) {
+                    self.norm(norm, head)
+                } else {
+                    head.to_vec()
+                };
                 self.rotate(&head, position)
             })
             .collect()
@@ -75,8 +79,11 @@ impl Plain {
         for layer in 0..c.n_layers {
             let at = |name: &str| format!("model.layers.{layer}.{name}");
             let normed: Vec<_> = h.iter().map(|x| self.norm(&at("input_layernorm"), x)).collect();
-            let keys: Vec<_> = normed.iter().enumerate()
-                .map(|(p, x)| self.heads(&at("self_attn.k_proj"), &at("self_attn.k_norm"), x, p)).collect();
+            let keys: Vec<_> = normed
+                .iter()
+                .enumerate()
+                .map(|(p, x)| self.heads(&at("self_attn.k_proj"), &at("self_attn.k_norm"), x, p))
+                .collect();
             let values: Vec<Vec<f64>> = normed.iter().map(|x| self.linear(&at("self_attn.v_proj"), x)).collect();
             for (p, x) in normed.iter().enumerate() {
                 let queries = self.heads(&at("self_attn.q_proj"), &at("self_attn.q_norm"), x, p);
@@ -84,12 +91,16 @@ impl Plain {
                 for (i, q) in queries.iter().enumerate() {
                     let kv = i / (c.n_heads / c.n_kv_heads);
                     let scores: Vec<f64> = (0..=p)
-                        .map(|s| q.iter().zip(&keys[s][kv]).map(|(a, b)| a * b).sum::<f64>() / (c.head_dim as f64).sqrt())
-                        .map(f64::exp).collect();
+                        .map(|s| {
+                            q.iter().zip(&keys[s][kv]).map(|(a, b)| a * b).sum::<f64>() / (c.head_dim as f64).sqrt()
+                        })
+                        .map(f64::exp)
+                        .collect();
                     let total: f64 = scores.iter().sum();
-                    mixed.extend((0..c.head_dim).map(|d| {
-                        (0..=p).map(|s| scores[s] / total * values[s][kv * c.head_dim + d]).sum::<f64>()
-                    }));
+                    mixed.extend(
+                        (0..c.head_dim)
+                            .map(|d| (0..=p).map(|s| scores[s] / total * values[s][kv * c.head_dim + d]).sum::<f64>()),
+                    );
                 }
                 for (h, y) in h[p].iter_mut().zip(self.linear(&at("self_attn.o_proj"), &mixed)) {
                     *h += y;
@@ -125,7 +136,9 @@ fn agrees(json: &str) {
 
 #[test]
 fn llama_with_biases_and_a_tied_head() {
-    agrees(&format!(r#"{{"model_type": "llama", {SIZES}, "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": true}}"#));
+    agrees(&format!(
+        r#"{{"model_type": "llama", {SIZES}, "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": true}}"#
+    ));
 }
 
 #[test]

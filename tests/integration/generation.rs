@@ -55,19 +55,26 @@ fn control_from_says_which_passes_are_asked_about() {
     let model = small(&Device::flex());
     let seen = |control_from| {
         let mut spy = Spy::default();
-        generate(&model, &mut spy, &[vec![1, 2, 3]], GenerateOptions { control_from, ..options(2) }).unwrap().finish().unwrap();
+        generate(&model, &mut spy, &[vec![1, 2, 3]], GenerateOptions { control_from, ..options(2) })
+            .unwrap()
+            .finish()
+            .unwrap();
         spy.0
     };
     use Phase::{Decode, Prefill};
     assert_eq!(seen(ControlFrom::FirstGenerated), [(false, Prefill, 3, 2), (true, Decode, 1, 3)]);
-    assert_eq!(seen(ControlFrom::LastPromptToken), [(false, Prefill, 2, 1), (true, Decode, 1, 2), (true, Decode, 1, 3)]);
+    assert_eq!(
+        seen(ControlFrom::LastPromptToken),
+        [(false, Prefill, 2, 1), (true, Decode, 1, 2), (true, Decode, 1, 3)]
+    );
     assert_eq!(seen(ControlFrom::All), [(true, Prefill, 3, 2), (true, Decode, 1, 3)]);
 }
 
 #[test]
 fn the_context_ends_a_sequence() {
     let model = small(&Device::flex());
-    let (done, _) = generate(&model, ExitAfter(1), &[vec![1; 60], vec![2; 64]], options(usize::MAX)).unwrap().finish().unwrap();
+    let (done, _) =
+        generate(&model, ExitAfter(1), &[vec![1; 60], vec![2; 64]], options(usize::MAX)).unwrap().finish().unwrap();
     // Positions 0 to 63: four more tokens can be fed after 60, and each pass predicts one.
     assert_eq!(done.iter().map(|c| c.tokens.len()).collect::<Vec<_>>(), [5, 1]);
     assert!(done.iter().all(|c| c.stop == Some(Stop::ContextFull)));
@@ -98,7 +105,14 @@ fn scoring_gives_the_probabilities_of_generation() {
     let model = small(&Device::flex());
     let controller = || "uniform:3".parse::<ControllerSpec>().unwrap().build();
     let (done, _) = generate(&model, controller(), &[vec![5, 6, 7]], options(5)).unwrap().finish().unwrap();
-    let scored = score(&model, controller(), &[5, 6, 7], &done[0].tokens, &ScoreOptions { keep_logits: true, ..Default::default() }).unwrap();
+    let scored = score(
+        &model,
+        controller(),
+        &[5, 6, 7],
+        &done[0].tokens,
+        &ScoreOptions { keep_logits: true, ..Default::default() },
+    )
+    .unwrap();
     for (token, route) in scored.tokens.iter().zip(&done[0].routes) {
         assert_eq!(&token.route, route);
         let best = token.logits.iter().copied().fold(f32::MIN, f32::max);

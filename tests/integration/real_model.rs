@@ -1,6 +1,6 @@
 //! SmolLM2-135M-Instruct: fixed cases, run when asked for (see `main.rs`).
 
-use crate::support::{Routes, assert_close, masked, skipped};
+use crate::support::{Routes, assert_close, assert_close_to, masked, skipped};
 use burn::tensor::Device;
 use dynlayer::inference::{Action, ControlFrom, ScoreOptions};
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
@@ -42,7 +42,9 @@ fn real_model_skipped_equals_masked() {
     for seed in 0..50 {
         let routes = routes(seed, continuation.len(), model.config().n_layers);
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
-        assert_close(&found, &masked(&model, &routes, &prompt, &continuation));
+        assert_close(&found, &masked(&model, &routes, &prompt, &continuation, false));
+        // All at once, other products in another order: over 30 layers the rounding reaches twice the tolerance.
+        assert_close_to(&found, &masked(&model, &routes, &prompt, &continuation, true), 1e-4);
     }
 }
 
@@ -51,7 +53,13 @@ fn real_model_skipped_equals_masked() {
 fn real_model_tokenizers_of_both_formats_agree() {
     let open = |part: &str| Checkpoint::open(path(part)).unwrap().tokenizer().unwrap();
     let (gguf, folder) = (open("SmolLM2-135M-Instruct.Q4_1.gguf"), open("hf"));
-    for text in ["", "Hello,  world 2026!", "naïve façade 😀 \u{301}", "fn main() {\n\tprintln!(\"{:?}\", 1_000);\n}", "<|im_start|>user\n"] {
+    for text in [
+        "",
+        "Hello,  world 2026!",
+        "naïve façade 😀 \u{301}",
+        "fn main() {\n\tprintln!(\"{:?}\", 1_000);\n}",
+        "<|im_start|>user\n",
+    ] {
         let ids = gguf.encode(text, false).unwrap();
         assert_eq!(ids, folder.encode(text, false).unwrap(), "{text:?}");
         assert_eq!(gguf.decode(&ids, false).unwrap(), text);

@@ -30,15 +30,22 @@ pub fn follow(routes: &Routes) -> impl Controller + '_ {
 }
 
 /// The logits that predict each token of `continuation`, by the engine.
-pub fn skipped(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u32], o: &ScoreOptions) -> Vec<Vec<f32>> {
+pub fn skipped(
+    model: &Llama,
+    routes: &Routes,
+    prompt: &[u32],
+    continuation: &[u32],
+    o: &ScoreOptions,
+) -> Vec<Vec<f32>> {
     let options = ScoreOptions { keep_logits: true, ..o.clone() };
     let scored = score(model, follow(routes), prompt, continuation, &options).unwrap();
     scored.tokens.into_iter().map(|token| token.logits).collect()
 }
 
-/// The same by running every sublayer on the whole text at once and keeping the old state where the route skips: no
-/// cache, no controller, no skipped launch. For `ControlFrom::LastPromptToken` and `KvPolicy::Propagate`.
-pub fn masked(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u32]) -> Vec<Vec<f32>> {
+/// The same by running every sublayer and keeping the old state where the route skips: no controller, no skipped launch.
+/// `whole` runs all of the text at once, with nothing cached; otherwise the passes are those of the engine. For
+/// `ControlFrom::LastPromptToken` and `KvPolicy::Propagate`.
+pub fn masked(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u32], whole: bool) -> Vec<Vec<f32>> {
     let text = [prompt, &continuation[..continuation.len() - 1]].concat();
     let first = prompt.len() - 1;
     let ran = |position: usize, layer: usize| {
@@ -48,19 +55,30 @@ pub fn masked(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u3
         Ran { attention: !exited && route[layer].runs_attention(), mlp: !exited && route[layer].runs_mlp() }
     };
     let mut cache = model.cache(1, text.len());
-    let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
-    let mut hidden = model.embed(model.tokens(&[&text]));
-    for (layer, block) in model.layers().iter().enumerate() {
-        let keep = |which: fn(Ran) -> bool, old: Tensor<3>, new: Tensor<3>| {
-            let runs: Vec<bool> = (0..text.len()).map(|position| which(ran(position, layer))).collect();
-            let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs, [1, text.len(), 1]), &old.device());
-            old.clone().mask_where(runs.expand(old.dims()), new)
-        };
-        let attended = block.attention(hidden.clone(), &frame, cache.layer_mut(layer));
-        hidden = keep(|ran| ran.attention, hidden, attended);
-        hidden = keep(|ran| ran.mlp, hidden.clone(), block.feed_forward(hidden));
+    let mut pass = |range: std::ops::Range<usize>| {
+        let n = range.len();
+        let frame = model.frame(&cache, &[range.clone().collect()], &[0]);
+        let mut hidden = model.embed(model.tokens(&[&text[range.clone()]]));
+        for (layer, block) in model.layers().iter().enumerate() {
+            let keep = |which: fn(Ran) -> bool, old: Tensor<3>, new: Tensor<3>| {
+                let runs: Vec<bool> = range.clone().map(|position| which(ran(position, layer))).collect();
+                let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs, [1, n, 1]), &old.device());
+                old.clone().mask_where(runs.expand(old.dims()), new)
+            };
+            let attended = block.attention(hidden.clone(), &frame, cache.layer_mut(layer));
+            hidden = keep(|ran| ran.attention, hidden, attended);
+            hidden = keep(|ran| ran.mlp, hidden.clone(), block.feed_forward(hidden));
+        }
+        cache.advance(n);
+        rows(model.logits(hidden))
+    };
+    if whole {
+        return pass(0..text.len()).split_off(first);
     }
-    rows(model.logits(hidden)).split_off(first)
+    if first > 0 {
+        pass(0..first);
+    }
+    (first..text.len()).flat_map(|at| pass(at..at + 1)).collect()
 }
 
 /// `[1, tokens, vocab_size]` as a vector per token.

@@ -1,1 +1,5 @@
-//! dynlayer metrics
+//! Quality, similarity and cost of dynamic-depth generation, from text and plain numbers.
+//!
+//! Part of [dynlayer](https://docs.rs/dynlayer). Nothing is here yet: the metrics come next.
+
+#![forbid(unsafe_code)]

@@ -54,8 +54,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
             Action::Skip.into()
         } else {
             let watch = Watch::default();
-            let site =
-                Site { model, layer, phase, rows, hidden: &hidden, embedded: &embedded, padding, watch: &watch };
+            let site = Site { model, layer, phase, rows, hidden: &hidden, embedded: &embedded, padding, watch: &watch };
             let decision = if controlled {
                 controller.decide(&site)
             } else {
@@ -75,10 +74,10 @@ pub(crate) fn run<C: Controller + ?Sized>(
         let plan = Plan::new(decision, frame.tokens(), &mut exited)
             .map_err(|(expected, found)| GenerateError::Contract { layer, expected, found })?;
         let ran = match plan {
-            Plan::Gate(gate) => {
+            Plan::Gate(gate, ran) => {
                 let update = block.forward(hidden.clone(), frame, kv) - hidden.clone();
                 hidden = hidden + update * gate.unsqueeze_dim::<3>(2);
-                vec![Ran { attention: true, mlp: true }; rows.len()]
+                ran
             }
             Plan::Rows(ran) => {
                 hidden = attention(block, hidden, &ran, frame, kv, kv_policy);

@@ -2,15 +2,15 @@
 
 use crate::control::{Action, Decision};
 use crate::report::Ran;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 /// What one layer does in one pass.
 #[derive(Debug)]
 pub(super) enum Plan {
     /// What runs, per row.
     Rows(Vec<Ran>),
-    /// Everything runs, and the update is weighted: `[rows, tokens]`.
-    Gate(Tensor<2>),
+    /// Everything runs, and the update is weighted: `[rows, tokens]`; with what counts as run, per row.
+    Gate(Tensor<2>, Vec<Ran>),
 }
 
 impl Plan {
@@ -26,7 +26,7 @@ impl Plan {
             Decision::PerRow(actions) => {
                 return Err((format!("one action per row, {rows}"), format!("{}", actions.len())));
             }
-            Decision::Gate(gate) if gate.dims() == [rows, tokens] => return Ok(Self::Gate(gate)),
+            Decision::Gate(gate) if gate.dims() == [rows, tokens] => return Ok(Self::gate(gate, exited)),
             Decision::Gate(gate) => {
                 return Err((format!("a gate of shape [{rows}, {tokens}]"), format!("{:?}", gate.dims())));
             }
@@ -37,5 +37,16 @@ impl Plan {
             Ran { attention: live && action.runs_attention(), mlp: live && action.runs_mlp() }
         });
         Ok(Self::Rows(ran.collect()))
+    }
+
+    /// A gate, closed for the rows that have exited: their answers no longer count.
+    fn gate(gate: Tensor<2>, exited: &[bool]) -> Self {
+        let ran = exited.iter().map(|exited| Ran { attention: !exited, mlp: !exited }).collect();
+        if !exited.contains(&true) {
+            return Self::Gate(gate, ran);
+        }
+        let open: Vec<f32> = exited.iter().map(|exited| f32::from(u8::from(!exited))).collect();
+        let open = Tensor::<2>::from_data(TensorData::new(open, [exited.len(), 1]), &gate.device()).cast(gate.dtype());
+        Self::Gate(gate * open, ran)
     }
 }

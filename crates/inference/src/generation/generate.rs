@@ -152,7 +152,8 @@ impl<C: Controller> Generation<'_, C> {
         match self.prompts.take() {
             Some(padded) => self.prompt(&padded),
             None => {
-                let last: Vec<Vec<u32>> = self.live.iter().map(|live| live.seen[live.seen.len() - 1..].to_vec()).collect();
+                let last: Vec<Vec<u32>> =
+                    self.live.iter().map(|live| live.seen[live.seen.len() - 1..].to_vec()).collect();
                 let positions: Vec<Vec<usize>> = self.live.iter().map(|live| vec![live.row.position]).collect();
                 self.pass(&last, &positions, Phase::Decode, true, true)
             }

@@ -24,7 +24,8 @@ pub(super) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptio
         }
     }
     let distinct: HashSet<u64> = options.sequence_ids.iter().copied().collect();
-    if !options.sequence_ids.is_empty() && (distinct.len(), options.sequence_ids.len()) != (prompts.len(), prompts.len())
+    if !options.sequence_ids.is_empty()
+        && (distinct.len(), options.sequence_ids.len()) != (prompts.len(), prompts.len())
     {
         return Err(GenerateError::SequenceIds { found: distinct.len(), prompts: prompts.len() });
     }

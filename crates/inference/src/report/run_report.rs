@@ -1,9 +1,9 @@
 //! The report of a run.
 
 use super::Work;
+use super::work::as_f64;
 use crate::engine::KvPolicy;
 use crate::generation::ControlFrom;
-use super::work::as_f64;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -5,6 +5,6 @@ mod error;
 mod filter;
 mod options;
 
+pub(crate) use draw::pick;
 pub use error::SamplingError;
 pub use options::Sampling;
-pub(crate) use draw::pick;

@@ -33,7 +33,8 @@ impl Backend {
     /// The backend's default device.
     ///
     /// # Errors
-    /// If the backend is not compiled in, or the machine has no such device.
+    /// If the backend is not compiled in, or the machine has no CUDA driver. Whether there is a GPU for `wgpu` shows when
+    /// the device is first used.
     pub fn device(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "flex")]

@@ -6,5 +6,5 @@ mod cuda;
 mod error;
 
 pub use backend::Backend;
-pub use error::DeviceError;
 pub(crate) use backend::check_dtype;
+pub use error::DeviceError;

@@ -97,18 +97,9 @@ pub fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
 pub fn to_f16(ty: FloatType, bytes: &[u8]) -> HalfValues {
     if ty == FloatType::F16 {
         let (values, _) = bytes.as_chunks();
-        return HalfValues {
-            values: values
-                .iter()
-                .map(|value| f16::from_le_bytes(*value))
-                .collect(),
-            overflowed: 0,
-        };
+        return HalfValues { values: values.iter().map(|value| f16::from_le_bytes(*value)).collect(), overflowed: 0 };
     }
-    let mut result = HalfValues {
-        values: vec![f16::ZERO; bytes.len() / ty.bytes()],
-        overflowed: 0,
-    };
+    let mut result = HalfValues { values: vec![f16::ZERO; bytes.len() / ty.bytes()], overflowed: 0 };
     let mut buffer = [0.0; CHUNK];
     let pieces = bytes.chunks(CHUNK * ty.bytes());
     for (out, piece) in result.values.chunks_mut(CHUNK).zip(pieces) {
@@ -124,24 +115,14 @@ pub fn to_f16(ty: FloatType, bytes: &[u8]) -> HalfValues {
 #[must_use]
 pub fn f32_to_f16(values: &[f32]) -> HalfValues {
     let mut halves = vec![f16::ZERO; values.len()];
-    let overflowed = halves
-        .chunks_mut(CHUNK)
-        .zip(values.chunks(CHUNK))
-        .map(|(out, wide)| narrow(wide, out))
-        .sum();
-    HalfValues {
-        values: halves,
-        overflowed,
-    }
+    let overflowed = halves.chunks_mut(CHUNK).zip(values.chunks(CHUNK)).map(|(out, wide)| narrow(wide, out)).sum();
+    HalfValues { values: halves, overflowed }
 }
 
 /// Both slices have the same length.
 fn narrow(wide: &[f32], out: &mut [f16]) -> usize {
     out.convert_from_f32_slice(wide);
-    out.iter()
-        .zip(wide)
-        .filter(|(half, wide)| half.is_infinite() && wide.is_finite())
-        .count()
+    out.iter().zip(wide).filter(|(half, wide)| half.is_infinite() && wide.is_finite()).count()
 }
 
 #[cfg(test)]
@@ -183,13 +164,8 @@ mod tests {
             f32::INFINITY,       // was infinite before
             f32::powi(2.0, -25), // tie, down to zero
         ];
-        let expected = [
-            0x3c00, 0x3c02, 0x7bff, 0x7bff, 0x7c00, 0xfc00, 0x7c00, 0x0000,
-        ];
-        for halves in [
-            f32_to_f16(&values),
-            to_f16(FloatType::F32, &bytes_of(&values)),
-        ] {
+        let expected = [0x3c00, 0x3c02, 0x7bff, 0x7bff, 0x7c00, 0xfc00, 0x7c00, 0x0000];
+        for halves in [f32_to_f16(&values), to_f16(FloatType::F32, &bytes_of(&values))] {
             let bits: Vec<u16> = halves.values.iter().map(|half| half.to_bits()).collect();
             assert_eq!(bits, expected);
             assert_eq!(halves.overflowed, 2);

@@ -14,17 +14,11 @@ use super::tensor_info::TensorInfo;
 /// Anything else is refused before it is opened: a pipe would block, a device
 /// has no length to check declared sizes against.
 pub(super) fn open_regular(path: &Path) -> Result<File, FormatError> {
-    let io = |source| FormatError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
+    let io = |source| FormatError::Io { path: path.to_path_buf(), source };
     if fs::metadata(path).map_err(io)?.is_file() {
         File::open(path).map_err(io)
     } else {
-        Err(io(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        )))
+        Err(io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")))
     }
 }
 
@@ -33,22 +27,17 @@ pub(super) fn length<R: Seek>(reader: &mut R, path: &Path) -> Result<u64, Format
     reader
         .seek(SeekFrom::End(0))
         .and_then(|length| reader.rewind().map(|()| length))
-        .map_err(|source| FormatError::Io {
-            path: path.to_path_buf(),
-            source,
-        })
+        .map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
 }
 
 /// An empty vector with room for `elements` values, or a typed error.
 pub(super) fn reserve<T>(elements: usize, path: &Path, what: &str) -> Result<Vec<T>, FormatError> {
     let mut values = Vec::new();
-    values
-        .try_reserve_exact(elements)
-        .map_err(|_| FormatError::OutOfMemory {
-            path: path.to_path_buf(),
-            what: what.to_owned(),
-            needed: u64::try_from(elements.saturating_mul(size_of::<T>())).unwrap_or(u64::MAX),
-        })?;
+    values.try_reserve_exact(elements).map_err(|_| FormatError::OutOfMemory {
+        path: path.to_path_buf(),
+        what: what.to_owned(),
+        needed: u64::try_from(elements.saturating_mul(size_of::<T>())).unwrap_or(u64::MAX),
+    })?;
     Ok(values)
 }
 
@@ -62,10 +51,7 @@ pub(super) struct DataReader<R> {
 
 impl<R: Read + Seek> DataReader<R> {
     pub(super) fn new(path: PathBuf, reader: R) -> Self {
-        Self {
-            path,
-            reader: Mutex::new(reader),
-        }
+        Self { path, reader: Mutex::new(reader) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,15 +75,8 @@ impl<R: Read + Seek> DataReader<R> {
                 available: info.bytes,
             });
         }
-        let overflow = |what| FormatError::Overflow {
-            path: self.path.clone(),
-            tensor: tensor.to_owned(),
-            what,
-        };
-        let start = info
-            .offset
-            .checked_add(range.start)
-            .ok_or_else(|| overflow("offset"))?;
+        let overflow = |what| FormatError::Overflow { path: self.path.clone(), tensor: tensor.to_owned(), what };
+        let start = info.offset.checked_add(range.start).ok_or_else(|| overflow("offset"))?;
         let needed = range.end - range.start;
         let capacity = usize::try_from(needed).map_err(|_| overflow("length in bytes"))?;
         let mut bytes = reserve(capacity, &self.path, tensor)?;
@@ -108,10 +87,7 @@ impl<R: Read + Seek> DataReader<R> {
         reader
             .seek(SeekFrom::Start(start))
             .and_then(|_| (&mut *reader).take(needed).read_to_end(&mut bytes))
-            .map_err(|source| FormatError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+            .map_err(|source| FormatError::Io { path: self.path.clone(), source })?;
         if bytes.len() == capacity {
             Ok(bytes)
         } else {

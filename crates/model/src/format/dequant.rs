@@ -19,11 +19,7 @@ pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()
     let blocks = out.len() / ty.block_size();
     let whole = out.len().is_multiple_of(ty.block_size());
     if !whole || blocks.checked_mul(ty.block_bytes()) != Some(bytes.len()) {
-        return Err(FormatError::BlockLength {
-            ty,
-            elements: out.len(),
-            found: bytes.len(),
-        });
+        return Err(FormatError::BlockLength { ty, elements: out.len(), found: bytes.len() });
     }
     match ty {
         GgmlType::F32 => to_f32_into(FloatType::F32, bytes, out),
@@ -61,16 +57,10 @@ mod tests {
     use crate::format::ggml_type::SUPPORTED;
     use crate::format::gguf::GgufFile;
 
-    const FIXTURE: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/gguf/every_type.gguf"
-    );
+    const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/every_type.gguf");
 
     /// `f32`, little-endian, of all tensors in the order of their names.
-    const EXPECTED: &[u8] = include_bytes!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/gguf/every_type.f32"
-    ));
+    const EXPECTED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/every_type.f32"));
 
     #[test]
     fn every_type_equals_the_reference_bit_for_bit() {

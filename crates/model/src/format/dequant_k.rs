@@ -38,9 +38,7 @@ pub(super) fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
     let (pairs, _) = runs.as_chunks::<2>();
     let (outs, _) = out.as_chunks_mut::<64>();
     let (quants, _) = quants.as_chunks::<32>();
-    for (((out, [first, second]), quants), pair) in
-        outs.iter_mut().zip(pairs).zip(quants).zip(0_u8..)
-    {
+    for (((out, [first, second]), quants), pair) in outs.iter_mut().zip(pairs).zip(quants).zip(0_u8..) {
         let (low, high) = out.split_at_mut(32);
         for (((low, high), quant), fifth) in low.iter_mut().zip(high).zip(quants).zip(fifths) {
             let bits = fifth >> (2 * pair);
@@ -76,12 +74,8 @@ fn q6_k_half(lows: &[u8; 64], uppers: &[u8; 32], scales: [u8; 8], d: f32, out: &
     let (first, second) = lows.split_at(32);
     let [s0, s1, s2, s3, s4, s5, s6, s7] = scales;
     let (quarters, _) = out.as_chunks_mut::<32>();
-    let sources = [
-        (first, 0, 0, [s0, s1]),
-        (second, 0, 2, [s2, s3]),
-        (first, 4, 4, [s4, s5]),
-        (second, 4, 6, [s6, s7]),
-    ];
+    let sources =
+        [(first, 0, 0, [s0, s1]), (second, 0, 2, [s2, s3]), (first, 4, 4, [s4, s5]), (second, 4, 6, [s6, s7])];
     for (out, (lows, low_shift, upper_shift, scales)) in quarters.iter_mut().zip(sources) {
         let (outs, _) = out.as_chunks_mut::<16>();
         let (lows, _) = lows.as_chunks::<16>();
@@ -110,26 +104,16 @@ struct Run {
 ///
 /// `packed` has 12 bytes.
 fn scales_and_minima(packed: &[u8], d: f32, dmin: f32) -> [Run; 8] {
-    let run = |scale: u8, minimum: u8| Run {
-        scale: d * f32::from(scale),
-        minimum: dmin * f32::from(minimum),
-    };
+    let run = |scale: u8, minimum: u8| Run { scale: d * f32::from(scale), minimum: dmin * f32::from(minimum) };
     let (scales, rest) = packed.split_at(4);
     let (minima, nibbles) = rest.split_at(4);
     let mut runs = [run(0, 0); 8];
     let (first, second) = runs.split_at_mut(4);
-    for ((((first, second), scale), minimum), nibble) in first
-        .iter_mut()
-        .zip(second)
-        .zip(scales)
-        .zip(minima)
-        .zip(nibbles)
+    for ((((first, second), scale), minimum), nibble) in
+        first.iter_mut().zip(second).zip(scales).zip(minima).zip(nibbles)
     {
         *first = run(scale & 63, minimum & 63);
-        *second = run(
-            nibble & 0x0f | scale >> 6 << 4,
-            nibble >> 4 | minimum >> 6 << 4,
-        );
+        *second = run(nibble & 0x0f | scale >> 6 << 4, nibble >> 4 | minimum >> 6 << 4);
     }
     runs
 }

@@ -191,10 +191,7 @@ pub enum FormatError {
         id: u32,
     },
     /// A ggml type number this reader has no name for.
-    #[error(
-        "{path}: tensor {tensor} has the unknown ggml type number {id}; supported: {}",
-        supported_ggml()
-    )]
+    #[error("{path}: tensor {tensor} has the unknown ggml type number {id}; supported: {}", supported_ggml())]
     UnknownGgmlType {
         /// The file.
         path: PathBuf,
@@ -420,9 +417,6 @@ fn unsupported_weights(found: &[String]) -> String {
     if found.is_empty() {
         String::new()
     } else {
-        format!(
-            "; {} is there, in a format that is not supported",
-            found.join(", ")
-        )
+        format!("; {} is there, in a format that is not supported", found.join(", "))
     }
 }

@@ -95,9 +95,7 @@ impl GgmlType {
     /// Name of a type that ggml defines but this crate does not support.
     #[must_use]
     pub fn unsupported_name(id: u32) -> Option<&'static str> {
-        UNSUPPORTED
-            .iter()
-            .find_map(|(number, name)| (*number == id).then_some(*name))
+        UNSUPPORTED.iter().find_map(|(number, name)| (*number == id).then_some(*name))
     }
 
     /// The type's number in `enum ggml_type`.

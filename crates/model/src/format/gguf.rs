@@ -81,12 +81,7 @@ impl<R: Read + Seek> GgufFile<R> {
         for (name, info) in &mut tensors {
             gguf_tensor::place(&path, name, info, alignment, data_start, file_length)?;
         }
-        Ok(Self {
-            data: DataReader::new(path, reader),
-            version,
-            metadata,
-            tensors,
-        })
+        Ok(Self { data: DataReader::new(path, reader), version, metadata, tensors })
     }
 
     /// Path of the file, or the label it was read under.
@@ -109,9 +104,7 @@ impl<R: Read + Seek> GgufFile<R> {
 
     /// All tensors, in the order of their names.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<GgmlType>)> {
-        self.tensors
-            .iter()
-            .map(|(name, info)| (name.as_str(), info))
+        self.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
     /// The description of a tensor, if it is there.
@@ -126,10 +119,8 @@ impl<R: Read + Seek> GgufFile<R> {
     ///
     /// [`FormatError::NoSuchTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<GgmlType>, FormatError> {
-        self.get(name).ok_or_else(|| FormatError::NoSuchTensor {
-            path: self.path().to_path_buf(),
-            tensor: name.to_owned(),
-        })
+        self.get(name)
+            .ok_or_else(|| FormatError::NoSuchTensor { path: self.path().to_path_buf(), tensor: name.to_owned() })
     }
 
     /// Reads the bytes of a tensor, as they are in the file.
@@ -200,29 +191,19 @@ fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatErro
     match found.as_slice() {
         b"GGUF" => {}
         b"FUGG" => {
-            return Err(FormatError::BigEndian {
-                path: header.path_buf(),
-            });
+            return Err(FormatError::BigEndian { path: header.path_buf() });
         }
         _ => {
-            return Err(FormatError::NotGguf {
-                path: header.path_buf(),
-                found,
-            });
+            return Err(FormatError::NotGguf { path: header.path_buf(), found });
         }
     }
     match header.u32("the version")? {
         version @ (2 | 3) => Ok(version),
         // A small version number that was written with the other byte order.
         swapped if swapped > 0xffff && swapped.swap_bytes() <= 0xffff => {
-            Err(FormatError::BigEndian {
-                path: header.path_buf(),
-            })
+            Err(FormatError::BigEndian { path: header.path_buf() })
         }
-        found => Err(FormatError::UnsupportedVersion {
-            path: header.path_buf(),
-            found,
-        }),
+        found => Err(FormatError::UnsupportedVersion { path: header.path_buf(), found }),
     }
 }
 
@@ -233,11 +214,7 @@ fn read_alignment(path: &Path, metadata: &GgufMetadata) -> Result<u64, FormatErr
     if alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT {
         Ok(alignment)
     } else {
-        Err(FormatError::BadAlignment {
-            path: path.to_path_buf(),
-            found: alignment,
-            limit: MAX_ALIGNMENT,
-        })
+        Err(FormatError::BadAlignment { path: path.to_path_buf(), found: alignment, limit: MAX_ALIGNMENT })
     }
 }
 

@@ -25,27 +25,18 @@ pub struct GgufMetadata {
 
 impl GgufMetadata {
     /// Reads `count` pairs (`gguf_metadata_kv_t`).
-    pub(super) fn read<R: Read>(
-        reader: &mut HeaderReader<R>,
-        count: u64,
-    ) -> Result<Self, FormatError> {
+    pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<Self, FormatError> {
         reader.require("the metadata", count, MIN_PAIR)?;
         let mut values = BTreeMap::new();
         for _ in 0..count {
             let key = reader.string("a metadata key")?;
             let value = GgufValue::read(reader, &key)?;
             if values.contains_key(&key) {
-                return Err(FormatError::DuplicateKey {
-                    path: reader.path_buf(),
-                    key,
-                });
+                return Err(FormatError::DuplicateKey { path: reader.path_buf(), key });
             }
             values.insert(key, value);
         }
-        Ok(Self {
-            path: reader.path_buf(),
-            values,
-        })
+        Ok(Self { path: reader.path_buf(), values })
     }
 
     /// All pairs, in the order of their keys.
@@ -194,10 +185,7 @@ impl GgufMetadata {
     }
 
     fn required(&self, key: &str) -> Result<&GgufValue, FormatError> {
-        self.values.get(key).ok_or_else(|| FormatError::MissingKey {
-            path: self.path.clone(),
-            key: key.to_owned(),
-        })
+        self.values.get(key).ok_or_else(|| FormatError::MissingKey { path: self.path.clone(), key: key.to_owned() })
     }
 
     fn integer<T>(&self, key: &str, expected: &'static str) -> Result<T, FormatError>
@@ -223,10 +211,7 @@ impl GgufMetadata {
     where
         T: Copy + Into<i128>,
     {
-        values
-            .iter()
-            .map(|value| self.fit(key, "usize", (*value).into()))
-            .collect()
+        values.iter().map(|value| self.fit(key, "usize", (*value).into())).collect()
     }
 
     fn fit<T>(&self, key: &str, expected: &'static str, value: i128) -> Result<T, FormatError>
@@ -242,11 +227,6 @@ impl GgufMetadata {
     }
 
     fn wrong_type(&self, key: &str, expected: &'static str, found: &GgufValue) -> FormatError {
-        FormatError::WrongType {
-            path: self.path.clone(),
-            key: key.to_owned(),
-            expected,
-            found: found.type_name(),
-        }
+        FormatError::WrongType { path: self.path.clone(), key: key.to_owned(), expected, found: found.type_name() }
     }
 }

@@ -22,20 +22,14 @@ pub(super) type Tensors = BTreeMap<String, TensorInfo<GgmlType>>;
 
 /// Reads `count` descriptions. The offsets in the result are still those of
 /// the file, relative to the data section, which is known only afterwards.
-pub(super) fn read<R: Read>(
-    reader: &mut HeaderReader<R>,
-    count: u64,
-) -> Result<Tensors, FormatError> {
+pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<Tensors, FormatError> {
     reader.require("the tensor descriptions", count, MIN_DESCRIPTION)?;
     let mut tensors = BTreeMap::new();
     for _ in 0..count {
         let name = reader.string("a tensor name")?;
         let info = read_one(reader, &name)?;
         if tensors.contains_key(&name) {
-            return Err(FormatError::DuplicateTensor {
-                path: reader.path_buf(),
-                tensor: name,
-            });
+            return Err(FormatError::DuplicateTensor { path: reader.path_buf(), tensor: name });
         }
         tensors.insert(name, info);
     }
@@ -78,31 +72,14 @@ pub(super) fn place(
 }
 
 /// Bytes that rows of a type take, after checking that they are whole blocks.
-pub(super) fn data_bytes(
-    path: &Path,
-    tensor: &str,
-    ty: GgmlType,
-    shape: &[usize],
-) -> Result<u64, FormatError> {
-    let overflow = |what| FormatError::Overflow {
-        path: path.to_path_buf(),
-        tensor: tensor.to_owned(),
-        what,
-    };
+pub(super) fn data_bytes(path: &Path, tensor: &str, ty: GgmlType, shape: &[usize]) -> Result<u64, FormatError> {
+    let overflow = |what| FormatError::Overflow { path: path.to_path_buf(), tensor: tensor.to_owned(), what };
     if shape.contains(&0) {
-        return Err(FormatError::ZeroDimension {
-            path: path.to_path_buf(),
-            tensor: tensor.to_owned(),
-        });
+        return Err(FormatError::ZeroDimension { path: path.to_path_buf(), tensor: tensor.to_owned() });
     }
     let row = shape.last().copied().unwrap_or(1);
     if !row.is_multiple_of(ty.block_size()) {
-        return Err(FormatError::RowNotWholeBlocks {
-            path: path.to_path_buf(),
-            tensor: tensor.to_owned(),
-            ty,
-            row,
-        });
+        return Err(FormatError::RowNotWholeBlocks { path: path.to_path_buf(), tensor: tensor.to_owned(), ty, row });
     }
     let elements = shape
         .iter()
@@ -114,10 +91,7 @@ pub(super) fn data_bytes(
         .ok_or_else(|| overflow("length in bytes"))
 }
 
-fn read_one<R: Read>(
-    reader: &mut HeaderReader<R>,
-    tensor: &str,
-) -> Result<TensorInfo<GgmlType>, FormatError> {
+fn read_one<R: Read>(reader: &mut HeaderReader<R>, tensor: &str) -> Result<TensorInfo<GgmlType>, FormatError> {
     let dimensions = reader.u32(tensor)?;
     if dimensions > MAX_DIMENSIONS {
         return Err(FormatError::TooManyDimensions {
@@ -143,23 +117,13 @@ fn read_one<R: Read>(
     let dtype = GgmlType::from_id(id).ok_or_else(|| unsupported(reader.path(), tensor, id))?;
     let offset = reader.u64(tensor)?;
     let bytes = data_bytes(reader.path(), tensor, dtype, &shape)?;
-    Ok(TensorInfo {
-        shape,
-        dtype,
-        offset,
-        bytes,
-    })
+    Ok(TensorInfo { shape, dtype, offset, bytes })
 }
 
 fn unsupported(path: &Path, tensor: &str, id: u32) -> FormatError {
     let (path, tensor) = (path.to_path_buf(), tensor.to_owned());
     match GgmlType::unsupported_name(id) {
-        Some(name) => FormatError::UnsupportedGgmlType {
-            path,
-            tensor,
-            name,
-            id,
-        },
+        Some(name) => FormatError::UnsupportedGgmlType { path, tensor, name, id },
         None => FormatError::UnknownGgmlType { path, tensor, id },
     }
 }

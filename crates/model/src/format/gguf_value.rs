@@ -123,10 +123,7 @@ impl GgufValue {
     }
 
     /// Reads a value: its type number, then the value.
-    pub(super) fn read<R: Read>(
-        reader: &mut HeaderReader<R>,
-        key: &str,
-    ) -> Result<Self, FormatError> {
+    pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, key: &str) -> Result<Self, FormatError> {
         Ok(match reader.u32(key)? {
             0 => Self::U8(u8::from_le_bytes(reader.array(key)?)),
             1 => Self::I8(i8::from_le_bytes(reader.array(key)?)),
@@ -218,11 +215,7 @@ impl GgufArray {
 
     /// Reads an array: element type, length, elements. `depth` is how many
     /// levels of arrays may still follow, this one included.
-    fn read<R: Read>(
-        reader: &mut HeaderReader<R>,
-        key: &str,
-        depth: u32,
-    ) -> Result<Self, FormatError> {
+    fn read<R: Read>(reader: &mut HeaderReader<R>, key: &str, depth: u32) -> Result<Self, FormatError> {
         let Some(inner_depth) = depth.checked_sub(1) else {
             return Err(FormatError::NestedTooDeep {
                 path: reader.path_buf(),
@@ -242,10 +235,7 @@ impl GgufArray {
             6 => Self::F32(numbers(reader, key, count, f32::from_le_bytes)?),
             7 => {
                 let bytes = reader.bytes(key, count)?;
-                let values: Result<_, _> = bytes
-                    .into_iter()
-                    .map(|byte| boolean(reader, key, byte))
-                    .collect();
+                let values: Result<_, _> = bytes.into_iter().map(|byte| boolean(reader, key, byte)).collect();
                 Self::Bool(values?)
             }
             8 => {
@@ -294,18 +284,10 @@ fn boolean<R: Read>(reader: &HeaderReader<R>, key: &str, byte: u8) -> Result<boo
     match byte {
         0 => Ok(false),
         1 => Ok(true),
-        found => Err(FormatError::BadBool {
-            path: reader.path_buf(),
-            key: key.to_owned(),
-            found,
-        }),
+        found => Err(FormatError::BadBool { path: reader.path_buf(), key: key.to_owned(), found }),
     }
 }
 
 fn unknown_type<R: Read>(reader: &HeaderReader<R>, key: &str, found: u32) -> FormatError {
-    FormatError::UnknownValueType {
-        path: reader.path_buf(),
-        key: key.to_owned(),
-        found,
-    }
+    FormatError::UnknownValueType { path: reader.path_buf(), key: key.to_owned(), found }
 }

@@ -54,27 +54,14 @@ impl GgufWriter {
         ty: GgmlType,
         bytes: impl Into<Vec<u8>>,
     ) -> Self {
-        self.tensors.push(PendingTensor {
-            name: name.into(),
-            shape: shape.into(),
-            ty,
-            bytes: bytes.into(),
-        });
+        self.tensors.push(PendingTensor { name: name.into(), shape: shape.into(), ty, bytes: bytes.into() });
         self
     }
 
     /// Adds a tensor of type [`GgmlType::F32`].
     #[must_use]
-    pub fn tensor_f32(
-        self,
-        name: impl Into<String>,
-        shape: impl Into<Vec<usize>>,
-        values: &[f32],
-    ) -> Self {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+    pub fn tensor_f32(self, name: impl Into<String>, shape: impl Into<Vec<usize>>, values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.tensor(name, shape, GgmlType::F32, bytes)
     }
 
@@ -90,10 +77,7 @@ impl GgufWriter {
             check(label, tensor)?;
         }
         let mut out = Vec::new();
-        self.write_all(&mut out).map_err(|source| FormatError::Io {
-            path: label.to_path_buf(),
-            source,
-        })?;
+        self.write_all(&mut out).map_err(|source| FormatError::Io { path: label.to_path_buf(), source })?;
         Ok(out)
     }
 
@@ -104,10 +88,7 @@ impl GgufWriter {
     /// As [`to_bytes`](Self::to_bytes), or writing fails.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), FormatError> {
         let path = path.as_ref();
-        fs::write(path, self.to_bytes()?).map_err(|source| FormatError::Io {
-            path: path.to_path_buf(),
-            source,
-        })
+        fs::write(path, self.to_bytes()?).map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
     }
 
     fn alignment(&self) -> usize {
@@ -115,9 +96,7 @@ impl GgufWriter {
             GgufValue::U32(value) if key == "general.alignment" => Some(u64::from(*value)),
             _ => None,
         });
-        usize::try_from(declared.unwrap_or(DEFAULT_ALIGNMENT))
-            .unwrap_or(usize::MAX)
-            .max(1)
+        usize::try_from(declared.unwrap_or(DEFAULT_ALIGNMENT)).unwrap_or(usize::MAX).max(1)
     }
 
     fn write_all(&self, out: &mut Vec<u8>) -> io::Result<()> {
@@ -158,12 +137,7 @@ fn check(label: &Path, tensor: &PendingTensor) -> Result<(), FormatError> {
     if expected == found {
         Ok(())
     } else {
-        Err(FormatError::SizeMismatch {
-            path: label.to_path_buf(),
-            tensor: tensor.name.clone(),
-            expected,
-            found,
-        })
+        Err(FormatError::SizeMismatch { path: label.to_path_buf(), tensor: tensor.name.clone(), expected, found })
     }
 }
 
@@ -219,12 +193,6 @@ fn write_array(out: &mut Vec<u8>, array: &GgufArray) -> io::Result<()> {
     }
 }
 
-fn each<T, const N: usize>(
-    out: &mut Vec<u8>,
-    values: &[T],
-    to_le_bytes: impl Fn(&T) -> [u8; N],
-) -> io::Result<()> {
-    values
-        .iter()
-        .try_for_each(|value| out.write_all(&to_le_bytes(value)))
+fn each<T, const N: usize>(out: &mut Vec<u8>, values: &[T], to_le_bytes: impl Fn(&T) -> [u8; N]) -> io::Result<()> {
+    values.iter().try_for_each(|value| out.write_all(&to_le_bytes(value)))
 }

@@ -21,12 +21,7 @@ impl<R: Read> HeaderReader<R> {
     /// `inner` stands at the start of the header; `end` is where the file
     /// ends, or where the header has to end, whichever is less.
     pub(super) fn new(path: &Path, inner: R, end: u64) -> Self {
-        Self {
-            path: path.to_path_buf(),
-            inner: BufReader::new(inner),
-            position: 0,
-            end,
-        }
+        Self { path: path.to_path_buf(), inner: BufReader::new(inner), position: 0, end }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -100,12 +95,7 @@ impl<R: Read> HeaderReader<R> {
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), FormatError> {
-        self.inner
-            .read_exact(bytes)
-            .map_err(|source| FormatError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+        self.inner.read_exact(bytes).map_err(|source| FormatError::Io { path: self.path.clone(), source })?;
         let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.position = self.position.saturating_add(read);
         Ok(())

@@ -152,17 +152,11 @@ fn gguf_file() -> Vec<u8> {
         .pair("general.name", GgufValue::String("small".into()))
         .pair("a.bool", GgufValue::Bool(true))
         .pair("a.f64", GgufValue::F64(0.5))
-        .pair(
-            "a.strings",
-            GgufValue::Array(GgufArray::String(vec!["ä".into(), String::new()])),
-        )
+        .pair("a.strings", GgufValue::Array(GgufArray::String(vec!["ä".into(), String::new()])))
         .pair("a.ints", GgufValue::Array(GgufArray::I32(vec![1, -2])))
         .pair(
             "a.nested",
-            GgufValue::Array(GgufArray::Array(vec![
-                GgufArray::U8(vec![1]),
-                GgufArray::Bool(vec![false]),
-            ])),
+            GgufValue::Array(GgufArray::Array(vec![GgufArray::U8(vec![1]), GgufArray::Bool(vec![false])])),
         )
         .tensor_f32("f32", [2, 3], &[1.0; 6])
         .tensor("f16", [4], GgmlType::F16, [0x3c; 8])
@@ -206,9 +200,7 @@ fn well_formed_safetensors() -> impl Strategy<Value = Vec<u8>> {
             let bytes = shape.iter().copied().fold(size, u64::wrapping_mul);
             let start = wrong_start.unwrap_or(end);
             end = wrong_end.unwrap_or(start.wrapping_add(bytes));
-            let info = format!(
-                r#"{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
-            );
+            let info = format!(r#"{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#);
             entries.push(format!(r#""{name}":{info}"#));
         }
         let header = format!("{{{}}}", entries.join(","));
@@ -299,11 +291,7 @@ fn damaged_indexes() {
     let shard = file_of(&[("a", vec![2], f32_bytes(&[1.0; 2]))]);
     fs::write(folder.path().join("a.safetensors"), shard).unwrap();
     let index = br#"{"metadata":{"total_size":8},"weight_map":{"a":"a.safetensors"}}"#;
-    let config = ProptestConfig {
-        cases: CASES,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |((_, damages) in damages())| {
         let damaged = apply(index, false, &damages);
         fs::write(folder.path().join("model.safetensors.index.json"), damaged).unwrap();

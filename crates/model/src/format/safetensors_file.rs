@@ -55,19 +55,12 @@ impl<R: Read + Seek> SafetensorsFile<R> {
         let header_length = start.u64("the header length")?;
         start.require("the header", header_length, 1)?;
         if header_length > MAX_HEADER {
-            return Err(FormatError::HeaderTooLarge {
-                path,
-                found: header_length,
-                limit: MAX_HEADER,
-            });
+            return Err(FormatError::HeaderTooLarge { path, found: header_length, limit: MAX_HEADER });
         }
         let json = start.bytes("the header", header_length)?;
         let (data_start, data_length) = (start.position(), start.left());
         let header = safetensors_header::parse(&path, &json, data_start, data_length)?;
-        Ok(Self {
-            data: DataReader::new(path, reader),
-            header,
-        })
+        Ok(Self { data: DataReader::new(path, reader), header })
     }
 
     /// Path of the file, or the label it was read under.
@@ -84,10 +77,7 @@ impl<R: Read + Seek> SafetensorsFile<R> {
 
     /// All tensors, in the order of their names.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<SafetensorsDtype>)> {
-        self.header
-            .tensors
-            .iter()
-            .map(|(name, info)| (name.as_str(), info))
+        self.header.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
     /// The description of a tensor, if it is there.
@@ -102,10 +92,8 @@ impl<R: Read + Seek> SafetensorsFile<R> {
     ///
     /// [`FormatError::NoSuchTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
-        self.get(name).ok_or_else(|| FormatError::NoSuchTensor {
-            path: self.path().to_path_buf(),
-            tensor: name.to_owned(),
-        })
+        self.get(name)
+            .ok_or_else(|| FormatError::NoSuchTensor { path: self.path().to_path_buf(), tensor: name.to_owned() })
     }
 
     /// Reads the bytes of a tensor, as they are in the file: little-endian,
@@ -199,11 +187,7 @@ pub(super) mod tests {
     #[test]
     fn what_the_library_writes_is_read_back() {
         let (a, b) = (f32_bytes(&[1.0, 2.0, 3.0, 4.0]), f32_bytes(&[5.0]));
-        let bytes = file_of(&[
-            ("a", vec![2, 2], a.clone()),
-            ("b", vec![], b.clone()),
-            ("empty", vec![0, 3], vec![]),
-        ]);
+        let bytes = file_of(&[("a", vec![2, 2], a.clone()), ("b", vec![], b.clone()), ("empty", vec![0, 3], vec![])]);
         let file = open(bytes).unwrap();
         assert_eq!(file.tensors().count(), 3);
         assert_eq!(file.read_tensor_bytes("a").unwrap(), a);
@@ -215,10 +199,7 @@ pub(super) mod tests {
         assert_eq!(file.tensor("b").unwrap().rows(), 1);
         assert_eq!(file.tensor("empty").unwrap().rows(), 0);
         for (start, end) in [(0, 17), (9, 8), (17, 17), (u64::MAX, u64::MAX)] {
-            assert!(matches!(
-                file.read_range("a", start..end),
-                Err(FormatError::PartOutOfRange { .. })
-            ));
+            assert!(matches!(file.read_range("a", start..end), Err(FormatError::PartOutOfRange { .. })));
         }
     }
 
@@ -231,32 +212,15 @@ pub(super) mod tests {
         assert_eq!(file.metadata()["format"], "pt");
         assert_eq!(file.read_tensor_bytes("f").unwrap().len(), 4);
         let text = file.read_tensor_bytes("i").unwrap_err().to_string();
-        assert!(
-            text.contains("I64") && text.contains("F32, F16, BF16"),
-            "{text}"
-        );
+        assert!(text.contains("I64") && text.contains("F32, F16, BF16"), "{text}");
     }
 
     #[test]
     fn declared_lengths_are_checked_before_they_are_believed() {
         let mut bytes = file_with("{}", 0);
         bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(matches!(
-            open(bytes).unwrap_err(),
-            FormatError::Truncated {
-                needed: u64::MAX,
-                available: 2,
-                ..
-            }
-        ));
-        assert!(matches!(
-            open(vec![1, 0, 0]).unwrap_err(),
-            FormatError::Truncated {
-                needed: 8,
-                available: 3,
-                ..
-            }
-        ));
+        assert!(matches!(open(bytes).unwrap_err(), FormatError::Truncated { needed: u64::MAX, available: 2, .. }));
+        assert!(matches!(open(vec![1, 0, 0]).unwrap_err(), FormatError::Truncated { needed: 8, available: 3, .. }));
     }
 
     #[test]
@@ -267,10 +231,7 @@ pub(super) mod tests {
         std::fs::write(&path, (MAX_HEADER + 1).to_le_bytes()).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(MAX_HEADER + 100).unwrap();
-        assert!(matches!(
-            SafetensorsFile::open(&path),
-            Err(FormatError::HeaderTooLarge { .. })
-        ));
+        assert!(matches!(SafetensorsFile::open(&path), Err(FormatError::HeaderTooLarge { .. })));
     }
 
     #[test]
@@ -282,31 +243,15 @@ pub(super) mod tests {
             (one("[4]", "[0,16]"), 15, "0 to 16 of 15"),
             (one("[4]", "[16,0]"), 16, "16 to 0 of 16"),
             (one("[4]", "[0,18446744073709551615]"), 16, "of 16"),
-            (
-                one("[3]", "[0,16]"),
-                16,
-                "16 bytes, its shape and type require 12",
-            ),
-            (
-                one("[4611686018427387904,2,2]", "[0,16]"),
-                16,
-                "number of elements",
-            ),
-            (
-                one("[4611686018427387904]", "[0,16]"),
-                16,
-                "length in bytes",
-            ),
+            (one("[3]", "[0,16]"), 16, "16 bytes, its shape and type require 12"),
+            (one("[4611686018427387904,2,2]", "[0,16]"), 16, "number of elements"),
+            (one("[4611686018427387904]", "[0,16]"), 16, "length in bytes"),
             (one("[3]", "[4,16]"), 16, "begins at 4, expected 0"),
             (one("[3]", "[0,12]"), 16, "end at 12, the file has 16"),
             (one("[-3]", "[0,12]"), 16, "not valid"),
             (one("[3.0]", "[0,12]"), 16, "not valid"),
             (one("[]", "[0]"), 16, "not valid"),
-            (
-                one(&format!("[{}1]", "1,".repeat(64)), "[0,4]"),
-                4,
-                "not valid",
-            ),
+            (one(&format!("[{}1]", "1,".repeat(64)), "[0,4]"), 4, "not valid"),
             ("[".repeat(100_000), 0, "not valid"),
             ("{\"a\":null}".to_owned(), 0, "not valid"),
             (String::new(), 0, "not valid"),
@@ -323,14 +268,8 @@ pub(super) mod tests {
         let entry = |range| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{range}}}"#);
         let (first, second) = (entry("[0,4]"), entry("[4,8]"));
         let duplicate = format!(r#"{{"a":{first},"a":{second}}}"#);
-        assert!(matches!(
-            open_header(&duplicate, 8),
-            FormatError::DuplicateTensor { .. }
-        ));
+        assert!(matches!(open_header(&duplicate, 8), FormatError::DuplicateTensor { .. }));
         let overlap = format!(r#"{{"a":{first},"b":{first}}}"#);
-        assert!(matches!(
-            open_header(&overlap, 4),
-            FormatError::NotContiguous { .. }
-        ));
+        assert!(matches!(open_header(&overlap, 4), FormatError::NotContiguous { .. }));
     }
 }

@@ -35,27 +35,14 @@ pub(super) struct Header {
 
 /// Parses a header and checks the place of every tensor in a data section of
 /// `data_length` bytes that begins at `data_start`.
-pub(super) fn parse(
-    path: &Path,
-    json: &[u8],
-    data_start: u64,
-    data_length: u64,
-) -> Result<Header, FormatError> {
-    let raw: RawHeader = serde_json::from_slice(json).map_err(|source| FormatError::Json {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    let mut header = Header {
-        metadata: raw.metadata,
-        tensors: Tensors::new(),
-    };
+pub(super) fn parse(path: &Path, json: &[u8], data_start: u64, data_length: u64) -> Result<Header, FormatError> {
+    let raw: RawHeader =
+        serde_json::from_slice(json).map_err(|source| FormatError::Json { path: path.to_path_buf(), source })?;
+    let mut header = Header { metadata: raw.metadata, tensors: Tensors::new() };
     for (name, raw) in raw.tensors {
         let info = place(path, &name, raw, data_start, data_length)?;
         if header.tensors.contains_key(&name) {
-            return Err(FormatError::DuplicateTensor {
-                path: path.to_path_buf(),
-                tensor: name,
-            });
+            return Err(FormatError::DuplicateTensor { path: path.to_path_buf(), tensor: name });
         }
         header.tensors.insert(name, info);
     }
@@ -71,11 +58,7 @@ fn place(
     data_start: u64,
     data_length: u64,
 ) -> Result<TensorInfo<SafetensorsDtype>, FormatError> {
-    let overflow = |what| FormatError::Overflow {
-        path: path.to_path_buf(),
-        tensor: tensor.to_owned(),
-        what,
-    };
+    let overflow = |what| FormatError::Overflow { path: path.to_path_buf(), tensor: tensor.to_owned(), what };
     let (start, end) = raw.data_offsets;
     let bytes = end.checked_sub(start).filter(|_| end <= data_length);
     let (Some(bytes), Some(offset)) = (bytes, data_start.checked_add(start)) else {
@@ -110,22 +93,12 @@ fn place(
             });
         }
     }
-    Ok(TensorInfo {
-        shape: raw.shape.0,
-        dtype,
-        offset,
-        bytes,
-    })
+    Ok(TensorInfo { shape: raw.shape.0, dtype, offset, bytes })
 }
 
 /// Checks that the tensors follow each other without overlap or hole and end
 /// where the file ends, as the format demands.
-fn check_coverage(
-    path: &Path,
-    tensors: &Tensors,
-    data_start: u64,
-    data_length: u64,
-) -> Result<(), FormatError> {
+fn check_coverage(path: &Path, tensors: &Tensors, data_start: u64, data_length: u64) -> Result<(), FormatError> {
     let mut by_place: Vec<_> = tensors.iter().collect();
     by_place.sort_by_key(|(_, info)| (info.offset, info.bytes));
     // Cannot underflow or overflow: every tensor lies inside the file.
@@ -145,11 +118,7 @@ fn check_coverage(
     if end == data_length {
         Ok(())
     } else {
-        Err(FormatError::TrailingBytes {
-            path: path.to_path_buf(),
-            expected: end,
-            found: data_length,
-        })
+        Err(FormatError::TrailingBytes { path: path.to_path_buf(), expected: end, found: data_length })
     }
 }
 

@@ -21,11 +21,7 @@ pub(super) fn read(path: &Path) -> Result<WeightMap, FormatError> {
     let mut file = open_regular(path)?;
     let found = length(&mut file, path)?;
     if found > MAX_HEADER {
-        return Err(FormatError::HeaderTooLarge {
-            path: path.to_path_buf(),
-            found,
-            limit: MAX_HEADER,
-        });
+        return Err(FormatError::HeaderTooLarge { path: path.to_path_buf(), found, limit: MAX_HEADER });
     }
     let json = HeaderReader::new(path, file.take(found), found).bytes("the index", found)?;
     parse(path, &json)
@@ -33,24 +29,15 @@ pub(super) fn read(path: &Path) -> Result<WeightMap, FormatError> {
 
 /// Parses an index; every shard name in the result is a plain file name.
 pub(super) fn parse(path: &Path, json: &[u8]) -> Result<WeightMap, FormatError> {
-    let index: RawIndex = serde_json::from_slice(json).map_err(|source| FormatError::Json {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let index: RawIndex =
+        serde_json::from_slice(json).map_err(|source| FormatError::Json { path: path.to_path_buf(), source })?;
     let mut weight_map = WeightMap::new();
     for (tensor, shard) in index.weight_map.0 {
         if !is_plain_file_name(&shard) {
-            return Err(FormatError::BadShardName {
-                path: path.to_path_buf(),
-                tensor,
-                found: shard,
-            });
+            return Err(FormatError::BadShardName { path: path.to_path_buf(), tensor, found: shard });
         }
         if weight_map.contains_key(&tensor) {
-            return Err(FormatError::DuplicateTensor {
-                path: path.to_path_buf(),
-                tensor,
-            });
+            return Err(FormatError::DuplicateTensor { path: path.to_path_buf(), tensor });
         }
         weight_map.insert(tensor, shard);
     }

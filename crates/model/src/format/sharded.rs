@@ -71,15 +71,8 @@ impl SafetensorsFolder {
 
     fn from_single(folder: &Path, file: &Path) -> Result<Self, FormatError> {
         let file = SafetensorsFile::open(file)?;
-        let places = file
-            .tensors()
-            .map(|(name, _)| (name.to_owned(), 0))
-            .collect();
-        Ok(Self {
-            path: folder.to_path_buf(),
-            shards: vec![file],
-            places,
-        })
+        let places = file.tensors().map(|(name, _)| (name.to_owned(), 0)).collect();
+        Ok(Self { path: folder.to_path_buf(), shards: vec![file], places })
     }
 
     fn from_index(folder: &Path, index: &Path) -> Result<Self, FormatError> {
@@ -95,11 +88,7 @@ impl SafetensorsFolder {
             places.extend(file.tensors().map(|(name, _)| (name.to_owned(), place)));
             shards.push(file);
         }
-        Ok(Self {
-            path: folder.to_path_buf(),
-            shards,
-            places,
-        })
+        Ok(Self { path: folder.to_path_buf(), shards, places })
     }
 
     /// The folder.
@@ -168,10 +157,7 @@ impl SafetensorsFolder {
         self.places
             .get(name)
             .and_then(|place| self.shards.get(*place))
-            .ok_or_else(|| FormatError::NoSuchTensor {
-                path: self.path.clone(),
-                tensor: name.to_owned(),
-            })
+            .ok_or_else(|| FormatError::NoSuchTensor { path: self.path.clone(), tensor: name.to_owned() })
     }
 }
 
@@ -197,10 +183,7 @@ fn check_all_there(folder: &Path, index: &Path, by_shard: &ByShard<'_>) -> Resul
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(FormatError::MissingShards {
-            path: index.to_path_buf(),
-            shards: shorten(missing),
-        })
+        Err(FormatError::MissingShards { path: index.to_path_buf(), shards: shorten(missing) })
     }
 }
 
@@ -218,37 +201,24 @@ fn check_agreement(
             shard: shard.to_owned(),
         });
     }
-    let unlisted: Vec<_> = file
-        .tensors()
-        .map(|(name, _)| name)
-        .filter(|name| !listed.contains(name))
-        .map(str::to_owned)
-        .collect();
+    let unlisted: Vec<_> =
+        file.tensors().map(|(name, _)| name).filter(|name| !listed.contains(name)).map(str::to_owned).collect();
     if unlisted.is_empty() {
         Ok(())
     } else {
-        Err(FormatError::NotInIndex {
-            path: index.to_path_buf(),
-            shard: shard.to_owned(),
-            tensors: shorten(unlisted),
-        })
+        Err(FormatError::NotInIndex { path: index.to_path_buf(), shard: shard.to_owned(), tensors: shorten(unlisted) })
     }
 }
 
 /// Tells a folder that is not there from one without weights.
 fn check_folder(path: &Path) -> Result<(), FormatError> {
     fs::metadata(path)
-        .and_then(|metadata| {
-            if metadata.is_dir() {
-                Ok(())
-            } else {
-                Err(io::Error::from(io::ErrorKind::NotADirectory))
-            }
-        })
-        .map_err(|source| FormatError::Io {
-            path: path.to_path_buf(),
-            source,
-        })
+        .and_then(
+            |metadata| {
+                if metadata.is_dir() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
+            },
+        )
+        .map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
 }
 
 /// Keeps a message readable when thousands of names could be in it.
@@ -274,10 +244,7 @@ fn no_weights(folder: &Path) -> FormatError {
 }
 
 fn exists(path: &Path) -> Result<bool, FormatError> {
-    path.try_exists().map_err(|source| FormatError::Io {
-        path: path.to_path_buf(),
-        source,
-    })
+    path.try_exists().map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]
@@ -300,17 +267,12 @@ mod tests {
     }
 
     fn shard(tensors: &[(&str, f32)]) -> Vec<u8> {
-        let tensors: Vec<_> = tensors
-            .iter()
-            .map(|(name, value)| (*name, vec![2], f32_bytes(&[*value; 2])))
-            .collect();
+        let tensors: Vec<_> = tensors.iter().map(|(name, value)| (*name, vec![2], f32_bytes(&[*value; 2]))).collect();
         file_of(&tensors)
     }
 
     fn message(folder: &tempfile::TempDir) -> String {
-        SafetensorsFolder::open(folder.path())
-            .unwrap_err()
-            .to_string()
+        SafetensorsFolder::open(folder.path()).unwrap_err().to_string()
     }
 
     #[test]
@@ -329,10 +291,7 @@ mod tests {
             assert_eq!(folder.read_rows("b", 0..1).unwrap(), f32_bytes(&[2.0; 2]));
             assert_eq!(folder.read_range("b", 4..8).unwrap(), f32_bytes(&[2.0]));
             assert_eq!(folder.tensor("b").unwrap().shape, [2]);
-            assert!(matches!(
-                folder.read_tensor_bytes("c"),
-                Err(FormatError::NoSuchTensor { .. })
-            ));
+            assert!(matches!(folder.read_tensor_bytes("c"), Err(FormatError::NoSuchTensor { .. })));
         }
     }
 
@@ -344,19 +303,13 @@ mod tests {
         }
         assert!(!message(&folder(&[])).contains("not supported"));
         let missing = folder(&[]).path().join("no");
-        assert!(matches!(
-            SafetensorsFolder::open(missing),
-            Err(FormatError::Io { .. })
-        ));
+        assert!(matches!(SafetensorsFolder::open(missing), Err(FormatError::Io { .. })));
     }
 
     #[test]
     fn all_missing_shards_are_named() {
         let entries = [("a", "0.safetensors"), ("b", "1.safetensors"), ("c", "2")];
-        let text = message(&folder(&[
-            index(&entries),
-            ("1.safetensors", shard(&[("b", 2.0)])),
-        ]));
+        let text = message(&folder(&[index(&entries), ("1.safetensors", shard(&[("b", 2.0)]))]));
         assert!(text.contains("0.safetensors, 2"), "{text}");
     }
 
@@ -367,17 +320,11 @@ mod tests {
             ("0.safetensors", shard(&[("a", 1.0)])),
         ]);
         let text = message(&lacking);
-        assert!(
-            text.contains("tensor b should be in 0.safetensors"),
-            "{text}"
-        );
+        assert!(text.contains("tensor b should be in 0.safetensors"), "{text}");
 
         let extra = folder(&[
             index(&[("a", "0.safetensors"), ("b", "1.safetensors")]),
-            (
-                "0.safetensors",
-                shard(&[("a", 1.0), ("b", 9.0), ("c", 9.0)]),
-            ),
+            ("0.safetensors", shard(&[("a", 1.0), ("b", 9.0), ("c", 9.0)])),
             ("1.safetensors", shard(&[("b", 1.0)])),
         ]);
         let text = message(&extra);
@@ -386,25 +333,9 @@ mod tests {
 
     #[test]
     fn shard_names_cannot_leave_the_folder() {
-        for name in [
-            "../a",
-            "/etc/passwd",
-            "a/b",
-            "a\\b",
-            "..",
-            ".",
-            "",
-            "C:a",
-            "a\0b",
-        ] {
+        for name in ["../a", "/etc/passwd", "a/b", "a\\b", "..", ".", "", "C:a", "a\0b"] {
             let folder = folder(&[index(&[("a", name)])]);
-            assert!(
-                matches!(
-                    SafetensorsFolder::open(folder.path()),
-                    Err(FormatError::BadShardName { .. })
-                ),
-                "{name}"
-            );
+            assert!(matches!(SafetensorsFolder::open(folder.path()), Err(FormatError::BadShardName { .. })), "{name}");
         }
     }
 
@@ -412,9 +343,6 @@ mod tests {
     fn a_tensor_cannot_be_placed_twice() {
         let json = br#"{"weight_map": {"a": "0", "a": "1"}}"#;
         let folder = folder(&[(INDEX, json.to_vec())]);
-        assert!(matches!(
-            SafetensorsFolder::open(folder.path()),
-            Err(FormatError::DuplicateTensor { .. })
-        ));
+        assert!(matches!(SafetensorsFolder::open(folder.path()), Err(FormatError::DuplicateTensor { .. })));
     }
 }

@@ -38,27 +38,17 @@ impl<T> TensorInfo<T> {
     /// Number of rows: the product of all dimensions but the last.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.shape
-            .split_last()
-            .map_or(1, |(_, leading)| product(leading))
+        self.shape.split_last().map_or(1, |(_, leading)| product(leading))
     }
 
     /// Bytes in a row; zero when there are no rows.
     #[must_use]
     pub fn row_bytes(&self) -> u64 {
-        u64::try_from(self.rows())
-            .ok()
-            .and_then(|rows| self.bytes.checked_div(rows))
-            .unwrap_or(0)
+        u64::try_from(self.rows()).ok().and_then(|rows| self.bytes.checked_div(rows)).unwrap_or(0)
     }
 
     /// Where a run of rows lies within the tensor's data, in bytes.
-    pub(super) fn row_range(
-        &self,
-        path: &Path,
-        tensor: &str,
-        rows: &Range<usize>,
-    ) -> Result<Range<u64>, FormatError> {
+    pub(super) fn row_range(&self, path: &Path, tensor: &str, rows: &Range<usize>) -> Result<Range<u64>, FormatError> {
         let out_of_range = || FormatError::PartOutOfRange {
             path: path.to_path_buf(),
             tensor: tensor.to_owned(),
@@ -71,10 +61,7 @@ impl<T> TensorInfo<T> {
             return Err(out_of_range());
         }
         let at = |row: usize| {
-            u64::try_from(row)
-                .ok()
-                .and_then(|row| row.checked_mul(self.row_bytes()))
-                .ok_or_else(out_of_range)
+            u64::try_from(row).ok().and_then(|row| row.checked_mul(self.row_bytes())).ok_or_else(out_of_range)
         };
         Ok(at(rows.start)?..at(rows.end)?)
     }

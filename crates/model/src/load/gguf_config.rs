@@ -52,7 +52,7 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
         },
         tied_embeddings: file.get("output.weight").is_none(),
         attention_bias: AttentionBias { qkv: bias("attn_q"), output: bias("attn_output"), mlp: bias("ffn_up") },
-        qk_norm: file.get("blk.0.attn_q_norm.weight").is_some(),
+        qk_norm: false, // neither architecture has it; such tensors are reported as unexpected
         bos_token: GgufMetadata::optional(meta.get_u32("tokenizer.ggml.bos_token_id"))?,
         eos_tokens: eos_tokens(meta)?,
     };
@@ -81,7 +81,9 @@ fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) 
     match (kind, factor.or(old_factor)) {
         (None | Some("none"), None) | (Some("none"), Some(_)) => Ok(RopeScaling::None),
         (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor: shortest(factor) }),
-        (Some("linear"), None) => Err(refuse(file, &key("rope.scaling.factor"), "absent", "a number with linear scaling")),
+        (Some("linear"), None) => {
+            Err(refuse(file, &key("rope.scaling.factor"), "absent", "a number with linear scaling"))
+        }
         (Some(other), _) => Err(refuse(file, &key("rope.scaling.type"), other, "none, linear, or a rope_freqs tensor")),
     }
 }

@@ -20,8 +20,6 @@ pub(super) fn hugging_face_name(name: &str) -> Option<String> {
         "attn_k" => "self_attn.k_proj",
         "attn_v" => "self_attn.v_proj",
         "attn_output" => "self_attn.o_proj",
-        "attn_q_norm" => "self_attn.q_norm",
-        "attn_k_norm" => "self_attn.k_norm",
         "ffn_gate" => "mlp.gate_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
@@ -51,9 +49,17 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(hugging_face_name("blk.12.attn_q.weight").as_deref(), Some("model.layers.12.self_attn.q_proj.weight"));
-        assert_eq!(hugging_face_name("blk.0.ffn_norm.weight").as_deref(), Some("model.layers.0.post_attention_layernorm.weight"));
-        for other in ["blk.x.attn_q.weight", "blk.01.attn_q.weight", "blk.1.attn_q", "blk.1.ssm.weight", "output.bias2", ""] {
+        assert_eq!(
+            hugging_face_name("blk.12.attn_q.weight").as_deref(),
+            Some("model.layers.12.self_attn.q_proj.weight")
+        );
+        assert_eq!(
+            hugging_face_name("blk.0.ffn_norm.weight").as_deref(),
+            Some("model.layers.0.post_attention_layernorm.weight")
+        );
+        for other in
+            ["blk.x.attn_q.weight", "blk.01.attn_q.weight", "blk.1.attn_q", "blk.1.ssm.weight", "output.bias2", ""]
+        {
             assert_eq!(hugging_face_name(other), None, "{other}");
         }
     }

@@ -1,5 +1,6 @@
 //! From a folder or a GGUF file to a model.
 
+mod assemble;
 mod checkpoint;
 mod dtype;
 mod error;
@@ -8,7 +9,6 @@ mod generation_config;
 mod gguf_config;
 mod gguf_names;
 mod gguf_text;
-mod assemble;
 mod init;
 mod progress;
 mod weights;

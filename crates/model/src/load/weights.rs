@@ -132,7 +132,12 @@ impl Weights {
             }
             WeightDtype::F16 => {
                 let (values, overflows) = self.halves(stored)?;
-                self.refuse(tensor, overflows, |path, tensor, count| LoadError::Overflow { path, tensor, count, dtype })?;
+                self.refuse(tensor, overflows, |path, tensor, count| LoadError::Overflow {
+                    path,
+                    tensor,
+                    count,
+                    dtype,
+                })?;
                 self.refuse(tensor, values.iter().filter(|x| !x.is_finite()).count(), |path, tensor, count| {
                     LoadError::NotFinite { path, tensor, count }
                 })?;

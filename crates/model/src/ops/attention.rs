@@ -17,6 +17,10 @@ pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&
     if let Some(mixed) = super::flex::attention(&q, &k, &v, mask) {
         return mixed;
     }
+    definition(q, k, v, mask)
+}
+
+pub(super) fn definition(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&Tensor<4, Bool>>) -> Tensor<3> {
     let [rows, heads, tokens, head_dim] = q.dims();
     let [_, kv_heads, slots, _] = k.dims();
     let group = heads / kv_heads;

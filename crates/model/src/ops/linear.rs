@@ -19,7 +19,7 @@ pub(crate) fn linear<const N: usize>(x: Tensor<3>, weights: [Tensor<2>; N]) -> [
     weights.map(|weight| definition(x.clone(), weight))
 }
 
-fn definition(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+pub(super) fn definition(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
     let [rows, tokens, d_in] = x.dims();
     let [d_out, _] = weight.dims();
     let dtype = x.dtype();

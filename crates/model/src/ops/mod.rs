@@ -11,6 +11,8 @@ mod linear;
 mod rms_norm;
 mod rope;
 mod swiglu;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
 
 pub(crate) use attention::attention;
 pub(crate) use linear::linear;

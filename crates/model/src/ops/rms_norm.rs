@@ -13,6 +13,10 @@ pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, eps: f64)
     if let Some(normed) = super::flex::rms_norm(&x, &gamma, eps) {
         return normed;
     }
+    definition(x, gamma, eps)
+}
+
+pub(super) fn definition<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, eps: f64) -> Tensor<D> {
     let mean_square = x.clone().square().mean_dim(D - 1); // [.., 1]
     let dtype = x.dtype();
     x / mean_square.add_scalar(eps).sqrt() * gamma.cast(dtype).unsqueeze::<D>()

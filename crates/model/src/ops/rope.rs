@@ -13,6 +13,10 @@ pub(crate) fn rotate(x: Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Tensor<4
     if let Some(rotated) = super::flex::rotate(&x, cos, sin) {
         return rotated;
     }
+    definition(x, cos, sin)
+}
+
+pub(super) fn definition(x: Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) -> Tensor<4> {
     let half = x.dims()[3] / 2;
     let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half)); // [rows, heads, tokens, head_dim / 2]
     let left = a.clone() * cos.clone() - b.clone() * sin.clone();

@@ -8,5 +8,9 @@ pub(crate) fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
     if let Some(product) = super::flex::swiglu(&gate, &up) {
         return product;
     }
+    definition(gate, up)
+}
+
+pub(super) fn definition(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
     silu(gate) * up
 }

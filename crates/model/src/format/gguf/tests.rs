@@ -31,13 +31,7 @@ fn string(text: &str) -> Vec<u8> {
 
 /// A file with one pair, of which type and value are given as bytes.
 fn pair(ty: u32, value: &[u8]) -> Vec<u8> {
-    [
-        &header(0, 1),
-        &string("key"),
-        ty.to_le_bytes().as_slice(),
-        value,
-    ]
-    .concat()
+    [&header(0, 1), &string("key"), ty.to_le_bytes().as_slice(), value].concat()
 }
 
 /// A file with one tensor description and `data` bytes after it, not aligned.
@@ -73,31 +67,16 @@ fn what_the_writer_writes_is_read_back() {
         ("[u32]", GgufValue::Array(GgufArray::U32(vec![]))),
         ("[i32]", GgufValue::Array(GgufArray::I32(vec![-7]))),
         ("[f32]", GgufValue::Array(GgufArray::F32(vec![1.5, -0.0]))),
-        (
-            "[bool]",
-            GgufValue::Array(GgufArray::Bool(vec![true, false])),
-        ),
-        (
-            "[string]",
-            GgufValue::Array(GgufArray::String(vec!["a".into(), String::new()])),
-        ),
-        (
-            "[[u64]]",
-            GgufValue::Array(GgufArray::Array(vec![
-                GgufArray::U64(vec![1]),
-                GgufArray::F64(vec![2.0, 3.0]),
-            ])),
-        ),
+        ("[bool]", GgufValue::Array(GgufArray::Bool(vec![true, false]))),
+        ("[string]", GgufValue::Array(GgufArray::String(vec!["a".into(), String::new()]))),
+        ("[[u64]]", GgufValue::Array(GgufArray::Array(vec![GgufArray::U64(vec![1]), GgufArray::F64(vec![2.0, 3.0])]))),
         ("[i64]", GgufValue::Array(GgufArray::I64(vec![i64::MIN]))),
     ];
     let mut writer = GgufWriter::new().tensor_f32("a", [2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     for (key, value) in &pairs {
         writer = writer.pair(*key, value.clone());
     }
-    let bytes = writer
-        .tensor("b", [32], GgmlType::Q8_0, [1; 34])
-        .to_bytes()
-        .unwrap();
+    let bytes = writer.tensor("b", [32], GgmlType::Q8_0, [1; 34]).to_bytes().unwrap();
     for version in [2, 3] {
         let mut bytes = bytes.clone();
         bytes[4] = version;
@@ -112,20 +91,13 @@ fn what_the_writer_writes_is_read_back() {
         assert_eq!(info.offset % 32, 0);
         assert_eq!(file.dequantize_rows("a", 1..2).unwrap(), [4.0, 5.0, 6.0]);
         assert_eq!(file.read_tensor_bytes("b").unwrap(), [1; 34]);
-        assert!(matches!(
-            file.read_tensor_bytes("c"),
-            Err(FormatError::NoSuchTensor { .. })
-        ));
+        assert!(matches!(file.read_tensor_bytes("c"), Err(FormatError::NoSuchTensor { .. })));
     }
 }
 
 #[test]
 fn the_file_of_the_reference_writer_is_read() {
-    let file = GgufFile::open(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/gguf/every_type.gguf"
-    ))
-    .unwrap();
+    let file = GgufFile::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/every_type.gguf")).unwrap();
     let metadata = file.metadata();
     assert_eq!(metadata.get_str("general.architecture").unwrap(), "llama");
     assert_eq!(metadata.get_usize("llama.block_count").unwrap(), 2);
@@ -160,10 +132,7 @@ fn accessors_name_key_and_types() {
     let file = open(bytes).unwrap();
     let metadata = file.metadata();
     let text = metadata.get_u64("text").unwrap_err().to_string();
-    assert_eq!(
-        text,
-        "test.gguf: the metadata key text holds string, expected integer"
-    );
+    assert_eq!(text, "test.gguf: the metadata key text holds string, expected integer");
     let text = metadata.get_f32s("mixed").unwrap_err().to_string();
     assert!(text.contains("array of i8") && text.contains("array of f32"));
     for result in [
@@ -182,18 +151,9 @@ fn accessors_name_key_and_types() {
 #[test]
 fn other_files_and_versions_are_told_apart() {
     assert!(matches!(error(b"".to_vec()), FormatError::NotGguf { .. }));
-    assert!(matches!(
-        error(b"PK\x03\x04 and more".to_vec()),
-        FormatError::NotGguf { .. }
-    ));
-    assert!(matches!(
-        error(b"GGU".to_vec()),
-        FormatError::NotGguf { .. }
-    ));
-    assert!(matches!(
-        error(b"GGUF\x03".to_vec()),
-        FormatError::Truncated { .. }
-    ));
+    assert!(matches!(error(b"PK\x03\x04 and more".to_vec()), FormatError::NotGguf { .. }));
+    assert!(matches!(error(b"GGU".to_vec()), FormatError::NotGguf { .. }));
+    assert!(matches!(error(b"GGUF\x03".to_vec()), FormatError::Truncated { .. }));
     for version in [0, 1, 4] {
         let mut bytes = header(0, 0);
         bytes[4] = version;
@@ -212,19 +172,11 @@ fn other_files_and_versions_are_told_apart() {
 
 #[test]
 fn counts_are_checked_before_they_are_believed() {
-    for (tensors, pairs, left) in [
-        (0, 1 << 60, 56),
-        (1 << 60, 0, 56),
-        (u64::MAX, u64::MAX, 56),
-        (0, 5, 56),
-        (3, 0, 56),
-    ] {
+    for (tensors, pairs, left) in [(0, 1 << 60, 56), (1 << 60, 0, 56), (u64::MAX, u64::MAX, 56), (0, 5, 56), (3, 0, 56)]
+    {
         let mut bytes = header(tensors, pairs);
         bytes.resize(80, 0);
-        let FormatError::Truncated {
-            available, needed, ..
-        } = error(bytes)
-        else {
+        let FormatError::Truncated { available, needed, .. } = error(bytes) else {
             panic!("expected a truncation");
         };
         assert_eq!(available, left);
@@ -244,13 +196,7 @@ fn lengths_of_strings_and_arrays_are_checked_before_they_are_believed() {
     }
     for bytes in files {
         let length = u64::try_from(bytes.len()).unwrap();
-        let FormatError::Truncated {
-            available,
-            needed,
-            what,
-            ..
-        } = error(bytes)
-        else {
+        let FormatError::Truncated { available, needed, what, .. } = error(bytes) else {
             panic!("expected a truncation");
         };
         assert!(available < length && needed > available);
@@ -260,43 +206,22 @@ fn lengths_of_strings_and_arrays_are_checked_before_they_are_believed() {
 
 #[test]
 fn bad_values_are_refused() {
-    assert!(matches!(
-        error(pair(13, &[0; 8])),
-        FormatError::UnknownValueType { found: 13, .. }
-    ));
-    assert!(matches!(
-        error(pair(7, &[2])),
-        FormatError::BadBool { found: 2, .. }
-    ));
-    assert!(matches!(
-        error(pair(8, &[&1_u64.to_le_bytes(), [0xff].as_slice()].concat())),
-        FormatError::BadUtf8 { .. }
-    ));
+    assert!(matches!(error(pair(13, &[0; 8])), FormatError::UnknownValueType { found: 13, .. }));
+    assert!(matches!(error(pair(7, &[2])), FormatError::BadBool { found: 2, .. }));
+    assert!(matches!(error(pair(8, &[&1_u64.to_le_bytes(), [0xff].as_slice()].concat())), FormatError::BadUtf8 { .. }));
     // An array that holds one array, as deep as it goes.
     let level = [&9_u32.to_le_bytes(), 1_u64.to_le_bytes().as_slice()].concat();
-    assert!(matches!(
-        error(pair(9, &level.repeat(1000))),
-        FormatError::NestedTooDeep { limit: 4, .. }
-    ));
-    let twice = GgufWriter::new()
-        .pair("a", GgufValue::U8(1))
-        .pair("a", GgufValue::U8(1));
-    assert!(matches!(
-        error(twice.to_bytes().unwrap()),
-        FormatError::DuplicateKey { .. }
-    ));
+    assert!(matches!(error(pair(9, &level.repeat(1000))), FormatError::NestedTooDeep { limit: 4, .. }));
+    let twice = GgufWriter::new().pair("a", GgufValue::U8(1)).pair("a", GgufValue::U8(1));
+    assert!(matches!(error(twice.to_bytes().unwrap()), FormatError::DuplicateKey { .. }));
 }
 
 #[test]
 fn alignment_has_to_be_a_power_of_two_within_reason() {
     for alignment in [0, 3, 1 << 21, u32::MAX] {
-        let bytes = [
-            &header(0, 1),
-            &string("general.alignment"),
-            4_u32.to_le_bytes().as_slice(),
-            &alignment.to_le_bytes(),
-        ]
-        .concat();
+        let bytes =
+            [&header(0, 1), &string("general.alignment"), 4_u32.to_le_bytes().as_slice(), &alignment.to_le_bytes()]
+                .concat();
         assert!(matches!(
             error(bytes),
             FormatError::BadAlignment { found, .. } if found == u64::from(alignment)
@@ -321,29 +246,17 @@ fn tensors_have_to_fit_the_file() {
         (tensor(&[4], 0, 0, 15), "bytes 0 to 16 of 15"),
         (tensor(&[4], 0, 32, 16), "bytes 32 to 48 of 16"),
         (tensor(&[4], 0, u64::MAX - 31, 16), "of 16"),
-        (
-            tensor(&[4], 0, 8, 64),
-            "begins at 8, expected a multiple of 32",
-        ),
+        (tensor(&[4], 0, 8, 64), "begins at 8, expected a multiple of 32"),
         (tensor(&[0], 0, 0, 64), "size zero"),
         (tensor(&[4, 0], 0, 0, 64), "size zero"),
         (tensor(&[1; 5], 0, 0, 64), "5 dimensions, at most 4"),
         (tensor(&[huge, huge], 0, 0, 64), "number of elements"),
         (tensor(&[u64::MAX], 0, 0, 64), "length in bytes"),
-        (
-            tensor(&[48], 8, 0, 64),
-            "rows of 48, expected a multiple of 32",
-        ),
-        (
-            tensor(&[64], 12, 0, 64),
-            "rows of 64, expected a multiple of 256",
-        ),
+        (tensor(&[48], 8, 0, 64), "rows of 48, expected a multiple of 32"),
+        (tensor(&[64], 12, 0, 64), "rows of 64, expected a multiple of 256"),
         (tensor(&[64], 10, 0, 64), "ggml type Q2_K (number 10)"),
         (tensor(&[64], 39, 0, 64), "ggml type MXFP4 (number 39)"),
-        (
-            tensor(&[64], 999, 0, 64),
-            "unknown ggml type number 999; supported: F32, F16",
-        ),
+        (tensor(&[64], 999, 0, 64), "unknown ggml type number 999; supported: F32, F16"),
     ];
     for (bytes, expected) in cases {
         let text = error(bytes).to_string();
@@ -352,31 +265,16 @@ fn tensors_have_to_fit_the_file() {
     }
     open(tensor(&[4], 0, 0, 16)).unwrap();
     open(tensor(&[], 0, 0, 4)).unwrap();
-    let twice = GgufWriter::new()
-        .tensor_f32("a", [1], &[1.0])
-        .tensor_f32("a", [1], &[1.0]);
-    assert!(matches!(
-        error(twice.to_bytes().unwrap()),
-        FormatError::DuplicateTensor { .. }
-    ));
+    let twice = GgufWriter::new().tensor_f32("a", [1], &[1.0]).tensor_f32("a", [1], &[1.0]);
+    assert!(matches!(error(twice.to_bytes().unwrap()), FormatError::DuplicateTensor { .. }));
 }
 
 #[test]
 fn the_writer_refuses_bytes_that_do_not_fit_the_shape() {
     let short = GgufWriter::new().tensor("a", [32], GgmlType::Q8_0, [0; 33]);
-    assert!(matches!(
-        short.to_bytes(),
-        Err(FormatError::SizeMismatch {
-            expected: 34,
-            found: 33,
-            ..
-        })
-    ));
+    assert!(matches!(short.to_bytes(), Err(FormatError::SizeMismatch { expected: 34, found: 33, .. })));
     let partial = GgufWriter::new().tensor("a", [2, 16], GgmlType::Q8_0, [0; 34]);
-    assert!(matches!(
-        partial.to_bytes(),
-        Err(FormatError::RowNotWholeBlocks { .. })
-    ));
+    assert!(matches!(partial.to_bytes(), Err(FormatError::RowNotWholeBlocks { .. })));
 }
 
 #[test]
@@ -384,20 +282,11 @@ fn a_file_that_shrinks_after_it_was_opened_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shrinking.gguf");
     let values = vec![1.0; 1000];
-    GgufWriter::new()
-        .tensor_f32("a", [1000], &values)
-        .write(&path)
-        .unwrap();
+    GgufWriter::new().tensor_f32("a", [1000], &values).write(&path).unwrap();
     let file = GgufFile::open(&path).unwrap();
     assert_eq!(file.dequantize_tensor("a").unwrap(), values);
     let open = File::options().write(true).open(&path).unwrap();
     open.set_len(500).unwrap();
-    assert!(matches!(
-        file.read_tensor_bytes("a"),
-        Err(FormatError::Truncated { needed: 4000, .. })
-    ));
-    assert!(matches!(
-        GgufFile::open(folder.path()),
-        Err(FormatError::Io { .. })
-    ));
+    assert!(matches!(file.read_tensor_bytes("a"), Err(FormatError::Truncated { needed: 4000, .. })));
+    assert!(matches!(GgufFile::open(folder.path()), Err(FormatError::Io { .. })));
 }

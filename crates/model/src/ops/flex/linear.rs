@@ -56,8 +56,7 @@ fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option
     // Equal shares, so that no thread waits for another; a share is a whole number of row groups.
     let share = outputs.div_ceil(threads).next_multiple_of(ROWS);
 
-    let mut products: Vec<Vec<f32>> =
-        weights.iter().map(|weight| vec![0.0; weight.layout().shape()[0] * n]).collect();
+    let mut products: Vec<Vec<f32>> = weights.iter().map(|weight| vec![0.0; weight.layout().shape()[0] * n]).collect();
     let mut jobs: Vec<Vec<Share<'_>>> = vec![Vec::new()];
     let mut room = share;
     for (weight, product) in weights.iter().zip(&mut products) {

@@ -106,7 +106,8 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     fn the_processors_instruction_agrees() {
         let Some(v4) = pulp::x86::V4::try_new() else { return };
-        let row: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).map(|x| if x.is_finite() { x } else { f16::ONE }).collect();
+        let row: Vec<f16> =
+            (0..=u16::MAX).map(f16::from_bits).map(|x| if x.is_finite() { x } else { f16::ONE }).collect();
         for i in 0..row.len() / 16 {
             let found: [f32; 16] = pulp::cast(Avx512(v4).vector(&row, i));
             for (found, expected) in found.iter().zip(&row[i * 16..]) {

@@ -38,7 +38,8 @@ fn mean_square(x: &[f32]) -> f64 {
             *lane += x * x;
         }
     }
-    let sum: f64 = lanes.iter().map(|x| f64::from(*x)).sum::<f64>() + tail.iter().map(|x| f64::from(x * x)).sum::<f64>();
+    let sum: f64 =
+        lanes.iter().map(|x| f64::from(*x)).sum::<f64>() + tail.iter().map(|x| f64::from(x * x)).sum::<f64>();
     #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^52")]
     let width = x.len() as f64;
     sum / width

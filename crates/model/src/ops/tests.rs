@@ -1,0 +1,85 @@
+//! Kernels against definitions, over shapes that leave remainders everywhere.
+
+use super::{attention, flex, linear, rms_norm, rope, swiglu};
+use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
+use proptest::prelude::*;
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+/// Sums of up to 200 products in another order: 1e-5 of the largest value.
+fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, relative: f32) {
+    assert_eq!(found.dims(), expected.dims());
+    let values = |t: Tensor<D>| t.into_data().try_into_vec_as::<f32>().unwrap();
+    let (found, expected) = (values(found), values(expected));
+    let largest = expected.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() <= relative * largest, "{a} and {b}, of {largest}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn linear_agrees(rows in 1usize..4, tokens in 1usize..8, width in 1usize..200, outputs in [1usize..70, 1usize..70]) {
+        let x = random([rows, tokens, width]);
+        let weights = outputs.map(|d_out| random([d_out, width]));
+        let found = flex::linear(&x, &weights).unwrap();
+        for (found, weight) in found.into_iter().zip(weights) {
+            assert_close(found, linear::definition(x.clone(), weight), 1e-5);
+        }
+    }
+
+    /// The same numbers in f16 and in f32: widening is exact, so the products agree as sums do.
+    #[test]
+    fn linear_agrees_for_f16(tokens in 1usize..20, width in 1usize..200, d_out in 1usize..70) {
+        let x = random([1, tokens, width]);
+        let weight = random([d_out, width]).cast(DType::F16);
+        let [found] = flex::linear(&x, &[weight.clone()]).unwrap();
+        assert_close(found, linear::definition(x, weight.cast(DType::F32)), 1e-5);
+    }
+
+    #[test]
+    fn rms_norm_agrees(rows in 1usize..4, tokens in 1usize..5, width in 1usize..100) {
+        let (x, gamma) = (random([rows, tokens, width]), random([width]));
+        assert_close(flex::rms_norm(&x, &gamma, 1e-5).unwrap(), rms_norm::definition(x, gamma, 1e-5), 1e-5);
+    }
+
+    #[test]
+    fn rotation_agrees(rows in 1usize..3, heads in 1usize..5, tokens in 1usize..5, half in 1usize..20) {
+        let x = random([rows, tokens, heads, 2 * half]).swap_dims(1, 2);
+        let (cos, sin) = (random([rows, 1, tokens, half]), random([rows, 1, tokens, half]));
+        assert_close(flex::rotate(&x, &cos, &sin).unwrap(), rope::definition(x, &cos, &sin), 1e-6);
+    }
+
+    #[test]
+    fn swiglu_agrees(tokens in 1usize..5, width in 1usize..100) {
+        let (gate, up) = (random([1, tokens, width]), random([1, tokens, width]));
+        assert_close(flex::swiglu(&gate, &up).unwrap(), swiglu::definition(gate, up), 1e-5);
+    }
+
+    #[test]
+    fn attention_agrees(
+        rows in 1usize..4, kv_heads in 1usize..4, group in 1usize..4, tokens in 1usize..6, before in 0usize..30,
+        head_dim in 1usize..40, unused in 0usize..5, hidden in prop::collection::vec(any::<bool>(), 600),
+        masked: bool,
+    ) {
+        let slots = before + tokens;
+        let q = random([rows, kv_heads * group, tokens, head_dim]);
+        let cache = || random([rows, kv_heads, slots + unused, head_dim]).narrow(2, 0, slots);
+        let (k, v) = (cache(), cache());
+        let mask = masked.then(|| {
+            let hidden: Vec<bool> = (0..rows * tokens * slots)
+                .map(|i| {
+                    let (token, slot) = (i / slots % tokens, i % slots);
+                    slot > before + token || (slot != before + token && hidden[i % hidden.len()])
+                })
+                .collect();
+            Tensor::<4, Bool>::from_data(TensorData::new(hidden, [rows, 1, tokens, slots]), &Device::flex())
+        });
+        let found = flex::attention(&q, &k, &v, mask.as_ref()).unwrap();
+        assert_close(found, attention::definition(q, k, v, mask.as_ref()), 1e-5);
+    }
+}

@@ -49,7 +49,7 @@ fn decode(model: &Llama, spec: &str, tokens: usize) -> Result<f64, Box<dyn std::
     let prompt: Vec<u32> = (100..132).collect();
     let options = GenerateOptions { max_new_tokens: tokens + 1, ..GenerateOptions::default() };
     let (_, report) = generate(model, spec.parse::<ControllerSpec>()?.build(), &[prompt], options)?.finish()?;
-    Ok(report.decode.seconds / tokens as f64)
+    report.decode.tokens_per_second().map(|rate| 1.0 / rate).ok_or_else(|| "no decode pass".into())
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -59,12 +59,13 @@ pub fn inspect(model: &Llama, prompt: &[u32], n: usize) -> Result<Inspection, Bo
     let mut top: Vec<(usize, f32)> = last.into_iter().enumerate().collect();
     top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     top.truncate(n);
-    let predictions = prompt.len() - 1;
+    #[expect(clippy::cast_precision_loss, reason = "a prompt has far fewer than 2^52 tokens")]
+    let predictions = (prompt.len() - 1) as f64;
     Ok(Inspection {
         prompt_ids: prompt.to_vec(),
         top,
         logsumexp,
-        mean_nll: (predictions > 0).then(|| nll / predictions as f64),
+        mean_nll: (predictions > 0.0).then(|| nll / predictions),
         hidden_norms,
     })
 }

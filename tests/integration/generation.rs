@@ -3,6 +3,7 @@
 use crate::support::small;
 use burn::tensor::Device;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, SkipLayers, UniformSkip};
+use dynlayer::inference::report::Route;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
     Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, ScoreOptions, Site, Stop, generate, score,
@@ -29,7 +30,7 @@ fn the_report_counts_what_ran() {
     assert_eq!(report.mean_depth(), Some(3.0));
     assert_eq!(report.decode.host_reads, 0);
     // The first token comes from the prompt's pass, at full depth.
-    let depths: Vec<f64> = done[0].routes.iter().map(|route| route.depth()).collect();
+    let depths: Vec<f64> = done[0].routes.iter().map(Route::depth).collect();
     assert_eq!(depths, [5.0, 3.0, 3.0, 3.0]);
     let launched: Vec<u64> = report.decode.layers.iter().map(|layer| layer.launched).collect();
     assert_eq!(launched, [3, 0, 3, 0, 3]);

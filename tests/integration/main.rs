@@ -2,6 +2,15 @@
 //!
 //! Most tests run a small random model: equalities between paths hold for any weights. Those named `real_model` need
 //! SmolLM2 (`scripts/get_smollm2.sh --hf`) and are ignored unless asked for; `DYNLAYER_MODEL` names its folder.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    clippy::items_after_statements,
+    clippy::panic,
+    reason = "small numbers in tests, compared exactly on purpose"
+)]
 
 mod backends;
 mod checkpoints;

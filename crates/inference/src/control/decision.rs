@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 /// A controller's answer for one layer and pass.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "made once per layer and pass; a box would cost more than it saves")]
 pub enum Decision {
     /// The same for every row.
     All(Action),

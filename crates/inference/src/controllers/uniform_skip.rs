@@ -48,6 +48,12 @@ impl Controller for UniformSkip {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers in tests"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

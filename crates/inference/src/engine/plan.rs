@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 
 /// What one layer does in one pass.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(super) enum Plan {
     /// What runs, per row.
     Rows(Vec<Ran>),

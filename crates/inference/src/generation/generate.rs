@@ -136,7 +136,7 @@ impl<C: Controller> Generation<'_, C> {
             stop: None,
         };
         let mut completions: Vec<Completion> = self.report.sequences.iter().map(empty).collect();
-        while let Some(event) = self.next() {
+        for event in self.by_ref() {
             let event = event?;
             let Some(c) = completions.iter_mut().find(|c| c.sequence == event.sequence) else { continue };
             c.tokens.push(event.token);
@@ -220,7 +220,7 @@ impl<C: Controller> Generation<'_, C> {
             let n = rows.len() as u64;
             report.nominal.head_products += n;
             report.executed.head_products += n;
-            self.choose(pass.hidden.narrow(1, frame.tokens() - 1, 1), pass.routes)?;
+            self.choose(pass.hidden.narrow(1, frame.tokens() - 1, 1), &pass.routes)?;
         }
         let report = if phase == Phase::Prefill { &mut self.report.prefill } else { &mut self.report.decode };
         report.seconds += started.elapsed().as_secs_f64();
@@ -228,7 +228,7 @@ impl<C: Controller> Generation<'_, C> {
     }
 
     /// Chooses a token per row from the last token's state, `[rows, 1, d_model]`, and lets the finished rows go.
-    fn choose(&mut self, last: Tensor<3>, routes: Vec<Route>) -> Result<(), GenerateError> {
+    fn choose(&mut self, last: Tensor<3>, routes: &[Route]) -> Result<(), GenerateError> {
         let logits = self.model.logits(last); // [rows, 1, vocab_size]
         let vocab_size = self.model.config().vocab_size;
         let logits = engine::read_logits(&logits)?;

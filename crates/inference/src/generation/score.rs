@@ -90,29 +90,35 @@ pub fn score<C: Controller>(
     let mut tokens = Vec::with_capacity(continuation.len());
     for (range, phase) in passes {
         let row = Row { id: 0, position: range.end - 1, generated: range.end.saturating_sub(prompt.len()) };
-        let controlled = phase == Phase::Decode || options.control_from == ControlFrom::All;
+        let asks = phase == Phase::Decode || options.control_from == ControlFrom::All;
         let next = text.get(range.end).filter(|_| range.end >= prompt.len());
         let target = next.map(|token| (*token, options.keep_logits));
-        let scored =
-            pass(model, &mut controller, &text[range], row, phase, controlled, target, &mut cache, &mut report)?;
-        tokens.extend(scored);
+        let of_pass = OfPass { tokens: &text[range], row, phase, asks, target };
+        tokens.extend(pass(model, &mut controller, of_pass, &mut cache, &mut report)?);
     }
     Ok(Score { tokens, report })
 }
 
+/// What one pass of a text is about.
+struct OfPass<'a> {
+    tokens: &'a [u32],
+    row: Row,
+    phase: Phase,
+    /// Whether the controller is asked.
+    asks: bool,
+    /// The token that comes next, if it is to be scored, and whether its logits are kept.
+    target: Option<(u32, bool)>,
+}
+
 /// One pass, and the score of the token that comes next, if there is one.
-#[expect(clippy::too_many_arguments, reason = "the state of one loop, split out for reading")]
 fn pass<C: Controller>(
     model: &Llama,
     controller: &mut C,
-    tokens: &[u32],
-    row: Row,
-    phase: Phase,
-    controlled: bool,
-    target: Option<(u32, bool)>,
+    of_pass: OfPass<'_>,
     cache: &mut KvCache,
     report: &mut RunReport,
 ) -> Result<Option<ScoredToken>, GenerateError> {
+    let OfPass { tokens, row, phase, asks, target } = of_pass;
     let started = Instant::now();
     let positions: Vec<usize> = (row.position + 1 - tokens.len()..=row.position).collect();
     let frame = model.frame(cache, &[positions], &[0]);
@@ -125,7 +131,7 @@ fn pass<C: Controller>(
         rows: &[row],
         padding: &[0],
         phase,
-        controlled,
+        controlled: asks,
         kv_policy,
     };
     let pass = engine::run(input, controller, cache, of_phase)?;

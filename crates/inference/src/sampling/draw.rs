@@ -67,6 +67,12 @@ fn uniform(seed: u64, sequence: u64, position: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers in tests"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -30,7 +30,7 @@ impl Attention {
     /// # Shapes
     /// - `x` and the result: `[rows, tokens, d_model]`
     pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], x);
+        let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
         self.write(k, v, frame, kv);
         let q = self.heads(q, self.q_norm.as_ref()); // [rows, heads, tokens, head_dim]
         let q = ops::rotate(q, &frame.cos, &frame.sin);
@@ -41,7 +41,7 @@ impl Attention {
 
     /// Writes the keys and values of a normed state `x: [rows, tokens, d_model]`, and no more.
     pub fn write_kv(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
-        let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], x);
+        let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
         self.write(k, v, frame, kv);
     }
 

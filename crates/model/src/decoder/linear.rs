@@ -23,12 +23,12 @@ impl Linear {
     /// - `x`: `[rows, tokens, in]`
     /// - result: `[rows, tokens, out]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [y] = Self::forward_all([self], x);
+        let [y] = Self::forward_all([self], &x);
         y
     }
 
     /// Applies several maps to the same input, at once where the backend can.
-    pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: Tensor<3>) -> [Tensor<3>; N] {
+    pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: &Tensor<3>) -> [Tensor<3>; N] {
         let mut products = ops::linear(x, maps.map(|map| map.weight.val()));
         for (map, y) in maps.iter().zip(&mut products) {
             if let Some(bias) = &map.bias {

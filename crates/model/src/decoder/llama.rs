@@ -68,7 +68,7 @@ impl Llama {
         match &self.lm_head {
             Some(head) => head.forward(normed),
             None => {
-                let [logits] = ops::linear(normed, [self.embed_tokens.val()]);
+                let [logits] = ops::linear(&normed, [self.embed_tokens.val()]);
                 logits
             }
         }

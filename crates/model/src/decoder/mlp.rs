@@ -19,7 +19,7 @@ pub struct Mlp {
 impl Mlp {
     /// The MLP of a normed state; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], x); // [rows, tokens, d_ff] each
+        let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], &x); // [rows, tokens, d_ff] each
         self.down_proj.forward(ops::swiglu(gate, up)) // [rows, tokens, d_model]
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn hugging_face_name(name: &str) -> Option<String> {
 /// Undoes llama.cpp's reordering of the rows of `q_proj` and `k_proj` for the Llama architecture.
 ///
 /// It turns half-split rotation into interleaved rotation by storing row `[head, j, i]` at `[head, i, j]`
-/// (`j` in 0..2, `i` in 0..head_dim/2; `LlamaModel.permute` in `convert_hf_to_gguf.py`).
+/// (`j` in 0..2, `i` in `0..head_dim / 2`; `LlamaModel.permute` in `convert_hf_to_gguf.py`).
 pub(super) fn unpermute<T: Copy>(values: &[T], head_dim: usize, row: usize) -> Vec<T> {
     let half = head_dim / 2;
     let source = |head: usize, k: usize| head * head_dim + (k % half) * 2 + k / half;

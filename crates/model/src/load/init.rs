@@ -44,7 +44,7 @@ impl LlamaConfig {
                     let scale = 1.0 / (*d_in as f32).sqrt();
                     narrow((0..n).map(|_| normal(&mut rng) * scale).collect(), &tensor.shape, dtype)
                 }
-                _ if tensor.name.ends_with(".bias") => {
+                _ if tensor.name.rsplit('.').next() == Some("bias") => {
                     TensorData::new((0..n).map(|_| normal(&mut rng) * 0.1).collect(), [n])
                 }
                 _ => TensorData::new(vec![1f32; n], [n]),

@@ -11,9 +11,9 @@ use burn::tensor::Tensor;
 /// - `x`: `[rows, tokens, in]`
 /// - each weight: `[out, in]`
 /// - each result: `[rows, tokens, out]`
-pub(crate) fn linear<const N: usize>(x: Tensor<3>, weights: [Tensor<2>; N]) -> [Tensor<3>; N] {
+pub(crate) fn linear<const N: usize>(x: &Tensor<3>, weights: [Tensor<2>; N]) -> [Tensor<3>; N] {
     #[cfg(feature = "flex")]
-    if let Some(products) = super::flex::linear(&x, &weights) {
+    if let Some(products) = super::flex::linear(x, &weights) {
         return products;
     }
     weights.map(|weight| definition(x.clone(), weight))

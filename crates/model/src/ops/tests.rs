@@ -37,7 +37,7 @@ proptest! {
     fn linear_agrees_for_f16(tokens in 1usize..20, width in 1usize..200, d_out in 1usize..70) {
         let x = random([1, tokens, width]);
         let weight = random([d_out, width]).cast(DType::F16);
-        let [found] = flex::linear(&x, &[weight.clone()]).unwrap();
+        let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
         assert_close(found, linear::definition(x, weight.cast(DType::F32)), 1e-5);
     }
 

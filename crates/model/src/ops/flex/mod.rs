@@ -1,5 +1,9 @@
 //! Kernels for CPU tensors of the `flex` backend: plain loops over slices, vectorised by `pulp` and split over threads
 //! by `rayon`.
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined into the dispatched function is compiled for the processor's vector unit"
+)]
 
 mod attention;
 mod linear;

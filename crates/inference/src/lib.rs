@@ -1,6 +1,6 @@
 //! Dynamic depth: a [`Controller`] decides, while a model generates, which layers every token or sequence runs.
 //!
-//! Part of [dynlayer](https://docs.rs/dynlayer), after "Dynamic layer selection in decoder-only transformers"
+//! Part of dynlayer, after "Dynamic layer selection in decoder-only transformers"
 //! (Glavas et al. 2024, arXiv 2410.20022).
 //!
 //! - [`Controller`], [`Site`], [`Decision`], [`Action`]: what a controller is, sees and answers.

@@ -1,5 +1,5 @@
 //! Quality, similarity and cost of dynamic-depth generation, from text and plain numbers.
 //!
-//! Part of [dynlayer](https://docs.rs/dynlayer). Nothing is here yet: the metrics come next.
+//! Part of dynlayer. Nothing is here yet: the metrics come next.
 
 #![forbid(unsafe_code)]

@@ -1,6 +1,6 @@
 //! Llama-style decoders in burn, in pieces that a layer loop can be built from.
 //!
-//! Part of [dynlayer](https://docs.rs/dynlayer). This crate knows nothing of controllers: it loads a model
+//! Part of dynlayer. This crate knows nothing of controllers: it loads a model
 //! ([`Checkpoint`]), its tokenizer ([`text`]), and offers the forward pass as embedding, blocks and head ([`decoder`]).
 //!
 //! ```no_run

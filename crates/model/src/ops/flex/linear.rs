@@ -8,6 +8,7 @@ use super::{contiguous, tensor};
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Tensor};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Tokens up to which the kernel is faster than a blocked matrix product.
@@ -25,19 +26,14 @@ pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: &[Tensor<2>
     if n == 0 {
         return None;
     }
-    if n > MAX_TOKENS {
-        // Widened for the time of the product: rounding the input to f16 would cost accuracy and gain nothing here.
-        let product = |weight: &Tensor<2>| {
-            let wide = weight.clone().cast(DType::F32); // [out, in]
-            let y = x.clone().reshape([n, width]).matmul(wide.transpose()); // [n, out]
-            y.reshape([rows, tokens, weight.dims()[0]])
-        };
-        return Some(std::array::from_fn(|i| product(&weights[i])));
-    }
     let weights: Vec<FlexTensor> = weights
         .iter()
         .map(|weight| weight.clone().try_into_primitive::<Flex>().ok().filter(FlexTensor::is_contiguous))
         .collect::<Option<_>>()?;
+    if n > MAX_TOKENS {
+        let products: Option<Vec<_>> = weights.iter().map(|weight| blocked(x, weight)).collect();
+        return products?.try_into().ok();
+    }
     let products = products(inputs.as_slice::<f32>()?, n, width, &weights)?;
     let products: Vec<Tensor<3>> = products
         .into_iter()
@@ -47,6 +43,30 @@ pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: &[Tensor<2>
         })
         .collect();
     products.try_into().ok()
+}
+
+/// `x Wᵀ` as burn's blocked product, in `f32`: rounding the input to `f16` would cost accuracy and gain nothing here.
+fn blocked(x: &Tensor<3>, weight: &FlexTensor) -> Option<Tensor<3>> {
+    let [rows, tokens, width] = x.dims();
+    let d_out = weight.layout().shape()[0];
+    let weight: Tensor<2> = match weight.dtype() {
+        DType::F32 => Tensor::from_primitive::<Flex>(weight.clone()),
+        DType::F16 => tensor(widened(weight.as_slice::<f16>()?), [d_out, width]),
+        _ => return None,
+    };
+    let y = x.clone().reshape([rows * tokens, width]).matmul(weight.transpose()); // [rows * tokens, out]
+    Some(y.reshape([rows, tokens, d_out]))
+}
+
+/// All weights as `f32`, converted by all threads together.
+fn widened(weights: &[f16]) -> Vec<f32> {
+    let mut wide = vec![0.0; weights.len()];
+    let threads = if weights.len() < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
+    let share = weights.len().div_ceil(threads).max(1);
+    run_all(wide.chunks_mut(share).zip(weights.chunks(share)).collect(), |(wide, weights)| {
+        weights.convert_to_f32_slice(wide);
+    });
+    wide
 }
 
 /// For each weight `[out, width]` its products with the `n` inputs of `x: [n, width]`, as `[out, n]`.

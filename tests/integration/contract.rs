@@ -1,10 +1,12 @@
 //! Controllers that break their contract, and requests that make no sense.
 
 use crate::support::small;
+use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth};
+use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{
-    Action, Controller, Decision, GenerateError, GenerateOptions, Site, controller_fn, generate,
+    Action, Controller, Decision, GenerateError, GenerateOptions, ScoreOptions, Site, controller_fn, generate, score,
 };
 
 fn fails(controller: impl Controller) -> GenerateError {
@@ -101,4 +103,16 @@ fn prompts_that_cannot_be_run() {
     assert!(matches!(refused(&[vec![1], vec![2]], twice), GenerateError::SequenceIds { found: 1, prompts: 2 }));
     let stop = GenerateOptions { stop_strings: vec!["x".into()], ..default() };
     assert!(matches!(refused(&[vec![1]], stop), GenerateError::StopStringsWithoutTokenizer));
+}
+
+#[test]
+fn a_model_that_computes_no_numbers() {
+    let mut model = small(&Device::flex());
+    model.norm.weight = Param::from_tensor(Tensor::full([48], f32::NAN, &Device::flex()));
+    let generated =
+        generate(&model, FullDepth, &[vec![1, 2]], GenerateOptions::default()).unwrap().finish().map(|_| ());
+    let scored = score(&model, FullDepth, &[1, 2], &[3], &ScoreOptions::default()).map(|_| ());
+    for error in [generated.unwrap_err(), scored.unwrap_err()] {
+        assert!(matches!(error, GenerateError::Sampling(SamplingError::NotFinite { token: 0, .. })), "{error}");
+    }
 }

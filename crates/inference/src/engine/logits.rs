@@ -3,7 +3,7 @@
 use crate::generation::GenerateError;
 use burn::tensor::Tensor;
 
-/// Brings logits to the host, row by row one after another, and refuses what is no number.
+/// Brings logits to the host, row by row one after another.
 pub(crate) fn read_logits(logits: &Tensor<3>) -> Result<Vec<f32>, GenerateError> {
     let failed = |error: &dyn std::fmt::Debug| GenerateError::Device(format!("{error:?}"));
     let data = logits.clone().try_into_data().map_err(|error| failed(&error))?;

@@ -62,8 +62,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
                 Action::Run.into()
             };
             report.host_reads += watch.host_reads.get() as u64;
-            report.nominal.head_products += watch.head_products.get() as u64;
-            report.executed.head_products += watch.head_products.get() as u64;
+            report.count_head_products(watch.head_products.get());
             if let Some(fault) = watch.fault.into_inner() {
                 return Err(GenerateError::Contract { layer, expected: fault.expected, found: fault.found });
             }

@@ -207,23 +207,17 @@ impl<C: Controller> Generation<'_, C> {
             controlled,
             kv_policy: self.options.kv_policy,
         };
-        let report = if phase == Phase::Prefill { &mut self.report.prefill } else { &mut self.report.decode };
-        let pass = engine::run(input, &mut self.controller, &mut self.cache, report)?;
+        let pass = engine::run(input, &mut self.controller, &mut self.cache, self.report.phase_mut(phase))?;
         if phase == Phase::Decode {
             for (live, route) in self.live.iter().zip(&pass.routes) {
-                let sequence = &mut self.report.sequences[live.index];
-                sequence.decode_passes += 1;
-                sequence.decode_layers += route.depth();
+                self.report.sequences[live.index].count_pass(route);
             }
         }
         if choose {
-            let n = rows.len() as u64;
-            report.nominal.head_products += n;
-            report.executed.head_products += n;
+            self.report.phase_mut(phase).count_head_products(rows.len());
             self.choose(pass.hidden.narrow(1, frame.tokens() - 1, 1), &pass.routes)?;
         }
-        let report = if phase == Phase::Prefill { &mut self.report.prefill } else { &mut self.report.decode };
-        report.seconds += started.elapsed().as_secs_f64();
+        self.report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
         Ok(())
     }
 
@@ -235,7 +229,7 @@ impl<C: Controller> Generation<'_, C> {
         let mut keep = Vec::new();
         for (i, (live, logits)) in self.live.iter_mut().zip(logits.chunks_exact(vocab_size)).enumerate() {
             let next = live.row.position + 1;
-            let token = pick(logits.to_vec(), &live.seen, &self.options.sampling, live.row.id, next)?;
+            let token = pick(logits, &live.seen, &self.options.sampling, live.row.id, next)?;
             live.seen.push(token);
             live.row.generated += 1;
             live.row.position = next;

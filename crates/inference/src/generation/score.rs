@@ -4,6 +4,7 @@ use super::{ControlFrom, GenerateError, GenerateOptions, prompt};
 use crate::control::{Batch, Controller, Phase, Row};
 use crate::engine::{self, KvPolicy, PassInput};
 use crate::report::{Route, RunReport, SequenceReport};
+use crate::sampling::check_finite;
 use dynlayer_model::{KvCache, Llama};
 use std::time::Instant;
 
@@ -64,7 +65,9 @@ pub fn score<C: Controller>(
     continuation: &[u32],
     options: &ScoreOptions,
 ) -> Result<Score, GenerateError> {
-    prompt::check(model, &[prompt.to_vec()], &GenerateOptions::default())?;
+    if prompt.is_empty() {
+        return Err(GenerateError::EmptyPrompt { prompt: 0 });
+    }
     let text = [prompt, continuation].concat();
     prompt::check(model, std::slice::from_ref(&text), &GenerateOptions::default())?;
     controller.begin(&Batch::new(model, &[0], &[prompt.to_vec()], options.seed))?;
@@ -123,7 +126,6 @@ fn pass<C: Controller>(
     let positions: Vec<usize> = (row.position + 1 - tokens.len()..=row.position).collect();
     let frame = model.frame(cache, &[positions], &[0]);
     let kv_policy = report.kv_policy;
-    let of_phase = if phase == Phase::Prefill { &mut report.prefill } else { &mut report.decode };
     let input = PassInput {
         model,
         tokens: model.tokens(&[tokens]),
@@ -134,25 +136,24 @@ fn pass<C: Controller>(
         controlled: asks,
         kv_policy,
     };
-    let pass = engine::run(input, controller, cache, of_phase)?;
+    let pass = engine::run(input, controller, cache, report.phase_mut(phase))?;
     let route = pass.routes.into_iter().next().unwrap_or_default();
     if phase == Phase::Decode {
         for sequence in &mut report.sequences {
-            sequence.decode_passes += 1;
-            sequence.decode_layers += route.depth();
+            sequence.count_pass(&route);
         }
     }
     let scored = match target {
         None => None,
         Some((token, keep)) => {
-            of_phase.nominal.head_products += 1;
-            of_phase.executed.head_products += 1;
+            report.phase_mut(phase).count_head_products(1);
             let logits = engine::read_logits(&model.logits(pass.hidden.narrow(1, tokens.len() - 1, 1)))?;
+            check_finite(&logits)?;
             let log_probability = f64::from(logits[token as usize]) - logsumexp(&logits);
             Some(ScoredToken { token, log_probability, route, logits: if keep { logits } else { Vec::new() } })
         }
     };
-    of_phase.seconds += started.elapsed().as_secs_f64();
+    report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
     Ok(scored)
 }
 

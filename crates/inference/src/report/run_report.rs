@@ -1,7 +1,8 @@
 //! The report of a run.
 
-use super::Work;
 use super::work::as_f64;
+use super::{Route, Work};
+use crate::control::Phase;
 use crate::engine::KvPolicy;
 use crate::generation::ControlFrom;
 use serde::{Deserialize, Serialize};
@@ -82,7 +83,21 @@ impl SequenceReport {
     }
 }
 
+impl SequenceReport {
+    /// Adds a decode pass that took this route.
+    pub(crate) fn count_pass(&mut self, route: &Route) {
+        self.decode_passes += 1;
+        self.decode_layers += route.depth();
+    }
+}
+
 impl PhaseReport {
+    /// Adds products with the head, which are never shared between rows: executed as asked for.
+    pub(crate) fn count_head_products(&mut self, n: usize) {
+        self.nominal.head_products += n as u64;
+        self.executed.head_products += n as u64;
+    }
+
     /// Tokens per second; `None` without a pass.
     pub fn tokens_per_second(&self) -> Option<f64> {
         (self.passes > 0).then(|| as_f64(self.tokens) / self.seconds)
@@ -106,6 +121,11 @@ impl PhaseReport {
 }
 
 impl RunReport {
+    /// The phase that a pass counts for.
+    pub(crate) fn phase_mut(&mut self, phase: Phase) -> &mut PhaseReport {
+        if phase == Phase::Prefill { &mut self.prefill } else { &mut self.decode }
+    }
+
     /// Depth of the set: the unweighted mean of the sequences' depths; `None` if none has a decode pass.
     pub fn mean_depth(&self) -> Option<f64> {
         let depths: Vec<f64> = self.sequences.iter().filter_map(SequenceReport::depth).collect();

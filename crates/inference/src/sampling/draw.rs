@@ -5,26 +5,34 @@ use super::{Sampling, SamplingError};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::borrow::Cow;
 
 /// The next token of a sequence, whose next position is `position`.
 ///
-/// `seen` are the tokens of the prompt and the output so far. The logits are used up.
+/// `seen` are the tokens of the prompt and the output so far.
 pub(crate) fn pick(
-    mut logits: Vec<f32>,
+    logits: &[f32],
     seen: &[u32],
     sampling: &Sampling,
     sequence: u64,
     position: usize,
 ) -> Result<u32, SamplingError> {
-    if let Some(token) = logits.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
-        return Err(SamplingError::NotFinite { token, value: logits[token] });
-    }
+    check_finite(logits)?;
+    let mut logits = Cow::Borrowed(logits);
     #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch it off")]
     if sampling.repetition_penalty != 1.0 {
-        penalise_repetition(&mut logits, seen, sampling.repetition_penalty);
+        penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty);
     }
     let token = if sampling.temperature > 0.0 { draw(&logits, sampling, sequence, position) } else { largest(&logits) };
     token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
+}
+
+/// Refuses NaN and positive infinity; negative infinity is a token that cannot come.
+pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
+    match logits.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
+        Some(token) => Err(SamplingError::NotFinite { token, value: logits[token] }),
+        None => Ok(()),
+    }
 }
 
 /// The largest value's index, the first among equals.
@@ -84,14 +92,14 @@ mod tests {
     fn counts(logits: &[f32], sampling: &Sampling, n: usize) -> Vec<usize> {
         let mut counts = vec![0; logits.len()];
         for position in 0..n {
-            counts[pick(logits.to_vec(), &[], sampling, 0, position).unwrap() as usize] += 1;
+            counts[pick(logits, &[], sampling, 0, position).unwrap() as usize] += 1;
         }
         counts
     }
 
     #[test]
     fn greedy_takes_the_first_of_equals() {
-        let token = pick(vec![1.0, 3.0, 3.0, -1.0], &[], &Sampling::default(), 0, 0);
+        let token = pick(&[1.0, 3.0, 3.0, -1.0], &[], &Sampling::default(), 0, 0);
         assert_eq!(token, Ok(1));
     }
 
@@ -126,9 +134,9 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_named() {
-        let error = pick(vec![0.0, f32::NAN], &[], &Sampling::default(), 0, 0).unwrap_err();
+        let error = pick(&[0.0, f32::NAN], &[], &Sampling::default(), 0, 0).unwrap_err();
         assert!(matches!(error, SamplingError::NotFinite { token: 1, value } if value.is_nan()));
-        assert_eq!(pick(vec![], &[], &sampling(), 0, 0), Err(SamplingError::Empty));
+        assert_eq!(pick(&[], &[], &sampling(), 0, 0), Err(SamplingError::Empty));
         for bad in [
             Sampling { temperature: f32::NAN, ..sampling() },
             Sampling { top_k: Some(0), ..sampling() },
@@ -147,8 +155,8 @@ mod tests {
             k in 1usize..60, p in 0.01f32..1.0,
         ) {
             let s = Sampling { top_k: Some(k), top_p: Some(p), seed, ..sampling() };
-            let token = pick(logits.clone(), &[], &s, id, position).unwrap();
-            prop_assert_eq!(pick(logits.clone(), &[], &s, id, position).unwrap(), token);
+            let token = pick(&logits, &[], &s, id, position).unwrap();
+            prop_assert_eq!(pick(&logits, &[], &s, id, position).unwrap(), token);
             let larger = logits.iter().filter(|x| **x > logits[token as usize]).count();
             prop_assert!(larger < k);
         }

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor};
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth};
 use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{
-    Action, Controller, Decision, GenerateError, GenerateOptions, ScoreOptions, Site, controller_fn, generate, score,
+    Action, Controller, ControllerError, Decision, GenerateError, GenerateOptions, ScoreOptions, Site, controller_fn,
+    generate, score,
 };
 
 fn fails(controller: impl Controller) -> GenerateError {
@@ -45,6 +46,17 @@ fn a_score_that_is_no_number() {
     }));
     assert!(matches!(error, GenerateError::Contract { layer: 2, .. }), "{error}");
     assert!(error.to_string().contains("NaN for row 1"), "{error}");
+}
+
+#[test]
+fn a_controller_that_gives_up() {
+    let error = fails(controller_fn(|site| {
+        if site.rows()[0].generated == 2 {
+            site.fail(ControllerError::other("no route for the second token"));
+        }
+        Action::Run.into()
+    }));
+    assert!(matches!(error, GenerateError::Controller(ControllerError::Other(_))), "{error:?}");
 }
 
 #[test]

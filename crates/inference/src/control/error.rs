@@ -1,6 +1,6 @@
 //! Why a controller refuses a batch.
 
-/// Why a controller refuses to begin a batch.
+/// Why a controller refuses to begin a batch, or cannot go on ([`Site::fail`](super::Site::fail)).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControllerError {
@@ -23,7 +23,7 @@ pub enum ControllerError {
         n_layers: usize,
     },
     /// The controller's own reason.
-    #[error("the controller refuses the batch")]
+    #[error("the controller gave up")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

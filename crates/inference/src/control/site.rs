@@ -1,7 +1,9 @@
 //! Where a pass stands when the controller is asked.
 
+use super::ControllerError;
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::Llama;
+use dynlayer_model::config::LlamaConfig;
 use std::cell::{Cell, RefCell};
 
 /// What kind of pass this is.
@@ -50,6 +52,7 @@ pub(crate) struct Watch {
     pub(crate) host_reads: Cell<usize>,
     pub(crate) head_products: Cell<usize>,
     pub(crate) fault: RefCell<Option<Fault>>,
+    pub(crate) failure: RefCell<Option<ControllerError>>,
 }
 
 /// A breach of contract that a site noticed.
@@ -74,6 +77,11 @@ impl Site<'_> {
     /// How many layers the model has.
     pub fn n_layers(&self) -> usize {
         self.model.layers().len()
+    }
+
+    /// The model's dimensions.
+    pub fn config(&self) -> &LlamaConfig {
+        self.model.config()
     }
 
     /// What kind of pass this is.
@@ -142,6 +150,14 @@ impl Site<'_> {
             self.watch.note("finite numbers to read".into(), format!("{} for row {i}", values[i]));
         }
         values
+    }
+}
+
+impl Site<'_> {
+    /// Ends the run with this error after the decision; the answer given meanwhile does not matter. For what a
+    /// controller can only find out on the way: a file of routes that is too short, a sequence it was never told of.
+    pub fn fail(&self, error: ControllerError) {
+        self.watch.failure.borrow_mut().get_or_insert(error);
     }
 }
 

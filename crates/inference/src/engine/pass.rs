@@ -63,6 +63,9 @@ pub(crate) fn run<C: Controller + ?Sized>(
             };
             report.host_reads += watch.host_reads.get() as u64;
             report.count_head_products(watch.head_products.get());
+            if let Some(failure) = watch.failure.into_inner() {
+                return Err(failure.into());
+            }
             if let Some(fault) = watch.fault.into_inner() {
                 return Err(GenerateError::Contract { layer, expected: fault.expected, found: fault.found });
             }

@@ -1,0 +1,70 @@
+//! Counts of what ran.
+
+use crate::numbers::from_u64;
+use serde::{Deserialize, Serialize};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
+/// Plain counts of what ran.
+///
+/// For floating-point operations the unit is a token: a sublayer that ran for 3 rows of 5 tokens counts 15. For bytes of
+/// weights it is a launch: weights are read once however many rows share them, so the same sublayer counts 1.
+///
+/// ```
+/// use dynlayer_metrics::cost::Counts;
+///
+/// let first = Counts { attention: 3, mlp: 2, head_products: 1, ..Counts::default() };
+/// let both: Counts = [first, first].into_iter().sum();
+/// assert_eq!(both.layers(), 5.0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Counts {
+    /// Attention sublayers, their projections of keys and values included.
+    pub attention: u64,
+    /// MLP sublayers.
+    pub mlp: u64,
+    /// Projections of keys and values for layers whose attention was skipped.
+    pub kv_projections: u64,
+    /// Products with the head.
+    pub head_products: u64,
+    /// Sum over attention sublayers and tokens of the cached positions attended to, the token's own included. Counted
+    /// per token, and of no meaning for launches.
+    pub attended: u64,
+}
+
+impl Counts {
+    /// Sublayers that ran.
+    pub fn sublayers(&self) -> u64 {
+        self.attention + self.mlp
+    }
+
+    /// Layers that ran: half of the sublayers.
+    pub fn layers(&self) -> f64 {
+        from_u64(self.sublayers()) / 2.0
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.attention += other.attention;
+        self.mlp += other.mlp;
+        self.kv_projections += other.kv_projections;
+        self.head_products += other.head_products;
+        self.attended += other.attended;
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), Add::add)
+    }
+}

@@ -92,7 +92,7 @@ fn complete(
             stop: stop.map(|stop| stop.to_string()),
             layers_per_token: report.decode.layers_per_token(),
             layers_executed_per_token: report.decode.layers_executed_per_token(),
-            n_layers: report.n_layers,
+            n_layers: report.dimensions.n_layers,
             prefill_tok_s: report.prefill.tokens_per_second(),
             decode_tok_s: report.decode.tokens_per_second(),
             load_s: load_seconds,

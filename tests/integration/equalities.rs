@@ -3,7 +3,10 @@
 use crate::support::{Routes, SMALL, assert_close, config, masked, rows, skipped, small};
 use burn::tensor::Device;
 use dynlayer::inference::controllers::FullDepth;
-use dynlayer::inference::{Action, ControlFrom, GenerateOptions, ScoreOptions, Stop, generate};
+use dynlayer::inference::{
+    Action, ControlFrom, Decision, GenerateOptions, KvPolicy, PartialSkips, ScoreItem, ScoreOptions, ScoredSequence,
+    Stop, controller_fn, generate, score, score_batch,
+};
 use dynlayer::model::WeightDtype;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -28,6 +31,14 @@ fn tokens(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(0u32..97, lengths)
 }
 
+fn policy() -> impl Strategy<Value = KvPolicy> {
+    prop::sample::select(KvPolicy::ALL.to_vec())
+}
+
+fn control() -> impl Strategy<Value = ControlFrom> {
+    prop::sample::select(ControlFrom::ALL.to_vec())
+}
+
 fn last_prompt_token() -> ScoreOptions {
     ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() }
 }
@@ -38,11 +49,85 @@ proptest! {
     /// Skipping saves the work and changes nothing: the engine, one cached pass per token, against everything run and masked, with
     /// the same passes and all at once.
     #[test]
-    fn skipped_equals_masked(routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8)) {
+    fn skipped_equals_masked(
+        routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8), policy in policy(),
+    ) {
         let model = small(&Device::flex());
-        let found = skipped(&model, &routes, &prompt, &continuation, &last_prompt_token());
+        let options = ScoreOptions { kv_policy: policy, ..last_prompt_token() };
+        let found = skipped(&model, &routes, &prompt, &continuation, &options);
         for whole in [false, true] {
-            assert_close(&found, &masked(&model, &routes, &prompt, &continuation, whole));
+            assert_close(&found, &masked(&model, &routes, &prompt, &continuation, whole, policy == KvPolicy::Omit));
+        }
+    }
+
+    /// The same keys and values, computed later.
+    #[test]
+    fn deferred_equals_propagated(
+        routes in routes(), prompt in tokens(1..24), continuation in tokens(1..10), control in control(),
+    ) {
+        let model = small(&Device::flex());
+        let run = |kv_policy| {
+            let options = ScoreOptions { kv_policy, control_from: control, ..ScoreOptions::default() };
+            skipped(&model, &routes, &prompt, &continuation, &options)
+        };
+        assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
+    }
+
+    /// Once a layer's attention that was skipped never runs again, nobody looks at what is not there.
+    #[test]
+    fn policies_agree_where_the_route_is_fixed(
+        route in prop::collection::vec(action(), LAYERS), prompt in tokens(1..24), continuation in tokens(1..8),
+    ) {
+        let model = small(&Device::flex());
+        let run = |kv_policy| {
+            let options = ScoreOptions { kv_policy, ..last_prompt_token() };
+            skipped(&model, &vec![route.clone()], &prompt, &continuation, &options)
+        };
+        assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
+        assert_close(&run(KvPolicy::Omit), &run(KvPolicy::Propagate));
+    }
+
+    /// One to eight rows of different lengths, with forced tokens and routes of their own, that stop at different times: each
+    /// row has the logits and the counts that it has alone.
+    #[test]
+    fn mixed_batch_equals_solo(
+        items in prop::collection::vec((tokens(1..16), tokens(0..8), routes()), 1..9),
+        policy in policy(), control in control(), skips in prop::sample::select(vec![PartialSkips::RunAll, PartialSkips::Gather]),
+    ) {
+        let model = small(&Device::flex());
+        let options = |sequence_ids| ScoreOptions {
+            kv_policy: policy, control_from: control, partial_skips: skips, keep_logits: true, keep_hidden: true, sequence_ids,
+            ..ScoreOptions::default()
+        };
+        let controller = || controller_fn(|site| {
+            Decision::per_row(site.rows().iter().map(|row| {
+                let (_, _, routes) = &items[row.id as usize];
+                routes[row.generated % routes.len()][site.layer()]
+            }))
+        });
+        let ids: Vec<u64> = (0..items.len() as u64).collect();
+        let texts: Vec<ScoreItem> =
+            items.iter().map(|(p, c, _)| ScoreItem { prompt: p.clone(), continuation: c.clone() }).collect();
+        let together = score_batch(&model, controller(), &texts, &options(ids.clone())).unwrap();
+        for (i, item) in texts.iter().enumerate() {
+            let (alone, solo) =
+                score(&model, controller(), &item.prompt, &item.continuation, &options(vec![ids[i]])).unwrap();
+            let row = &together.sequences[i];
+            let logits = |s: &ScoredSequence| s.tokens.iter().map(|t| t.logits.clone()).collect::<Vec<_>>();
+            assert_close(&logits(row), &logits(&alone));
+            let hidden = |s: &ScoredSequence| -> Vec<Vec<f32>> {
+                s.tokens.iter().map(|t| t.hidden.clone().unwrap().into_data().try_into_vec_as::<f32>().unwrap()).collect()
+            };
+            assert_close(&hidden(row), &hidden(&alone));
+            let routes = |s: &ScoredSequence| s.tokens.iter().map(|t| t.route.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(routes(row), routes(&alone));
+            let (row, alone) = (together.report.sequences[i], solo.sequences[0]);
+            prop_assert_eq!((row.prefill.nominal, row.decode.nominal), (alone.prefill.nominal, alone.decode.nominal));
+            // What ran alone is what was asked for, but that nobody runs what nobody asked for.
+            prop_assert_eq!(alone.decode.executed.sublayers(), alone.decode.nominal.sublayers());
+            if skips == PartialSkips::Gather {
+                prop_assert_eq!(row.decode.executed.sublayers(), row.decode.nominal.sublayers());
+            }
         }
     }
 
@@ -91,16 +176,18 @@ proptest! {
         prompts in prop::collection::vec(tokens(1..12), 2..5),
         all in prop::collection::vec(routes(), 4),
         stop in 0u32..97,
-        control in prop::sample::select(ControlFrom::ALL.to_vec()),
+        control in control(),
+        policy in policy(),
     ) {
         let model = small(&Device::flex());
         let options = |ids: Vec<u64>| GenerateOptions {
+            kv_policy: policy,
             max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], control_from: control, sequence_ids: ids,
             ..GenerateOptions::default()
         };
         let by_id: HashMap<u64, &Routes> = all.iter().enumerate().map(|(i, r)| (i as u64, r)).collect();
-        let controller = || dynlayer::inference::controller_fn(|site| {
-            dynlayer::inference::Decision::per_row(site.rows().iter().map(|row| {
+        let controller = || controller_fn(|site| {
+            Decision::per_row(site.rows().iter().map(|row| {
                 let routes = by_id[&row.id];
                 routes[row.generated % routes.len()][site.layer()]
             }))
@@ -111,7 +198,9 @@ proptest! {
             let alone = generate(&model, controller(), std::slice::from_ref(prompt), options(vec![ids[i]])).unwrap();
             let (alone, solo) = alone.finish().unwrap();
             prop_assert_eq!(&alone[0], &together[i]);
-            prop_assert_eq!(solo.sequences[0], report.sequences[i]);
+            let (alone, row) = (solo.sequences[0], report.sequences[i]);
+            prop_assert_eq!((alone.generated_tokens, alone.depth()), (row.generated_tokens, row.depth()));
+            prop_assert_eq!(alone.decode.nominal, row.decode.nominal);
         }
     }
 }

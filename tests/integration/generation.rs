@@ -3,10 +3,11 @@
 use crate::support::small;
 use burn::tensor::Device;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, SkipLayers, UniformSkip};
-use dynlayer::inference::report::Route;
+use dynlayer::inference::report::{Route, RunReport};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, ScoreOptions, Site, Stop, generate, score,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, Phase, ScoreOptions, Site, Stop,
+    controller_fn, generate, score,
 };
 
 fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
@@ -20,12 +21,12 @@ fn the_report_counts_what_ran() {
     let (done, report) = generate(&model, UniformSkip::new(3), &prompts, options(4)).unwrap().finish().unwrap();
     assert_eq!(done.iter().map(|c| c.tokens.len()).collect::<Vec<_>>(), [4, 4]);
     // Prefill: one pass, five real tokens, every layer. Decode: three passes of two rows, three of five layers.
-    assert_eq!((report.prefill.passes, report.prefill.tokens), (1, 5));
-    assert_eq!((report.prefill.nominal.attention, report.prefill.nominal.mlp), (25, 25));
-    assert_eq!((report.decode.passes, report.decode.tokens), (3, 6));
-    assert_eq!((report.decode.nominal.attention, report.decode.nominal.kv_projections), (18, 12));
-    assert_eq!(report.decode.nominal, report.decode.executed);
-    assert_eq!(report.decode.nominal.head_products, 6);
+    assert_eq!((report.prefill.passes, report.prefill.spent.tokens), (1, 5));
+    assert_eq!((report.prefill.spent.nominal.attention, report.prefill.spent.nominal.mlp), (25, 25));
+    assert_eq!((report.decode.passes, report.decode.spent.tokens), (3, 6));
+    assert_eq!((report.decode.spent.nominal.attention, report.decode.spent.nominal.kv_projections), (18, 12));
+    assert_eq!(report.decode.spent.nominal, report.decode.spent.executed);
+    assert_eq!(report.decode.spent.nominal.head_products, 6);
     assert_eq!(report.decode.layers_per_token(), Some(3.0));
     assert_eq!(report.mean_depth(), Some(3.0));
     assert_eq!(report.decode.host_reads, 0);
@@ -34,6 +35,64 @@ fn the_report_counts_what_ran() {
     assert_eq!(depths, [5.0, 3.0, 3.0, 3.0]);
     let launched: Vec<u64> = report.decode.layers.iter().map(|layer| layer.launched).collect();
     assert_eq!(launched, [3, 0, 3, 0, 3]);
+}
+
+/// Three decode passes that skip layers 1 and 3 of five: what each policy computes and keeps for them.
+#[test]
+fn policies_cost_what_they_say() {
+    let model = small(&Device::flex());
+    let run = |kv_policy, controller: &str| {
+        let controller = controller.parse::<ControllerSpec>().unwrap().build();
+        let options = GenerateOptions { kv_policy, ..options(4) };
+        generate(&model, controller, &[vec![1, 2, 3]], options).unwrap().finish().unwrap().1
+    };
+    let kv = |report: &RunReport| report.decode.spent.executed.kv_projections;
+    let propagate = run(KvPolicy::Propagate, "uniform:3");
+    assert_eq!((kv(&propagate), propagate.decode.launches.kv_projections, propagate.owed_bytes), (6, 6, 0));
+    let omit = run(KvPolicy::Omit, "uniform:3");
+    assert_eq!((kv(&omit), omit.decode.launches.kv_projections, omit.owed_bytes), (0, 0, 0));
+    // Owed for ever: one state of 48 numbers per token and skipped layer.
+    let deferred = run(KvPolicy::Deferred, "uniform:3");
+    assert_eq!((kv(&deferred), deferred.owed_bytes), (0, 3 * 2 * 48 * 4));
+    // An exit leaves one state for all the layers that follow.
+    assert_eq!(run(KvPolicy::Deferred, "exit:2").owed_bytes, 3 * 48 * 4);
+    // What is attended to: positions 4, 5 and 6 of three layers, or all but the holes there.
+    assert_eq!(propagate.decode.spent.nominal.attended, 3 * (4 + 5 + 6));
+    assert_eq!(propagate.decode_summary().flops_full_depth, full_flops(&propagate));
+}
+
+/// 48 wide, 80 inside the MLP, 6 query and 2 key/value heads of 12, 97 tokens: by hand, for three tokens of five layers.
+fn full_flops(report: &RunReport) -> f64 {
+    assert_eq!(report.dimensions.bytes_per_weight, 4.0);
+    let (attention, mlp, head) = (2 * 48 * 72 + 2 * 48 * 24, 3 * 48 * 80, 48 * 97);
+    f64::from(2 * (3 * (5 * (attention + mlp) + head)) + 4 * 72 * 5 * (4 + 5 + 6))
+}
+
+/// A layer that is owed six tokens computes them at once when it runs again.
+#[test]
+fn deferred_work_is_done_when_it_is_needed() {
+    let model = small(&Device::flex());
+    // Layer 1 is skipped in the first three decode passes, and runs in the fourth.
+    let controller = controller_fn(|site| {
+        let skips = site.layer() == 1 && site.rows()[0].generated < 4;
+        if skips { Action::Skip.into() } else { Action::Run.into() }
+    });
+    let options = GenerateOptions { kv_policy: KvPolicy::Deferred, ..options(6) };
+    let (_, report) = generate(&model, controller, &[vec![1, 2], vec![3]], options).unwrap().finish().unwrap();
+    assert_eq!((report.decode.spent.executed.kv_projections, report.decode.launches.kv_projections), (6, 1));
+    assert_eq!(report.owed_bytes, 3 * 2 * 48 * 4);
+}
+
+#[test]
+fn usage_is_a_histogram() {
+    let model = small(&Device::flex());
+    let (_, report) = generate(&model, SkipLayers::new([1]), &[vec![1]], options(3)).unwrap().finish().unwrap();
+    assert_eq!(report.usage().shares(), [1.0, 0.0, 1.0, 1.0, 1.0]);
+    let text = report.usage().to_string();
+    assert!(text.contains("layer  1 |                                        |   0.0 %"), "{text}");
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<RunReport>(&json).unwrap(), report);
+    assert!(report.to_string().contains("layers per token 4.00 of 5"), "{report}");
 }
 
 #[test]
@@ -106,7 +165,7 @@ fn scoring_gives_the_probabilities_of_generation() {
     let model = small(&Device::flex());
     let controller = || "uniform:3".parse::<ControllerSpec>().unwrap().build();
     let (done, _) = generate(&model, controller(), &[vec![5, 6, 7]], options(5)).unwrap().finish().unwrap();
-    let scored = score(
+    let (scored, _) = score(
         &model,
         controller(),
         &[5, 6, 7],

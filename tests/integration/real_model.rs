@@ -1,8 +1,11 @@
 //! SmolLM2-135M-Instruct: fixed cases, run when asked for (see `main.rs`).
 
-use crate::support::{Routes, assert_close, masked, skipped};
+use crate::support::{Routes, assert_close, assert_close_to, masked, skipped};
 use burn::tensor::Device;
-use dynlayer::inference::{Action, ControlFrom, ScoreOptions};
+use dynlayer::inference::{
+    Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, ScoreItem, ScoreOptions, ScoredSequence, Site,
+    controller_fn, score, score_batch,
+};
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use std::path::PathBuf;
 
@@ -42,7 +45,56 @@ fn real_model_skipped_equals_masked() {
     for seed in 0..50 {
         let routes = routes(seed, continuation.len(), model.config().n_layers);
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
-        assert_close(&found, &masked(&model, &routes, &prompt, &continuation, false));
+        assert_close(&found, &masked(&model, &routes, &prompt, &continuation, false, false));
+    }
+}
+
+/// Policies, and rows of a batch, on a few fixed cases.
+#[test]
+#[ignore = "needs SmolLM2"]
+fn real_model_policies_and_batches_agree() {
+    let model = load("SmolLM2-135M-Instruct.Q4_1.gguf", WeightDtype::F32);
+    let layers = model.config().n_layers;
+    let items: Vec<ScoreItem> = [(300, 12, 5), (5000, 4, 7), (900, 20, 3), (42, 9, 6)]
+        .map(|(from, prompt, continuation)| ScoreItem {
+            prompt: (from..from + prompt).collect(),
+            continuation: (2 * from..2 * from + continuation).collect(),
+        })
+        .to_vec();
+    let all: Vec<Routes> = (0..4).map(|row| routes(100 + row, 5, layers)).collect();
+    let controller = || {
+        controller_fn(|site: &Site<'_>| {
+            let action = |row: &Row| all[row.id as usize][row.generated % 5][site.layer()];
+            Decision::per_row(site.rows().iter().map(action))
+        })
+    };
+    let logits = |s: &ScoredSequence| s.tokens.iter().map(|t| t.logits.clone()).collect::<Vec<_>>();
+    let mut propagated = Vec::new();
+    for kv_policy in KvPolicy::ALL {
+        let options = |sequence_ids, partial_skips| ScoreOptions {
+            control_from: ControlFrom::LastPromptToken,
+            kv_policy,
+            partial_skips,
+            keep_logits: true,
+            sequence_ids,
+            ..ScoreOptions::default()
+        };
+        for (i, item) in items.iter().enumerate() {
+            let alone = options(vec![i as u64], PartialSkips::default());
+            let (alone, _) = score(&model, controller(), &item.prompt, &item.continuation, &alone).unwrap();
+            let holes = kv_policy == KvPolicy::Omit;
+            let expected = masked(&model, &all[i], &item.prompt, &item.continuation, false, holes);
+            assert_close(&logits(&alone), &expected);
+            match kv_policy {
+                KvPolicy::Propagate => propagated.push(logits(&alone)),
+                KvPolicy::Deferred => assert_close_to(&logits(&alone), &propagated[i], 1e-4),
+                _ => {}
+            }
+            for partial_skips in [PartialSkips::RunAll, PartialSkips::Gather] {
+                let together = score_batch(&model, controller(), &items, &options(vec![], partial_skips)).unwrap();
+                assert_close_to(&logits(&together.sequences[i]), &logits(&alone), 1e-4);
+            }
+        }
     }
 }
 
@@ -56,7 +108,7 @@ fn real_model_cached_equals_uncached() {
     let (prompt, continuation): (Vec<u32>, Vec<u32>) = ((400..420).collect(), (700..712).collect());
     let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
     let found = skipped(&model, &full, &prompt, &continuation, &options);
-    assert_close(&found, &masked(&model, &full, &prompt, &continuation, true));
+    assert_close(&found, &masked(&model, &full, &prompt, &continuation, true, false));
 }
 
 #[test]

@@ -38,14 +38,21 @@ pub fn skipped(
     o: &ScoreOptions,
 ) -> Vec<Vec<f32>> {
     let options = ScoreOptions { keep_logits: true, ..o.clone() };
-    let scored = score(model, follow(routes), prompt, continuation, &options).unwrap();
+    let (scored, _) = score(model, follow(routes), prompt, continuation, &options).unwrap();
     scored.tokens.into_iter().map(|token| token.logits).collect()
 }
 
 /// The same by running every sublayer and keeping the old state where the route skips: no controller, no skipped launch.
 /// `whole` runs all of the text at once, with nothing cached; otherwise the passes are those of the engine. For
-/// `ControlFrom::LastPromptToken` and `KvPolicy::Propagate`.
-pub fn masked(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u32], whole: bool) -> Vec<Vec<f32>> {
+/// `ControlFrom::LastPromptToken`; for `KvPolicy::Omit` the skipped tokens' slots are hidden too (`holes`).
+pub fn masked(
+    model: &Llama,
+    routes: &Routes,
+    prompt: &[u32],
+    continuation: &[u32],
+    whole: bool,
+    holes: bool,
+) -> Vec<Vec<f32>> {
     let text = [prompt, &continuation[..continuation.len() - 1]].concat();
     let first = prompt.len() - 1;
     let ran = |position: usize, layer: usize| {
@@ -65,7 +72,9 @@ pub fn masked(model: &Llama, routes: &Routes, prompt: &[u32], continuation: &[u3
                 let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs, [1, n, 1]), &old.device());
                 old.clone().mask_where(runs.expand(old.dims()), new)
             };
-            let attended = block.attention(hidden.clone(), &frame, cache.layer_mut(layer));
+            let with_holes = holes.then(|| frame.with_holes(|_, slot| !ran(slot, layer).attention));
+            let frame = with_holes.as_ref().unwrap_or(&frame);
+            let attended = block.attention(hidden.clone(), frame, cache.layer_mut(layer));
             hidden = keep(|ran| ran.attention, hidden, attended);
             hidden = keep(|ran| ran.mlp, hidden.clone(), block.feed_forward(hidden));
         }

@@ -6,7 +6,7 @@
 //! - [`Controller`], [`Site`], [`Decision`], [`Action`]: what a controller is, sees and answers.
 //! - [`controllers`]: those that come with the crate, and [`controllers::ControllerSpec`] to make one from text.
 //! - [`generate`]: generation as an iterator of [`TokenEvent`]s.
-//! - [`score`]: the log-probabilities of given text, pass by pass as decoding would run.
+//! - [`score`], [`score_batch`]: the log-probabilities of given text, pass by pass as decoding would run.
 //! - [`sampling`]: how tokens are chosen.
 //! - [`report`]: routes, counts and times.
 #![forbid(unsafe_code)]
@@ -21,8 +21,8 @@ pub mod sampling;
 pub use control::{
     Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,
 };
-pub use engine::KvPolicy;
+pub use engine::{DeviceCost, KvPolicy, PartialSkips};
 pub use generation::{
-    Completion, ControlFrom, GenerateError, GenerateOptions, Generation, Score, ScoreOptions, ScoredToken, Stop,
-    TokenEvent, generate, score,
+    Completion, ControlFrom, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence,
+    ScoredToken, Scores, Stop, TokenEvent, generate, score, score_batch,
 };

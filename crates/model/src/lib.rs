@@ -36,5 +36,5 @@ mod ops;
 pub mod text;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
-pub use device::{Backend, DeviceError};
+pub use device::{Backend, DeviceError, is_gpu};
 pub use load::{Checkpoint, DtypeError, LoadError, NamedShape, Progress, TensorMismatch, WeightDtype};

@@ -1,6 +1,7 @@
 //! Where a pass stands when the controller is asked.
 
 use super::ControllerError;
+use crate::generation::GenerateError;
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::Llama;
 use dynlayer_model::config::LlamaConfig;
@@ -63,6 +64,17 @@ pub(crate) struct Fault {
 }
 
 impl Watch {
+    /// Whether the run can go on after the decision at this layer.
+    pub(crate) fn verdict(self, layer: usize) -> Result<(), GenerateError> {
+        if let Some(failure) = self.failure.into_inner() {
+            return Err(failure.into());
+        }
+        match self.fault.into_inner() {
+            Some(Fault { expected, found }) => Err(GenerateError::Contract { layer, expected, found }),
+            None => Ok(()),
+        }
+    }
+
     fn note(&self, expected: String, found: String) {
         self.fault.borrow_mut().get_or_insert(Fault { expected, found });
     }
@@ -120,7 +132,7 @@ impl Site<'_> {
     /// The last token's logits if its row exited here, `[rows, vocab_size]`: final norm and head of
     /// [`last_hidden`](Self::last_hidden). One product with the head, which the report counts for every row.
     pub fn exit_logits(&self) -> Tensor<2> {
-        self.watch.head_products.set(self.watch.head_products.get() + self.rows.len());
+        self.watch.head_products.set(self.watch.head_products.get() + 1);
         self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 

@@ -7,6 +7,7 @@ mod generate;
 mod options;
 mod prompt;
 mod score;
+mod session;
 mod text;
 
 pub use control_from::ControlFrom;
@@ -14,4 +15,4 @@ pub use error::GenerateError;
 pub use event::{Stop, TokenEvent};
 pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
-pub use score::{Score, ScoreOptions, ScoredToken, score};
+pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};

@@ -1,7 +1,7 @@
 //! The options of a generation.
 
 use super::ControlFrom;
-use crate::engine::KvPolicy;
+use crate::engine::{KvPolicy, PartialSkips};
 use crate::sampling::Sampling;
 use dynlayer_model::text::Tokenizer;
 
@@ -33,6 +33,8 @@ pub struct GenerateOptions<'a> {
     pub control_from: ControlFrom,
     /// What later tokens see at skipped layers.
     pub kv_policy: KvPolicy,
+    /// What is done where rows of a batch disagree about a layer: a matter of speed only.
+    pub partial_skips: PartialSkips,
     /// The sequences' ids; empty for 0, 1, 2, ..
     pub sequence_ids: Vec<u64>,
 }
@@ -47,6 +49,7 @@ impl Default for GenerateOptions<'_> {
             sampling: Sampling::default(),
             control_from: ControlFrom::default(),
             kv_policy: KvPolicy::default(),
+            partial_skips: PartialSkips::default(),
             sequence_ids: Vec::new(),
         }
     }

@@ -23,12 +23,7 @@ pub(super) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptio
             return Err(GenerateError::TokenOutOfRange { prompt, token, vocab_size });
         }
     }
-    let distinct: HashSet<u64> = options.sequence_ids.iter().copied().collect();
-    if !options.sequence_ids.is_empty()
-        && (distinct.len(), options.sequence_ids.len()) != (prompts.len(), prompts.len())
-    {
-        return Err(GenerateError::SequenceIds { found: distinct.len(), prompts: prompts.len() });
-    }
+    check_ids(prompts.len(), &options.sequence_ids)?;
     if let Some(index) = options.stop_strings.iter().position(String::is_empty) {
         return Err(GenerateError::EmptyStopString { index });
     }
@@ -38,12 +33,34 @@ pub(super) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptio
     Ok(options.sampling.validate()?)
 }
 
+fn check_ids(prompts: usize, ids: &[u64]) -> Result<(), GenerateError> {
+    let distinct: HashSet<u64> = ids.iter().copied().collect();
+    if ids.is_empty() || (distinct.len(), ids.len()) == (prompts, prompts) {
+        return Ok(());
+    }
+    Err(GenerateError::SequenceIds { found: distinct.len(), prompts })
+}
+
+/// The sequences' ids: those given, or the prompts' indices.
+pub(super) fn ids(prompts: usize, given: &[u64]) -> Vec<u64> {
+    if given.is_empty() { (0..prompts as u64).collect() } else { given.to_vec() }
+}
+
 /// Prompts padded on the left to the width of the longest.
 #[derive(Debug)]
 pub(super) struct Padded {
     pub(super) tokens: Vec<Vec<u32>>,
     pub(super) positions: Vec<Vec<usize>>,
     pub(super) padding: Vec<usize>,
+}
+
+impl Padded {
+    /// Keeps the given rows. Their padding stays, even if the longest is not among them.
+    pub(super) fn select(&mut self, rows: &[usize]) {
+        self.tokens = rows.iter().map(|row| self.tokens[*row].clone()).collect();
+        self.positions = rows.iter().map(|row| self.positions[*row].clone()).collect();
+        self.padding = rows.iter().map(|row| self.padding[*row]).collect();
+    }
 }
 
 /// Pads on the left, so that the last tokens of all prompts share a slot. Padding holds token 0 at position 0, which no

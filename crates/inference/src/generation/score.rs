@@ -1,38 +1,71 @@
 //! Given text instead of generated text: the same passes, with the tokens forced.
 
+use super::session::{Session, Settings, Step};
 use super::{ControlFrom, GenerateError, GenerateOptions, prompt};
-use crate::control::{Batch, Controller, Phase, Row};
-use crate::engine::{self, KvPolicy, PassInput};
-use crate::report::{Route, RunReport, SequenceReport};
+use crate::control::Controller;
+use crate::engine::{KvPolicy, PartialSkips};
+use crate::report::{Route, RunReport};
 use crate::sampling::check_finite;
-use dynlayer_model::{KvCache, Llama};
+use burn::tensor::{Tensor, s};
+use dynlayer_model::Llama;
 use std::time::Instant;
 
 /// How to score.
+///
+/// ```
+/// use dynlayer_inference::{ControlFrom, ScoreOptions};
+///
+/// let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScoreOptions {
     /// From which token on the controller decides.
     pub control_from: ControlFrom,
     /// What later tokens see at skipped layers.
     pub kv_policy: KvPolicy,
-    /// Whether every token's logits are kept: `vocab_size` numbers each.
+    /// What is done where rows of a batch disagree about a layer: a matter of speed only.
+    pub partial_skips: PartialSkips,
+    /// Whether every token's logits are kept: `vocab_size` numbers each, on the host.
     pub keep_logits: bool,
+    /// Whether every token's hidden states are kept: `(n_layers + 1) * d_model` numbers each, on the device.
+    pub keep_hidden: bool,
     /// Handed to the controller, for random ones.
     pub seed: u64,
+    /// The sequences' ids; empty for 0, 1, 2, ..
+    pub sequence_ids: Vec<u64>,
 }
 
-/// A continuation, scored token by token.
-#[derive(Clone, Debug, PartialEq)]
+/// A text to be scored: how likely the continuation is after the prompt, token by token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScoreItem {
+    /// At least one token.
+    pub prompt: Vec<u32>,
+    /// What is scored.
+    pub continuation: Vec<u32>,
+}
+
+/// A scored batch.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Score {
-    /// One entry per token of the continuation.
-    pub tokens: Vec<ScoredToken>,
+pub struct Scores {
+    /// One entry per item, in their order.
+    pub sequences: Vec<ScoredSequence>,
     /// What was done.
     pub report: RunReport,
 }
 
+/// A scored continuation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScoredSequence {
+    /// The sequence's id.
+    pub id: u64,
+    /// One entry per token of the continuation.
+    pub tokens: Vec<ScoredToken>,
+}
+
 /// One token of a continuation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScoredToken {
     /// The token.
@@ -43,9 +76,12 @@ pub struct ScoredToken {
     pub route: Route,
     /// The logits of that pass, `[vocab_size]`; empty unless they were asked for.
     pub logits: Vec<f32>,
+    /// The states of that pass's last token, `[n_layers + 1, d_model]`: what entered each layer, and the final normed
+    /// state; `None` unless they were asked for.
+    pub hidden: Option<Tensor<2>>,
 }
 
-impl Score {
+impl ScoredSequence {
     /// Mean negative log-likelihood per token, in nats; `None` for an empty continuation.
     pub fn mean_nll(&self) -> Option<f64> {
         let sum: f64 = self.tokens.iter().map(|token| -token.log_probability).sum();
@@ -60,101 +96,74 @@ impl Score {
 /// As [`generate`](super::generate), and [`GenerateError::PromptTooLong`] if both together exceed the model's context.
 pub fn score<C: Controller>(
     model: &Llama,
-    mut controller: C,
+    controller: C,
     prompt: &[u32],
     continuation: &[u32],
     options: &ScoreOptions,
-) -> Result<Score, GenerateError> {
-    if prompt.is_empty() {
-        return Err(GenerateError::EmptyPrompt { prompt: 0 });
+) -> Result<(ScoredSequence, RunReport), GenerateError> {
+    let item = ScoreItem { prompt: prompt.to_vec(), continuation: continuation.to_vec() };
+    let Scores { sequences, report } = score_batch(model, controller, &[item], options)?;
+    let sequence = sequences.into_iter().next().ok_or(GenerateError::EmptyBatch)?;
+    Ok((sequence, report))
+}
+
+/// [`score`] for several texts at once: rows of a batch, of any lengths, each scored as it would be alone.
+///
+/// # Errors
+/// As [`score`].
+pub fn score_batch<C: Controller>(
+    model: &Llama,
+    mut controller: C,
+    items: &[ScoreItem],
+    options: &ScoreOptions,
+) -> Result<Scores, GenerateError> {
+    if let Some(prompt) = items.iter().position(|item| item.prompt.is_empty()) {
+        return Err(GenerateError::EmptyPrompt { prompt });
     }
-    let text = [prompt, continuation].concat();
-    prompt::check(model, std::slice::from_ref(&text), &GenerateOptions::default())?;
-    controller.begin(&Batch::new(model, &[0], &[prompt.to_vec()], options.seed))?;
-
-    // The passes, as ranges of `text`: the prompt in one or two, then token by token.
-    let last = prompt.len() - 1;
-    let mut passes = match options.control_from {
-        ControlFrom::LastPromptToken if last > 0 => vec![(0..last, Phase::Prefill), (last..last + 1, Phase::Decode)],
-        ControlFrom::LastPromptToken => vec![(0..1, Phase::Decode)],
-        ControlFrom::FirstGenerated | ControlFrom::All => vec![(0..prompt.len(), Phase::Prefill)],
-    };
-    passes.extend((prompt.len()..text.len().saturating_sub(1)).map(|at| (at..at + 1, Phase::Decode)));
-
-    let mut cache = model.cache(1, text.len());
-    let sequence = SequenceReport { prompt_tokens: prompt.len() as u64, ..SequenceReport::default() };
-    let mut report = RunReport {
-        n_layers: model.layers().len(),
+    let texts: Vec<Vec<u32>> = items.iter().map(|item| [&item.prompt[..], &item.continuation].concat()).collect();
+    let ids = GenerateOptions { sequence_ids: options.sequence_ids.clone(), ..GenerateOptions::default() };
+    prompt::check(model, &texts, &ids)?;
+    let ids = prompt::ids(items.len(), &options.sequence_ids);
+    let prompts: Vec<Vec<u32>> = items.iter().map(|item| item.prompt.clone()).collect();
+    let longest = items.iter().map(|item| item.continuation.len()).max().unwrap_or(0);
+    let settings = Settings {
         control_from: options.control_from,
         kv_policy: options.kv_policy,
-        sequences: vec![sequence],
-        ..RunReport::default()
+        partial_skips: options.partial_skips,
+        seed: options.seed,
+        keep_states: options.keep_hidden,
     };
-    let mut tokens = Vec::with_capacity(continuation.len());
-    for (range, phase) in passes {
-        let row = Row { id: 0, position: range.end - 1, generated: range.end.saturating_sub(prompt.len()) };
-        let asks = phase == Phase::Decode || options.control_from == ControlFrom::All;
-        let next = text.get(range.end).filter(|_| range.end >= prompt.len());
-        let target = next.map(|token| (*token, options.keep_logits));
-        let of_pass = OfPass { tokens: &text[range], row, phase, asks, target };
-        tokens.extend(pass(model, &mut controller, of_pass, &mut cache, &mut report)?);
-    }
-    Ok(Score { tokens, report })
-}
-
-/// What one pass of a text is about.
-struct OfPass<'a> {
-    tokens: &'a [u32],
-    row: Row,
-    phase: Phase,
-    /// Whether the controller is asked.
-    asks: bool,
-    /// The token that comes next, if it is to be scored, and whether its logits are kept.
-    target: Option<(u32, bool)>,
-}
-
-/// One pass, and the score of the token that comes next, if there is one.
-fn pass<C: Controller>(
-    model: &Llama,
-    controller: &mut C,
-    of_pass: OfPass<'_>,
-    cache: &mut KvCache,
-    report: &mut RunReport,
-) -> Result<Option<ScoredToken>, GenerateError> {
-    let OfPass { tokens, row, phase, asks, target } = of_pass;
-    let started = Instant::now();
-    let positions: Vec<usize> = (row.position + 1 - tokens.len()..=row.position).collect();
-    let frame = model.frame(cache, &[positions], &[0]);
-    let kv_policy = report.kv_policy;
-    let input = PassInput {
-        model,
-        tokens: model.tokens(&[tokens]),
-        frame: &frame,
-        rows: &[row],
-        padding: &[0],
-        phase,
-        controlled: asks,
-        kv_policy,
-    };
-    let pass = engine::run(input, controller, cache, report.phase_mut(phase))?;
-    let route = pass.routes.into_iter().next().unwrap_or_default();
-    if phase == Phase::Decode {
-        for sequence in &mut report.sequences {
-            sequence.count_pass(&route);
+    let mut session = Session::begin(model, &mut controller, &ids, &prompts, longest.saturating_sub(1), settings)?;
+    let mut sequences: Vec<ScoredSequence> =
+        ids.into_iter().map(|id| ScoredSequence { id, tokens: Vec::new() }).collect();
+    // Without a continuation there is nothing to score, and no pass is needed.
+    let begin: Vec<usize> = (0..items.len()).filter(|row| !items[*row].continuation.is_empty()).collect();
+    session.retain_prompts(&begin);
+    while !session.live().is_empty() {
+        let Step { logits, routes, states, phase } = session.step(&mut controller)?;
+        let started = Instant::now();
+        let mut keep = Vec::new();
+        for (row, (logits, route)) in logits.chunks_exact(model.config().vocab_size).zip(routes).enumerate() {
+            let index = session.live()[row].index;
+            let (continuation, scored) = (&items[index].continuation, &mut sequences[index].tokens);
+            check_finite(logits)?;
+            let token = continuation[scored.len()];
+            scored.push(ScoredToken {
+                token,
+                log_probability: f64::from(logits[token as usize]) - logsumexp(logits),
+                route,
+                logits: if options.keep_logits { logits.to_vec() } else { Vec::new() },
+                hidden: states.as_ref().map(|states| states.clone().slice(s![row..=row, .., ..]).squeeze_dim::<2>(0)),
+            });
+            if scored.len() < continuation.len() {
+                keep.push(row);
+            }
+            session.push(row, token);
         }
+        session.keep(&keep);
+        session.report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
     }
-    let scored = match target {
-        None => None,
-        Some((token, keep)) => {
-            report.phase_mut(phase).count_head_products(1);
-            let logits = engine::read_logits(&model.logits(pass.hidden.narrow(1, tokens.len() - 1, 1)))?;
-            check_finite(&logits)?;
-            let log_probability = f64::from(logits[token as usize]) - logsumexp(&logits);
-            Some(ScoredToken { token, log_probability, route, logits: if keep { logits } else { Vec::new() } })
-        }
-    };
-    report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
-    Ok(scored)
+    Ok(Scores { sequences, report: session.report })
 }
 
 fn logsumexp(logits: &[f32]) -> f64 {

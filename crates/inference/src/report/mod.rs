@@ -1,9 +1,20 @@
 //! What a run did and what it cost.
 
+mod depth_map;
+mod phase;
 mod route;
 mod run_report;
-mod work;
+mod sequence;
+mod usage;
 
+pub use depth_map::DepthMap;
+pub use phase::{LayerUsage, PhaseReport};
 pub use route::{Ran, Route};
-pub use run_report::{LayerTime, PhaseReport, RunReport, SequenceReport};
-pub use work::Work;
+pub use run_report::{PhaseSummary, RunReport};
+pub use sequence::{SequenceReport, Spent};
+pub use usage::UsageHistogram;
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}

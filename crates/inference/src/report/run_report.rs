@@ -1,129 +1,104 @@
 //! The report of a run.
 
-use super::work::as_f64;
-use super::{Route, Work};
+use super::{PhaseReport, SequenceReport, Spent, UsageHistogram, as_f64};
 use crate::control::Phase;
-use crate::engine::KvPolicy;
+use crate::engine::{KvPolicy, PartialSkips, Tally};
 use crate::generation::ControlFrom;
+use dynlayer_metrics::cost::{Counts, Dimensions};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a run did, and how long it took.
 ///
-/// *Nominal* work is what the decisions asked for, *executed* work is what was launched: they differ where rows of a
-/// batch disagree and a layer runs for all of them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// *Nominal* work is what the decisions asked for, *executed* work is what ran: they differ where rows of a batch
+/// disagree and a layer runs for all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunReport {
-    /// Layers of the model.
-    pub n_layers: usize,
+    /// The model's dimensions, which turn counts into operations and bytes.
+    pub dimensions: Dimensions,
     /// From which token on the controller decided.
     pub control_from: ControlFrom,
     /// What later tokens saw at skipped layers.
     pub kv_policy: KvPolicy,
+    /// What was done where rows disagreed.
+    pub partial_skips: PartialSkips,
     /// The prompts' passes.
     pub prefill: PhaseReport,
     /// The passes that produced one token per row.
     pub decode: PhaseReport,
     /// One entry per sequence, in the order of the prompts.
     pub sequences: Vec<SequenceReport>,
+    /// Bytes of residual states that were kept for keys and values still owed ([`KvPolicy::Deferred`]), at most.
+    pub owed_bytes: u64,
 }
 
-/// The passes of one phase, all rows together.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// One phase in numbers that need no further arithmetic, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct PhaseReport {
+pub struct PhaseSummary {
     /// Passes.
     pub passes: u64,
-    /// Tokens that went through, padding not counted.
+    /// Tokens that went through.
     pub tokens: u64,
-    /// Wall time of the passes, sampling included, in seconds.
+    /// Wall time in seconds.
     pub seconds: f64,
-    /// What the decisions asked for.
-    pub nominal: Work,
-    /// What was launched.
-    pub executed: Work,
+    /// Tokens per second; `None` without a pass, as all that follows where it is optional.
+    pub tokens_per_second: Option<f64>,
+    /// Layers per token that the decisions asked for.
+    pub layers_per_token: Option<f64>,
+    /// Layers per token that ran.
+    pub layers_executed_per_token: Option<f64>,
+    /// Floating-point operations that the decisions asked for ([`Dimensions::flops`]).
+    pub flops: f64,
+    /// Floating-point operations that ran.
+    pub flops_executed: f64,
+    /// Floating-point operations of the same tokens at full depth, controllers' own products with the head left out.
+    pub flops_full_depth: f64,
+    /// Bytes of weights read ([`Dimensions::weight_bytes`] of the launches).
+    pub weight_bytes: f64,
+    /// Bytes of cached keys and values read and written, 4 each ([`Dimensions::kv_bytes`] of what ran).
+    pub kv_bytes: f64,
     /// Times the controller waited for the device.
     pub host_reads: u64,
-    /// Wall time inside the controller, in seconds.
+    /// Wall time inside the controller in seconds.
     pub controller_seconds: f64,
-    /// Wall time per layer. On a GPU, launches return before the work is done, and this is launch time.
-    pub layers: Vec<LayerTime>,
 }
 
-/// The time that one layer took in a phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LayerTime {
-    /// Passes in which at least one sublayer was launched.
-    pub launched: u64,
-    /// Wall time of those passes in this layer, in seconds.
-    pub seconds: f64,
-}
-
-/// One sequence's decode passes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SequenceReport {
-    /// The caller's id.
-    pub id: u64,
-    /// Tokens of the prompt.
-    pub prompt_tokens: u64,
-    /// Tokens generated, a stop token included.
-    pub generated_tokens: u64,
-    /// Decode passes it took part in.
-    pub decode_passes: u64,
-    /// Sum over its decode passes of the layers that it ran (nominal).
-    pub decode_layers: f64,
-}
-
-impl SequenceReport {
-    /// Depth: mean layers per decode pass; `None` without one.
-    pub fn depth(&self) -> Option<f64> {
-        (self.decode_passes > 0).then(|| self.decode_layers / as_f64(self.decode_passes))
-    }
-}
-
-impl SequenceReport {
-    /// Adds a decode pass that took this route.
-    pub(crate) fn count_pass(&mut self, route: &Route) {
-        self.decode_passes += 1;
-        self.decode_layers += route.depth();
-    }
-}
-
-impl PhaseReport {
-    /// Adds products with the head, which are never shared between rows: executed as asked for.
-    pub(crate) fn count_head_products(&mut self, n: usize) {
-        self.nominal.head_products += n as u64;
-        self.executed.head_products += n as u64;
-    }
-
-    /// Tokens per second; `None` without a pass.
-    pub fn tokens_per_second(&self) -> Option<f64> {
-        (self.passes > 0).then(|| as_f64(self.tokens) / self.seconds)
-    }
-
-    /// Mean layers per token that the decisions asked for; `None` without a pass.
-    pub fn layers_per_token(&self) -> Option<f64> {
-        (self.tokens > 0).then(|| self.nominal.layers() / as_f64(self.tokens))
-    }
-
-    /// Mean layers per token that were launched; `None` without a pass.
-    pub fn layers_executed_per_token(&self) -> Option<f64> {
-        (self.tokens > 0).then(|| self.executed.layers() / as_f64(self.tokens))
-    }
-
-    /// Mean time of a launched layer in one pass, in seconds; `None` if none was launched.
-    pub fn seconds_per_layer(&self) -> Option<f64> {
-        let launched: u64 = self.layers.iter().map(|layer| layer.launched).sum();
-        (launched > 0).then(|| self.layers.iter().map(|layer| layer.seconds).sum::<f64>() / as_f64(launched))
-    }
-}
+/// Bytes of a cached number.
+const KV_BYTES: f64 = 4.0;
 
 impl RunReport {
+    pub(crate) fn new(dimensions: Dimensions, sequences: Vec<SequenceReport>) -> Self {
+        Self {
+            dimensions,
+            control_from: ControlFrom::default(),
+            kv_policy: KvPolicy::default(),
+            partial_skips: PartialSkips::default(),
+            prefill: PhaseReport::default(),
+            decode: PhaseReport::default(),
+            sequences,
+            owed_bytes: 0,
+        }
+    }
+
     /// The phase that a pass counts for.
     pub(crate) fn phase_mut(&mut self, phase: Phase) -> &mut PhaseReport {
         if phase == Phase::Prefill { &mut self.prefill } else { &mut self.decode }
+    }
+
+    /// Adds a pass of `tokens` tokens per row; `rows` are the rows' places among the sequences.
+    pub(crate) fn count_pass(&mut self, phase: Phase, rows: &[usize], tokens: &[usize], tally: &Tally) {
+        for (i, row) in rows.iter().enumerate() {
+            let (nominal, executed) = (tally.nominal[i], tally.executed[i]);
+            let spent = Spent { tokens: tokens[i] as u64, nominal, executed };
+            self.phase_mut(phase).spent += spent;
+            let sequence = &mut self.sequences[*row];
+            *(if phase == Phase::Prefill { &mut sequence.prefill } else { &mut sequence.decode }) += spent;
+        }
+        let of = self.phase_mut(phase);
+        of.launches += tally.launches;
+        of.passes += 1;
     }
 
     /// Depth of the set: the unweighted mean of the sequences' depths; `None` if none has a decode pass.
@@ -131,25 +106,85 @@ impl RunReport {
         let depths: Vec<f64> = self.sequences.iter().filter_map(SequenceReport::depth).collect();
         (!depths.is_empty()).then(|| depths.iter().sum::<f64>() / as_f64(depths.len() as u64))
     }
+
+    /// The prompts' passes in numbers.
+    pub fn prefill_summary(&self) -> PhaseSummary {
+        self.summary(
+            &self.prefill,
+            |sequence| sequence.prefill.nominal,
+            |sequence| {
+                let head = sequence.prefill.nominal.head_products.min(1);
+                Counts { head_products: head, ..self.dimensions.prompt_counts(sequence.prefill.tokens) }
+            },
+        )
+    }
+
+    /// The decode passes in numbers.
+    pub fn decode_summary(&self) -> PhaseSummary {
+        self.summary(
+            &self.decode,
+            |sequence| sequence.decode.nominal,
+            |sequence| self.dimensions.full_counts(sequence.decode.tokens, sequence.prefill.tokens),
+        )
+    }
+
+    fn summary(
+        &self,
+        phase: &PhaseReport,
+        nominal: impl Fn(&SequenceReport) -> Counts,
+        full: impl Fn(&SequenceReport) -> Counts,
+    ) -> PhaseSummary {
+        let sum = |counts: &dyn Fn(&SequenceReport) -> Counts| self.sequences.iter().map(counts).sum::<Counts>();
+        let dimensions = &self.dimensions;
+        PhaseSummary {
+            passes: phase.passes,
+            tokens: phase.spent.tokens,
+            seconds: phase.seconds,
+            tokens_per_second: phase.tokens_per_second(),
+            layers_per_token: phase.layers_per_token(),
+            layers_executed_per_token: phase.layers_executed_per_token(),
+            flops: dimensions.flops(&sum(&nominal)),
+            flops_executed: dimensions.flops(&phase.spent.executed),
+            flops_full_depth: dimensions.flops(&sum(&full)),
+            weight_bytes: dimensions.weight_bytes(&phase.launches),
+            kv_bytes: dimensions.kv_bytes(&phase.spent.executed, KV_BYTES),
+            host_reads: phase.host_reads,
+            controller_seconds: phase.controller_seconds,
+        }
+    }
+
+    /// Which layers the decode passes ran how often.
+    pub fn usage(&self) -> UsageHistogram {
+        UsageHistogram::new(&self.decode)
+    }
 }
 
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, phase) in [("prefill", &self.prefill), ("decode", &self.decode)] {
-            let Some(speed) = phase.tokens_per_second() else {
+        for (name, phase, times) in
+            [("prefill", self.prefill_summary(), &self.prefill), ("decode", self.decode_summary(), &self.decode)]
+        {
+            let Some(speed) = phase.tokens_per_second else {
                 writeln!(f, "{name:8} no pass")?;
                 continue;
             };
-            let nominal = phase.layers_per_token().unwrap_or_default();
-            let executed = phase.layers_executed_per_token().unwrap_or_default();
+            let nominal = phase.layers_per_token.unwrap_or_default();
+            let executed = phase.layers_executed_per_token.unwrap_or_default();
             write!(f, "{name:8} {:6} tokens in {:8.3} s, {speed:8.1} tokens/s", phase.tokens, phase.seconds)?;
-            write!(f, ", layers per token {nominal:.2} of {}", self.n_layers)?;
+            write!(f, ", layers per token {nominal:.2} of {}", self.dimensions.n_layers)?;
             if (executed - nominal).abs() > 1e-9 {
                 write!(f, " ({executed:.2} executed)")?;
             }
-            if let Some(seconds) = phase.seconds_per_layer() {
+            if let Some(seconds) = times.seconds_per_layer() {
                 write!(f, ", {:.3} ms per layer", seconds * 1e3)?;
             }
+            writeln!(f)?;
+            let giga = |x: f64| x / 1e9;
+            write!(f, "{:8} {:.2} GFLOP ({:.2} at full depth", "", giga(phase.flops), giga(phase.flops_full_depth))?;
+            if phase.flops_executed > phase.flops {
+                write!(f, ", {:.2} executed", giga(phase.flops_executed))?;
+            }
+            write!(f, "), {:.2} GB of weights read", giga(phase.weight_bytes))?;
             let overhead = 100.0 * phase.controller_seconds / phase.seconds;
             writeln!(f, ", controller {overhead:.1} % of the time and {} host reads", phase.host_reads)?;
         }

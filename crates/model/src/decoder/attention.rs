@@ -31,25 +31,24 @@ impl Attention {
     /// - `x` and the result: `[rows, tokens, d_model]`
     pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
         let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
-        self.write(k, v, frame, kv);
+        kv.write(frame.rows.as_deref(), frame.start(), self.keys(k, frame), self.heads(v, None));
         let q = self.heads(q, self.q_norm.as_ref()); // [rows, heads, tokens, head_dim]
         let q = ops::rotate(q, &frame.cos, &frame.sin);
-        let (k, v) = kv.read(frame.end()); // [rows, kv_heads, slots, head_dim]
-        let mixed = ops::attention(q, k, v, frame.mask.as_ref()); // [rows, tokens, heads * head_dim]
+        let (k, v) = kv.read(frame.end()); // [cached_rows, kv_heads, slots, head_dim]
+        let mixed = ops::attention(q, k, v, frame.rows.as_deref(), frame.mask.as_ref());
         self.o_proj.forward(mixed) // [rows, tokens, d_model]
     }
 
-    /// Writes the keys and values of a normed state `x: [rows, tokens, d_model]`, and no more.
-    pub fn write_kv(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
+    /// Keys and values of a normed state `x: [rows, tokens, d_model]`, `[rows, kv_heads, tokens, head_dim]` each, rotated
+    /// as `frame` says.
+    pub fn keys_values(&self, x: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
         let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
-        self.write(k, v, frame, kv);
+        (self.keys(k, frame), self.heads(v, None))
     }
 
-    /// `k`, `v`: `[rows, tokens, kv_heads * head_dim]`, not yet rotated.
-    fn write(&self, k: Tensor<3>, v: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
-        let k = self.heads(k, self.k_norm.as_ref());
-        let k = ops::rotate(k, &frame.cos, &frame.sin);
-        kv.write(frame.start(), k, self.heads(v, None));
+    /// `[rows, tokens, kv_heads * head_dim]` to `[rows, kv_heads, tokens, head_dim]`, normed and rotated.
+    fn keys(&self, k: Tensor<3>, frame: &Frame) -> Tensor<4> {
+        ops::rotate(self.heads(k, self.k_norm.as_ref()), &frame.cos, &frame.sin)
     }
 
     /// `[rows, tokens, n * head_dim]` to `[rows, n, tokens, head_dim]`, each head normed if there is a norm.

@@ -43,6 +43,14 @@ impl Block {
     /// Costs two projections: what the attention of later tokens needs of a token that skips the layer
     /// ("KV propagation", arXiv 2410.20022).
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
-        self.self_attn.write_kv(self.input_layernorm.forward(hidden), frame, kv);
+        let (k, v) = self.keys_values(hidden, frame);
+        kv.write(frame.rows.as_deref(), frame.start(), k, v);
+    }
+
+    /// The keys and values that this layer has for the residual stream `hidden: [rows, tokens, d_model]`,
+    /// `[rows, kv_heads, tokens, head_dim]` each. Of `frame` only the positions matter: for tokens whose place in the
+    /// cache is not that of a pass, to be written with [`LayerKv::write`].
+    pub fn keys_values(&self, hidden: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
+        self.self_attn.keys_values(self.input_layernorm.forward(hidden), frame)
     }
 }

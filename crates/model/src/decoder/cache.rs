@@ -1,7 +1,9 @@
 //! Keys and values of earlier tokens.
 
 use crate::config::LlamaConfig;
-use burn::tensor::{Device, Int, Tensor, s};
+use crate::ops::row_index;
+use burn::tensor::{Device, Tensor, s};
+use std::ops::Range;
 
 /// Preallocated keys and values of every layer.
 ///
@@ -53,6 +55,25 @@ impl KvCache {
         &mut self.layers[layer]
     }
 
+    /// Makes room for at least `capacity` slots, twice as many as there were or more, so that growing a token at a time
+    /// copies each slot a bounded number of times. Does nothing if there is room.
+    pub fn reserve(&mut self, capacity: usize) {
+        if capacity <= self.capacity {
+            return;
+        }
+        let more = capacity.max(2 * self.capacity) - self.capacity;
+        for layer in &mut self.layers {
+            let [rows, heads, _, width] = layer.k.dims();
+            let grow = |kv: Tensor<4>| {
+                let room = Tensor::zeros([rows, heads, more, width], &kv.device());
+                Tensor::cat(vec![kv, room], 2)
+            };
+            layer.k.inplace(grow);
+            layer.v.inplace(grow);
+        }
+        self.capacity += more;
+    }
+
     /// Takes the `tokens` slots that a pass has just written into use.
     ///
     /// # Panics
@@ -75,8 +96,7 @@ impl KvCache {
         let Some(first) = self.layers.first() else { return };
         let there = first.k.dims()[0];
         assert!(rows.iter().all(|row| *row < there), "rows {rows:?} of {there}");
-        let index: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or(i64::MAX)).collect();
-        let index = Tensor::<1, Int>::from_data(index.as_slice(), &first.k.device());
+        let index = row_index(rows, &first.k.device());
         for layer in &mut self.layers {
             layer.k.inplace(|k| k.select(0, index.clone()));
             layer.v.inplace(|v| v.select(0, index.clone()));
@@ -85,11 +105,31 @@ impl KvCache {
 }
 
 impl LayerKv {
-    /// Stores `k` and `v`, `[rows, kv_heads, tokens, head_dim]`, in the slots from `start` on.
-    pub(crate) fn write(&mut self, start: usize, k: Tensor<4>, v: Tensor<4>) {
-        let slots = start..start + k.dims()[2];
-        self.k.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
-        self.v.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
+    /// Stores `k` and `v` in the slots from `start` on, of the given rows in their order, or of all.
+    ///
+    /// # Shapes
+    /// - `k`, `v`: `[rows, kv_heads, tokens, head_dim]`
+    ///
+    /// # Panics
+    /// If the cache has no such row or slot.
+    pub fn write(&mut self, rows: Option<&[usize]>, start: usize, k: Tensor<4>, v: Tensor<4>) {
+        let [n, _, tokens, _] = k.dims();
+        let slots = start..start + tokens;
+        let Some(rows) = rows else { return self.assign(0..n, slots, k, v) };
+        // Neighbouring rows go together.
+        let mut from = 0;
+        while from < rows.len() {
+            let follows = |n: &usize| rows.get(from + n) == Some(&(rows[from] + n));
+            let together = (1..rows.len()).take_while(follows).count() + 1;
+            let part = |x: &Tensor<4>| x.clone().narrow(0, from, together);
+            self.assign(rows[from]..rows[from] + together, slots.clone(), part(&k), part(&v));
+            from += together;
+        }
+    }
+
+    fn assign(&mut self, rows: Range<usize>, slots: Range<usize>, k: Tensor<4>, v: Tensor<4>) {
+        self.k.inplace(|cache| cache.slice_assign(s![rows.clone(), .., slots.clone(), ..], k));
+        self.v.inplace(|cache| cache.slice_assign(s![rows, .., slots, ..], v));
     }
 
     /// Keys and values of the slots before `end`, `[rows, kv_heads, end, head_dim]` each.

@@ -1,6 +1,7 @@
 //! What all layers of one pass share.
 
 use super::Rope;
+use crate::ops::row_index;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 /// The place of a pass in the cache, its rotations, and which slots each of its tokens may look at.
@@ -10,6 +11,10 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 pub struct Frame {
     start: usize,
     tokens: usize,
+    /// Per row, how many of the first slots are padding.
+    padding: Vec<usize>,
+    /// The cache's rows that the pass is about, in the order of its tensors; `None` = all of them.
+    pub(crate) rows: Option<Vec<usize>>,
     /// `[rows, 1, tokens, head_dim / 2]`.
     pub(crate) cos: Tensor<4>,
     /// `[rows, 1, tokens, head_dim / 2]`.
@@ -32,8 +37,10 @@ impl Frame {
         assert!(tokens > 0 && positions.iter().all(|row| row.len() == tokens), "ragged or empty positions");
         assert_eq!(padding.len(), rows, "one padding per row");
         let (cos, sin) = rope.at(positions, device);
-        let mask = padding.iter().any(|pad| *pad > 0).then(|| mask(start, tokens, padding, device));
-        Self { start, tokens, cos, sin, mask }
+        let padding = padding.to_vec();
+        let mut frame = Self { start, tokens, padding, rows: None, cos, sin, mask: None };
+        frame.mask = frame.padding.iter().any(|pad| *pad > 0).then(|| frame.make_mask(|_, _| false));
+        frame
     }
 
     /// The first slot of the pass.
@@ -50,18 +57,43 @@ impl Frame {
     pub fn end(&self) -> usize {
         self.start + self.tokens
     }
-}
 
-/// `[rows, 1, tokens, start + tokens]`: hides padding, and what comes after the token itself.
-///
-/// A padding token sees itself, so that no query is left without any key.
-fn mask(start: usize, tokens: usize, padding: &[usize], device: &Device) -> Tensor<4, Bool> {
-    let slots = start + tokens;
-    let hidden: Vec<bool> = padding
-        .iter()
-        .flat_map(|pad| {
-            (start..slots).flat_map(move |own| (0..slots).map(move |slot| slot > own || (slot < *pad && slot != own)))
-        })
-        .collect();
-    Tensor::from_data(TensorData::new(hidden, [padding.len(), 1, tokens, slots]), device)
+    /// The same pass for some of its rows only: what it is given to has these rows, and the others of the cache are
+    /// neither read nor written.
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    pub fn select_rows(&self, rows: &[usize]) -> Self {
+        let index = row_index(rows, &self.cos.device());
+        Self {
+            start: self.start,
+            tokens: self.tokens,
+            padding: rows.iter().map(|row| self.padding[*row]).collect(),
+            rows: Some(rows.iter().map(|row| self.rows.as_ref().map_or(*row, |of| of[*row])).collect()),
+            cos: self.cos.clone().select(0, index.clone()),
+            sin: self.sin.clone().select(0, index.clone()),
+            mask: self.mask.clone().map(|mask| mask.select(0, index)),
+        }
+    }
+
+    /// The same pass where the slots for which `hole(row, slot)` is `true` are not looked at either; `row` counts the
+    /// rows of this frame. A token sees its own slot whatever `hole` says.
+    pub fn with_holes(&self, hole: impl Fn(usize, usize) -> bool) -> Self {
+        Self { mask: Some(self.make_mask(hole)), ..self.clone() }
+    }
+
+    /// `[rows, 1, tokens, start + tokens]`: hides padding, holes, and what comes after the token itself.
+    ///
+    /// A padding token sees itself, so that no query is left without any key.
+    fn make_mask(&self, hole: impl Fn(usize, usize) -> bool) -> Tensor<4, Bool> {
+        let slots = self.end();
+        let mut hidden = Vec::with_capacity(self.padding.len() * self.tokens * slots);
+        for (row, pad) in self.padding.iter().enumerate() {
+            for own in self.start..slots {
+                let unseen = |slot| slot > own || (slot != own && (slot < *pad || hole(row, slot)));
+                hidden.extend((0..slots).map(unseen));
+            }
+        }
+        Tensor::from_data(TensorData::new(hidden, [self.padding.len(), 1, self.tokens, slots]), &self.cos.device())
+    }
 }

@@ -38,6 +38,11 @@ impl Llama {
         &self.layers
     }
 
+    /// The rotary frequencies, for a [`Frame::new`] away from a cache.
+    pub fn rope(&self) -> &Rope {
+        &self.rope
+    }
+
     /// Where the weights are.
     pub fn device(&self) -> Device {
         self.embed_tokens.val().device()

@@ -4,7 +4,9 @@ mod backend;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod error;
+mod kind;
 
 pub use backend::Backend;
 pub(crate) use backend::check_dtype;
 pub use error::DeviceError;
+pub use kind::is_gpu;

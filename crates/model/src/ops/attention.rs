@@ -1,26 +1,47 @@
 //! Grouped-query attention over a cache (Ainslie et al. 2023), scale `1/sqrt(head_dim)`.
 
+use super::row_index;
 use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
 
 /// Attention of `tokens` new queries, the last of `slots` cached keys and values being their own.
 ///
 /// Query head `h` reads key/value head `h / (heads / kv_heads)`. Query `i` sees the slots up to its own,
-/// `slots - tokens + i`, without those that `mask` hides.
+/// `slots - tokens + i`, without those that `mask` hides. Row `r` of the queries belongs to row `of[r]` of the keys and
+/// values, or to row `r` if `of` is `None`.
 ///
 /// # Shapes
 /// - `q`: `[rows, heads, tokens, head_dim]`
-/// - `k`, `v`: `[rows, kv_heads, slots, head_dim]`
+/// - `k`, `v`: `[cached_rows, kv_heads, slots, head_dim]`
 /// - `mask`: `[rows, 1, tokens, slots]`, `true` where a query must not look
 /// - result: `[rows, tokens, heads * head_dim]`
-pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&Tensor<4, Bool>>) -> Tensor<3> {
+pub(crate) fn attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    of: Option<&[usize]>,
+    mask: Option<&Tensor<4, Bool>>,
+) -> Tensor<3> {
     #[cfg(feature = "flex")]
-    if let Some(mixed) = super::flex::attention(&q, &k, &v, mask) {
+    if let Some(mixed) = super::flex::attention(&q, &k, &v, of, mask) {
         return mixed;
     }
-    definition(q, k, v, mask)
+    definition(q, k, v, of, mask)
 }
 
-pub(super) fn definition(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&Tensor<4, Bool>>) -> Tensor<3> {
+pub(super) fn definition(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    of: Option<&[usize]>,
+    mask: Option<&Tensor<4, Bool>>,
+) -> Tensor<3> {
+    let (k, v) = match of {
+        Some(of) => {
+            let of = row_index(of, &k.device());
+            (k.select(0, of.clone()), v.select(0, of))
+        }
+        None => (k, v),
+    };
     let [rows, heads, tokens, head_dim] = q.dims();
     let [_, kv_heads, slots, _] = k.dims();
     let group = heads / kv_heads;

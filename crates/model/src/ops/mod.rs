@@ -10,6 +10,7 @@ mod flex;
 mod linear;
 mod rms_norm;
 mod rope;
+mod rows;
 mod swiglu;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
@@ -18,4 +19,5 @@ pub(crate) use attention::attention;
 pub(crate) use linear::linear;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope::rotate;
+pub(crate) use rows::row_index;
 pub(crate) use swiglu::swiglu;

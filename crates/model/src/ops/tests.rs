@@ -64,11 +64,13 @@ proptest! {
     fn attention_agrees(
         rows in 1usize..4, kv_heads in 1usize..4, group in 1usize..4, tokens in 1usize..6, before in 0usize..30,
         head_dim in 1usize..40, unused in 0usize..5, hidden in prop::collection::vec(any::<bool>(), 600),
-        masked: bool,
+        masked: bool, of in prop::option::of(prop::collection::vec(0usize..3, 4)),
     ) {
         let slots = before + tokens;
         let q = random([rows, kv_heads * group, tokens, head_dim]);
-        let cache = || random([rows, kv_heads, slots + unused, head_dim]).narrow(2, 0, slots);
+        let cached = if of.is_some() { 3 } else { rows };
+        let of = of.as_ref().map(|of| &of[..rows]);
+        let cache = || random([cached, kv_heads, slots + unused, head_dim]).narrow(2, 0, slots);
         let (k, v) = (cache(), cache());
         let mask = masked.then(|| {
             let hidden: Vec<bool> = (0..rows * tokens * slots)
@@ -79,7 +81,7 @@ proptest! {
                 .collect();
             Tensor::<4, Bool>::from_data(TensorData::new(hidden, [rows, 1, tokens, slots]), &Device::flex())
         });
-        let found = flex::attention(&q, &k, &v, mask.as_ref()).unwrap();
-        assert_close(found, attention::definition(q, k, v, mask.as_ref()), 1e-5);
+        let found = flex::attention(&q, &k, &v, of, mask.as_ref()).unwrap();
+        assert_close(found, attention::definition(q, k, v, of, mask.as_ref()), 1e-5);
     }
 }

@@ -16,6 +16,7 @@ pub(in crate::ops) fn attention(
     q: &Tensor<4>,
     k: &Tensor<4>,
     v: &Tensor<4>,
+    of: Option<&[usize]>,
     mask: Option<&Tensor<4, Bool>>,
 ) -> Option<Tensor<3>> {
     let [rows, heads, tokens, head_dim] = q.dims();
@@ -37,11 +38,12 @@ pub(in crate::ops) fn attention(
         let (row, token, head) = (i / heads / tokens, i / heads % tokens, i % heads);
         let at = ((row * heads + head) * tokens + token) * head_dim;
         let own = slots - tokens + token;
+        let cached = of.map_or(row, |of| of[row]);
         let hidden = hidden.map(|h| &h[(row * tokens + token) * slots..][..=own]);
         Arch::new().dispatch(Query {
             q: &queries[at..at + head_dim],
-            k: k.of(row, head / (heads / kv_heads)),
-            v: v.of(row, head / (heads / kv_heads)),
+            k: k.of(cached, head / (heads / kv_heads)),
+            v: v.of(cached, head / (heads / kv_heads)),
             slots: own + 1,
             hidden,
             out,

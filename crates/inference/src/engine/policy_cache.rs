@@ -1,0 +1,159 @@
+//! The cache, and what a KV policy remembers beside it.
+
+use super::KvPolicy;
+use super::holes::Holes;
+use super::owed::{self, Meter, Owed, State};
+use super::rows::select;
+use super::stream::Stream;
+use super::tally::Tally;
+use crate::control::Row;
+use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama};
+use std::sync::Arc;
+
+/// Keys and values of a batch under a policy.
+#[derive(Debug)]
+pub(crate) struct PolicyCache {
+    cache: KvCache,
+    memory: Memory,
+    rows: usize,
+}
+
+/// What a policy remembers, layer by layer.
+#[derive(Debug)]
+enum Memory {
+    Propagate,
+    Deferred(Vec<Owed>, Arc<Meter>),
+    Omit(Vec<Holes>),
+}
+
+impl PolicyCache {
+    pub(crate) fn new(model: &Llama, rows: usize, slots: usize, policy: KvPolicy) -> Self {
+        let n_layers = model.layers().len();
+        let memory = match policy {
+            KvPolicy::Propagate => Memory::Propagate,
+            KvPolicy::Deferred => Memory::Deferred(vec![Owed::default(); n_layers], Arc::default()),
+            KvPolicy::Omit => Memory::Omit(vec![Holes::new(rows); n_layers]),
+        };
+        Self { cache: model.cache(rows, slots), memory, rows }
+    }
+
+    /// A pass over the slots after those in use, for which room is made.
+    pub(crate) fn frame(&mut self, model: &Llama, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
+        let tokens = positions.first().map_or(0, Vec::len);
+        self.cache.reserve(self.cache.len() + tokens);
+        model.frame(&self.cache, positions, padding)
+    }
+
+    pub(super) fn advance(&mut self, tokens: usize) {
+        self.cache.advance(tokens);
+    }
+
+    pub(super) fn layer_mut(&mut self, layer: usize) -> &mut LayerKv {
+        self.cache.layer_mut(layer)
+    }
+
+    /// Keeps the given rows, in the given order; a row may be named more than once.
+    pub(crate) fn select_rows(&mut self, rows: &[usize]) {
+        self.cache.select_rows(rows);
+        self.rows = rows.len();
+        match &mut self.memory {
+            Memory::Propagate => {}
+            Memory::Deferred(layers, _) => owed::select_rows(layers, rows),
+            Memory::Omit(layers) => layers.iter_mut().for_each(|holes| holes.select_rows(rows)),
+        }
+    }
+
+    /// The largest size, in bytes, of residual states kept for keys and values that were owed.
+    pub(crate) fn owed_bytes(&self) -> u64 {
+        match &self.memory {
+            Memory::Deferred(_, meter) => meter.most(),
+            Memory::Propagate | Memory::Omit(_) => 0,
+        }
+    }
+
+    /// How many slots a row's tokens do not see at a layer.
+    pub(super) fn holes(&self, layer: usize, row: usize) -> usize {
+        match &self.memory {
+            Memory::Omit(layers) => layers[layer].of(row).len(),
+            Memory::Propagate | Memory::Deferred(..) => 0,
+        }
+    }
+
+    /// Before the attention of `rows` runs: pays what the layer owes them, and says what they may look at.
+    pub(super) fn ready(
+        &mut self,
+        layer: usize,
+        rows: &[usize],
+        model: &Llama,
+        frame: &Frame,
+        tally: &mut Tally,
+    ) -> Option<Frame> {
+        match &mut self.memory {
+            Memory::Propagate => None,
+            Memory::Deferred(layers, _) => {
+                let block = &model.layers()[layer];
+                let settled = layers[layer].settle(rows, model, block, self.cache.layer_mut(layer));
+                for (row, settled) in rows.iter().zip(&settled) {
+                    tally.keys_values(*row, settled.due, settled.computed);
+                }
+                tally.launches.kv_projections += u64::from(settled.iter().any(|settled| settled.computed > 0));
+                None
+            }
+            Memory::Omit(layers) => {
+                let holes = &layers[layer];
+                holes.any().then(|| frame.with_holes(|row, slot| holes.contains(row, slot)))
+            }
+        }
+    }
+
+    /// These rows skip the layer's attention. `written` if it ran for others, and left their keys and values too.
+    pub(super) fn skip(&mut self, skipped: Skipped<'_>, stream: &mut Stream, tally: &mut Tally) {
+        let Skipped { layer, block, rows, written, frame, batch } = skipped;
+        if rows.is_empty() {
+            return;
+        }
+        match &mut self.memory {
+            Memory::Propagate => {
+                for row in rows {
+                    let tokens = tally.tokens(*row);
+                    tally.keys_values(*row, tokens, if written { 0 } else { tokens });
+                }
+                if written {
+                    return;
+                }
+                tally.launches.kv_projections += 1;
+                let kv = self.cache.layer_mut(layer);
+                if rows.len() == self.rows {
+                    block.propagate(stream.hidden().clone(), frame, kv);
+                } else {
+                    block.propagate(select(stream.hidden(), rows), &frame.select_rows(rows), kv);
+                }
+            }
+            Memory::Deferred(layers, meter) => {
+                let mut tokens = vec![0; batch.len()];
+                for row in rows {
+                    tokens[*row] = tally.tokens(*row);
+                }
+                let last = || batch.iter().map(|row| row.position).collect();
+                let state = (!written).then(|| stream.keep(|hidden| State::new(hidden, frame.start(), last(), meter)));
+                layers[layer].add(state, tokens);
+            }
+            Memory::Omit(layers) => {
+                for row in rows {
+                    layers[layer].add(*row, frame.end() - tally.tokens(*row)..frame.end());
+                }
+            }
+        }
+    }
+}
+
+/// Rows that skip a layer's attention.
+pub(super) struct Skipped<'a> {
+    pub(super) layer: usize,
+    pub(super) block: &'a Block,
+    pub(super) rows: &'a [usize],
+    pub(super) written: bool,
+    pub(super) frame: &'a Frame,
+    /// All of the batch.
+    pub(super) batch: &'a [Row],
+}

@@ -1,0 +1,75 @@
+//! The counts of a pass.
+
+use dynlayer_metrics::cost::Counts;
+
+/// What a pass did, row by row and as launches.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Per row, what the decisions asked for, in tokens.
+    pub(crate) nominal: Vec<Counts>,
+    /// Per row, what ran, in tokens.
+    pub(crate) executed: Vec<Counts>,
+    /// What was launched, once however many rows it was for.
+    pub(crate) launches: Counts,
+    /// Per row, its tokens without padding.
+    tokens: Vec<usize>,
+    /// Per row, how many positions its tokens look at in all, holes included.
+    positions: Vec<u64>,
+}
+
+impl Tally {
+    /// For rows of so many tokens, the last of each at these positions.
+    pub(super) fn new(tokens: Vec<usize>, last: impl Iterator<Item = usize>) -> Self {
+        let zero = vec![Counts::default(); tokens.len()];
+        let positions = tokens.iter().zip(last).map(|(n, last)| {
+            let (n, end) = (*n as u64, last as u64 + 1); // the last token sees as many, the one before one less
+            n * end - n * n.saturating_sub(1) / 2
+        });
+        let positions = positions.collect();
+        Self { nominal: zero.clone(), executed: zero, launches: Counts::default(), tokens, positions }
+    }
+
+    pub(super) fn tokens(&self, row: usize) -> usize {
+        self.tokens[row]
+    }
+
+    /// The attention of `runs` was asked for, and ran for `launched`; `holes` are slots that a row does not see.
+    pub(super) fn attention(&mut self, runs: &[usize], launched: &[usize], holes: impl Fn(usize) -> usize) {
+        for row in runs {
+            let counts = &mut self.nominal[*row];
+            counts.attention += self.tokens[*row] as u64;
+            counts.attended += self.positions[*row] - (self.tokens[*row] * holes(*row)) as u64;
+        }
+        for row in launched {
+            let counts = &mut self.executed[*row];
+            counts.attention += self.tokens[*row] as u64;
+            counts.attended += self.positions[*row];
+        }
+        self.launches.attention += 1;
+    }
+
+    /// The same of the MLP.
+    pub(super) fn mlp(&mut self, runs: &[usize], launched: &[usize]) {
+        for row in runs {
+            self.nominal[*row].mlp += self.tokens[*row] as u64;
+        }
+        for row in launched {
+            self.executed[*row].mlp += self.tokens[*row] as u64;
+        }
+        self.launches.mlp += 1;
+    }
+
+    /// Keys and values alone, for `due` tokens of a row, of which `computed` were computed for it.
+    pub(super) fn keys_values(&mut self, row: usize, due: usize, computed: usize) {
+        self.nominal[row].kv_projections += due as u64;
+        self.executed[row].kv_projections += computed as u64;
+    }
+
+    /// Products with the head for every row: never shared, so executed as asked for.
+    pub(crate) fn head(&mut self, products: usize) {
+        for counts in self.nominal.iter_mut().chain(&mut self.executed) {
+            counts.head_products += products as u64;
+        }
+        self.launches.head_products += products as u64;
+    }
+}

@@ -14,6 +14,7 @@
 
 mod backends;
 mod checkpoints;
+mod conformance;
 mod contract;
 mod equalities;
 mod families;

@@ -8,9 +8,11 @@
 //! - [`generate`]: generation as an iterator of [`TokenEvent`]s.
 //! - [`score`], [`score_batch`]: the log-probabilities of given text, pass by pass as decoding would run.
 //! - [`sampling`]: how tokens are chosen.
+//! - [`conformance`]: checks for controllers of your own.
 //! - [`report`]: routes, counts and times.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 mod control;
 pub mod controllers;
 mod engine;

@@ -1,0 +1,32 @@
+//! Checks that any controller can be put through.
+//!
+//! A controller is asked about batches, and whoever uses it relies on what the trait promises: that rows do not
+//! influence each other, that a run can be repeated, that nothing is left over from the run before. [`check`] runs a
+//! controller of yours over texts of different lengths and says which promise it breaks.
+//!
+//! ```
+//! # #[cfg(feature = "flex")] {
+//! use burn::tensor::Device;
+//! use dynlayer_inference::conformance::{self, Rule};
+//! use dynlayer_inference::{Action, controller_fn};
+//!
+//! let model = conformance::small_model(&Device::flex())?;
+//! let sound = || controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip.into() } else { Action::Run.into() });
+//! conformance::check(&model, sound)?;
+//!
+//! // This one follows the first row for the whole batch.
+//! let unsound = || controller_fn(|site| {
+//!     if site.rows()[0].position % 2 == 1 { Action::Exit.into() } else { Action::Run.into() }
+//! });
+//! let broken = conformance::check(&model, unsound).unwrap_err();
+//! assert_eq!(broken.rule, Rule::BatchEqualsSolo);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod rule;
+mod runs;
+
+pub use check::{check, small_model};
+pub use rule::{Broken, Rule};

@@ -1,0 +1,43 @@
+//! Texts, and the routes that a controller takes through them.
+
+use crate::control::Controller;
+use crate::generation::{ControlFrom, GenerateError, ScoreItem, ScoreOptions, score_batch};
+use crate::report::Route;
+use dynlayer_model::Llama;
+
+/// A text and its id.
+pub(super) type Text = (u64, ScoreItem);
+
+/// Texts of different lengths, so that rows are padded and leave at different times, with ids in no order.
+pub(super) fn texts(model: &Llama) -> Vec<Text> {
+    let (vocab_size, context) = (model.config().vocab_size, model.config().max_positions);
+    let token = |i: usize| u32::try_from(i % vocab_size).unwrap_or(0);
+    let shapes = [(10, 3, 6), (7, 8, 2), (3, 1, 5), (99, 4, 4)];
+    let texts = shapes.into_iter().map(|(id, prompt, continuation)| {
+        let prompt = prompt.min(context.saturating_sub(1)).max(1);
+        let continuation = continuation.min(context.saturating_sub(prompt));
+        let start = usize::try_from(id).unwrap_or(0);
+        let text: Vec<u32> = (0..prompt + continuation).map(|i| token(start * 31 + i * 7 + 1)).collect();
+        (id, ScoreItem { prompt: text[..prompt].to_vec(), continuation: text[prompt..].to_vec() })
+    });
+    texts.collect()
+}
+
+/// The routes of each text's tokens, which are given and not generated: decisions are compared, not their effects.
+pub(super) fn routes<C: Controller + ?Sized>(
+    model: &Llama,
+    controller: &mut C,
+    texts: &[Text],
+    control_from: ControlFrom,
+) -> Result<Vec<(u64, Vec<Route>)>, GenerateError> {
+    let items: Vec<ScoreItem> = texts.iter().map(|(_, item)| item.clone()).collect();
+    let options = ScoreOptions {
+        control_from,
+        sequence_ids: texts.iter().map(|(id, _)| *id).collect(),
+        seed: 5,
+        ..ScoreOptions::default()
+    };
+    let scores = score_batch(model, controller, &items, &options)?;
+    let routes = scores.sequences.into_iter();
+    Ok(routes.map(|s| (s.id, s.tokens.into_iter().map(|token| token.route).collect())).collect())
+}

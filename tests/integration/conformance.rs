@@ -1,0 +1,86 @@
+//! The suite itself: sound controllers pass, and each rule is broken by somebody.
+
+use burn::tensor::Device;
+use dynlayer::inference::conformance::{Rule, check, small_model};
+use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::{Action, Batch, Controller, ControllerError, Decision, Site, controller_fn};
+use dynlayer::model::Llama;
+use std::cell::Cell;
+
+fn model() -> Llama {
+    small_model(&Device::flex()).unwrap()
+}
+
+fn broken<C: Controller>(make: impl FnMut() -> C) -> Rule {
+    check(&model(), make).unwrap_err().rule
+}
+
+#[test]
+fn sound_controllers_pass() {
+    check(&model(), || FullDepth).unwrap();
+    check(&model(), || -> Box<dyn Controller + Send> { Box::new(FullDepth) }).unwrap();
+    // By position and layer, row by row.
+    let odd = || {
+        controller_fn(|site| {
+            Decision::per_row(
+                site.rows()
+                    .iter()
+                    .map(|row| if (row.position + site.layer()) % 2 == 1 { Action::SkipMlp } else { Action::Run }),
+            )
+        })
+    };
+    check(&model(), odd).unwrap();
+}
+
+#[test]
+fn too_few_answers() {
+    let error = check(&model(), || controller_fn(|_| Decision::PerRow(vec![Action::Run]))).unwrap_err();
+    assert_eq!(error.rule, Rule::Answers);
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("one action per row, 4, found 1"));
+}
+
+#[test]
+fn chance_without_a_seed() {
+    let count = Cell::new(0);
+    let rule = broken(|| {
+        count.set(count.get() + 1);
+        let skips = count.get() % 2 == 0;
+        controller_fn(move |_| if skips { Action::Skip.into() } else { Action::Run.into() })
+    });
+    assert_eq!(rule, Rule::Deterministic);
+}
+
+/// Skips once more in every pass that it has ever seen, and forgets nothing unless told to.
+struct Counting {
+    asked: usize,
+    resets: bool,
+}
+
+impl Controller for Counting {
+    fn decide(&mut self, _site: &Site<'_>) -> Decision {
+        self.asked += 1;
+        if self.asked % 5 == 0 { Action::Skip.into() } else { Action::Run.into() }
+    }
+
+    fn begin(&mut self, _batch: &Batch<'_>) -> Result<(), ControllerError> {
+        if self.resets {
+            self.asked = 0;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn state_left_over_from_the_run_before() {
+    assert_eq!(broken(|| Counting { asked: 0, resets: false }), Rule::BeginResets);
+}
+
+#[test]
+fn the_first_row_speaks_for_all() {
+    let rule = broken(|| {
+        controller_fn(|site| if site.rows()[0].position % 2 == 1 { Action::Exit.into() } else { Action::Run.into() })
+    });
+    assert_eq!(rule, Rule::BatchEqualsSolo);
+    // A count of calls is the same for every row, so it passes if it is reset.
+    check(&model(), || Counting { asked: 0, resets: true }).unwrap();
+}

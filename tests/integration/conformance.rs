@@ -59,7 +59,7 @@ struct Counting {
 impl Controller for Counting {
     fn decide(&mut self, _site: &Site<'_>) -> Decision {
         self.asked += 1;
-        if self.asked % 5 == 0 { Action::Skip.into() } else { Action::Run.into() }
+        if self.asked.is_multiple_of(5) { Action::Skip.into() } else { Action::Run.into() }
     }
 
     fn begin(&mut self, _batch: &Batch<'_>) -> Result<(), ControllerError> {

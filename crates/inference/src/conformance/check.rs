@@ -56,7 +56,11 @@ pub fn small_model(device: &Device) -> Result<Llama, ConfigError> {
 }
 
 fn failed(rule: Rule, control_from: ControlFrom, source: GenerateError) -> Broken {
-    Broken { rule, found: format!("under control from {control_from} the run ended early"), source: Some(source) }
+    Broken {
+        rule,
+        found: format!("under control from {control_from} the run ended early"),
+        source: Some(Box::new(source)),
+    }
 }
 
 fn same(

@@ -40,5 +40,5 @@ pub struct Broken {
     /// What was seen.
     pub found: String,
     /// The error that the run ended with, if it did.
-    pub source: Option<crate::GenerateError>,
+    pub source: Option<Box<crate::GenerateError>>,
 }

@@ -1,0 +1,32 @@
+//! What the benches share: a model in SmolLM2's dimensions, and a little statistics.
+//!
+//! Random weights: the time of a pass does not depend on their values.
+
+use burn::tensor::Device;
+use dynlayer::model::config::{ConfigError, LlamaConfig};
+use dynlayer::model::{Llama, WeightDtype};
+
+const SMOLLM2: &str = r#"{"model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
+    "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5, "rope_theta": 100000.0, "tie_word_embeddings": true}"#;
+
+/// SmolLM2-135M's dimensions on flex.
+pub fn smollm2(dtype: WeightDtype) -> Result<Llama, ConfigError> {
+    LlamaConfig::from_hf_json(SMOLLM2, "the bench")?.init(1, dtype, &Device::flex())
+}
+
+/// The middle value, and the least and the largest.
+pub fn spread(values: &mut [f64]) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[0], values[values.len() - 1])
+}
+
+/// A number given as `--name value`.
+pub fn option(name: &str, default: usize) -> usize {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}

@@ -8,7 +8,7 @@
 mod common;
 
 use common::{option, smollm2, spread, threads};
-use dynlayer::inference::controllers::ControllerSpec;
+use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::{Llama, WeightDtype};
 
@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn decode(model: &Llama, spec: &str, tokens: usize) -> Result<f64, Box<dyn std::error::Error>> {
     let prompt: Vec<u32> = (100..132).collect();
     let options = GenerateOptions { max_new_tokens: tokens + 1, ..GenerateOptions::default() };
-    let (_, report) = generate(model, spec.parse::<ControllerSpec>()?.build(), &[prompt], options)?.finish()?;
+    let controller = spec.parse::<ControllerSpec>()?.build(model, &Resources::new())?;
+    let (_, report) = generate(model, controller, &[prompt], options)?.finish()?;
     report.decode.tokens_per_second().map(|rate| 1.0 / rate).ok_or_else(|| "no decode pass".into())
 }

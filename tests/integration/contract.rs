@@ -3,7 +3,7 @@
 use crate::support::small;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
-use dynlayer::inference::controllers::{ControllerSpec, FullDepth};
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{
     Action, Controller, ControllerError, Decision, GenerateError, GenerateOptions, ScoreOptions, Site, controller_fn,
@@ -96,7 +96,7 @@ fn layers_and_budgets_that_the_model_does_not_have() {
         ("uniform:6", "a budget of 6 layers"),
         ("exit:6", "a budget of 6 layers"),
     ] {
-        let controller = spec.parse::<ControllerSpec>().unwrap().build();
+        let controller = spec.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
         let error = generate(&model, controller, &[vec![1]], GenerateOptions::default()).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(part), "{spec}: {error}");
     }

@@ -2,7 +2,7 @@
 
 use crate::support::small;
 use burn::tensor::Device;
-use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, SkipLayers, UniformSkip};
+use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, SkipLayers, UniformSkip};
 use dynlayer::inference::report::{Route, RunReport};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
@@ -163,7 +163,8 @@ fn sampling_repeats_with_its_seed() {
 #[test]
 fn scoring_gives_the_probabilities_of_generation() {
     let model = small(&Device::flex());
-    let controller = || "uniform:3".parse::<ControllerSpec>().unwrap().build();
+    let spec: ControllerSpec = "uniform:3".parse().unwrap();
+    let controller = || spec.build(&model, &Resources::new()).unwrap();
     let (done, _) = generate(&model, controller(), &[vec![5, 6, 7]], options(5)).unwrap().finish().unwrap();
     let (scored, _) = score(
         &model,

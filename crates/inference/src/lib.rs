@@ -17,6 +17,7 @@ mod control;
 pub mod controllers;
 mod engine;
 mod generation;
+mod random;
 pub mod report;
 pub mod sampling;
 

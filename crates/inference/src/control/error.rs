@@ -22,12 +22,32 @@ pub enum ControllerError {
         /// How many layers the model has.
         n_layers: usize,
     },
+    /// A setting of the controller makes no sense, alone or for this model.
+    #[error("{setting} is {found}; expected {expected}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What is possible.
+        expected: String,
+    },
     /// The controller's own reason.
     #[error("the controller gave up")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl ControllerError {
+    /// Refuses a setting unless `ok`.
+    pub(crate) fn check(
+        ok: bool,
+        setting: &'static str,
+        found: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Result<(), Self> {
+        if ok { Ok(()) } else { Err(Self::Setting { setting, found: found.to_string(), expected: expected.into() }) }
+    }
+
     /// Wraps a controller's own error.
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Other(error.into())

@@ -2,7 +2,7 @@
 
 use super::ControllerError;
 use crate::generation::GenerateError;
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use dynlayer_model::Llama;
 use dynlayer_model::config::LlamaConfig;
 use std::cell::{Cell, RefCell};
@@ -51,7 +51,8 @@ pub struct Site<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     pub(crate) host_reads: Cell<usize>,
-    pub(crate) head_products: Cell<usize>,
+    /// The rows of each product with the head.
+    pub(crate) heads: RefCell<Vec<Vec<usize>>>,
     pub(crate) fault: RefCell<Option<Fault>>,
     pub(crate) failure: RefCell<Option<ControllerError>>,
 }
@@ -132,8 +133,26 @@ impl Site<'_> {
     /// The last token's logits if its row exited here, `[rows, vocab_size]`: final norm and head of
     /// [`last_hidden`](Self::last_hidden). One product with the head, which the report counts for every row.
     pub fn exit_logits(&self) -> Tensor<2> {
-        self.watch.head_products.set(self.watch.head_products.get() + 1);
+        self.watch.heads.borrow_mut().push((0..self.rows.len()).collect());
         self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
+    }
+
+    /// [`exit_logits`](Self::exit_logits) of some rows only, by index into [`rows`](Self::rows): `[indices, vocab_size]`.
+    /// The report counts these rows only, so rows that have exited need not be paid for again.
+    ///
+    /// # Panics
+    /// If an index is out of range.
+    pub fn exit_logits_of(&self, indices: &[usize]) -> Tensor<2> {
+        let n = self.rows.len();
+        assert!(indices.iter().all(|index| *index < n), "rows {indices:?} of {n}");
+        if indices.iter().copied().eq(0..n) {
+            return self.exit_logits();
+        }
+        self.watch.heads.borrow_mut().push(indices.to_vec());
+        let picked: Vec<i64> = indices.iter().map(|index| i64::try_from(*index).unwrap_or(i64::MAX)).collect();
+        let picked = Tensor::<1, Int>::from_data(picked.as_slice(), &self.hidden.device());
+        let states = self.last_hidden().select(0, picked); // [indices, d_model]
+        self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
     /// Brings one number per row to the host, waiting for the device; the report counts these.

@@ -74,7 +74,9 @@ pub(crate) fn run<C: Controller + ?Sized>(
             let site = Site { model, layer, phase, rows, hidden, embedded: &embedded, padding, watch: &watch };
             let decision = ask(controller, &site, controlled);
             report.host_reads += watch.host_reads.get() as u64;
-            tally.head(watch.head_products.get());
+            for rows in watch.heads.borrow().iter() {
+                tally.head(rows.iter().copied());
+            }
             watch.verdict(layer)?;
             decision
         };

@@ -65,11 +65,12 @@ impl Tally {
         self.executed[row].kv_projections += computed as u64;
     }
 
-    /// Products with the head for every row: never shared, so executed as asked for.
-    pub(crate) fn head(&mut self, products: usize) {
-        for counts in self.nominal.iter_mut().chain(&mut self.executed) {
-            counts.head_products += products as u64;
+    /// One product with the head for these rows: never for more than asked, so executed as asked for.
+    pub(crate) fn head(&mut self, rows: impl Iterator<Item = usize>) {
+        for row in rows {
+            self.nominal[row].head_products += 1;
+            self.executed[row].head_products += 1;
         }
-        self.launches.head_products += products as u64;
+        self.launches.head_products += 1;
     }
 }

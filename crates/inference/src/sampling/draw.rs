@@ -2,9 +2,8 @@
 
 use super::filter::{keep_at_least, keep_nucleus, penalise_repetition, ranked};
 use super::{Sampling, SamplingError};
+use crate::random;
 use rand::Rng;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
 
 /// The next token of a sequence, whose next position is `position`.
@@ -54,7 +53,7 @@ fn draw(logits: &[f32], sampling: &Sampling, sequence: u64, position: usize) -> 
         keep_at_least(&mut candidates, p);
     }
     let total: f64 = candidates.iter().map(|(_, q)| f64::from(*q)).sum();
-    let mut left = uniform(sampling.seed, sequence, position) * total;
+    let mut left = random::at(*b"sampling", sampling.seed, sequence, position as u64, 0).random::<f64>() * total;
     for (token, q) in &candidates {
         left -= f64::from(*q);
         if left < 0.0 {
@@ -62,16 +61,6 @@ fn draw(logits: &[f32], sampling: &Sampling, sequence: u64, position: usize) -> 
         }
     }
     candidates.last().map(|(token, _)| *token) // rounding left a crumb
-}
-
-/// A number in `[0, 1)` that depends on its arguments alone.
-fn uniform(seed: u64, sequence: u64, position: usize) -> f64 {
-    let mut key = [0u8; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&sequence.to_le_bytes());
-    key[16..24].copy_from_slice(&(position as u64).to_le_bytes());
-    key[24..].copy_from_slice(b"sampling");
-    ChaCha8Rng::from_seed(key).random()
 }
 
 #[cfg(test)]

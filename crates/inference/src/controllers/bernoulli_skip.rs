@@ -1,0 +1,81 @@
+//! Every layer runs with a probability.
+
+use super::Ends;
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::random;
+use rand::Rng;
+
+/// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
+/// arXiv 1603.09382, section 3) with the same survival probability everywhere, and no rescaling.
+///
+/// A draw depends on the run's seed, the sequence's id, the position of the row's last token in the pass, and the layer.
+///
+/// ```
+/// use dynlayer_inference::controllers::{BernoulliSkip, Ends};
+///
+/// let controller = BernoulliSkip::new(0.8).ends(Ends::Free);
+/// # let _: Box<dyn dynlayer_inference::Controller> = Box::new(controller);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct BernoulliSkip {
+    probability: f32,
+    ends: Ends,
+    seed: u64,
+}
+
+impl BernoulliSkip {
+    /// Runs a layer with this probability; the first and the last always.
+    pub fn new(probability: f32) -> Self {
+        Self { probability, ends: Ends::default(), seed: 0 }
+    }
+
+    /// Whether the first and the last layer always run.
+    pub fn ends(self, ends: Ends) -> Self {
+        Self { ends, ..self }
+    }
+
+    fn runs(&self, sequence: u64, position: usize, layer: usize) -> bool {
+        let mut rng = random::at(*b"bernoull", self.seed, sequence, position as u64, layer as u64);
+        rng.random::<f64>() < f64::from(self.probability)
+    }
+}
+
+impl Controller for BernoulliSkip {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let layer = site.layer();
+        if self.ends.keeps(layer, site.n_layers()) {
+            return Action::Run.into();
+        }
+        let rows = site.rows().iter();
+        Decision::per_row(
+            rows.map(|row| if self.runs(row.id, row.position, layer) { Action::Run } else { Action::Skip }),
+        )
+    }
+
+    /// # Errors
+    /// If the probability is not from 0 to 1.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        let p = self.probability;
+        ControllerError::check((0.0..=1.0).contains(&p), "the probability that a layer runs", p, "0 to 1")?;
+        self.seed = batch.seed();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_run_as_often_as_they_should() {
+        for p in [0.0, 0.25, 0.8, 1.0] {
+            let controller = BernoulliSkip::new(p);
+            let draws = 20_000;
+            let ran = (0..draws).filter(|i| controller.runs(3, i / 10, i % 10)).count();
+            #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+            let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
+            // Five standard deviations of a binomial count; none at the ends.
+            assert!((ran - draws * p).abs() <= 5.0 * (draws * p * (1.0 - p)).sqrt() + 1e-3, "{ran} of {draws} at {p}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Another controller, held to a budget.
+
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use std::collections::HashMap;
+
+/// Never lets another controller spend more than a budget: after every layer of every controlled pass, the layers that a
+/// sequence has run so far are at most `budget` times its controlled passes so far, this one included.
+///
+/// What a pass leaves over, later ones may spend. An action that no longer fits becomes [`Action::Skip`]; a sublayer
+/// costs half a layer; rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and becomes
+/// an action per row as soon as one row cannot pay. A pass of several tokens (a controlled prompt) counts once.
+///
+/// ```
+/// use dynlayer_inference::controllers::{Budgeted, ConfidenceExit, ExitRule};
+///
+/// let controller = Budgeted::new(18.0, ConfidenceExit::new(ExitRule::new(0.9)));
+/// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Budgeted<C> {
+    budget: f32,
+    inner: C,
+    accounts: HashMap<u64, Account>,
+}
+
+/// What a sequence has spent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    passes: u64,
+    /// Sublayers run so far.
+    sublayers: u64,
+    exited: bool,
+}
+
+impl<C> Budgeted<C> {
+    /// Holds `inner` to a mean of `budget` layers per pass.
+    pub fn new(budget: f32, inner: C) -> Self {
+        Self { budget, inner, accounts: HashMap::new() }
+    }
+
+    /// The controller inside.
+    pub fn inner(&self) -> &C {
+        &self.inner
+    }
+
+    /// Answers for a row, and takes what it costs from its account.
+    fn pay(&mut self, sequence: u64, action: Action) -> Action {
+        let budget = f64::from(self.budget);
+        let account = self.accounts.entry(sequence).or_default();
+        account.exited |= action == Action::Exit;
+        if account.exited {
+            return Action::Exit;
+        }
+        let cost = u64::from(action.runs_attention()) + u64::from(action.runs_mlp());
+        if fits(budget, account, cost) {
+            account.sublayers += cost;
+            action
+        } else {
+            Action::Skip
+        }
+    }
+
+    /// A gate stays one if every row that is still in the pass can pay for a whole layer.
+    fn pay_gate(&mut self, site: &Site<'_>, gate: burn::tensor::Tensor<2>) -> Decision {
+        let budget = f64::from(self.budget);
+        let broke = |row: &crate::Row| {
+            let account = self.accounts.get(&row.id).copied().unwrap_or_default();
+            !account.exited && !fits(budget, &account, 2)
+        };
+        let any_broke = site.rows().iter().any(broke);
+        let actions: Vec<Action> = site.rows().iter().map(|row| self.pay(row.id, Action::Run)).collect();
+        if any_broke { Decision::PerRow(actions) } else { Decision::Gate(gate) }
+    }
+}
+
+/// Whether `sublayers` more are within the budget.
+fn fits(budget: f64, account: &Account, sublayers: u64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let (wanted, passes) = ((account.sublayers + sublayers) as f64, account.passes as f64);
+    sublayers == 0 || wanted <= 2.0 * budget * passes
+}
+
+impl<C: Controller> Controller for Budgeted<C> {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        if site.layer() == 0 {
+            for row in site.rows() {
+                let account = self.accounts.entry(row.id).or_default();
+                account.passes += 1;
+                account.exited = false;
+            }
+        }
+        match self.inner.decide(site) {
+            Decision::All(action) => Decision::per_row(site.rows().iter().map(|row| self.pay(row.id, action))),
+            Decision::PerRow(actions) if actions.len() == site.rows().len() => {
+                Decision::per_row(site.rows().iter().zip(actions).map(|(row, action)| self.pay(row.id, action)))
+            }
+            Decision::Gate(gate) => self.pay_gate(site, gate),
+            // Too many or too few: the engine says so.
+            broken @ Decision::PerRow(_) => broken,
+        }
+    }
+
+    /// # Errors
+    /// If the budget is negative or no number, or the controller inside refuses.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        let budget = self.budget;
+        let ok = budget.is_finite() && budget >= 0.0;
+        ControllerError::check(ok, "the budget", budget, "a finite number of layers, at least 0")?;
+        self.accounts.clear();
+        self.inner.begin(batch)
+    }
+
+    fn observe(&mut self, site: &Site<'_>) {
+        self.inner.observe(site);
+    }
+}

@@ -1,0 +1,62 @@
+//! Whether the first and the last layer are up for a choice.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Whether a controller may skip the first and the last layer.
+///
+/// They change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so by
+/// default they always run.
+///
+/// ```
+/// # use dynlayer_inference::controllers::Ends;
+/// assert!(Ends::Kept.keeps(0, 30) && Ends::Kept.keeps(29, 30) && !Ends::Kept.keeps(1, 30));
+/// assert!(!Ends::Free.keeps(0, 30));
+/// assert_eq!("free".parse(), Ok(Ends::Free));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ends {
+    /// The first and the last layer always run.
+    #[default]
+    Kept,
+    /// They are layers like any other.
+    Free,
+}
+
+impl Ends {
+    /// Whether `layer`, of `n_layers`, always runs.
+    pub fn keeps(self, layer: usize, n_layers: usize) -> bool {
+        self == Self::Kept && (layer == 0 || layer + 1 == n_layers)
+    }
+
+    /// How many of `n_layers` always run.
+    pub(super) fn count(self, n_layers: usize) -> usize {
+        match self {
+            Self::Kept => n_layers.min(2),
+            Self::Free => 0,
+        }
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "kept",
+            Self::Free => "free",
+        })
+    }
+}
+
+impl FromStr for Ends {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "kept" => Ok(Self::Kept),
+            "free" => Ok(Self::Free),
+            _ => Err(format!("{text:?} is neither kept nor free")),
+        }
+    }
+}

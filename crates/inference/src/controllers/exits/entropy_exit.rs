@@ -1,0 +1,78 @@
+//! Exit where the prediction has little entropy.
+
+use super::ExitRule;
+use super::confidence_exit::read_due;
+use super::streaks::Streaks;
+use crate::control::{Batch, Controller, ControllerError, Decision, Site};
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
+
+/// Exits where the entropy of the prediction, `-sum p ln p` in nats over the vocabulary, is at most the threshold:
+/// `DeeBERT`'s criterion (Xin et al. 2020, arXiv 2004.12993, section 3.3).
+///
+/// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
+///
+/// ```
+/// use dynlayer_inference::controllers::{EntropyExit, ExitRule};
+///
+/// let controller = EntropyExit::new(ExitRule { patience: 2, ..ExitRule::new(0.5) });
+/// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
+/// ```
+#[derive(Clone, Debug)]
+pub struct EntropyExit {
+    rule: ExitRule,
+    streaks: Streaks,
+}
+
+impl EntropyExit {
+    /// Exits at an entropy of at most the rule's threshold, in nats.
+    pub fn new(rule: ExitRule) -> Self {
+        Self { rule, streaks: Streaks::default() }
+    }
+}
+
+impl Controller for EntropyExit {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let due = self.streaks.due(&self.rule, site);
+        if due.is_empty() {
+            return self.streaks.answer(site);
+        }
+        let entropies = read_due(site, &due, entropy(site.exit_logits_of(&due)));
+        self.streaks.decide(&self.rule, site, &due, |row| entropies[row] <= self.rule.threshold)
+    }
+
+    /// # Errors
+    /// If the rule makes no sense for the model, or the threshold is negative.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        self.rule.check(batch)?;
+        let nats = self.rule.threshold;
+        ControllerError::check(nats >= 0.0, "the threshold of an entropy", nats, "at least 0")
+    }
+}
+
+/// `-sum p ln p` of the probabilities of `logits: [rows, vocab_size]`, `[rows]`, in nats.
+fn entropy(logits: Tensor<2>) -> Tensor<1> {
+    let log_p = log_softmax(logits, 1);
+    (log_p.clone().exp() * log_p).sum_dim(1).neg().squeeze_dim::<1>(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_entropy_is_the_definition(logits in prop::collection::vec(-200.0f32..200.0, 1..40)) {
+            let n = logits.len();
+            let tensor = Tensor::<2>::from_data(TensorData::new(logits.clone(), [1, n]), &Device::flex());
+            let found = entropy(tensor).into_data().try_into_vec_as::<f32>().unwrap()[0];
+            let most = logits.iter().copied().fold(f32::MIN, f32::max);
+            let weights: Vec<f64> = logits.iter().map(|x| f64::from(x - most).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let expected: f64 = weights.iter().map(|w| w / total).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();
+            prop_assert!((f64::from(found) - expected).abs() < 1e-4, "{} {}", found, expected);
+        }
+    }
+}

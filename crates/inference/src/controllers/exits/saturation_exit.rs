@@ -1,0 +1,76 @@
+//! Exit where the state has stopped changing.
+
+use super::ExitRule;
+use super::streaks::Streaks;
+use crate::control::{Batch, Controller, ControllerError, Decision, Site};
+use burn::tensor::Tensor;
+
+/// Exits where the hidden state has saturated: the cosine of the states entering this layer and the one before is at
+/// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, section 3.5), with one
+/// threshold for all positions.
+///
+/// Costs a host read at every layer that is checked, and no product. A layer that was skipped changes nothing, so under
+/// a controller that also skips, this one exits after the first skip that it sees.
+///
+/// ```
+/// use dynlayer_inference::controllers::{ExitRule, SaturationExit};
+///
+/// let controller = SaturationExit::new(ExitRule { min_layers: 5, ..ExitRule::new(0.99) });
+/// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
+/// ```
+#[derive(Clone, Debug)]
+pub struct SaturationExit {
+    rule: ExitRule,
+    streaks: Streaks,
+    /// The state entering the layer before, `[rows, d_model]`.
+    previous: Option<Tensor<2>>,
+}
+
+impl SaturationExit {
+    /// Exits at a cosine of at least the rule's threshold, from -1 (always) to 1.
+    pub fn new(rule: ExitRule) -> Self {
+        Self { rule, streaks: Streaks::default(), previous: None }
+    }
+}
+
+impl Controller for SaturationExit {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let now = site.last_hidden();
+        let before = self.previous.replace(now.clone()).filter(|_| site.layer() > 0);
+        let due = self.streaks.due(&self.rule, site);
+        let Some(before) = before.filter(|_| !due.is_empty()) else { return self.streaks.answer(site) };
+        let cosines = site.read(cosine(now, before));
+        self.streaks.decide(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold)
+    }
+
+    /// # Errors
+    /// If the rule makes no sense for the model, or the threshold is not from -1 to 1.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        self.previous = None;
+        self.rule.check(batch)?;
+        let cosine = self.rule.threshold;
+        ControllerError::check((-1.0..=1.0).contains(&cosine), "the threshold of a cosine", cosine, "-1 to 1")
+    }
+}
+
+/// The cosine of each pair of rows, `[rows]`; 1 for two states that are all zero, which nothing has changed.
+fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
+    let dot = (a.clone() * b.clone()).sum_dim(1);
+    let norms = (a.square().sum_dim(1) * b.square().sum_dim(1)).sqrt(); // [rows, 1]
+    let nothing = norms.clone().equal_elem(0.0);
+    (dot / norms).mask_fill(nothing, 1.0).squeeze_dim::<1>(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn cosines_by_hand() {
+        let device = Device::flex();
+        let a = Tensor::<2>::from_floats([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0]], &device);
+        let b = Tensor::<2>::from_floats([[6.0, 8.0], [0.0, 5.0], [0.0, 0.0], [-1.0, 0.0]], &device);
+        assert_eq!(cosine(a, b).into_data().try_into_vec_as::<f32>().unwrap(), [1.0, 0.0, 1.0, -1.0]);
+    }
+}

@@ -1,0 +1,52 @@
+//! A budget of layers, the least influential ones dropped.
+
+use super::{BlockInfluence, CalibrationError};
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+
+/// Runs the `budget` layers with the most block influence: layer removal after `ShortGPT` (Men et al. 2024,
+/// arXiv 2403.03853, section 3), per token and without changing the model.
+///
+/// ```
+/// use dynlayer_inference::controllers::{BlockInfluence, InfluenceSkip};
+///
+/// let influence = BlockInfluence::from_values(vec![0.9, 0.1, 0.3, 0.8])?; // or BlockInfluence::measure
+/// let controller = InfluenceSkip::new(3, influence);
+/// assert_eq!(controller.kept(), [0, 2, 3]);
+/// # Ok::<(), dynlayer_inference::controllers::CalibrationError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct InfluenceSkip {
+    budget: usize,
+    n_layers: usize,
+    kept: Vec<usize>,
+}
+
+impl InfluenceSkip {
+    /// Runs `budget` layers per token.
+    pub fn new(budget: usize, influence: BlockInfluence) -> Self {
+        Self { budget, n_layers: influence.values().len(), kept: influence.kept(budget) }
+    }
+
+    /// The layers that run, ascending.
+    pub fn kept(&self) -> &[usize] {
+        &self.kept
+    }
+}
+
+impl Controller for InfluenceSkip {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
+    }
+
+    /// # Errors
+    /// If the budget is more than the model's layers, or the influence was measured on a model of other depth.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        batch.check_budget(self.budget, 0)?;
+        let (found, expected) = (self.n_layers, batch.n_layers());
+        if found == expected {
+            Ok(())
+        } else {
+            Err(ControllerError::other(CalibrationError::Mismatch { what: "number of layers", found, expected }))
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A budget of layers, drawn at random for every sequence.
+
+use super::Ends;
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::random;
+use rand::Rng;
+use std::collections::HashMap;
+
+/// Runs `budget` layers per token, a random set that is drawn once per sequence: the random skipping of
+/// arXiv 2410.20022, and the null that an oracle is compared with.
+///
+/// All sets of the size are equally probable; with [`Ends::Kept`] all that hold the first and the last layer. The draw
+/// depends on the run's seed and the sequence's id alone.
+///
+/// ```
+/// use dynlayer_inference::controllers::{Ends, RandomSkip};
+///
+/// let route = RandomSkip::new(4).route(6, 7, 0); // of 6 layers; seed 7, sequence 0
+/// assert_eq!(route.iter().filter(|runs| **runs).count(), 4);
+/// assert!(route[0] && route[5]);
+/// let anything = RandomSkip::new(4).ends(Ends::Free);
+/// # let _ = anything;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RandomSkip {
+    budget: usize,
+    ends: Ends,
+    seed: u64,
+    /// Which layers run, by sequence.
+    routes: HashMap<u64, Vec<bool>>,
+}
+
+impl RandomSkip {
+    /// Runs `budget` layers, the first and the last among them.
+    pub fn new(budget: usize) -> Self {
+        Self { budget, ends: Ends::default(), seed: 0, routes: HashMap::new() }
+    }
+
+    /// Whether the first and the last layer always run.
+    pub fn ends(self, ends: Ends) -> Self {
+        Self { ends, ..self }
+    }
+
+    /// Which of `n_layers` layers run for a sequence, layer by layer.
+    pub fn route(&self, n_layers: usize, seed: u64, sequence: u64) -> Vec<bool> {
+        let mut runs: Vec<bool> = (0..n_layers).map(|layer| self.ends.keeps(layer, n_layers)).collect();
+        let mut others: Vec<usize> = (0..n_layers).filter(|layer| !runs[*layer]).collect();
+        let wanted = self.budget.saturating_sub(n_layers - others.len()).min(others.len());
+        let mut rng = random::at(*b"randskip", seed, sequence, 0, 0);
+        // The first `wanted` steps of a Fisher-Yates shuffle.
+        for i in 0..wanted {
+            let drawn = rng.random_range(i..others.len());
+            others.swap(i, drawn);
+            runs[others[i]] = true;
+        }
+        runs
+    }
+}
+
+impl Controller for RandomSkip {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        for row in site.rows() {
+            if !self.routes.contains_key(&row.id) {
+                self.routes.insert(row.id, self.route(site.n_layers(), self.seed, row.id));
+            }
+        }
+        let layer = site.layer();
+        Decision::per_row(
+            site.rows().iter().map(|row| if self.routes[&row.id][layer] { Action::Run } else { Action::Skip }),
+        )
+    }
+
+    /// # Errors
+    /// If the budget is more than the model's layers, or less than those that always run.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        batch.check_budget(self.budget, self.ends.count(batch.n_layers()))?;
+        self.seed = batch.seed();
+        self.routes.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_precision_loss, reason = "small numbers in tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_budget_is_exact(n in 2usize..40, k in 0usize..40, seed: u64, sequence: u64, free: bool) {
+            let ends = if free { Ends::Free } else { Ends::Kept };
+            let k = k.clamp(ends.count(n), n);
+            let route = RandomSkip::new(k).ends(ends).route(n, seed, sequence);
+            prop_assert_eq!(route.len(), n);
+            prop_assert_eq!(route.iter().filter(|runs| **runs).count(), k);
+            prop_assert!(free || (route[0] && route[n - 1]));
+        }
+    }
+
+    #[test]
+    fn every_set_is_equally_probable() {
+        let mut counts: HashMap<Vec<bool>, u32> = HashMap::new();
+        let draws = 6000;
+        for sequence in 0..draws {
+            *counts.entry(RandomSkip::new(4).route(6, 3, sequence)).or_default() += 1;
+        }
+        assert_eq!(counts.len(), 6, "2 of the 4 in the middle");
+        let expected = draws as f64 / 6.0;
+        for count in counts.values() {
+            // Five standard deviations of a binomial count.
+            assert!((f64::from(*count) - expected).abs() < 5.0 * (expected * 5.0 / 6.0).sqrt(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn seeds_and_sequences_differ() {
+        let route = |seed, sequence| RandomSkip::new(15).route(30, seed, sequence);
+        assert_ne!(route(0, 0), route(0, 1));
+        assert_ne!(route(0, 0), route(1, 0));
+    }
+}

@@ -1,0 +1,76 @@
+//! Another controller, written down.
+
+use super::{Recording, RecordingError};
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+
+/// Notes what another controller answers, pass by pass, so that [`Replayed`](super::Replayed) can repeat it.
+///
+/// A run starts a new recording. Answers for rows that have exited are not noted.
+///
+/// ```no_run
+/// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule, Recorded, Recording, Replayed};
+/// use dynlayer_inference::{GenerateOptions, generate};
+/// # fn run(model: &dynlayer_model::Llama, prompts: &[Vec<u32>]) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut recorded = Recorded::new(ConfidenceExit::new(ExitRule::new(0.9)));
+/// let (first, _) = generate(model, &mut recorded, prompts, GenerateOptions::default())?.finish()?;
+/// recorded.recording().save("routes.json")?;
+///
+/// let replayed = Replayed::new(Recording::load("routes.json")?);
+/// let (again, _) = generate(model, replayed, prompts, GenerateOptions::default())?.finish()?;
+/// assert_eq!(first, again);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recorded<C> {
+    inner: C,
+    recording: Recording,
+}
+
+impl<C> Recorded<C> {
+    /// Notes what `inner` answers.
+    pub fn new(inner: C) -> Self {
+        Self { inner, recording: Recording::new(0) }
+    }
+
+    /// What was answered in the run so far. Empty before the first.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// The controller inside.
+    pub fn inner(&self) -> &C {
+        &self.inner
+    }
+}
+
+impl<C: Controller> Controller for Recorded<C> {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let decision = self.inner.decide(site);
+        if site.layer() == 0 {
+            site.rows().iter().for_each(|row| self.recording.open_pass(row.id));
+        }
+        let rows = site.rows().iter();
+        match &decision {
+            Decision::All(action) => rows.for_each(|row| self.recording.add(row.id, *action)),
+            // If there are too few or too many, the engine ends the run.
+            Decision::PerRow(actions) => {
+                rows.zip(actions).for_each(|(row, action)| self.recording.add(row.id, *action));
+            }
+            Decision::Gate(_) => {
+                site.fail(ControllerError::other(RecordingError::Gate { layer: site.layer() }));
+                return Action::Run.into();
+            }
+        }
+        decision
+    }
+
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        self.recording = Recording::new(batch.n_layers());
+        self.inner.begin(batch)
+    }
+
+    fn observe(&mut self, site: &Site<'_>) {
+        self.inner.observe(site);
+    }
+}

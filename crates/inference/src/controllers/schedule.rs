@@ -1,0 +1,125 @@
+//! A budget that shrinks with the position.
+
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use serde::{Deserialize, Serialize};
+
+/// Runs fewer layers the later a token stands: `SkipDecode` (Del Corro et al. 2023, arXiv 2307.02628, section 3).
+///
+/// At position `p` (from 0 at the first prompt token) the budget is
+///
+/// ```text
+/// b(p) = max                                          p <= from
+/// b(p) = floor(max - (max - min) (p - from) / (to - from) + 1/2)   from < p < to
+/// b(p) = min                                          p >= to
+/// ```
+///
+/// of which the first `warm_up` layers run at the bottom, and the rest at the top: layers `0..warm_up` and
+/// `n - (b - warm_up)..n` of `n`. The budget never grows, and the layers of a smaller budget are among those of a larger
+/// one, so at every layer that a token runs, all earlier tokens (from the same setting on) have run it too and left their
+/// keys and values.
+///
+/// ```
+/// use dynlayer_inference::controllers::Schedule;
+///
+/// let schedule = Schedule { max: 8, min: 4, from: 0, to: 100, warm_up: 1 };
+/// assert_eq!([0, 49, 50, 100, 500].map(|p| schedule.budget(p)), [8, 6, 6, 4, 4]);
+/// assert!(schedule.runs(0, 100, 10) && !schedule.runs(1, 100, 10) && schedule.runs(7, 100, 10));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Layers per token at the start.
+    pub max: usize,
+    /// Layers per token at the end.
+    pub min: usize,
+    /// The last position with the largest budget.
+    #[serde(default)]
+    pub from: usize,
+    /// The first position with the smallest.
+    pub to: usize,
+    /// How many layers at the bottom always run; they are part of the budget.
+    #[serde(default = "one")]
+    pub warm_up: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Schedule {
+    /// Layers that a token at this position runs.
+    pub fn budget(&self, position: usize) -> usize {
+        let span = self.to.saturating_sub(self.from) as u128;
+        let done = position.saturating_sub(self.from) as u128;
+        if done >= span {
+            return if done == 0 { self.max } else { self.min };
+        }
+        // floor(max - a / span + 1/2) = max - ceil(a / span - 1/2) = max - ceil((2a - span) / 2 span), in whole numbers.
+        let a = self.max.saturating_sub(self.min) as u128 * done;
+        let drop = (2 * a).saturating_sub(span).div_ceil(2 * span);
+        self.max - usize::try_from(drop).unwrap_or(self.max).min(self.max)
+    }
+
+    /// Whether a token at this position runs this layer, of `n_layers`.
+    pub fn runs(&self, layer: usize, position: usize, n_layers: usize) -> bool {
+        let top = self.budget(position).saturating_sub(self.warm_up);
+        layer < self.warm_up || layer >= n_layers.saturating_sub(top)
+    }
+}
+
+impl Controller for Schedule {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let (layer, n) = (site.layer(), site.n_layers());
+        let rows = site.rows().iter();
+        Decision::per_row(rows.map(|row| if self.runs(layer, row.position, n) { Action::Run } else { Action::Skip }))
+    }
+
+    /// # Errors
+    /// Unless `warm_up <= min <= max <=` the model's layers, and `from < to`.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        batch.check_budget(self.max, self.min)?;
+        let Self { min, from, to, warm_up, .. } = *self;
+        ControllerError::check(from < to, "the position where the schedule ends", to, format!("more than {from}"))?;
+        ControllerError::check(warm_up <= min, "the schedule's warm-up layers", warm_up, format!("at most {min}"))
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers in tests"
+)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn schedules() -> impl Strategy<Value = (Schedule, usize)> {
+        (1usize..40).prop_flat_map(|n| (Just(n), 0..=n)).prop_flat_map(|(n, max)| {
+            (Just(n), Just(max), 0..=max, 0usize..50, 1usize..200).prop_flat_map(|(n, max, min, from, span)| {
+                (0..=min).prop_map(move |warm_up| (Schedule { max, min, from, to: from + span, warm_up }, n))
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_follows_the_equation((schedule, n) in schedules(), position in 0usize..300) {
+            let Schedule { max, min, from, to, .. } = schedule;
+            // Clamping the position says the same as the three cases.
+            let p = position.clamp(from, to);
+            let exact = max as f64 - ((max - min) * (p - from)) as f64 / (to - from) as f64;
+            prop_assert_eq!(schedule.budget(position), (exact + 0.5 + 1e-9).floor() as usize);
+            let ran = (0..n).filter(|layer| schedule.runs(*layer, position, n)).count();
+            prop_assert_eq!(ran, schedule.budget(position));
+        }
+
+        #[test]
+        fn what_runs_later_ran_before((schedule, n) in schedules(), position in 0usize..300) {
+            for layer in 0..n {
+                prop_assert!(!schedule.runs(layer, position + 1, n) || schedule.runs(layer, position, n));
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Skip a layer that has done little to states like this one.
+
+use super::{CalibrationError, Ends, StateEffects};
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Skips a layer whose effect on states like the one that enters it, measured beforehand, is below a threshold.
+///
+/// The effect of a layer on a state is `1 - cos(x, y)` of the states entering and leaving it. It is predicted as the mean
+/// effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. What is calibrated at full depth is
+/// used at less than full depth, where states differ more the more was skipped: a small threshold is safer than the mean
+/// effects suggest.
+///
+/// The idea is that of skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024,
+/// arXiv 2403.03853, equation 1), made dependent on the state. Costs a small product and a host read at a layer whose clusters disagree, and
+/// nothing where they agree. In a pass of several tokens the last one decides.
+///
+/// ```no_run
+/// use dynlayer_inference::controllers::{SimilaritySkip, StateEffects};
+///
+/// # fn run(model: &dynlayer_model::Llama, texts: &[Vec<u32>]) -> Result<(), Box<dyn std::error::Error>> {
+/// let controller = SimilaritySkip::new(0.02, StateEffects::measure(model, texts, 8, 0)?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SimilaritySkip {
+    threshold: f32,
+    ends: Ends,
+    effects: StateEffects,
+    /// On the device, filled in when a layer is first asked about.
+    layers: Vec<Option<Clusters>>,
+}
+
+/// A layer's clusters on the device.
+#[derive(Clone, Debug)]
+struct Clusters {
+    /// `[d_model, clusters]`.
+    centroids: Tensor<2>,
+    /// `[clusters]`.
+    effects: Tensor<1>,
+}
+
+impl SimilaritySkip {
+    /// Skips layers, but not the first and the last, whose predicted effect is below `threshold`, from 0 (none) to 2.
+    pub fn new(threshold: f32, effects: StateEffects) -> Self {
+        Self { threshold, ends: Ends::default(), effects, layers: Vec::new() }
+    }
+
+    /// Whether the first and the last layer always run.
+    pub fn ends(self, ends: Ends) -> Self {
+        Self { ends, ..self }
+    }
+
+    fn clusters(&mut self, layer: usize, device: &Device) -> &Clusters {
+        if self.layers.len() <= layer {
+            self.layers.resize(layer + 1, None);
+        }
+        let (effects, d_model) = (&self.effects.layers()[layer], self.effects.d_model());
+        self.layers[layer].get_or_insert_with(|| {
+            let centroids: Vec<f32> = effects.iter().flat_map(|cluster| cluster.centroid.iter().copied()).collect();
+            let shape = [effects.len(), d_model];
+            let effects: Vec<f32> = effects.iter().map(|cluster| cluster.effect).collect();
+            Clusters {
+                centroids: Tensor::<2>::from_data(TensorData::new(centroids, shape), device).swap_dims(0, 1),
+                effects: Tensor::from_floats(effects.as_slice(), device),
+            }
+        })
+    }
+}
+
+impl Controller for SimilaritySkip {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let (layer, threshold) = (site.layer(), self.threshold);
+        let action = move |effect: f32| if effect < threshold { Action::Skip } else { Action::Run };
+        if self.ends.keeps(layer, site.n_layers()) {
+            return Action::Run.into();
+        }
+        let mut all = self.effects.layers()[layer].iter().map(|cluster| action(cluster.effect));
+        if let Some(first) = all.next()
+            && all.all(|other| other == first)
+        {
+            return first.into();
+        }
+        let states = site.last_hidden(); // [rows, d_model]
+        let clusters = self.clusters(layer, &states.device());
+        // A state's length changes no comparison.
+        let nearest = states.matmul(clusters.centroids.clone()).argmax(1).squeeze_dim::<1>(1); // [rows]
+        let predicted = site.read(clusters.effects.clone().select(0, nearest));
+        Decision::per_row(predicted.into_iter().map(action))
+    }
+
+    /// # Errors
+    /// If the threshold is not from 0 to 2, or the effects were measured on a model of other dimensions.
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        let threshold = self.threshold;
+        let ok = (0.0..=2.0).contains(&threshold);
+        ControllerError::check(ok, "the threshold of an effect", threshold, "0 to 2")?;
+        self.layers.clear();
+        let layers = ("number of layers", self.effects.layers().len(), batch.n_layers());
+        let width = ("d_model", self.effects.d_model(), batch.config().d_model);
+        for (what, found, expected) in [layers, width] {
+            if found != expected {
+                return Err(ControllerError::other(CalibrationError::Mismatch { what, found, expected }));
+            }
+        }
+        Ok(())
+    }
+}

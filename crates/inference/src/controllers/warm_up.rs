@@ -1,0 +1,71 @@
+//! Another controller, from a later token on.
+
+use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use burn::tensor::{Bool, Tensor, TensorData};
+
+/// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to another
+/// controller.
+///
+/// The first token of a sequence counts, even where it comes from the prompt's uncontrolled pass. The controller inside
+/// is asked in every pass, so that what it remembers does not depend on the batch; its answer is put aside for rows that
+/// are warming up.
+///
+/// ```
+/// use dynlayer_inference::controllers::{UniformSkip, WarmUp};
+///
+/// let controller = WarmUp::new(4, UniformSkip::new(20));
+/// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
+/// ```
+#[derive(Clone, Debug)]
+pub struct WarmUp<C> {
+    tokens: usize,
+    inner: C,
+}
+
+impl<C> WarmUp<C> {
+    /// Full depth for the first `tokens` generated tokens, then `inner`.
+    pub fn new(tokens: usize, inner: C) -> Self {
+        Self { tokens, inner }
+    }
+
+    /// The controller inside.
+    pub fn inner(&self) -> &C {
+        &self.inner
+    }
+}
+
+impl<C: Controller> Controller for WarmUp<C> {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let answer = self.inner.decide(site);
+        let warming: Vec<bool> = site.rows().iter().map(|row| row.generated < self.tokens).collect();
+        if warming.iter().all(|warming| *warming) {
+            return Action::Run.into();
+        }
+        if !warming.contains(&true) {
+            return answer;
+        }
+        let pick = |actions: Vec<Action>| {
+            let pairs = warming.iter().zip(actions);
+            Decision::per_row(pairs.map(|(warming, action)| if *warming { Action::Run } else { action }))
+        };
+        match answer {
+            Decision::All(action) => pick(vec![action; warming.len()]),
+            Decision::PerRow(actions) if actions.len() == warming.len() => pick(actions),
+            Decision::Gate(gate) if gate.dims()[0] == warming.len() => {
+                let (shape, device) = (gate.dims(), gate.device());
+                let open = Tensor::<2, Bool>::from_data(TensorData::new(warming, [shape[0], 1]), &device);
+                Decision::Gate(gate.mask_fill(open.expand(shape), 1.0))
+            }
+            // The wrong number of rows: the engine says so.
+            broken @ (Decision::PerRow(_) | Decision::Gate(_)) => broken,
+        }
+    }
+
+    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        self.inner.begin(batch)
+    }
+
+    fn observe(&mut self, site: &Site<'_>) {
+        self.inner.observe(site);
+    }
+}

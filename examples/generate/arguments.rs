@@ -16,9 +16,32 @@ struct Raw {
     model: PathBuf,
     #[command(flatten)]
     source: RawSource,
-    /// full, skip:3,5,7, uniform:20 or exit:20.
-    #[arg(long, default_value = "full")]
+    /// What decides which layers run.
+    ///
+    /// full: all.
+    /// skip:3,5,7: all but these, counted from 0.
+    /// uniform:20: 20, evenly spread.
+    /// exit:20: the first 20.
+    /// influence:28: the 28 that change the states most, measured on --calibration.
+    /// random:20: 20, drawn once per sequence; ,ends=free to draw the first and the last too.
+    /// bernoulli:0.8: each with this probability, drawn per token; ,ends=free.
+    /// schedule:28..14,to=256: from 28 at position 0 down to 14 at position 256; ,from=N ,warmup=N.
+    /// confidence:0.9: exit where the two best tokens are this far apart.
+    /// entropy:0.5: exit where the prediction's entropy is at most this, in nats.
+    /// saturation:0.99: exit where a layer left a state this similar (all exits: ,patience=N ,min=N ,every=N).
+    /// similarity:0.02: skip where the expected change is smaller, measured on --calibration; ,clusters=N ,ends=free.
+    /// router:FILE: a learned router.
+    /// replay:FILE: what --record wrote.
+    /// budgeted:18:CONTROLLER: another controller, at most 18 layers per token on average.
+    /// warmup:4:CONTROLLER: another controller after 4 tokens at full depth.
+    #[arg(long, value_name = "SPEC", default_value = "full", verbatim_doc_comment)]
     controller: ControllerSpec,
+    /// A text file to calibrate controllers on that need it; by default a short built-in text. The first 4096 tokens count.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Write what the controller decided to this file, for replay:FILE.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// first-generated, last-prompt-token or all.
     #[arg(long, default_value = "first-generated")]
     control_from: ControlFrom,
@@ -83,6 +106,8 @@ pub struct Arguments {
     pub model: PathBuf,
     pub source: Source,
     pub controller: ControllerSpec,
+    pub calibration: Option<PathBuf>,
+    pub record: Option<PathBuf>,
     pub control_from: ControlFrom,
     pub device: Backend,
     pub dtype: WeightDtype,
@@ -123,6 +148,8 @@ impl Arguments {
             model: raw.model,
             source,
             controller: raw.controller,
+            calibration: raw.calibration,
+            record: raw.record,
             control_from: raw.control_from,
             device: raw.device,
             dtype: raw.dtype,

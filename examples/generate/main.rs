@@ -6,10 +6,12 @@
 //! ```
 
 mod arguments;
+mod calibration;
 mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
+use dynlayer::inference::controllers::{Recorded, Resources};
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer::model::{Checkpoint, Llama};
@@ -69,7 +71,9 @@ fn complete(
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let mut generation = generate(model, arguments.controller.build(), &prompts, options)?;
+    let texts = calibration::texts(arguments.calibration.as_deref(), tokenizer, model)?;
+    let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
+    let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();
     let (mut token_ids, mut text, mut stop) = (Vec::new(), String::new(), None);
     for event in &mut generation {
@@ -81,6 +85,9 @@ fn complete(
             write!(out, "{}", event.text)?;
             out.flush()?;
         }
+    }
+    if let Some(file) = &arguments.record {
+        generation.controller().recording().save(file)?;
     }
     let report = generation.report();
     let [prompt_ids] = prompts;

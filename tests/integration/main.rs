@@ -16,6 +16,7 @@ mod backends;
 mod checkpoints;
 mod conformance;
 mod contract;
+mod controllers;
 mod equalities;
 mod families;
 mod generation;

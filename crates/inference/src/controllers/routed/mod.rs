@@ -10,6 +10,8 @@ mod options;
 mod routed_controller;
 mod router;
 mod shuffle;
+#[cfg(test)]
+mod train_tests;
 
 pub use error::RouterError;
 pub use linear_router::LinearRouter;

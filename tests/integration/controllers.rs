@@ -1,0 +1,129 @@
+//! The controllers that come with the library.
+
+mod calibrated;
+mod combinators;
+mod exits;
+mod positions;
+mod random;
+mod routed;
+mod specs;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor};
+use dynlayer::inference::report::RunReport;
+use dynlayer::inference::{
+    Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, Site,
+    generate,
+};
+use dynlayer::model::Llama;
+
+pub const LAYERS: usize = 5;
+
+pub fn small() -> Llama {
+    crate::support::small(&Device::flex())
+}
+
+/// Prompts that differ in length.
+pub fn prompts() -> Vec<Vec<u32>> {
+    vec![vec![1, 2, 3], vec![40, 41, 42, 43, 44, 45, 46], vec![9], vec![77, 3, 77, 3]]
+}
+
+pub fn options(ids: Vec<u64>, control_from: ControlFrom) -> GenerateOptions<'static> {
+    GenerateOptions {
+        max_new_tokens: 7,
+        stop_tokens: vec![5, 50],
+        sequence_ids: ids,
+        control_from,
+        ..Default::default()
+    }
+}
+
+pub fn run(
+    model: &Llama,
+    controller: impl Controller,
+    prompts: &[Vec<u32>],
+    options: GenerateOptions<'static>,
+) -> (Vec<Completion>, RunReport) {
+    generate(model, controller, prompts, options).unwrap().finish().unwrap()
+}
+
+/// The error that a run begins or ends with.
+pub fn error(model: &Llama, controller: impl Controller, control_from: ControlFrom) -> GenerateError {
+    let options = options(vec![], control_from);
+    generate(model, controller, &prompts(), options).and_then(|run| run.finish().map(|_| ())).unwrap_err()
+}
+
+/// The error and its causes, as one text.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or(error.to_string(), |source| format!("{error}: {}", chain(source)))
+}
+
+/// Every sequence runs the same in a batch, in a batch of another order, and alone.
+#[track_caller]
+pub fn assert_batch_equals_solo<C: Controller>(
+    model: &Llama,
+    what: &str,
+    from: ControlFrom,
+    mut make: impl FnMut() -> C,
+) {
+    let prompts = prompts();
+    let ids: Vec<u64> = vec![30, 7, 11, 2];
+    let (together, report) = run(model, make(), &prompts, options(ids.clone(), from));
+    let backwards: Vec<Vec<u32>> = prompts.iter().rev().cloned().collect();
+    let (mut turned, _) = run(model, make(), &backwards, options(ids.iter().rev().copied().collect(), from));
+    turned.reverse();
+    assert_eq!(turned, together, "{what}, in another order");
+    for (i, prompt) in prompts.iter().enumerate() {
+        let (alone, solo) = run(model, make(), std::slice::from_ref(prompt), options(vec![ids[i]], from));
+        assert_eq!(alone[0], together[i], "{what}, sequence {i}");
+        assert_eq!(solo.sequences[0], report.sequences[i], "{what}, sequence {i}");
+    }
+}
+
+/// The model with layers that change nothing: their two output projections are zero.
+pub fn without_effect(model: Llama, layers: &[usize]) -> Llama {
+    struct Zero<'a> {
+        path: Vec<String>,
+        layers: &'a [usize],
+    }
+    impl ModuleMapper for Zero<'_> {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.join(".");
+            let zero = self.layers.iter().any(|layer| {
+                ["self_attn.o_proj", "mlp.down_proj"]
+                    .iter()
+                    .any(|name| path.contains(&format!("layers.{layer}.{name}")))
+            });
+            if zero { param.map(|weight| weight.zeros_like()) } else { param }
+        }
+    }
+    let before = model.layers()[layers[0]].mlp.down_proj.weight.val();
+    let model = model.map(&mut Zero { path: Vec::new(), layers });
+    let after = model.layers()[layers[0]].mlp.down_proj.weight.val();
+    assert!(before.abs().sum().into_scalar::<f32>() > 0.0 && after.abs().sum().into_scalar::<f32>() == 0.0);
+    model
+}
+
+/// A controller whose sites somebody else sees too, just before it decides.
+pub fn watch<'a, C: Controller>(inner: &'a mut C, see: impl FnMut(&Site<'_>) + 'a) -> impl Controller + 'a {
+    struct Watched<'a, C, F>(&'a mut C, F);
+    impl<C: Controller, F: FnMut(&Site<'_>)> Controller for Watched<'_, C, F> {
+        fn decide(&mut self, site: &Site<'_>) -> Decision {
+            (self.1)(site);
+            self.0.decide(site)
+        }
+
+        fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+            self.0.begin(batch)
+        }
+    }
+    Watched(inner, see)
+}

@@ -36,7 +36,8 @@ struct Raw {
     /// warmup:4:CONTROLLER: another controller after 4 tokens at full depth.
     #[arg(long, value_name = "SPEC", default_value = "full", verbatim_doc_comment)]
     controller: ControllerSpec,
-    /// A text file to calibrate controllers on that need it; by default a short built-in text. The first 4096 tokens count.
+    /// A text file to calibrate controllers on that need it; by default a short built-in text. The first 4096 tokens
+    /// count.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Write what the controller decided to this file, for replay:FILE.

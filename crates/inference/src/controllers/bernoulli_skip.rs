@@ -8,7 +8,8 @@ use rand::Rng;
 /// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
 /// arXiv 1603.09382, section 3) with the same survival probability everywhere, and no rescaling.
 ///
-/// A draw depends on the run's seed, the sequence's id, the position of the row's last token in the pass, and the layer.
+/// A draw depends on the run's seed, the sequence's id, the position of the row's last token in the pass, and the
+/// layer.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{BernoulliSkip, Ends};

@@ -3,12 +3,12 @@
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use std::collections::HashMap;
 
-/// Never lets another controller spend more than a budget: after every layer of every controlled pass, the layers that a
-/// sequence has run so far are at most `budget` times its controlled passes so far, this one included.
+/// Never lets another controller spend more than a budget: after every layer of every controlled pass, the layers that
+/// a sequence has run so far are at most `budget` times its controlled passes so far, this one included.
 ///
 /// What a pass leaves over, later ones may spend. An action that no longer fits becomes [`Action::Skip`]; a sublayer
-/// costs half a layer; rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and becomes
-/// an action per row as soon as one row cannot pay. A pass of several tokens (a controlled prompt) counts once.
+/// costs half a layer; rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and
+/// becomes an action per row as soon as one row cannot pay. A pass of several tokens (a controlled prompt) counts once.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{Budgeted, ConfidenceExit, ExitRule};

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 /// Whether a controller may skip the first and the last layer.
 ///
-/// They change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so by
-/// default they always run.
+/// They change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
+/// by default they always run.
 ///
 /// ```
 /// # use dynlayer_inference::controllers::Ends;

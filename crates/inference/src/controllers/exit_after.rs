@@ -2,7 +2,8 @@
 
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 
-/// Runs exactly the first `depth` layers: early exit at a fixed layer (CALM, Schuster et al. 2022, with a constant rule).
+/// Runs exactly the first `depth` layers: early exit at a fixed layer (CALM, Schuster et al. 2022, with a constant
+/// rule).
 ///
 /// ```
 /// # use dynlayer_inference::{Controller, controllers::ExitAfter};

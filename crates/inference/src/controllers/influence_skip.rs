@@ -4,7 +4,7 @@ use super::{BlockInfluence, CalibrationError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 
 /// Runs the `budget` layers with the most block influence: layer removal after `ShortGPT` (Men et al. 2024,
-/// arXiv 2403.03853, section 3), per token and without changing the model.
+/// arXiv 2403.03853), per token and without changing the model.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{BlockInfluence, InfluenceSkip};

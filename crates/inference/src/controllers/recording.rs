@@ -11,8 +11,8 @@ const VERSION: u32 = 1;
 
 /// What a controller did in a run: the actions per sequence and controlled pass.
 ///
-/// A pass is one action per layer, and ends early where the row exited. Made by [`Recorded`](super::Recorded), followed by
-/// [`Replayed`](super::Replayed).
+/// A pass is one action per layer, and ends early where the row exited. Made by [`Recorded`](super::Recorded), followed
+/// by [`Replayed`](super::Replayed).
 ///
 /// ```
 /// use dynlayer_inference::Action;
@@ -95,9 +95,10 @@ impl Recording {
     /// Writes it as JSON: the file is there whole or not at all.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or a run that was recorded ended in the middle of a pass.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), RecordingError> {
         let path = path.as_ref();
+        self.validate()?;
         let json = serde_json::to_vec(self).map_err(|source| RecordingError::Json { path: path.into(), source })?;
         atomic_file::write(path, &json).map_err(|source| RecordingError::Io { path: path.into(), source })
     }

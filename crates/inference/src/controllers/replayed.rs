@@ -4,7 +4,8 @@ use super::{Recording, RecordingError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use std::collections::HashMap;
 
-/// Repeats the actions of a [`Recording`], by sequence id and pass: whatever the batch, its order, and who decided first.
+/// Repeats the actions of a [`Recording`], by sequence id and pass: whatever the batch, its order, and who decided
+/// first.
 ///
 /// A sequence that the recording does not know, or one that runs on after its end, ends the run with a
 /// [`RecordingError`] as source.

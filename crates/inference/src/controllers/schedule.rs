@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 /// b(p) = min                                          p >= to
 /// ```
 ///
-/// of which the first `warm_up` layers run at the bottom, and the rest at the top: layers `0..warm_up` and
-/// `n - (b - warm_up)..n` of `n`. The budget never grows, and the layers of a smaller budget are among those of a larger
-/// one, so at every layer that a token runs, all earlier tokens (from the same setting on) have run it too and left their
-/// keys and values.
+/// of which the first `warm_up` layers run at the bottom, and the rest at the top: layers `0..warm_up` and `n - (b -
+/// warm_up)..n` of `n`. The budget never grows, and the layers of a smaller budget are among those of a larger one, so
+/// at every layer that a token runs, all earlier tokens (from the same setting on) have run it too and left their keys
+/// and values.
 ///
 /// ```
 /// use dynlayer_inference::controllers::Schedule;
@@ -54,7 +54,8 @@ impl Schedule {
         if done >= span {
             return if done == 0 { self.max } else { self.min };
         }
-        // floor(max - a / span + 1/2) = max - ceil(a / span - 1/2) = max - ceil((2a - span) / 2 span), in whole numbers.
+        // floor(max - a / span + 1/2) = max - ceil(a / span - 1/2) = max - ceil((2a - span) / 2 span), in whole
+        // numbers.
         let a = self.max.saturating_sub(self.min) as u128 * done;
         let drop = (2 * a).saturating_sub(span).div_ceil(2 * span);
         self.max - usize::try_from(drop).unwrap_or(self.max).min(self.max)

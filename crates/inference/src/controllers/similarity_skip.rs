@@ -6,14 +6,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 /// Skips a layer whose effect on states like the one that enters it, measured beforehand, is below a threshold.
 ///
-/// The effect of a layer on a state is `1 - cos(x, y)` of the states entering and leaving it. It is predicted as the mean
-/// effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. What is calibrated at full depth is
-/// used at less than full depth, where states differ more the more was skipped: a small threshold is safer than the mean
-/// effects suggest.
+/// The effect of a layer on a state is `1 - cos(x, y)` of the states entering and leaving it. It is predicted as the
+/// mean effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. What is calibrated at
+/// full depth is used at less than full depth, where states differ more the more was skipped: a small threshold is
+/// safer than the mean effects suggest.
 ///
 /// The idea is that of skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024,
-/// arXiv 2403.03853, equation 1), made dependent on the state. Costs a small product and a host read at a layer whose clusters disagree, and
-/// nothing where they agree. In a pass of several tokens the last one decides.
+/// arXiv 2403.03853, equation 1), made dependent on the state. Costs a small product and a host read at a layer whose
+/// clusters disagree, and nothing where they agree. In a pass of several tokens the last one decides.
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{SimilaritySkip, StateEffects};

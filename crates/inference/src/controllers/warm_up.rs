@@ -3,12 +3,12 @@
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Bool, Tensor, TensorData};
 
-/// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to another
-/// controller.
+/// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
+/// another controller.
 ///
 /// The first token of a sequence counts, even where it comes from the prompt's uncontrolled pass. The controller inside
-/// is asked in every pass, so that what it remembers does not depend on the batch; its answer is put aside for rows that
-/// are warming up.
+/// is asked in every pass, so that what it remembers does not depend on the batch; its answer is put aside for rows
+/// that are warming up.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{UniformSkip, WarmUp};

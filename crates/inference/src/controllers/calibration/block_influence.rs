@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::path::Path;
 
-/// Block influence: for each layer `1 - mean cos(x, y)` over calibration tokens, where `x` enters the layer and `y` leaves
-/// it, at full depth. From 0 (changes nothing) to 2. `ShortGPT` (Men et al. 2024, arXiv 2403.03853, equation 1).
+/// Block influence: for each layer `1 - mean cos(x, y)` over calibration tokens, where `x` enters the layer and `y`
+/// leaves it, at full depth. From 0 (changes nothing) to 2. `ShortGPT` (Men et al. 2024, arXiv 2403.03853, equation 1).
 ///
 /// A ranking of the layers, for [`InfluenceSkip`](super::super::InfluenceSkip) or for use of your own.
 ///
@@ -53,8 +53,8 @@ impl BlockInfluence {
     /// Measures a model on texts, given as token ids: one pass at full depth over each.
     ///
     /// # Errors
-    /// If there is no text, one is empty, too long or holds unknown tokens, or the model computes something that is not a
-    /// finite number.
+    /// If there is no text, one is empty, too long or holds unknown tokens, or the model computes something that is not
+    /// a finite number.
     pub fn measure(model: &Llama, texts: &[Vec<u32>]) -> Result<Self, CalibrationError> {
         let mut sums = Vec::with_capacity(model.layers().len());
         let tokens = states::walk(model, texts, |states| sums.push(states.effects().sum::<f64>()))?;

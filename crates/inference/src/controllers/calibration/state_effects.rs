@@ -10,8 +10,8 @@ use std::path::Path;
 /// For each layer, a few kinds of entering states and what the layer does to each kind.
 ///
 /// The states of calibration tokens at full depth, scaled to length 1, are divided by spherical k-means; a cluster
-/// remembers its centroid and the mean of `1 - cos(x, y)` over its tokens, where `x` enters the layer and `y` leaves it.
-/// For [`SimilaritySkip`](super::super::SimilaritySkip).
+/// remembers its centroid and the mean of `1 - cos(x, y)` over its tokens, where `x` enters the layer and `y` leaves
+/// it. For [`SimilaritySkip`](super::super::SimilaritySkip).
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{SimilaritySkip, StateEffects};

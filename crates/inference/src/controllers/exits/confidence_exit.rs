@@ -7,7 +7,7 @@ use burn::tensor::{Int, Tensor};
 
 /// Exits where the prediction is confident: the difference between the two largest probabilities that the head gives
 /// for the state is at least the threshold. CALM's softmax response (Schuster et al. 2022, arXiv 2207.07061,
-/// section 3.5), with one threshold for all positions.
+/// "Local confidence measures"), with one threshold for all positions.
 ///
 /// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
 ///

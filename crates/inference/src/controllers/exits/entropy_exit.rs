@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 
 /// Exits where the entropy of the prediction, `-sum p ln p` in nats over the vocabulary, is at most the threshold:
-/// `DeeBERT`'s criterion (Xin et al. 2020, arXiv 2004.12993, section 3.3).
+/// `DeeBERT`'s criterion (Xin et al. 2020, arXiv 2004.12993).
 ///
 /// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
 ///

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 /// When a sign of confidence is enough to exit.
 ///
-/// Layers `min_layers`, `min_layers + every`, `min_layers + 2 every`, .. are checked, before they run. A row exits once the
-/// controller's measure has passed the threshold at `patience` checks in a row (Zhou et al. 2020, arXiv 2006.04152,
-/// section 3.2, with the threshold in place of equal predictions). Counts belong to one sequence and one pass.
+/// Layers `min_layers`, `min_layers + every`, `min_layers + 2 every`, .. are checked, before they run. A row exits once
+/// the controller's measure has passed the threshold at `patience` checks in a row (Zhou et al. 2020, arXiv 2006.04152,
+/// with the threshold in place of equal predictions). Counts belong to one sequence and one pass.
 ///
 /// ```
 /// use dynlayer_inference::controllers::ExitRule;

@@ -6,8 +6,8 @@ use crate::control::{Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::Tensor;
 
 /// Exits where the hidden state has saturated: the cosine of the states entering this layer and the one before is at
-/// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, section 3.5), with one
-/// threshold for all positions.
+/// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, "Local confidence
+/// measures"), with one threshold for all positions.
 ///
 /// Costs a host read at every layer that is checked, and no product. A layer that was skipped changes nothing, so under
 /// a controller that also skips, this one exits after the first skip that it sees.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum RouterError {
     /// The router was made for another model.
-    #[error("a router for {} layers of width {}; the model has {} of width {}", found[0], found[1], expected[0], expected[1])]
+    #[error("a router for {} layers of width {}; the model has {} of width {}",
+        found[0], found[1], expected[0], expected[1])]
     Dimensions {
         /// Layers and width of the router.
         found: [usize; 2],

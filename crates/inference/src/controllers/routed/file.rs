@@ -40,9 +40,9 @@ type Named = (String, Vec<usize>, Vec<f32>);
 impl<R: Router + Into<AnyRouter>> Routed<R> {
     /// Writes router and options as a safetensors file, which is there whole or not at all.
     ///
-    /// The options and dimensions are JSON in the metadata under `dynlayer.router`. Tensors are `F32`: of a linear router
-    /// `layers.N.weight` `[1, d_model]` and `layers.N.bias` `[1]`, of an MLP `layers.N.up.weight` `[hidden, d_model]`,
-    /// `layers.N.up.bias` `[hidden]`, `layers.N.down.weight` `[1, hidden]` and `layers.N.down.bias` `[1]`.
+    /// The options and dimensions are JSON in the metadata under `dynlayer.router`. Tensors are `F32`: of a linear
+    /// router `layers.N.weight` `[1, d_model]` and `layers.N.bias` `[1]`, of an MLP `layers.N.up.weight` `[hidden,
+    /// d_model]`, `layers.N.up.bias` `[hidden]`, `layers.N.down.weight` `[1, hidden]` and `layers.N.down.bias` `[1]`.
     ///
     /// # Errors
     /// If the weights cannot be read from the device, or the file cannot be written.
@@ -75,8 +75,8 @@ impl Routed<AnyRouter> {
     /// Reads what [`save`](Self::save) wrote, onto a device.
     ///
     /// # Errors
-    /// If the file is not readable, is not a router's, or holds other tensors, other shapes, other element types than its
-    /// configuration asks for, or weights that are not finite.
+    /// If the file is not readable, is not a router's, or holds other tensors, other shapes, other element types than
+    /// its configuration asks for, or weights that are not finite.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, RouterError> {
         let path = path.as_ref();
         let file = Source { path, file: SafetensorsFile::open(path)? };

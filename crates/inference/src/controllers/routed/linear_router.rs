@@ -5,8 +5,8 @@ use super::noise::normals;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, whose two logits are here the one that
-/// decides, their difference.
+/// `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, whose two logits are here the one
+/// that decides, their difference.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -47,8 +47,8 @@ impl Gate {
 }
 
 impl LinearRouter {
-    /// For `[n_layers, d_model]`: weights normal with standard deviation `0.01 / sqrt(d_model)`, so that a new router answers
-    /// `bias` everywhere, nearly.
+    /// For `[n_layers, d_model]`: weights normal with standard deviation `0.01 / sqrt(d_model)`, so that a new router
+    /// answers `bias` everywhere, nearly.
     pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
         let layers = (0..n_layers).map(|layer| {
             let weight = normals(*b"linroute", seed, layer, d_model);

@@ -7,8 +7,8 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// `logit = w_l . relu(U_l features + c_l) + b_l` for layer `l`, of widths `d_model`, `d_model / 8`, 1: the larger controller of
-/// arXiv 2410.20022, with one logit in place of two.
+/// `logit = w_l . relu(U_l features + c_l) + b_l` for layer `l`, of widths `d_model`, `d_model / 8`, 1: the larger
+/// controller of arXiv 2410.20022, with one logit in place of two.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -51,8 +51,8 @@ impl MlpGate {
 }
 
 impl MlpRouter {
-    /// For `[n_layers, d_model]`: the inner weights normal with standard deviation `sqrt(2 / d_model)` (He et al. 2015), the
-    /// outer ones `0.01 / sqrt(d_model / 8)`, so that a new router answers `bias` everywhere, nearly.
+    /// For `[n_layers, d_model]`: the inner weights normal with standard deviation `sqrt(2 / d_model)` (He et al.
+    /// 2015), the outer ones `0.01 / sqrt(d_model / 8)`, so that a new router answers `bias` everywhere, nearly.
     pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
         let hidden = hidden_width(d_model);
         let layers = (0..n_layers).map(|layer| {

@@ -8,8 +8,8 @@ use rand::Rng;
 /// Bits of a stream number that hold the layer; the training step has the others.
 const LAYER_BITS: u32 = 16;
 
-/// Standard logistic noise, `ln u - ln(1 - u)`, `[rows, tokens]`: the difference of two Gumbel variables (Maddison et al.
-/// 2017, arXiv 1611.00712, appendix B), so one logit with it is two logits with Gumbel noise.
+/// Standard logistic noise, `ln u - ln(1 - u)`, `[rows, tokens]`: the difference of two Gumbel variables (Maddison et
+/// al. 2017, arXiv 1611.00712, appendix B), so one logit with it is two logits with Gumbel noise.
 ///
 /// Derived from the seed, the training step, the sequence, the token's position and the layer. The last token of a row
 /// stands at its [`Row::position`], and those before it count down from there.

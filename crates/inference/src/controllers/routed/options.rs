@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// What a router sees of a token.
 ///
-/// All are detached, and `[rows, tokens, d_model]`. All but the constant are standardised: each token's numbers have mean 0
-/// and variance 1 (without epsilon: a token whose numbers are all equal gives zeros).
+/// All are detached, and `[rows, tokens, d_model]`. All but the constant are standardised: each token's numbers have
+/// mean 0 and variance 1 (without epsilon: a token whose numbers are all equal gives zeros).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -22,8 +22,8 @@ pub enum RouterInput {
     /// Ones: what is learned is a constant per layer. In decoding it needs no host read after the first pass.
     Constant,
     /// The state entering the layer of another token of the same sequence: what states look like, without what this one
-    /// says. In training the label tokens' states are permuted; in decoding, where later tokens are not known, the state
-    /// is drawn from the sequence's decode passes so far, this one included, all with the same probability.
+    /// says. In training the label tokens' states are permuted; in decoding, where later tokens are not known, the
+    /// state is drawn from the sequence's decode passes so far, this one included, all with the same probability.
     ShuffledHidden,
 }
 
@@ -41,8 +41,8 @@ pub struct RouterOptions {
     pub input: RouterInput,
     /// Whether the first and the last layer always run.
     pub ends: Ends,
-    /// In decoding, a layer runs if its probability, the logistic function of the logit, is above this; from 0 to 1, both
-    /// excluded.
+    /// In decoding, a layer runs if its probability, the logistic function of the logit, is above this; from 0 to 1,
+    /// both excluded.
     pub threshold: f32,
     /// In training, divides the logit and its noise; above 0.
     pub temperature: f32,

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 /// Runs the layers that a learned [`Router`] is for: the controller of arXiv 2410.20022.
 ///
-/// In decoding a layer runs where the router's probability is above [`RouterOptions::threshold`]: no noise, one host read
-/// per layer. In a pass of several tokens the last one decides.
+/// In decoding a layer runs where the router's probability is above [`RouterOptions::threshold`]: no noise, one host
+/// read per layer. In a pass of several tokens the last one decides.
 ///
 /// In [`Phase::Train`] the answer is a gate per token, differentiable in the router's weights and in nothing else:
 ///
@@ -21,8 +21,8 @@ use std::ops::Range;
 /// d gate = d soft                                    backward: straight-through (Bengio et al. 2013)
 /// ```
 ///
-/// which is the hard Gumbel softmax over two classes (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017). The noise
-/// derives from the seed, the [step](Self::set_step), the sequence, the position and the layer.
+/// which is the hard Gumbel softmax over two classes (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017). The
+/// noise derives from the seed, the [step](Self::set_step), the sequence, the position and the layer.
 ///
 /// ```
 /// use burn::tensor::Device;

@@ -16,8 +16,8 @@ impl ControllerSpec {
     /// checked when a run begins.
     ///
     /// # Errors
-    /// If there is no text to calibrate on, the calibration fails, or a file cannot be read or was made for a model of other
-    /// dimensions.
+    /// If there is no text to calibrate on, the calibration fails, or a file cannot be read or was made for a model of
+    /// other dimensions.
     pub fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
         Ok(match self {
             Self::Full => Box::new(FullDepth),

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// What building a [`ControllerSpec`](super::ControllerSpec) may need beside the model: calibration texts, and the folder of
-/// its files.
+/// What building a [`ControllerSpec`](super::ControllerSpec) may need beside the model: calibration texts, and the
+/// folder of its files.
 ///
 /// A calibration is measured when a specification first needs it, and kept: use one `Resources` per model.
 ///

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+/// The tensor library that all of it is built on, for crates that do not depend on it themselves.
+#[doc(no_inline)]
+pub use burn;
 #[doc(inline)]
 pub use dynlayer_inference as inference;
 #[doc(inline)]
@@ -13,3 +16,8 @@ pub use dynlayer_model as model;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+/// The guides' code blocks, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/controllers.md")]
+struct ControllersDoctests;

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::Parser;
-use dynlayer::inference::ControlFrom;
+use dynlayer::inference::{ControlFrom, KvPolicy};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::model::{Backend, WeightDtype};
@@ -79,6 +79,15 @@ struct Raw {
     /// What random choices derive from.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What later tokens see at skipped layers: propagate, deferred or omit.
+    #[arg(long, default_value_t = KvPolicy::Propagate)]
+    kv_policy: KvPolicy,
+    /// Write the text as HTML, coloured by the layers that each token took.
+    #[arg(long, value_name = "FILE.html")]
+    depth_map: Option<PathBuf>,
+    /// After the report, show the text coloured by depth, and how often each layer ran.
+    #[arg(long)]
+    usage: bool,
     /// Print one JSON object instead of text and report.
     #[arg(long)]
     json: bool,
@@ -110,6 +119,9 @@ pub struct Arguments {
     pub calibration: Option<PathBuf>,
     pub record: Option<PathBuf>,
     pub control_from: ControlFrom,
+    pub kv_policy: KvPolicy,
+    pub depth_map: Option<PathBuf>,
+    pub usage: bool,
     pub device: Backend,
     pub dtype: WeightDtype,
     pub max_new_tokens: usize,
@@ -152,6 +164,9 @@ impl Arguments {
             calibration: raw.calibration,
             record: raw.record,
             control_from: raw.control_from,
+            kv_policy: raw.kv_policy,
+            depth_map: raw.depth_map,
+            usage: raw.usage,
             device: raw.device,
             dtype: raw.dtype,
             max_new_tokens: raw.max_new_tokens,

@@ -6,58 +6,45 @@
 //! ```
 
 mod arguments;
-mod calibration;
+#[path = "../common/mod.rs"]
+mod common;
 mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
+use common::Loaded;
 use dynlayer::inference::controllers::{Recorded, Resources};
+use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer::model::{Checkpoint, Llama};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", output::chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    common::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     arguments.sampling.validate()?;
     let device = arguments.device.device()?;
     let started = Instant::now();
-    let checkpoint = Checkpoint::open(&arguments.model)?;
-    let tokenizer = checkpoint.tokenizer()?;
-    let prompt = prompt(&arguments.source, &tokenizer)?;
     let quiet = arguments.json || arguments.logits_top.is_some();
-    let bar = output::progress_bar(quiet);
-    let model = checkpoint.load(arguments.dtype, &device, |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })?;
-    bar.finish_and_clear();
+    let loaded = Loaded::open(&arguments.model, arguments.dtype, &device, quiet)?;
+    let prompt = prompt(&arguments.source, &loaded.tokenizer)?;
     let load_seconds = started.elapsed().as_secs_f64();
 
     if let Some(n) = arguments.logits_top {
-        output::print(&inspect::inspect(&model, &prompt, n)?)?;
+        output::print(&inspect::inspect(&loaded.model, &prompt, n)?)?;
         return Ok(());
     }
-    complete(arguments, &checkpoint, &tokenizer, &model, prompt, load_seconds)
+    complete(arguments, &loaded, prompt, load_seconds)
 }
 
 fn complete(
     arguments: &Arguments,
-    checkpoint: &Checkpoint,
-    tokenizer: &Tokenizer,
-    model: &Llama,
+    Loaded { checkpoint, tokenizer, model }: &Loaded,
     prompt: Vec<u32>,
     load_seconds: f64,
 ) -> Result<(), Box<dyn Error>> {
@@ -68,19 +55,21 @@ fn complete(
         tokenizer: Some(tokenizer),
         sampling: arguments.sampling.clone(),
         control_from: arguments.control_from,
+        kv_policy: arguments.kv_policy,
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = calibration::texts(arguments.calibration.as_deref(), tokenizer, model)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), tokenizer, model)?;
     let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();
-    let (mut token_ids, mut text, mut stop) = (Vec::new(), String::new(), None);
+    let (mut token_ids, mut text, mut stop, mut map) = (Vec::new(), String::new(), None, DepthMap::default());
     for event in &mut generation {
         let event = event?;
         token_ids.push(event.token);
         text.push_str(&event.text);
         stop = event.stop;
+        map.push(&event.text, &event.route);
         if !arguments.json {
             write!(out, "{}", event.text)?;
             out.flush()?;
@@ -88,6 +77,9 @@ fn complete(
     }
     if let Some(file) = &arguments.record {
         generation.controller().recording().save(file)?;
+    }
+    if let Some(file) = &arguments.depth_map {
+        std::fs::write(file, map.html()).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     let report = generation.report();
     let [prompt_ids] = prompts;
@@ -113,6 +105,9 @@ fn complete(
     }
     writeln!(out, "controller {}, control from {}", arguments.controller, arguments.control_from)?;
     write!(out, "{report}")?;
+    if arguments.usage {
+        writeln!(out, "\n{}\n\n{}", map.terminal(), report.usage())?;
+    }
     let peak = output::peak_resident_mb().map_or("unknown".into(), |mb| format!("{mb:.0} MB"));
     writeln!(out, "loaded in {load_seconds:.2} s, peak memory {peak}")?;
     Ok(())

@@ -1,8 +1,6 @@
 //! What is printed.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::error::Error;
 use std::io::Write;
 
 /// The JSON object of a generation. Values without any pass are `null`.
@@ -30,28 +28,6 @@ pub fn print(value: &impl Serialize) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, value)?;
     writeln!(out)
-}
-
-/// An error and what caused it.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// A bar on standard error for the bytes of a load.
-pub fn progress_bar(quiet: bool) -> ProgressBar {
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    if let Ok(style) = ProgressStyle::with_template("loading {bar:40} {bytes} of {total_bytes}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// The most memory this process has had resident so far, in megabytes (10^6 bytes); `None` where the system does not say.

@@ -42,7 +42,7 @@ fn the_report_counts_what_ran() {
 fn policies_cost_what_they_say() {
     let model = small(&Device::flex());
     let run = |kv_policy, controller: &str| {
-        let controller = controller.parse::<ControllerSpec>().unwrap().build();
+        let controller = controller.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
         let options = GenerateOptions { kv_policy, ..options(4) };
         generate(&model, controller, &[vec![1, 2, 3]], options).unwrap().finish().unwrap().1
     };

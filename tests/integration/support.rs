@@ -1,7 +1,7 @@
 //! Small models, random routes, and the masked reference.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use dynlayer::inference::report::Ran;
+use dynlayer::inference::report::{Ran, SequenceReport};
 use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::{Llama, WeightDtype};
@@ -95,6 +95,14 @@ pub fn rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
     let width = logits.dims()[2];
     let values = logits.into_data().try_into_vec_as::<f32>().unwrap();
     values.chunks_exact(width).map(<[f32]>::to_vec).collect()
+}
+
+/// A sequence's counts without those that depend on the batch it was in: what ran for other rows' sake.
+pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
+    let mut asked = sequence;
+    asked.prefill.executed = asked.prefill.nominal;
+    asked.decode.executed = asked.decode.nominal;
+    asked
 }
 
 /// Compares with the tolerance of the design: 1e-5 of the largest absolute logit, the rounding of a few hundred f32

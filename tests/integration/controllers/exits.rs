@@ -107,7 +107,7 @@ fn compare(
     let model = small();
     let Some(expected) = depths(&model, measure, rule, sign, prompt, rest) else { return Ok(()) };
     let scored = score(&model, controller, prompt, rest, &ScoreOptions::default()).unwrap();
-    let found: Vec<usize> = scored.tokens[1..].iter().map(|token| token.route.depth() as usize).collect();
+    let found: Vec<usize> = scored.0.tokens[1..].iter().map(|token| token.route.depth() as usize).collect();
     prop_assert_eq!(found, expected);
     Ok(())
 }
@@ -173,7 +173,7 @@ fn rows_that_exited_are_not_paid_for_again() {
         // A row is checked before each layer from the first it may exit at to the one it exits at.
         let checks: usize = depths.iter().map(|depth| (*depth).min(LAYERS - 1)).sum();
         let heads = if name == "saturation" { 0 } else { checks };
-        assert_eq!(report.decode.nominal.head_products, (depths.len() + heads) as u64, "{name}");
+        assert_eq!(report.decode.spent.nominal.head_products, (depths.len() + heads) as u64, "{name}");
         assert!(report.decode.host_reads <= report.decode.passes * (LAYERS as u64 - 1), "{name}: one a layer at most");
         assert!(report.decode.host_reads > 0);
     }

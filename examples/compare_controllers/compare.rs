@@ -1,0 +1,146 @@
+//! The comparison itself.
+
+use crate::arguments::Arguments;
+use burn::tensor::{Tensor, TensorData};
+use dynlayer::inference::{Controller, ScoreItem, ScoreOptions, Scores, score_batch};
+use dynlayer::inference::controllers::FullDepth;
+use dynlayer::metrics::distributions::LogProbs;
+use dynlayer::metrics::hidden::cosine_similarity;
+use dynlayer::model::Llama;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::error::Error;
+
+/// The controllers that are always among those compared.
+pub const ALWAYS: [&str; 4] = ["uniform", "random", "influence", "exit"];
+
+/// How close to the full model a controller stays, as means over all tokens that it decided about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub controller: String,
+    /// Layers per token that the decisions asked for.
+    pub layers: f64,
+    /// Operations of decoding, as a fraction of the full model's.
+    pub flops_fraction: f64,
+    /// Cosine of the final normed state with the full model's.
+    pub cosine: f64,
+    /// KL divergence of the full model's prediction from this one, in nats.
+    pub kl: f64,
+    /// How often the likeliest token is the full model's.
+    pub top1: f64,
+    /// Negative log-likelihood of the text, in nats per token.
+    pub nll: f64,
+}
+
+/// Runs controllers over the same tokens as the full model.
+pub struct Comparison<'a> {
+    pub model: &'a Llama,
+    pub arguments: &'a Arguments,
+    pub bar: &'a ProgressBar,
+}
+
+/// Sums over tokens.
+#[derive(Default)]
+struct Sums {
+    tokens: f64,
+    decoded: f64,
+    layers: f64,
+    flops: f64,
+    flops_full: f64,
+    cosine: f64,
+    kl: f64,
+    top1: f64,
+    nll: f64,
+}
+
+impl Comparison<'_> {
+    /// One row for the full model, and one per controller.
+    pub fn run(
+        &self,
+        items: &[ScoreItem],
+        mut controllers: Vec<(String, Box<dyn Controller + Send>)>,
+    ) -> Result<Vec<Row>, Box<dyn Error>> {
+        let mut sums: Vec<Sums> = (0..=controllers.len()).map(|_| Sums::default()).collect();
+        for (i, items) in items.chunks(self.arguments.batch.max(1)).enumerate() {
+            let first = (i * self.arguments.batch.max(1)) as u64;
+            let full = self.score(&mut FullDepth, items, first)?;
+            self.add(&mut sums[0], &full, &full)?;
+            for ((_, controller), sums) in controllers.iter_mut().zip(&mut sums[1..]) {
+                self.add(sums, &self.score(controller, items, first)?, &full)?;
+            }
+        }
+        let names = std::iter::once("full".to_owned()).chain(controllers.into_iter().map(|(name, _)| name));
+        Ok(names.zip(&sums).map(|(name, sums)| sums.row(name)).collect())
+    }
+
+    fn score<C: Controller + ?Sized>(
+        &self,
+        controller: &mut C,
+        items: &[ScoreItem],
+        first: u64,
+    ) -> Result<Scores, Box<dyn Error>> {
+        let options = ScoreOptions {
+            control_from: self.arguments.control_from,
+            kv_policy: self.arguments.kv_policy,
+            keep_logits: true,
+            keep_hidden: true,
+            seed: self.arguments.seed,
+            sequence_ids: (first..first + items.len() as u64).collect(),
+            ..ScoreOptions::default()
+        };
+        let scores = score_batch(self.model, controller, items, &options)?;
+        self.bar.inc(1);
+        Ok(scores)
+    }
+
+    fn add(&self, sums: &mut Sums, found: &Scores, full: &Scores) -> Result<(), Box<dyn Error>> {
+        for (found, full) in found.sequences.iter().zip(&full.sequences) {
+            let targets: Vec<u32> = found.tokens.iter().map(|token| token.token).collect();
+            let (log_probs, reference) = (self.log_probs(found)?, self.log_probs(full)?);
+            sums.kl += reference.kl_divergence(&log_probs)?.iter().sum::<f64>();
+            sums.nll += log_probs.nll(&targets)?.iter().sum::<f64>();
+            let same = log_probs.top1_agreement(&reference)?;
+            sums.top1 += same.iter().filter(|same| **same).count() as f64;
+            let cosine = cosine_similarity(&final_states(found)?, &final_states(full)?)?;
+            sums.cosine += cosine.rows()[0].iter().sum::<f64>();
+            sums.tokens += targets.len() as f64;
+        }
+        let decode = found.report.decode_summary();
+        sums.decoded += decode.tokens as f64;
+        sums.layers += decode.layers_per_token.unwrap_or_default() * decode.tokens as f64;
+        sums.flops += decode.flops;
+        sums.flops_full += decode.flops_full_depth;
+        Ok(())
+    }
+
+    fn log_probs(&self, scored: &dynlayer::inference::ScoredSequence) -> Result<LogProbs, Box<dyn Error>> {
+        let logits: Vec<f32> = scored.tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
+        let shape = [scored.tokens.len(), self.model.config().vocab_size];
+        Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &self.model.device()))?)
+    }
+}
+
+/// The final normed states, `[1, tokens, d_model]`.
+fn final_states(scored: &dynlayer::inference::ScoredSequence) -> Result<Tensor<3>, Box<dyn Error>> {
+    let mut states = Vec::new();
+    for token in &scored.tokens {
+        let hidden = token.hidden.clone().ok_or("no hidden states were kept")?; // [n_layers + 1, d_model]
+        let last = hidden.dims()[0] - 1;
+        states.push(hidden.narrow(0, last, 1));
+    }
+    Ok(Tensor::cat(states, 0).unsqueeze_dim::<3>(0))
+}
+
+impl Sums {
+    fn row(&self, controller: String) -> Row {
+        Row {
+            controller,
+            layers: self.layers / self.decoded,
+            flops_fraction: self.flops / self.flops_full,
+            cosine: self.cosine / self.tokens,
+            kl: self.kl / self.tokens,
+            top1: self.top1 / self.tokens,
+            nll: self.nll / self.tokens,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Compares controllers with the full model on given text, budget by budget: the paper's first finding, and yours.
+//!
+//! For every budget, `uniform`, `random`, `influence` and `exit` run the same tokens as the full model, and what they
+//! predict is compared with what it predicts.
+//!
+//! ```text
+//! cargo run --release --example compare_controllers -- --model DIR|FILE.gguf [--text FILE] [--budgets 28,26,24] \
+//!     [--controllers confidence:0.9,saturation:0.99] [--out DIR] [--json]
+//! ```
+
+mod arguments;
+#[path = "../common/mod.rs"]
+mod common;
+mod compare;
+mod output;
+
+use arguments::Arguments;
+use clap::Parser;
+use compare::Comparison;
+use dynlayer::inference::controllers::{ControllerSpec, Resources};
+use std::error::Error;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = &arguments.out {
+        // Before the work, not after it.
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    let device = arguments.device.device()?;
+    let common::Loaded { tokenizer, model, .. } =
+        common::Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
+    let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
+    let items = common::items(arguments.text.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), &tokenizer, &model)?;
+    let resources = Resources::new().texts(texts).seed(arguments.seed);
+
+    let n_layers = model.layers().len();
+    let budgets = if arguments.budgets.is_empty() { default_budgets(n_layers) } else { arguments.budgets.clone() };
+    let mut specs: Vec<ControllerSpec> = Vec::new();
+    for budget in &budgets {
+        for kind in compare::ALWAYS {
+            specs.push(format!("{kind}:{budget}").parse()?);
+        }
+    }
+    specs.extend(arguments.controllers.iter().cloned());
+    // All are built before any runs, so that a wrong one is told at once.
+    let mut controllers = Vec::new();
+    for spec in specs {
+        controllers.push((spec.to_string(), spec.build(&model, &resources)?));
+    }
+    let bar = common::progress_bar(arguments.json, "comparing {bar:40} {pos} of {len}, {eta} left");
+    bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.max(1))) as u64);
+    let results = Comparison { model: &model, arguments, bar: &bar }.run(&items, controllers)?;
+    bar.finish_and_clear();
+    output::write(arguments, &items, n_layers, &results)
+}
+
+/// From all layers down to a quarter, in eight steps or fewer.
+fn default_budgets(n_layers: usize) -> Vec<usize> {
+    let mut budgets: Vec<usize> = (2..=8).rev().map(|eighths| (n_layers * eighths).div_ceil(8)).collect();
+    budgets.dedup();
+    budgets.retain(|budget| *budget < n_layers);
+    budgets
+}

@@ -1,0 +1,87 @@
+//! A controller of one's own, checked and run.
+//!
+//! ```text
+//! cargo run --release --example custom_controller -- --model DIR|FILE.gguf [--chat TEXT] [--threshold 0.99]
+//! ```
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use burn::tensor::{Device, Tensor};
+use clap::Parser;
+use dynlayer::inference::report::DepthMap;
+use dynlayer::inference::{Action, Controller, Decision, GenerateOptions, Site, conformance, generate};
+use dynlayer::model::WeightDtype;
+use dynlayer::model::text::ChatMessage;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+// The controller, whole: a row exits where the state after a layer hardly differs from the state after the one before.
+
+struct Saturated {
+    threshold: f32,
+    previous: Option<Tensor<2>>,
+}
+
+impl Controller for Saturated {
+    fn decide(&mut self, site: &Site<'_>) -> Decision {
+        let now = site.last_hidden(); // [rows, d_model], on the device
+        let before = self.previous.replace(now.clone());
+        let Some(before) = before.filter(|_| site.layer() > 0) else { return Action::Run.into() };
+        let dot = (now.clone() * before.clone()).sum_dim(1);
+        let norms = now.square().sum_dim(1) * before.square().sum_dim(1);
+        let cosine = (dot / norms.sqrt()).squeeze_dim::<1>(1); // [rows]
+        let similar = site.read(cosine); // one number per row, on the host
+        Decision::per_row(similar.into_iter().map(|s| if s > self.threshold { Action::Exit } else { Action::Run }))
+    }
+}
+
+#[derive(Parser, Debug)]
+#[command(about = "Runs a controller of some 15 lines")]
+struct Arguments {
+    /// A checkpoint's folder, or a GGUF file.
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    model: PathBuf,
+    /// What to ask.
+    #[arg(long, default_value = "How does a bicycle stay upright?")]
+    chat: String,
+    /// The cosine above which a row exits.
+    #[arg(long, default_value_t = 0.99)]
+    threshold: f32,
+    /// Tokens to generate.
+    #[arg(long, default_value_t = 48)]
+    max_new_tokens: usize,
+}
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let device = Device::flex();
+    let controller = || Saturated { threshold: arguments.threshold, previous: None };
+    // Before it is trusted: does it keep what controllers promise?
+    conformance::check(&conformance::small_model(&device)?, controller)?;
+
+    let common::Loaded { checkpoint, tokenizer, model } =
+        common::Loaded::open(&arguments.model, WeightDtype::F16, &device, false)?;
+    let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template")?;
+    let prompt = tokenizer.encode(&template.render(&[ChatMessage::user(&arguments.chat)], true)?, false)?;
+    let options = GenerateOptions {
+        max_new_tokens: arguments.max_new_tokens,
+        stop_tokens: checkpoint.stop_tokens(&tokenizer)?,
+        tokenizer: Some(&tokenizer),
+        ..GenerateOptions::default()
+    };
+    let mut generation = generate(&model, controller(), &[prompt], options)?;
+    let mut map = DepthMap::default();
+    for event in &mut generation {
+        let event = event?;
+        map.push(&event.text, &event.route);
+    }
+    println!("{}\n", map.terminal());
+    print!("{}", generation.report());
+    print!("{}", generation.report().usage());
+    Ok(())
+}

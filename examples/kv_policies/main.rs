@@ -1,0 +1,142 @@
+//! What the KV policies cost and how far they lead from full depth, for fixed routes and for routes that change with every
+//! token.
+//!
+//! ```text
+//! cargo run --release --example kv_policies -- --model DIR|FILE.gguf [--text FILE] [--skipped 2,4,6,10]
+//! ```
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use clap::Parser;
+use dynlayer::inference::controllers::{FullDepth, UniformSkip};
+use dynlayer::inference::{
+    Action, ControlFrom, Controller, Decision, KvPolicy, Row, ScoreItem, ScoreOptions, ScoredSequence, Scores, Site,
+    controller_fn, score_batch,
+};
+use dynlayer::metrics::distributions::LogProbs;
+use dynlayer::model::{Llama, WeightDtype};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser, Debug)]
+#[command(about = "Measures the KV policies on given text")]
+struct Arguments {
+    /// A checkpoint's folder, or a GGUF file.
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    model: PathBuf,
+    /// Plain text to measure on; a short one is built in.
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// How many layers are skipped.
+    #[arg(long, value_name = "K,K,..", value_delimiter = ',', default_value = "2,4,6,10")]
+    skipped: Vec<usize>,
+    /// Tokens of each prompt.
+    #[arg(long, default_value_t = 32)]
+    prompt_tokens: usize,
+    /// Tokens of each continuation.
+    #[arg(long, default_value_t = 64)]
+    tokens: usize,
+    /// Items at most.
+    #[arg(long, default_value_t = 8)]
+    limit: usize,
+}
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let common::Loaded { tokenizer, model, .. } =
+        common::Loaded::open(&arguments.model, WeightDtype::F32, &Device::flex(), false)?;
+    let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
+    let items = common::items(arguments.text.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
+    let n_layers = model.layers().len();
+    if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
+        return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());
+    }
+    let full = score(&model, FullDepth, &items, KvPolicy::Propagate)?;
+    println!("{} items of {prompt} + {continuation} tokens, control from last-prompt-token, {n_layers} layers", items.len());
+    println!("skipped  routes    policy     KL (nats)  top-1  K/V projections per token  owed states (kB)");
+    for k in &arguments.skipped {
+        for (routes, controller) in [("fixed", fixed as Make), ("changing", changing as Make)] {
+            for policy in KvPolicy::ALL {
+                let scores = score(&model, controller(n_layers, *k), &items, policy)?;
+                let (kl, top1) = divergence(&model, &full, &scores)?;
+                let decode = &scores.report.decode.spent;
+                let projections = decode.executed.kv_projections as f64 / decode.tokens as f64;
+                let owed = scores.report.owed_bytes as f64 / 1e3;
+                println!("{k:7}  {routes:8}  {policy:9}  {kl:9.4}  {top1:.3}  {projections:25.2}  {owed:16.1}", policy = policy.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+type Make = fn(usize, usize) -> Box<dyn Controller>;
+
+/// The same evenly spread layers for every token.
+fn fixed(n_layers: usize, skipped: usize) -> Box<dyn Controller> {
+    Box::new(UniformSkip::new(n_layers - skipped))
+}
+
+/// Other layers for every token, neither the first nor the last.
+fn changing(n_layers: usize, skipped: usize) -> Box<dyn Controller> {
+    Box::new(controller_fn(move |site: &Site<'_>| {
+        let action = |row: &Row| {
+            let skips = drawn(row, n_layers, skipped).contains(&site.layer());
+            if skips { Action::Skip } else { Action::Run }
+        };
+        Decision::per_row(site.rows().iter().map(action))
+    }))
+}
+
+/// `skipped` of the inner layers, by the row's id and position alone (a partial Fisher-Yates shuffle).
+fn drawn(row: &Row, n_layers: usize, skipped: usize) -> Vec<usize> {
+    let mut state = row.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (row.position as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut layers: Vec<usize> = (1..n_layers - 1).collect();
+    for i in 0..skipped {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let left = (layers.len() - i) as u64;
+        let j = i + usize::try_from((state >> 33) % left).unwrap_or(0);
+        layers.swap(i, j);
+    }
+    layers.truncate(skipped);
+    layers
+}
+
+fn score<C: Controller>(
+    model: &Llama,
+    controller: C,
+    items: &[ScoreItem],
+    kv_policy: KvPolicy,
+) -> Result<Scores, Box<dyn Error>> {
+    let options = ScoreOptions {
+        control_from: ControlFrom::LastPromptToken,
+        kv_policy,
+        keep_logits: true,
+        ..ScoreOptions::default()
+    };
+    Ok(score_batch(model, controller, items, &options)?)
+}
+
+/// Mean KL divergence of the full model's predictions from the others, in nats, and top-1 agreement.
+fn divergence(model: &Llama, full: &Scores, scores: &Scores) -> Result<(f64, f64), Box<dyn Error>> {
+    let (mut kl, mut top1, mut tokens) = (0.0, 0.0, 0.0);
+    for (full, found) in full.sequences.iter().zip(&scores.sequences) {
+        let (full, found) = (log_probs(model, full)?, log_probs(model, found)?);
+        let divergences = full.kl_divergence(&found)?;
+        kl += divergences.iter().sum::<f64>();
+        top1 += full.top1_agreement(&found)?.iter().filter(|same| **same).count() as f64;
+        tokens += divergences.len() as f64;
+    }
+    Ok((kl / tokens, top1 / tokens))
+}
+
+fn log_probs(model: &Llama, scored: &ScoredSequence) -> Result<LogProbs, Box<dyn Error>> {
+    let logits: Vec<f32> = scored.tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
+    let shape = [scored.tokens.len(), model.config().vocab_size];
+    Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &model.device()))?)
+}

@@ -1,0 +1,144 @@
+//! Short answers: exact match and token F1.
+
+use super::{Score, TextError};
+use std::collections::HashMap;
+
+/// Words that the normalisation drops.
+const ARTICLES: [&str; 3] = ["a", "an", "the"];
+
+/// An answer's words, after the normalisation of the `SQuAD` evaluation script.
+///
+/// Lower-case, the 32 ASCII punctuation characters removed (not replaced: "don't" is "dont"), "a", "an" and "the"
+/// dropped where they stand as words, split at white space (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1).
+///
+/// ```
+/// use dynlayer_metrics::text::normalize_answer;
+///
+/// assert_eq!(normalize_answer("The  U.S.A., don't!"), ["usa", "dont"]);
+/// ```
+pub fn normalize_answer(text: &str) -> Vec<String> {
+    let kept: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
+    // The script's `\b(a|an|the)\b` also matches beside signs that are neither letters nor digits, such as a dash.
+    let mut without = String::with_capacity(kept.len());
+    let mut word = String::new();
+    let end = |word: &mut String, without: &mut String| {
+        without.push_str(if ARTICLES.contains(&word.as_str()) { " " } else { word });
+        word.clear();
+    };
+    for character in kept.chars() {
+        if character.is_alphanumeric() || character == '_' {
+            word.push(character);
+        } else {
+            end(&mut word, &mut without);
+            without.push(character);
+        }
+    }
+    end(&mut word, &mut without);
+    without.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether the prediction is one of the references, after [`normalize_answer`].
+///
+/// ```
+/// use dynlayer_metrics::text::exact_match;
+///
+/// assert!(exact_match(&["Paris", "the city of Paris"], "City of Paris.")?);
+/// # Ok::<(), dynlayer_metrics::text::TextError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`TextError::NoReference`] without a reference.
+pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<bool, TextError> {
+    if references.is_empty() {
+        return Err(TextError::NoReference);
+    }
+    let prediction = normalize_answer(prediction);
+    Ok(references.iter().any(|reference| normalize_answer(reference.as_ref()) == prediction))
+}
+
+/// Words in common, each as often as in the text that has fewer of it, with the best reference by F1; after
+/// [`normalize_answer`].
+///
+/// Two texts without words are equal and score 1; one without against one with words scores 0, as in version 2 of the
+/// `SQuAD` script.
+///
+/// ```
+/// use dynlayer_metrics::text::token_f1;
+///
+/// let score = token_f1(&["in the south of France"], "the south")?;
+/// assert_eq!((score.precision, score.recall), (1.0, 0.25));
+/// # Ok::<(), dynlayer_metrics::text::TextError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`TextError::NoReference`] without a reference.
+pub fn token_f1(references: &[impl AsRef<str>], prediction: &str) -> Result<Score, TextError> {
+    let prediction = normalize_answer(prediction);
+    references
+        .iter()
+        .map(|reference| overlap(&normalize_answer(reference.as_ref()), &prediction))
+        .reduce(|best, score| if score.f1 > best.f1 { score } else { best })
+        .ok_or(TextError::NoReference)
+}
+
+fn overlap(reference: &[String], prediction: &[String]) -> Score {
+    if reference.is_empty() && prediction.is_empty() {
+        return Score::new(1.0, 1.0);
+    }
+    let mut left: HashMap<&str, usize> = HashMap::new();
+    for word in reference {
+        *left.entry(word).or_default() += 1;
+    }
+    let mut hits = 0;
+    for word in prediction {
+        if let Some(left) = left.get_mut(word.as_str()).filter(|left| **left > 0) {
+            *left -= 1;
+            hits += 1;
+        }
+    }
+    Score::from_counts(hits, prediction.len(), reference.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{exact_match, normalize_answer, token_f1};
+    use crate::text::TextError;
+
+    /// What the `SQuAD` script gives.
+    #[test]
+    fn normalisation_follows_the_script() {
+        for (text, expected) in [
+            ("The cat's theatre", vec!["cats", "theatre"]),
+            ("a–the b", vec!["–", "b"]),
+            ("A.N. Other", vec!["other"]),
+            ("an_the", vec![]),
+            (" \t\n", vec![]),
+            ("Être a\u{a0}b", vec!["être", "b"]),
+        ] {
+            let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+            // "an_the": the underscore is punctuation and goes first, which leaves "anthe".
+            if text == "an_the" {
+                assert_eq!(normalize_answer(text), ["anthe"]);
+            } else {
+                assert_eq!(normalize_answer(text), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_answers() {
+        assert!(exact_match(&[""], "the").unwrap());
+        assert_eq!(token_f1(&["the"], "").unwrap().f1, 1.0);
+        assert_eq!(token_f1(&["word"], "").unwrap().f1, 0.0);
+        assert_eq!(exact_match(&[] as &[&str], ""), Err(TextError::NoReference));
+        assert_eq!(token_f1(&[] as &[&str], ""), Err(TextError::NoReference));
+    }
+
+    #[test]
+    fn repeated_words_count_as_often_as_in_both() {
+        let score = token_f1(&["no no yes"], "no no no no").unwrap();
+        assert_eq!((score.precision, score.recall), (0.5, 2.0 / 3.0));
+    }
+}

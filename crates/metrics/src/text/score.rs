@@ -1,0 +1,38 @@
+//! Precision, recall and F1.
+
+use crate::numbers::from_usize;
+use serde::{Deserialize, Serialize};
+
+/// Precision, recall and their harmonic mean, each from 0 to 1.
+///
+/// ```
+/// use dynlayer_metrics::text::Score;
+///
+/// let score = Score::new(0.5, 1.0);
+/// assert!((score.f1 - 2.0 / 3.0).abs() < 1e-12);
+/// assert_eq!(Score::new(0.0, 0.0).f1, 0.0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Score {
+    /// The share of the prediction that is in the reference.
+    pub precision: f64,
+    /// The share of the reference that is in the prediction.
+    pub recall: f64,
+    /// 2·precision·recall / (precision + recall); 0 where both are.
+    pub f1: f64,
+}
+
+impl Score {
+    /// A score from precision and recall.
+    pub fn new(precision: f64, recall: f64) -> Self {
+        let sum = precision + recall;
+        Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
+    }
+
+    /// The score of `hits` units in common; 0 where a text has none.
+    pub(super) fn from_counts(hits: usize, predicted: usize, reference: usize) -> Self {
+        let share = |of: usize| from_usize(hits) / from_usize(of.max(1));
+        Self::new(share(predicted), share(reference))
+    }
+}

@@ -118,7 +118,9 @@ impl Bootstrap {
         let mut draw = ChaCha8Rng::seed_from_u64(self.seed);
         let mut drawn = vec![0; items];
         for _ in 0..self.resamples {
-            drawn.iter_mut().for_each(|item| *item = draw.random_range(0..items));
+            for item in &mut drawn {
+                *item = draw.random_range(0..items);
+            }
             each(&drawn);
         }
     }

@@ -151,9 +151,9 @@ pub fn cross_fit_methods(scores: &[Vec<f64>], folds: &[Fold]) -> Result<CrossFit
     let sums = |items: &[usize]| scores.iter().map(|method| sum(method, items)).collect::<Vec<_>>();
 
     let all = sums(&(0..items).collect::<Vec<_>>());
-    let scored = folds.iter().map(|fold| sum(&scores[best(&sums(&fold.choose))], &fold.score)).sum::<f64>();
+    let won = folds.iter().map(|fold| sum(&scores[best(&sums(&fold.choose))], &fold.score)).sum::<f64>();
     let n_scored: usize = folds.iter().map(|fold| fold.score.len()).sum();
-    Ok(CrossFitted { naive: all[best(&all)] / from_usize(items), corrected: scored / from_usize(n_scored) })
+    Ok(CrossFitted { naive: all[best(&all)] / from_usize(items), corrected: won / from_usize(n_scored) })
 }
 
 /// The index of the greatest value, the first on a tie.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Words that the normalisation drops.
 const ARTICLES: [&str; 3] = ["a", "an", "the"];
 
-/// An answer's words, after the normalisation of the `SQuAD` evaluation script.
+/// An answer's words, after the normalisation of the SQuAD evaluation script.
 ///
 /// Lower-case, the 32 ASCII punctuation characters removed (not replaced: "don't" is "dont"), "a", "an" and "the"
 /// dropped where they stand as words, split at white space (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1).
@@ -61,7 +61,7 @@ pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<b
 /// [`normalize_answer`].
 ///
 /// Two texts without words are equal and score 1; one without against one with words scores 0, as in version 2 of the
-/// `SQuAD` script.
+/// SQuAD script.
 ///
 /// ```
 /// use dynlayer_metrics::text::token_f1;
@@ -106,7 +106,7 @@ mod tests {
     use super::{exact_match, normalize_answer, token_f1};
     use crate::text::TextError;
 
-    /// What the `SQuAD` script gives.
+    /// What the SQuAD script gives.
     #[test]
     fn normalisation_follows_the_script() {
         for (text, expected) in [

@@ -118,12 +118,12 @@ impl Rouge {
     }
 
     /// The tokens of a text.
-    pub fn tokenize(&self, text: &str) -> Vec<String> {
+    pub fn tokenize(self, text: &str) -> Vec<String> {
         tokenize::tokenize(text, self.stem)
     }
 
     /// All variants' scores of a prediction against one reference.
-    pub fn score(&self, reference: &str, prediction: &str) -> RougeScores {
+    pub fn score(self, reference: &str, prediction: &str) -> RougeScores {
         let mut vocabulary = Vocabulary::default();
         let reference_tokens = vocabulary.tokens(reference, self.stem);
         let prediction_tokens = vocabulary.tokens(prediction, self.stem);
@@ -136,7 +136,7 @@ impl Rouge {
     }
 
     /// One variant's score of a prediction against one reference.
-    pub fn score_variant(&self, variant: RougeVariant, reference: &str, prediction: &str) -> Score {
+    pub fn score_variant(self, variant: RougeVariant, reference: &str, prediction: &str) -> Score {
         if variant == RougeVariant::RougeLsum {
             return summary_lcs::score(reference, prediction, self.stem);
         }
@@ -156,7 +156,7 @@ impl Rouge {
     /// # Errors
     ///
     /// [`TextError::NoReference`] without a reference.
-    pub fn score_best(&self, references: &[impl AsRef<str>], prediction: &str) -> Result<RougeScores, TextError> {
+    pub fn score_best(self, references: &[impl AsRef<str>], prediction: &str) -> Result<RougeScores, TextError> {
         let scores = self.score_each(references, prediction)?;
         Ok(RougeScores::from_fn(|variant| {
             scores
@@ -172,7 +172,7 @@ impl Rouge {
     /// # Errors
     ///
     /// [`TextError::NoReference`] without a reference.
-    pub fn score_mean(&self, references: &[impl AsRef<str>], prediction: &str) -> Result<RougeScores, TextError> {
+    pub fn score_mean(self, references: &[impl AsRef<str>], prediction: &str) -> Result<RougeScores, TextError> {
         let scores = self.score_each(references, prediction)?;
         Ok(RougeScores::from_fn(|variant| {
             let mean = |part: fn(&Score) -> f64| {
@@ -182,7 +182,7 @@ impl Rouge {
         }))
     }
 
-    fn score_each(&self, references: &[impl AsRef<str>], prediction: &str) -> Result<Vec<RougeScores>, TextError> {
+    fn score_each(self, references: &[impl AsRef<str>], prediction: &str) -> Result<Vec<RougeScores>, TextError> {
         if references.is_empty() {
             return Err(TextError::NoReference);
         }

@@ -1,3 +1,5 @@
 //! The crate against references that others computed. The fixtures' folder holds the scripts that made them.
+#![expect(clippy::float_cmp, reason = "where tests compare exactly, the numbers are exact")]
 
+mod tensors;
 mod text;

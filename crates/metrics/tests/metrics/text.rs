@@ -1,4 +1,4 @@
-//! Text scores against rouge-score 0.1.2 and the `SQuAD` script.
+//! Text scores against rouge-score 0.1.2 and the SQuAD script.
 
 use dynlayer_metrics::text::{Rouge, RougeVariant, Score, exact_match, normalize_answer, token_f1};
 use serde_json::Value;

@@ -1,0 +1,71 @@
+//! Block influence.
+
+use super::cosine_similarity;
+use crate::TensorError;
+use crate::numbers::{from_u64, from_usize};
+use crate::tensors::check_size;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// Block influence of each layer, collected over batches of tokens: 1 - the mean over tokens of the cosine similarity of
+/// a layer's input and output (Men et al. 2024, "ShortGPT: layers in large language models are more redundant than you
+/// expect", arXiv 2403.03853, equation 1).
+///
+/// From 0, for a layer that changes no direction, to 2. Layers of little influence are the first to leave out.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use dynlayer_metrics::hidden::BlockInfluence;
+///
+/// // Two layers, one token: the first turns the state by a right angle, the second only doubles it.
+/// let states = Tensor::from_floats([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 2.0]]], &Device::flex());
+/// let mut influence = BlockInfluence::default();
+/// influence.add(&states)?;
+/// let values = influence.values().unwrap();
+/// assert!((values[0] - 1.0).abs() < 1e-6 && values[1].abs() < 1e-6);
+/// # Ok::<(), dynlayer_metrics::TensorError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockInfluence {
+    /// Sum of cosines per layer.
+    sums: Vec<f64>,
+    tokens: u64,
+}
+
+impl BlockInfluence {
+    /// Adds tokens by the states around all layers.
+    ///
+    /// # Shapes
+    /// - `states`: `[layers + 1, tokens, d_model]`: the embeddings, then the residual stream after each layer
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::Empty`] with fewer than two states, [`TensorError::Shapes`] if the number of layers differs from
+    /// before, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] where there is no direction. Nothing is added
+    /// then.
+    pub fn add(&mut self, states: &Tensor<3>) -> Result<(), TensorError> {
+        let [n_states, tokens, _] = states.dims();
+        check_size("states around layers", states.dims(), [2, 1, 1])?;
+        let layers = n_states - 1;
+        if self.tokens > 0 && self.sums.len() != layers {
+            let what = "layers of later states";
+            return Err(TensorError::Shapes { what, found: vec![layers], expected: vec![self.sums.len()] });
+        }
+        let (before, after) = (states.clone().narrow(0, 0, layers), states.clone().narrow(0, 1, layers));
+        let means = cosine_similarity(&before, &after)?.row_means();
+        self.sums.resize(layers, 0.0);
+        self.sums.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean * from_usize(tokens));
+        self.tokens += tokens as u64;
+        Ok(())
+    }
+
+    /// Tokens added.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// The influence of each layer; `None` before any token.
+    pub fn values(&self) -> Option<Vec<f64>> {
+        (self.tokens > 0).then(|| self.sums.iter().map(|sum| 1.0 - sum / from_u64(self.tokens)).collect())
+    }
+}

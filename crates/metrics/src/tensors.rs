@@ -1,0 +1,113 @@
+//! Reading tensors, and what can be wrong with them.
+
+use crate::numbers::from_usize;
+use burn::tensor::Tensor;
+
+/// Why tensors, or losses computed from them, have no metric.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorError {
+    /// There is nothing to measure.
+    #[error("{what} has shape {shape:?}; every dimension must be at least {needed:?}")]
+    Empty {
+        /// Which tensor.
+        what: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What is needed.
+        needed: Vec<usize>,
+    },
+    /// Two tensors, or a tensor and a list, do not fit.
+    #[error("{what}: found shape {found:?}, expected {expected:?}")]
+    Shapes {
+        /// What does not fit.
+        what: &'static str,
+        /// The second's shape.
+        found: Vec<usize>,
+        /// The first's shape.
+        expected: Vec<usize>,
+    },
+    /// A value is NaN or infinite, or makes the metric so.
+    #[error("{what} of row {row} is {value}: the input holds NaN or infinite values, or the metric has no bound there")]
+    NotFinite {
+        /// Which metric.
+        what: &'static str,
+        /// The row: tokens in order, and layers outside of them.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A vector is zero, where only a direction or a ratio means anything.
+    #[error("the {what} of row {row} is a zero vector, which has no direction")]
+    ZeroVector {
+        /// Which tensor.
+        what: &'static str,
+        /// The row: tokens in order, and layers outside of them.
+        row: usize,
+    },
+    /// A target is not in the vocabulary.
+    #[error("target {target} of row {row} is not in the vocabulary of {vocab_size}")]
+    Target {
+        /// The row.
+        row: usize,
+        /// The token id.
+        target: u32,
+        /// The vocabulary.
+        vocab_size: usize,
+    },
+    /// k is out of range.
+    #[error("k is {k}; 1 to {vocab_size}, the vocabulary, are possible")]
+    TopK {
+        /// The k.
+        k: usize,
+        /// The vocabulary.
+        vocab_size: usize,
+    },
+    /// The device did not deliver.
+    #[error("reading from the device failed: {0}")]
+    Device(String),
+}
+
+/// A tensor's values, row-major.
+pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, TensorError> {
+    let data = tensor.try_into_data().map_err(|error| TensorError::Device(error.to_string()))?;
+    data.try_into_vec_as::<f64>().map_err(|error| TensorError::Device(error.to_string()))
+}
+
+/// A tensor's values; refuses NaN and infinity.
+pub(crate) fn read_finite<const D: usize>(what: &'static str, tensor: Tensor<D>) -> Result<Vec<f64>, TensorError> {
+    let values = read(tensor)?;
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(row) => Err(TensorError::NotFinite { what, row, value: values[row] }),
+        None => Ok(values),
+    }
+}
+
+/// Refuses a tensor that is smaller than `needed` in any dimension.
+pub(crate) fn check_size<const D: usize>(
+    what: &'static str,
+    shape: [usize; D],
+    needed: [usize; D],
+) -> Result<(), TensorError> {
+    if shape.iter().zip(needed).any(|(found, needed)| *found < needed) {
+        return Err(TensorError::Empty { what, shape: shape.to_vec(), needed: needed.to_vec() });
+    }
+    Ok(())
+}
+
+/// Refuses shapes that differ.
+pub(crate) fn check_same<const D: usize>(
+    what: &'static str,
+    found: [usize; D],
+    expected: [usize; D],
+) -> Result<(), TensorError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(TensorError::Shapes { what, found: found.to_vec(), expected: expected.to_vec() })
+}
+
+/// The mean of values that are there.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / from_usize(values.len())
+}

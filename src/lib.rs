@@ -21,3 +21,6 @@ struct ReadmeDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/controllers.md")]
 struct ControllersDoctests;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/metrics.md")]
+struct MetricsDoctests;

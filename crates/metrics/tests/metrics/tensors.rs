@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Reference {
+struct Expected {
     p: Vec<Vec<f32>>,
     q: Vec<Vec<f32>>,
     targets: Vec<u32>,
@@ -26,7 +26,7 @@ struct Reference {
     block_influence: Vec<f64>,
 }
 
-fn reference() -> Reference {
+fn expected() -> Expected {
     serde_json::from_str(include_str!("../fixtures/tensors.json")).unwrap()
 }
 
@@ -60,7 +60,7 @@ fn assert_grid(found: &Grid, expected: &[Vec<f64>], tolerance: f64) {
 
 #[test]
 fn distributions_equal_numpy() {
-    let expected = reference();
+    let expected = expected();
     let (p, q) = (log_probs(&expected.p), log_probs(&expected.q));
     // Logits of 300 have 2e-5 between neighbours in f32, and their differences are exact.
     assert_near(&p.nll(&expected.targets).unwrap(), &expected.nll, 2e-6);
@@ -73,7 +73,7 @@ fn distributions_equal_numpy() {
 
 #[test]
 fn hidden_states_equal_numpy() {
-    let expected = reference();
+    let expected = expected();
     let (x, r) = (states(&expected.states), states(&expected.reference));
     assert_grid(&cosine_similarity(&x, &r).unwrap(), &expected.cosine, 1e-6);
     assert_grid(&relative_error(&x, &r).unwrap(), &expected.relative_error, 2e-6);

@@ -1,0 +1,109 @@
+//! Cost per token, and as a fraction of the full model's.
+
+use super::{Counts, Dimensions};
+use crate::numbers::from_u64;
+use crate::statistics::StatisticsError;
+use serde::{Deserialize, Serialize};
+
+/// What ran for some tokens, counted both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// How many tokens went through.
+    pub tokens: u64,
+    /// Counts in tokens.
+    pub work: Counts,
+    /// Counts in launches.
+    pub launches: Counts,
+}
+
+impl Usage {
+    /// One sequence decoded at full depth: `tokens` tokens after `context` cached ones, a pass each.
+    pub fn full(dimensions: &Dimensions, tokens: u64, context: u64) -> Self {
+        let work = dimensions.full_counts(tokens, context);
+        Self { tokens, work, launches: dimensions.full_launches(tokens) }
+    }
+}
+
+/// Cost per token, and its fractions of the full model's: 1 is the full model.
+///
+/// ```
+/// use dynlayer_metrics::cost::{CostSummary, Dimensions, Usage};
+///
+/// # let (n_layers, d_model, d_ff) = (4, 64, 256);
+/// # let dimensions = Dimensions { n_layers, d_model, d_ff, n_heads: 4, n_kv_heads: 2, head_dim: 16, vocab_size: 512,
+/// #     bytes_per_weight: 4.0 };
+/// let full = Usage::full(&dimensions, 10, 100);
+/// // Half of the layers ran; the others projected keys and values.
+/// let mut half = full;
+/// for counts in [&mut half.work, &mut half.launches] {
+///     counts.kv_projections = counts.attention / 2;
+///     counts.attention /= 2;
+///     counts.mlp /= 2;
+///     counts.attended /= 2;
+/// }
+/// let summary = CostSummary::new(&dimensions, &half, &full)?;
+/// assert_eq!(summary.layer_fraction, 0.5);
+/// assert!(summary.flops_fraction > 0.5); // keys, values and the head are not halved
+/// # Ok::<(), dynlayer_metrics::statistics::StatisticsError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CostSummary {
+    /// Layers run per token.
+    pub layers: f64,
+    /// Attention sublayers run per token.
+    pub attention: f64,
+    /// MLP sublayers run per token.
+    pub mlp: f64,
+    /// Projections of keys and values alone per token.
+    pub kv_projections: f64,
+    /// Head products per token.
+    pub head_products: f64,
+    /// Floating-point operations per token.
+    pub flops: f64,
+    /// Bytes of weights read per token.
+    pub weight_bytes: f64,
+    /// `layers` over the full model's.
+    pub layer_fraction: f64,
+    /// `flops` over the full model's.
+    pub flops_fraction: f64,
+    /// `weight_bytes` over the full model's.
+    pub weight_bytes_fraction: f64,
+}
+
+impl CostSummary {
+    /// The cost of `ran`, beside `full`: the same tokens at full depth, in the same batches.
+    ///
+    /// # Errors
+    ///
+    /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing,
+    /// [`StatisticsError::Lengths`] if the numbers of tokens differ.
+    pub fn new(dimensions: &Dimensions, ran: &Usage, full: &Usage) -> Result<Self, StatisticsError> {
+        if ran.tokens == 0 {
+            return Err(StatisticsError::TooFew { what: "tokens", found: 0, needed: 1 });
+        }
+        if ran.tokens != full.tokens {
+            let length = |tokens| usize::try_from(tokens).unwrap_or(usize::MAX);
+            let (found, expected) = (length(full.tokens), length(ran.tokens));
+            return Err(StatisticsError::Lengths { what: "tokens of the run and of the full model", found, expected });
+        }
+        let fraction = |what, cost: f64, of: f64| {
+            if of > 0.0 { Ok(cost / of) } else { Err(StatisticsError::TooFew { what, found: 0, needed: 1 }) }
+        };
+        let per_token = |count: u64| from_u64(count) / from_u64(ran.tokens);
+        let (flops, full_flops) = (dimensions.flops(&ran.work), dimensions.flops(&full.work));
+        let (bytes, full_bytes) = (dimensions.weight_bytes(&ran.launches), dimensions.weight_bytes(&full.launches));
+        Ok(Self {
+            layers: ran.work.layers() / from_u64(ran.tokens),
+            attention: per_token(ran.work.attention),
+            mlp: per_token(ran.work.mlp),
+            kv_projections: per_token(ran.work.kv_projections),
+            head_products: per_token(ran.work.head_products),
+            flops: flops / from_u64(ran.tokens),
+            weight_bytes: bytes / from_u64(ran.tokens),
+            layer_fraction: fraction("layers of the full model", ran.work.layers(), full.work.layers())?,
+            flops_fraction: fraction("operations of the full model", flops, full_flops)?,
+            weight_bytes_fraction: fraction("bytes of the full model", bytes, full_bytes)?,
+        })
+    }
+}

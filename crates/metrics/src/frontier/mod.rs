@@ -1,0 +1,7 @@
+//! Quality against cost: the Pareto front, the area under it, its hypervolume.
+
+mod pareto;
+mod point;
+
+pub use pareto::{Between, Frontier};
+pub use point::Point;

@@ -1,0 +1,9 @@
+//! Writing results as CSV and JSON.
+
+mod csv;
+mod error;
+mod json;
+
+pub use csv::write_csv;
+pub use error::OutputError;
+pub use json::{write_json, write_json_lines};

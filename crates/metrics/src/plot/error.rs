@@ -1,0 +1,38 @@
+//! Why there is no plot.
+
+/// Why there is no plot.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlotError {
+    /// There is nothing to draw.
+    #[error("there are no {what} to draw")]
+    Empty {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A value is NaN, infinite, or otherwise has no place.
+    #[error("{what} is {value}; {expected} is needed")]
+    Value {
+        /// Which value.
+        what: String,
+        /// The value.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The image is too small for its text, or larger than an image can be.
+    #[error("an image of {width} x {height} pixels; from {least:?} to {most:?} are possible")]
+    Size {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// The smallest width and height.
+        least: (u32, u32),
+        /// The largest width and height.
+        most: (u32, u32),
+    },
+    /// Drawing failed.
+    #[error("drawing failed: {0}")]
+    Draw(String),
+}

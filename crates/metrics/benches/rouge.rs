@@ -23,10 +23,13 @@ fn pairs() -> Vec<(String, String)> {
         .map(|_| {
             let reference: Vec<&str> =
                 (0..WORDS).map(|_| vocabulary[draw.random_range(0..vocabulary.len())].as_str()).collect();
-            let prediction: Vec<&str> = reference
-                .iter()
-                .map(|word| if draw.random_bool(0.33) { &vocabulary[draw.random_range(0..vocabulary.len())] } else { *word })
-                .collect();
+            let prediction: Vec<&str> =
+                reference
+                    .iter()
+                    .map(|word| {
+                        if draw.random_bool(0.33) { &vocabulary[draw.random_range(0..vocabulary.len())] } else { *word }
+                    })
+                    .collect();
             (reference.join(" "), prediction.join(" "))
         })
         .collect()

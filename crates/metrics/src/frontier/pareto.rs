@@ -126,7 +126,8 @@ impl Frontier {
         check_values("the reference point", &[reference.cost, reference.quality])?;
         let mut volume = 0.0;
         let mut floor = reference.quality;
-        for point in self.points.iter().filter(|point| point.cost < reference.cost && point.quality > reference.quality) {
+        for point in self.points.iter().filter(|point| point.cost < reference.cost && point.quality > reference.quality)
+        {
             volume += (reference.cost - point.cost) * (point.quality - floor);
             floor = point.quality;
         }
@@ -142,7 +143,8 @@ impl Frontier {
         for &point in &self.points {
             while let [.., a, b] = hull[..] {
                 // b stays if it is above the line from a to the point.
-                let below = (b.cost - a.cost) * (point.quality - a.quality) >= (point.cost - a.cost) * (b.quality - a.quality);
+                let below =
+                    (b.cost - a.cost) * (point.quality - a.quality) >= (point.cost - a.cost) * (b.quality - a.quality);
                 if !below {
                     break;
                 }

@@ -64,7 +64,10 @@ fn flatten(name: String, value: &Value, columns: &mut Vec<String>, cells: &mut V
     match value {
         Value::Object(fields) => fields.iter().for_each(|(field, value)| flatten(inner(field), value, columns, cells)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| flatten(inner(&index.to_string()), value, columns, cells));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| flatten(inner(&index.to_string()), value, columns, cells));
         }
         Value::Null => {
             columns.push(name);

@@ -91,7 +91,9 @@ impl Draw for CurvePlot {
                 return Err(PlotError::Empty { what: "points of a curve" });
             }
             for (index, CurvePoint { x, y, band }) in curve.points.iter().enumerate() {
-                for value in [Some(*x), Some(*y), band.map(|band| band.0), band.map(|band| band.1)].into_iter().flatten() {
+                for value in
+                    [Some(*x), Some(*y), band.map(|band| band.0), band.map(|band| band.1)].into_iter().flatten()
+                {
                     check_finite(|| format!("point {index} of curve {:?}", curve.name), value)?;
                 }
             }
@@ -139,7 +141,8 @@ impl Draw for CurvePlot {
                     chart.draw_series([PathElement::new([(x, low), (x, high)], BLACK.mix(0.5).stroke_width(2))])?;
                     continue;
                 }
-                let (low, high) = (bands.iter().map(|(x, band)| (*x, band.0)), bands.iter().map(|(x, band)| (*x, band.1)));
+                let (low, high) =
+                    (bands.iter().map(|(x, band)| (*x, band.0)), bands.iter().map(|(x, band)| (*x, band.1)));
                 let outline: Vec<(f64, f64)> = low.clone().chain(high.clone().rev()).collect();
                 chart.draw_series([Polygon::new(outline, BLACK.mix(0.12))])?;
                 for edge in [low.collect::<Vec<_>>(), high.collect()] {
@@ -172,8 +175,10 @@ fn marker<'a, B: DrawingBackend + 'a>(curve: usize, at: (i32, i32)) -> DynElemen
     // The number of dashes and that of markers have no common factor, so that pairs repeat late.
     match curve % MARKERS {
         0 => Circle::new(at, 4, BLACK.filled()).into_dyn(),
-        1 => (EmptyElement::at(at) + Circle::new((0, 0), 4, WHITE.filled()) + Circle::new((0, 0), 4, BLACK.stroke_width(2)))
-            .into_dyn(),
+        1 => (EmptyElement::at(at)
+            + Circle::new((0, 0), 4, WHITE.filled())
+            + Circle::new((0, 0), 4, BLACK.stroke_width(2)))
+        .into_dyn(),
         2 => (EmptyElement::at(at) + Rectangle::new([(-4, -4), (4, 4)], BLACK.filled())).into_dyn(),
         3 => TriangleMarker::new(at, 6, BLACK.filled()).into_dyn(),
         _ => Cross::new(at, 5, BLACK.stroke_width(2)).into_dyn(),

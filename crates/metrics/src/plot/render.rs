@@ -12,6 +12,10 @@ const FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 const LEAST: (u32, u32) = (240, 180);
 const MOST: (u32, u32) = (8192, 8192);
 
+/// Whether the font is known to plotters, which keeps fonts by name for the whole process: registering it again would
+/// replace one that the program has registered since.
+static REGISTERED: OnceLock<bool> = OnceLock::new();
+
 /// The size of an image in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Size {
@@ -68,8 +72,6 @@ fn prepare(drawing: &impl Draw, Size { width, height }: Size) -> Result<(), Plot
         return Err(PlotError::Size { width, height, least: LEAST, most: MOST });
     }
     drawing.check()?;
-    // plotters keeps fonts by name for the whole process; registering one again would replace it.
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
     if *REGISTERED.get_or_init(|| register_font("sans-serif", FontStyle::Normal, FONT).is_ok()) {
         Ok(())
     } else {

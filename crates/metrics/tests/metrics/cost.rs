@@ -171,7 +171,10 @@ fn rows_share_the_weights_of_a_launch() {
         token(&SMALL, &full, &mut vec![Cache::new(); SMALL.n_layers], &mut machine, &mut counts);
     }
     machine.end_launch();
-    assert_eq!(SMALL.weight_bytes(&SMALL.full_launches(1)), 2.0 * f64::from(u32::try_from(machine.weights_read).unwrap()));
+    assert_eq!(
+        SMALL.weight_bytes(&SMALL.full_launches(1)),
+        2.0 * f64::from(u32::try_from(machine.weights_read).unwrap())
+    );
     assert_eq!(counts.layers(), 15.0);
 }
 

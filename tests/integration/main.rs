@@ -2,6 +2,7 @@
 //!
 //! Most tests run a small random model: equalities between paths hold for any weights. Those named `real_model` need
 //! SmolLM2 (`scripts/get_smollm2.sh --hf`) and are ignored unless asked for; `DYNLAYER_MODEL` names its folder.
+//! Those named `real_text` need a text besides, which `DYNLAYER_TEXT` names.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -21,4 +22,5 @@ mod equalities;
 mod families;
 mod generation;
 mod real_model;
+mod real_text;
 mod support;

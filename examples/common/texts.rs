@@ -28,7 +28,8 @@ pub fn items(
     let wanted = limit.saturating_mul(prompt + continuation).saturating_mul(8);
     let end = (0..=wanted.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let tokens = tokenizer.encode(&text[..end], false)?;
-    let item = |tokens: &[u32]| ScoreItem { prompt: tokens[..prompt].to_vec(), continuation: tokens[prompt..].to_vec() };
+    let item =
+        |tokens: &[u32]| ScoreItem { prompt: tokens[..prompt].to_vec(), continuation: tokens[prompt..].to_vec() };
     let items: Vec<ScoreItem> = tokens.chunks_exact(prompt + continuation).take(limit).map(item).collect();
     if items.is_empty() {
         return Err(format!("the text has {} tokens; one item needs {}", tokens.len(), prompt + continuation).into());

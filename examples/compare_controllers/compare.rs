@@ -2,8 +2,8 @@
 
 use crate::arguments::Arguments;
 use burn::tensor::{Tensor, TensorData};
-use dynlayer::inference::{Controller, ScoreItem, ScoreOptions, Scores, score_batch};
 use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::{Controller, ScoreItem, ScoreOptions, Scores, score_batch};
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::metrics::hidden::cosine_similarity;
 use dynlayer::model::Llama;

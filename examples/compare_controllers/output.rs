@@ -22,12 +22,7 @@ struct Document<'a> {
 }
 
 /// Prints the table, and writes the files if a folder was given.
-pub fn write(
-    arguments: &Arguments,
-    items: &[ScoreItem],
-    n_layers: usize,
-    rows: &[Row],
-) -> Result<(), Box<dyn Error>> {
+pub fn write(arguments: &Arguments, items: &[ScoreItem], n_layers: usize, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.out {
         let mut csv = Vec::new();
         write_csv(&mut csv, rows)?;

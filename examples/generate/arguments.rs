@@ -1,9 +1,9 @@
 //! The command line.
 
 use clap::Parser;
-use dynlayer::inference::{ControlFrom, KvPolicy};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
+use dynlayer::inference::{ControlFrom, KvPolicy};
 use dynlayer::model::{Backend, WeightDtype};
 use std::path::PathBuf;
 

@@ -58,7 +58,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());
     }
     let full = score(&model, FullDepth, &items, KvPolicy::Propagate)?;
-    println!("{} items of {prompt} + {continuation} tokens, control from last-prompt-token, {n_layers} layers", items.len());
+    println!(
+        "{} items of {prompt} + {continuation} tokens, control from last-prompt-token, {n_layers} layers",
+        items.len()
+    );
     println!("skipped  routes    policy     KL (nats)  top-1  K/V projections per token  owed states (kB)");
     for k in &arguments.skipped {
         for (routes, controller) in [("fixed", fixed as Make), ("changing", changing as Make)] {
@@ -68,7 +71,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
                 let decode = &scores.report.decode.spent;
                 let projections = decode.executed.kv_projections as f64 / decode.tokens as f64;
                 let owed = scores.report.owed_bytes as f64 / 1e3;
-                println!("{k:7}  {routes:8}  {policy:9}  {kl:9.4}  {top1:.3}  {projections:25.2}  {owed:16.1}", policy = policy.to_string());
+                println!(
+                    "{k:7}  {routes:8}  {policy:9}  {kl:9.4}  {top1:.3}  {projections:25.2}  {owed:16.1}",
+                    policy = policy.to_string()
+                );
             }
         }
     }
@@ -95,7 +101,8 @@ fn changing(n_layers: usize, skipped: usize) -> Box<dyn Controller> {
 
 /// `skipped` of the inner layers, by the row's id and position alone (a partial Fisher-Yates shuffle).
 fn drawn(row: &Row, n_layers: usize, skipped: usize) -> Vec<usize> {
-    let mut state = row.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (row.position as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut state =
+        row.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (row.position as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mut layers: Vec<usize> = (1..n_layers - 1).collect();
     for i in 0..skipped {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -15,6 +15,8 @@ use pulp::{Arch, Simd, WithSimd};
 const MAX_TOKENS: usize = 16;
 /// Multiply-adds below which waking another thread costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
+/// Weights that are kept in the second-level cache while all inputs see them.
+const BLOCK_BYTES: usize = 1 << 17;
 /// Weight rows that are worked on together.
 const ROWS: usize = 4;
 
@@ -195,18 +197,24 @@ impl WithSimd for Rows<'_, f16, Avx512> {
 
 /// The products of all rows with all inputs.
 ///
-/// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers.
+/// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers; rows go in blocks
+/// that stay in the cache until all inputs have seen them, so that each weight comes from memory once.
 #[inline(always)]
 fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], width: usize, out: &mut [f32]) {
     let n = x.len() / width;
-    let mut first = 0;
-    while first < n {
-        first += match n - first {
-            8.. => group::<S, W, L, 8, 2>(simd, load, w, x, width, out, first),
-            4.. => group::<S, W, L, 4, ROWS>(simd, load, w, x, width, out, first),
-            2.. => group::<S, W, L, 2, ROWS>(simd, load, w, x, width, out, first),
-            _ => group::<S, W, L, 1, ROWS>(simd, load, w, x, width, out, first),
-        };
+    let rows = (BLOCK_BYTES / (width * size_of::<W>()).max(1)).next_multiple_of(ROWS);
+    for (w, out) in w.chunks(rows * width).zip(out.chunks_mut(rows * n)) {
+        let mut first = 0;
+        while first < n {
+            first += match n - first {
+                8.. => group::<S, W, L, 8, 2>(simd, load, w, x, width, out, first),
+                6.. => group::<S, W, L, 6, 2>(simd, load, w, x, width, out, first),
+                4.. => group::<S, W, L, 4, ROWS>(simd, load, w, x, width, out, first),
+                3 => group::<S, W, L, 3, ROWS>(simd, load, w, x, width, out, first),
+                2 => group::<S, W, L, 2, ROWS>(simd, load, w, x, width, out, first),
+                _ => group::<S, W, L, 1, ROWS>(simd, load, w, x, width, out, first),
+            };
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`score`], [`score_batch`]: the log-probabilities of given text, pass by pass as decoding would run.
 //! - [`sampling`]: how tokens are chosen.
 //! - [`conformance`]: checks for controllers of your own.
+//! - [`oracle`]: which candidate each sequence should have had, and what that is worth.
 //! - [`report`]: routes, counts and times.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod control;
 pub mod controllers;
 mod engine;
 mod generation;
+pub mod oracle;
 mod random;
 pub mod report;
 pub mod sampling;

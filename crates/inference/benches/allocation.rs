@@ -1,0 +1,97 @@
+//! Time and memory of exact allocations, up to a million sequences of 24 candidates.
+//!
+//! Quality rises with depth and saturates, per sequence at its own rate, with noise; costs are whole layers, half
+//! layers, or real numbers as FLOPs and seconds are. One core; each line is one call, peak memory that of the process.
+//!
+//! ```text
+//! cargo bench -p dynlayer-inference --bench allocation [-- --sequences 7800 --costs whole]
+//! ```
+
+use dynlayer_inference::oracle::{Allocation, Allocator, Evidence, EvidenceBuilder, Proof, Record};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::time::Instant;
+
+const DEPTHS: u32 = 24;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let sequences: u64 = option("--sequences").map_or(Ok(7800), |text| text.parse())?;
+    let only = option("--costs");
+    for costs in ["whole", "half", "real"] {
+        if only.as_deref().is_none_or(|only| only == costs) {
+            measure(sequences, costs)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(sequences: u64, costs: &str) -> Result<(), Box<dyn std::error::Error>> {
+    println!("{sequences} sequences x {DEPTHS} candidates, {costs} costs");
+    let evidence = table(sequences, costs)?;
+    println!("  the table alone: peak {}", peak());
+    let started = Instant::now();
+    let allocator = Allocator::new(&evidence)?;
+    println!("  preparing        {:8.3} s, peak {}", started.elapsed().as_secs_f64(), peak());
+    for budget in [3.0, 5.6, 11.3] {
+        let started = Instant::now();
+        let found = allocator.most_quality(budget)?;
+        report(&format!("budget {budget}"), started, &found);
+    }
+    let full = evidence.static_means(DEPTHS as usize - 1).ok_or("no candidate for all")?.0;
+    let started = Instant::now();
+    report("as good as full", started, &allocator.least_cost(full)?);
+    let started = Instant::now();
+    let frontier = allocator.frontier();
+    let (seconds, points) = (started.elapsed().as_secs_f64(), frontier.points().len());
+    println!("  whole frontier   {seconds:8.3} s, {points} points, peak {}", peak());
+    Ok(())
+}
+
+fn report(what: &str, started: Instant, found: &Allocation) {
+    let seconds = started.elapsed().as_secs_f64();
+    let proof = match found.proof {
+        Proof::Gap { bound, gap } => format!("gap {gap:e} to {bound}"),
+        _ => "optimal".to_owned(),
+    };
+    let (cost, quality, work) = (found.mean_cost, found.mean_quality, found.work);
+    println!(
+        "  {what:16} {seconds:8.3} s, {proof}, cost {cost:.4}, quality {quality:.4}, {work} states, peak {}",
+        peak()
+    );
+}
+
+fn table(sequences: u64, costs: &str) -> Result<Evidence, Box<dyn std::error::Error>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut builder = EvidenceBuilder::default();
+    let mut record = Record::new(0, "", 0.0, 0.0);
+    let names: Vec<String> = (1..=DEPTHS).map(|depth| format!("uniform:{depth}")).collect();
+    for sequence in 0..sequences {
+        record.sequence = sequence;
+        let (top, need, length) = (rng.random::<f64>(), rng.random_range(1.0..12.0), rng.random_range(0.8..1.25));
+        for (depth, name) in (1..=DEPTHS).zip(&names) {
+            let depth = f64::from(depth);
+            record.candidate.clone_from(name);
+            record.quality = top * (1.0 - (-depth / need).exp()) + 0.1 * (rng.random::<f64>() - 0.5);
+            record.cost = match costs {
+                "whole" => depth,
+                "half" => depth - 0.5 * f64::from(rng.random_range(0..2)),
+                _ => depth * length + 0.1 * rng.random::<f64>(),
+            };
+            builder.push(&record)?;
+        }
+    }
+    Ok(builder.finish()?)
+}
+
+/// The most memory that this process has held, where the system tells.
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kilobytes.map_or("unknown".to_owned(), |kilobytes| format!("{:.0} MB", kilobytes / 1e3))
+}
+
+fn option(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1)
+}

@@ -1,0 +1,166 @@
+//! Evidence as lines of JSON.
+
+use super::{Evidence, EvidenceBuilder, EvidenceError, Record};
+use serde_json::{Map, Value};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+const COLUMNS: [&str; 6] = ["sequence", "candidate", "quality", "cost", "halves", "label_free"];
+
+impl Evidence {
+    /// Reads a file of one JSON object per line, each a [`Record`], line by line.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] naming file, line and column, with what was found and what was expected. A last line that is
+    /// cut off is an error as any other.
+    pub fn read_jsonl(file: impl AsRef<Path>) -> Result<Self, EvidenceError> {
+        let file = file.as_ref();
+        let io = |action| move |source| EvidenceError::Io { file: file.to_owned(), action, source };
+        let mut reader = BufReader::new(std::fs::File::open(file).map_err(io("opening"))?);
+        let mut builder = EvidenceBuilder::reading(file);
+        let mut bytes = Vec::new();
+        for line in 1u64.. {
+            bytes.clear();
+            if reader.read_until(b'\n', &mut bytes).map_err(io("reading"))? == 0 {
+                break;
+            }
+            let record = parse(&builder, line, &bytes)?;
+            builder.push_line(line, &record)?;
+        }
+        builder.finish()
+    }
+
+    /// Writes one JSON object per line. The file appears whole or not at all: it is written under another name in the
+    /// same folder and then renamed. Numbers come back bit for bit.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Io`].
+    pub fn write_jsonl(&self, file: impl AsRef<Path>) -> Result<(), EvidenceError> {
+        let file = file.as_ref();
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.write_beside(file, folder).map_err(|source| EvidenceError::Io {
+            file: file.to_owned(),
+            action: "writing",
+            source,
+        })
+    }
+
+    fn write_beside(&self, file: &Path, folder: &Path) -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".evidence-");
+        #[cfg(unix)]
+        {
+            // As any new file: what the umask leaves. By default the library makes files that only the owner reads.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut writer = BufWriter::new(builder.tempfile_in(folder)?);
+        for record in self.records() {
+            serde_json::to_writer(&mut writer, &record)?;
+            writer.write_all(b"\n")?;
+        }
+        let temporary = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    }
+}
+
+/// The record on a line. Values are looked at one by one, so that an error can name the column.
+fn parse(builder: &EvidenceBuilder, line: u64, bytes: &[u8]) -> Result<Record, EvidenceError> {
+    let syntax = |found: String| EvidenceError::Syntax { place: builder.line(line), expected: "a JSON object", found };
+    let text = std::str::from_utf8(bytes).map_err(|error| syntax(format!("text that is not UTF-8 ({error})")))?;
+    if text.trim().is_empty() {
+        return Err(syntax("an empty line".to_owned()));
+    }
+    let fields: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| syntax(format!("{:?} ({error})", shorten(text.trim_end()))))?;
+    let value = |column: &str, expected: &str, found: String| EvidenceError::Value {
+        place: builder.line(line),
+        column: column.to_owned(),
+        expected: expected.to_owned(),
+        found,
+    };
+    if let Some(unknown) = fields.keys().find(|key| !COLUMNS.contains(&key.as_str())) {
+        return Err(value(unknown, &format!("only {}", COLUMNS.join(", ")), shorten(&fields[unknown].to_string())));
+    }
+    let get =
+        |column: &str, expected: &str| fields.get(column).ok_or_else(|| value(column, expected, "nothing".to_owned()));
+    let wrong = |column: &str, expected: &str, found: &Value| value(column, expected, shorten(&found.to_string()));
+    let numbers = numbers(text);
+    if let Some(twice) =
+        COLUMNS.into_iter().find(|column| numbers.iter().filter(|entry| entry.0 == *column).count() > 1)
+    {
+        return Err(value(twice, "each column once", "it twice".to_owned()));
+    }
+    let exact = |column: &str| numbers.iter().find(|entry| entry.0 == column).map_or(&[][..], |entry| &entry.1);
+    let number = |column: &str| {
+        let found = get(column, "a number")?;
+        let text = exact(column).first().filter(|_| found.is_number());
+        text.and_then(|text| text.parse::<f64>().ok()).ok_or_else(|| wrong(column, "a number", found))
+    };
+    let sequence = get("sequence", "a whole number of at least 0")?;
+    let candidate = get("candidate", "a text")?;
+    let halves = match fields.get("halves") {
+        None => None,
+        Some(found) => {
+            let plain = found.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_number));
+            let pair = match exact("halves") {
+                [first, second] if plain => first.parse::<f64>().ok().zip(second.parse::<f64>().ok()).map(Into::into),
+                _ => None,
+            };
+            Some(pair.ok_or_else(|| wrong("halves", "two numbers", found))?)
+        }
+    };
+    Ok(Record {
+        sequence: sequence.as_u64().ok_or_else(|| wrong("sequence", "a whole number of at least 0", sequence))?,
+        candidate: candidate.as_str().ok_or_else(|| wrong("candidate", "a text", candidate))?.to_owned(),
+        quality: number("quality")?,
+        cost: number("cost")?,
+        halves,
+        label_free: fields.contains_key("label_free").then(|| number("label_free")).transpose()?,
+    })
+}
+
+/// The keys of a valid JSON object, each with the numbers of its value as they are written.
+///
+/// Without its feature `float_roundtrip` `serde_json` may be off by a last digit, and that feature is one for the whole
+/// build: burn and all would be compiled again for it.
+fn numbers(object: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut rest = object;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        let start = &rest[at..];
+        if let Some(text) = start.strip_prefix('"') {
+            let mut escaped = false;
+            let end = text.find(|c| {
+                let closes = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                closes
+            });
+            let end = end.unwrap_or(text.len());
+            rest = text.get(end + 1..).unwrap_or_default();
+            if rest.trim_start().starts_with(':') {
+                found.push((&text[..end], Vec::new()));
+            }
+        } else {
+            let end =
+                start.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(start.len());
+            if let Some((_, numbers)) = found.last_mut() {
+                numbers.push(&start[..end]);
+            }
+            rest = &start[end..];
+        }
+    }
+    found
+}
+
+/// The beginning of a text: enough to find it.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 80;
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST).chain("..".chars()).collect()
+    }
+}

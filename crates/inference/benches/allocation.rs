@@ -1,13 +1,15 @@
 //! Time and memory of exact allocations, up to a million sequences of 24 candidates.
 //!
 //! Quality rises with depth and saturates, per sequence at its own rate, with noise; costs are whole layers, half
-//! layers, or real numbers as FLOPs and seconds are. One core; each line is one call, peak memory that of the process.
+//! layers, or real numbers as FLOPs and seconds are. Then two kinds that are hard on purpose: quality in proportion to
+//! cost (a subset sum), and that plus a constant (strongly correlated). One core; each line is one call, peak memory that
+//! of the process.
 //!
 //! ```text
 //! cargo bench -p dynlayer-inference --bench allocation [-- --sequences 7800 --costs whole]
 //! ```
 
-use dynlayer_inference::oracle::{Allocation, Allocator, Evidence, EvidenceBuilder, Proof, Record};
+use dynlayer_inference::oracle::{Allocation, Allocator, ControlsRun, Evidence, EvidenceBuilder, Proof, Record};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Instant;
@@ -17,7 +19,7 @@ const DEPTHS: u32 = 24;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sequences: u64 = option("--sequences").map_or(Ok(7800), |text| text.parse())?;
     let only = option("--costs");
-    for costs in ["whole", "half", "real"] {
+    for costs in ["whole", "half", "real", "proportional", "correlated"] {
         if only.as_deref().is_none_or(|only| only == costs) {
             measure(sequences, costs)?;
         }
@@ -32,14 +34,23 @@ fn measure(sequences: u64, costs: &str) -> Result<(), Box<dyn std::error::Error>
     let started = Instant::now();
     let allocator = Allocator::new(&evidence)?;
     println!("  preparing        {:8.3} s, peak {}", started.elapsed().as_secs_f64(), peak());
-    for budget in [3.0, 5.6, 11.3] {
+    // The hard tables have costs of another size.
+    let most = allocator.frontier().points().last().map_or(0.0, |point| point.mean_cost);
+    let budgets = if most > 24.0 { [0.25, 0.5, 0.9].map(|part| part * most) } else { [3.0, 5.6, 11.3] };
+    for budget in budgets {
         let started = Instant::now();
         let found = allocator.most_quality(budget)?;
-        report(&format!("budget {budget}"), started, &found);
+        report(&format!("budget {budget:.1}"), started, &found);
     }
     let full = evidence.static_means(DEPTHS as usize - 1).ok_or("no candidate for all")?.0;
     let started = Instant::now();
     report("as good as full", started, &allocator.least_cost(full)?);
+    if sequences <= 10_000 {
+        let started = Instant::now();
+        let controls = ControlsRun::new(&evidence, budgets[1]).run()?;
+        let (seconds, resamples) = (started.elapsed().as_secs_f64(), controls.bootstrap.resamples);
+        println!("  controls         {seconds:8.3} s, {resamples} resamplings, peak {}", peak());
+    }
     let started = Instant::now();
     let frontier = allocator.frontier();
     let (seconds, points) = (started.elapsed().as_secs_f64(), frontier.points().len());
@@ -75,8 +86,14 @@ fn table(sequences: u64, costs: &str) -> Result<Evidence, Box<dyn std::error::Er
             record.cost = match costs {
                 "whole" => depth,
                 "half" => depth - 0.5 * f64::from(rng.random_range(0..2)),
+                "proportional" | "correlated" => f64::from(rng.random_range(1..10_000_000)),
                 _ => depth * length + 0.1 * rng.random::<f64>(),
             };
+            match costs {
+                "proportional" => record.quality = record.cost * 1e-7,
+                "correlated" => record.quality = record.cost * 1e-7 + 0.1,
+                _ => {}
+            }
             builder.push(&record)?;
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How sure it is that no allocation is better.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "proof", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Proof {
     /// It is proven that none is better, and that none as good in what was asked for is better in the other respect.
@@ -34,6 +34,7 @@ pub enum Proof {
 /// let allocation = Allocator::new(&evidence)?.most_quality(5.0)?;
 /// assert_eq!(allocation.choices, [0, 1], "the second sequence gains more from depth");
 /// assert_eq!((allocation.mean_cost, allocation.proof), (5.0, Proof::Optimal));
+/// assert_eq!(allocation.named(&evidence).collect::<Vec<_>>(), [(0, "exit:2"), (1, "full")]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,12 @@ impl Allocation {
     /// Whether the proof is complete.
     pub fn is_optimal(&self) -> bool {
         self.proof == Proof::Optimal
+    }
+
+    /// Every sequence's id with the name of its candidate, in the order of [`Evidence::sequences`].
+    pub fn named<'a>(&'a self, evidence: &'a Evidence) -> impl Iterator<Item = (u64, &'a str)> + 'a {
+        let names = self.choices.iter().map(|choice| evidence.candidates()[*choice].as_str());
+        evidence.sequences().iter().copied().zip(names)
     }
 
     /// How many sequences each candidate was chosen for, in the order of [`Evidence::candidates`].

@@ -9,8 +9,8 @@ use std::cmp::Ordering;
 const MOST_STATES: usize = 1 << 21;
 /// The most decisions that are remembered; 12 bytes each.
 const MOST_NODES: usize = 1 << 23;
-/// How many states are kept once the search for a proof is over.
-const THINNED: usize = 1 << 12;
+/// How many states are kept where not all can be.
+const THINNED: usize = 1 << 13;
 /// No decision yet.
 const ROOT: u32 = u32::MAX;
 
@@ -24,9 +24,6 @@ const ROOT: u32 = u32::MAX;
 /// least loss first, by dynamic programming over undominated pairs of cost and gain, each tested against an upper bound
 /// (Pisinger 1995, "A minimal algorithm for the multiple-choice knapsack problem"); whenever a better solution turns up
 /// the allowance shrinks, and with it the core.
-///
-/// Where that takes too long, the bound at that point is kept, and the search goes on with a part of the states, for a
-/// better solution without a proof.
 pub(super) struct Core<'a> {
     instance: &'a Instance,
     base: &'a [u32],
@@ -123,12 +120,28 @@ impl<'a> Core<'a> {
         Self { instance, base, price, room }
     }
 
-    /// Improves on a first solution until there is no better one, or `limit` states have been looked at.
+    /// Improves on a first solution until there is no better one, or about `limit` states have been looked at.
+    ///
+    /// A short search settles all but the hardest instances. For those a search that keeps a part of the states finds
+    /// a solution that is mostly as good as the bound, and so needs no more proof; else the long search has the rest.
     pub fn improve(&self, first: Change, limit: u64) -> Outcome {
+        let bound = self.relaxed().max(first.gain);
+        let mut all = Outcome { change: first, bound, optimal: false, work: 0 };
+        for (limit, thinned) in [(limit / 50, false), (limit / 5, true), (limit / 100 * 78, false)] {
+            let Outcome { change, bound, optimal, work } = self.search(all.change, limit, thinned);
+            let bound = bound.min(all.bound).max(change.gain);
+            all = Outcome { change, bound, optimal, work: all.work + work };
+            if optimal {
+                break;
+            }
+        }
+        all
+    }
+
+    fn search(&self, first: Change, limit: u64, thinned: bool) -> Outcome {
         let mut best = Best { cost: first.cost, gain: first.gain };
         let mut found = None;
         let mut allowance = self.allowance(&best);
-        let relaxed = self.relaxed();
         if allowance < 0 {
             return Outcome { change: first, bound: best.gain, optimal: true, work: 0 };
         }
@@ -140,8 +153,7 @@ impl<'a> Core<'a> {
         let mut states = vec![State { cost: 0, gain: 0, node: ROOT }];
         let mut joined: Vec<Candidate> = Vec::new();
         let (mut work, mut at) = (0u64, 0);
-        // Once the limit is near, the bound that is proven by then; from there on only some of the states are kept.
-        let mut proven = None;
+        let mut bound = None;
         while at < end && !states.is_empty() {
             let group = core[at].1;
             let moves = self.moves(group, allowance);
@@ -153,21 +165,15 @@ impl<'a> Core<'a> {
                     || after.reach(state, best.gain, best.cost - 1)
             };
             joined.clear();
-            let most = if proven.is_none() { limit / 4 * 3 } else { limit };
-            let fits = work + looks <= most && nodes.len() < MOST_NODES * if proven.is_none() { 1 } else { 2 };
+            let fits = work + looks <= limit && nodes.len() < MOST_NODES;
             if !(fits && join(&states, &moves, &mut joined, worth)) {
-                if proven.is_some() {
-                    break;
-                }
-                let bound = states.iter().filter_map(|state| slopes[at].bound(state, self.room)).max();
-                proven = Some(bound.unwrap_or(best.gain).min(relaxed));
-                thin(&mut states);
-                continue;
+                bound = Some(states.iter().filter_map(|state| slopes[at].bound(state, self.room)).max());
+                break;
             }
             work += looks;
             keep_undominated(&mut joined);
-            if proven.is_some() {
-                thin(&mut joined);
+            if thinned {
+                self.thin(&mut joined);
             }
             states.clear();
             let mut better = false;
@@ -195,9 +201,28 @@ impl<'a> Core<'a> {
             }
         }
         // A solution that the price alone proves needs no search to have been complete.
-        let optimal = proven.is_none() || allowance < 0;
-        let bound = proven.filter(|_| !optimal).map_or(best.gain, |bound| bound.max(best.gain));
-        Outcome { change: self.change(first, found, &nodes), bound, optimal, work }
+        let optimal = allowance < 0 || (bound.is_none() && !thinned);
+        let bound = match bound {
+            _ if optimal => best.gain,
+            Some(bound) if !thinned => bound.unwrap_or(best.gain).max(best.gain),
+            _ => self.relaxed().max(best.gain),
+        };
+        Outcome { change: Self::change(first, found, &nodes), bound, optimal, work }
+    }
+
+    /// Leaves some of many states, evenly spread in cost; those within a group's reach of the room, if they are enough.
+    fn thin(&self, joined: &mut Vec<Candidate>) {
+        if joined.len() <= THINNED {
+            return;
+        }
+        let reach = self.price.1;
+        let near = |limit: i64| joined.partition_point(|candidate| candidate.state.cost < limit);
+        let mut range = near(self.room - reach)..near(self.room + reach);
+        if range.len() < THINNED {
+            range = 0..joined.len();
+        }
+        let (first, last) = (range.start, range.len() - 1);
+        *joined = (0..THINNED).map(|i| joined[first + i * last / (THINNED - 1)]).collect();
     }
 
     /// What a choice may lose that gains more than the best one within the room, or as much at less cost.
@@ -237,15 +262,25 @@ impl<'a> Core<'a> {
 
     /// The groups that have such items, by the least loss of one.
     fn groups(&self, allowance: i128) -> Vec<(i128, u32)> {
-        let mut core: Vec<(i128, u32)> = (0u32..)
-            .take(self.base.len())
-            .filter_map(|group| {
-                let least = self.all_moves(group).map(|change| self.loss(change.gain, change.cost)).min()?;
-                (least <= allowance).then_some((least, group))
-            })
-            .collect();
+        let least = |group| self.all_moves(group).map(|change| self.loss(change.gain, change.cost)).min();
+        let groups = (0u32..).take(self.base.len());
+        let groups = groups.filter_map(|group| least(group).map(|loss| (loss, group)));
+        let mut core: Vec<(i128, u32)> = groups.filter(|(loss, _)| *loss <= allowance).collect();
         core.sort_unstable();
-        core
+        // Among equal losses, groups that can become dearer take turns with those that cannot: it takes both to fill
+        // the room, and the relaxation leaves the ones before its last step and the others after it.
+        let mut turn = (0, [0u32; 2]);
+        let mut keyed = Vec::with_capacity(core.len());
+        for (loss, group) in core {
+            if turn.0 != loss {
+                turn = (loss, [0; 2]);
+            }
+            let dearer = usize::from(self.all_moves(group).any(|change| change.cost > 0));
+            turn.1[dearer] += 1;
+            keyed.push((loss, turn.1[dearer], group));
+        }
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(loss, _, group)| (loss, group)).collect()
     }
 
     /// For every group between `at` and `end`, the best slopes of that group and those after it.
@@ -268,7 +303,7 @@ impl<'a> Core<'a> {
         slopes
     }
 
-    fn change(&self, first: Change, found: Option<State>, nodes: &[Node]) -> Change {
+    fn change(first: Change, found: Option<State>, nodes: &[Node]) -> Change {
         let Some(State { cost, gain, mut node }) = found else { return first };
         let mut picks = Vec::new();
         while let Some(Node { before, group, item }) = nodes.get(node as usize) {
@@ -294,14 +329,6 @@ fn join(states: &[State], moves: &[Move], joined: &mut Vec<Candidate>, worth: im
         }
     }
     true
-}
-
-/// Leaves so many, evenly spread, the first and the last among them.
-fn thin<T: Copy>(states: &mut Vec<T>) {
-    let n = states.len();
-    if n > THINNED {
-        *states = (0..THINNED).map(|i| states[i * (n - 1) / (THINNED - 1)]).collect();
-    }
 }
 
 /// Sorts by cost, and leaves the states that gain more than every cheaper one.

@@ -23,7 +23,7 @@ use solve::{Solution, solve};
 
 /// A budget counts as kept up to this part of itself, for the rounding of sums.
 const BUDGET_TOLERANCE: f64 = 1e-9;
-/// About two seconds on one core.
+/// Five to ten seconds on one core.
 const WORK_LIMIT: u64 = 100_000_000;
 
 /// Allocates the candidates of one table.
@@ -42,7 +42,7 @@ const WORK_LIMIT: u64 = 100_000_000;
 /// The linear relaxation (Sinha & Zoltners 1979) gives a bound and all but a few of the choices; dynamic programming
 /// over a growing core (Pisinger 1995) settles the rest. There are instances for which this would take too long, such as
 /// subset sums of large numbers, so it stops after [`work_limit`](Self::work_limit) states, or where it would need more
-/// than about 300 MB, and [`Proof`] then holds a bound that is proven.
+/// than about 300 MB more, and [`Proof`] then holds a bound that is proven.
 ///
 /// An example is at [`Allocation`].
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl<'a> Allocator<'a> {
         Ok(Self { evidence, column, scaled: Scaled::new(evidence, column)?, work_limit: WORK_LIMIT })
     }
 
-    /// How many states may be looked at; 100 million unless set, about two seconds. At 0 the linear relaxation and
+    /// How many states may be looked at; 100 million unless set, which take five to ten seconds. At 0 the linear relaxation and
     /// its bound are all there is.
     pub fn work_limit(mut self, states: u64) -> Self {
         self.work_limit = states;

@@ -227,7 +227,7 @@ fn adversarial_tables_end_with_a_proof_or_a_true_gap() {
                 Proof::Gap { bound, gap } => {
                     assert!((found.mean_quality + gap - bound).abs() < 1e-9 && gap >= 0.0, "{name}: {found:?}");
                     assert!(bound <= relaxed + 1e-9, "{name}: worse than the relaxation");
-                    assert!(gap < 1e-3, "{name}: {gap}");
+                    assert!(gap < 1e-4 * relaxed.abs(), "{name}: {gap}");
                 }
             }
         }
@@ -308,7 +308,9 @@ proptest! {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut other = rows.clone();
         other.shuffle(&mut rng);
-        other.iter_mut().for_each(|row| row.shuffle(&mut rng));
+        for row in &mut other {
+            row.shuffle(&mut rng);
+        }
         let (a, b) = (evidence(&rows), evidence(&other));
         let (a, b) = (Allocator::new(&a).unwrap(), Allocator::new(&b).unwrap());
         let (low, high) = (a.frontier().points()[0], *a.frontier().points().last().unwrap());

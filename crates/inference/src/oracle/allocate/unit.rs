@@ -55,6 +55,7 @@ fn divisor(a: f64, b: f64, zero: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "powers of two are exact")]
 mod tests {
     use super::*;
 

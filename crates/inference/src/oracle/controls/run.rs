@@ -131,17 +131,14 @@ impl<'a> ControlsRun<'a> {
         let quality = plan.add(allocation.mean_quality, |weights| curve.score(weights, budget));
         let oracle = Planned { cost: allocation.mean_cost, quality, baseline };
 
-        let cross_fitted = match evidence.has(Column::FirstHalf) {
-            true => Some(self.cross_fitted(&mut plan, baseline)?),
-            false => None,
-        };
-        let label_free = match evidence.has(Column::LabelFree) {
-            true => {
-                let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
-                let quality = plan.add(value, move |weights| curve.score(weights, budget));
-                Some(Planned { cost, quality, baseline })
-            }
-            false => None,
+        let cross_fitted =
+            if evidence.has(Column::FirstHalf) { Some(self.cross_fitted(&mut plan, baseline)?) } else { None };
+        let label_free = if evidence.has(Column::LabelFree) {
+            let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
+            let quality = plan.add(value, move |weights| curve.score(weights, budget));
+            Some(Planned { cost, quality, baseline })
+        } else {
+            None
         };
 
         let (qualities, costs) = dealt(evidence, &allocation);

@@ -40,14 +40,14 @@ pub struct FrontierAnswer {
 ///
 /// let evidence = Evidence::new([
 ///     Record::new(0, "exit:2", 0.9, 2.0),
-///     Record::new(0, "full", 1.0, 8.0),
+///     Record::new(0, "full", 1.0, 9.0),
 ///     Record::new(1, "exit:2", 0.1, 2.0),
 ///     Record::new(1, "full", 0.83, 8.0),
 /// ])?;
 /// let allocator = Allocator::new(&evidence)?;
 /// let frontier = allocator.frontier();
 /// let costs: Vec<f64> = frontier.points().iter().map(|point| point.mean_cost).collect();
-/// assert_eq!(costs, [2.0, 5.0, 8.0]);
+/// assert_eq!(costs, [2.0, 5.0, 8.5]);
 /// let answer = frontier.at(6.0)?;
 /// assert_eq!((answer.point.mean_cost, answer.index), (5.0, 1));
 /// assert!(answer.gap > 0.0 && answer.gap < 0.02);

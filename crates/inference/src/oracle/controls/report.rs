@@ -23,7 +23,8 @@ pub struct ControlRow {
 pub struct StaticRow {
     /// Its name.
     pub candidate: String,
-    /// What it reaches; its interval takes into account that another sample might have favoured another candidate.
+    /// What it reaches. Every resampling has its own best candidate, so where several are about as good the interval lies
+    /// high, and gains over it low: the comparison errs against the oracle.
     pub row: ControlRow,
 }
 
@@ -88,7 +89,7 @@ impl fmt::Display for Controls {
             self.budget,
             level * 100.0
         )?;
-        writeln!(f, "{:52} {:28} {:31} cost", "", "quality", "gain over one candidate for all")?;
+        writeln!(f, "{:62} {:28} {:31} cost", "", "quality", "gain over one candidate for all")?;
         row(f, "oracle (has seen the scores)", Some(&self.oracle))?;
         row(f, "cross-fitted oracle (chosen on one half, scored on the other)", self.cross_fitted.as_ref())?;
         row(f, "label-free oracle (chosen by the full model's output)", self.label_free.as_ref())?;
@@ -124,9 +125,9 @@ impl fmt::Display for Controls {
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, row: Option<&ControlRow>) -> fmt::Result {
     let Some(ControlRow { mean_cost, quality, gain }) = row else {
-        return writeln!(f, "{name:52} not measured");
+        return writeln!(f, "{name:62} not measured");
     };
     let text = |Interval { value, low, high }: &Interval| format!("{value:.4} [{low:.4}, {high:.4}]");
     let gain = gain.as_ref().map_or("none to compare with".to_owned(), text);
-    writeln!(f, "{name:52} {:28} {gain:31} {mean_cost:.4}", text(quality))
+    writeln!(f, "{name:62} {:28} {gain:31} {mean_cost:.4}", text(quality))
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 /// An error and what caused it.
-pub fn chain(error: &dyn Error) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -8,6 +8,8 @@
 //!     [--controllers confidence:0.9,saturation:0.99] [--out DIR] [--json]
 //! ```
 
+#![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
+
 mod arguments;
 #[path = "../common/mod.rs"]
 mod common;

@@ -5,6 +5,8 @@
 //! cargo run --release --example kv_policies -- --model DIR|FILE.gguf [--text FILE] [--skipped 2,4,6,10]
 //! ```
 
+#![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

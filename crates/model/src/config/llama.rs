@@ -100,8 +100,7 @@ impl LlamaConfig {
     /// one, and that transformers reads too.
     ///
     /// The family is derived from the switches, so a Mistral comes back as the Llama that it is, arithmetically.
-    /// Numbers are written so that they round-trip; whether `serde_json` reads the last bit of a 17-digit one back depends
-    /// on its feature `float_roundtrip`.
+    /// Numbers come back bit for bit.
     ///
     /// # Errors
     /// A configuration that [`validate`](Self::validate) refuses, or rotary frequencies with a divisor each

@@ -87,72 +87,35 @@ fn parse(builder: &EvidenceBuilder, line: u64, bytes: &[u8]) -> Result<Record, E
     let get =
         |column: &str, expected: &str| fields.get(column).ok_or_else(|| value(column, expected, "nothing".to_owned()));
     let wrong = |column: &str, expected: &str, found: &Value| value(column, expected, shorten(&found.to_string()));
-    let numbers = numbers(text);
-    if let Some(twice) =
-        COLUMNS.into_iter().find(|column| numbers.iter().filter(|entry| entry.0 == *column).count() > 1)
-    {
-        return Err(value(twice, "each column once", "it twice".to_owned()));
-    }
-    let exact = |column: &str| numbers.iter().find(|entry| entry.0 == column).map_or(&[][..], |entry| &entry.1);
     let number = |column: &str| {
         let found = get(column, "a number")?;
-        let text = exact(column).first().filter(|_| found.is_number());
-        text.and_then(|text| text.parse::<f64>().ok()).ok_or_else(|| wrong(column, "a number", found))
+        found.as_f64().ok_or_else(|| wrong(column, "a number", found))
     };
     let sequence = get("sequence", "a whole number of at least 0")?;
     let candidate = get("candidate", "a text")?;
     let halves = match fields.get("halves") {
         None => None,
         Some(found) => {
-            let plain = found.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_number));
-            let pair = match exact("halves") {
-                [first, second] if plain => first.parse::<f64>().ok().zip(second.parse::<f64>().ok()).map(Into::into),
+            let pair = match found.as_array().map(Vec::as_slice) {
+                Some([first, second]) => first.as_f64().zip(second.as_f64()).map(Into::into),
                 _ => None,
             };
             Some(pair.ok_or_else(|| wrong("halves", "two numbers", found))?)
         }
     };
-    Ok(Record {
+    let record = Record {
         sequence: sequence.as_u64().ok_or_else(|| wrong("sequence", "a whole number of at least 0", sequence))?,
         candidate: candidate.as_str().ok_or_else(|| wrong("candidate", "a text", candidate))?.to_owned(),
         quality: number("quality")?,
         cost: number("cost")?,
         halves,
         label_free: fields.contains_key("label_free").then(|| number("label_free")).transpose()?,
-    })
-}
-
-/// The keys of a valid JSON object, each with the numbers of its value as they are written.
-///
-/// Without its feature `float_roundtrip` `serde_json` may be off by a last digit, and that feature is one for the whole
-/// build: burn and all would be compiled again for it.
-fn numbers(object: &str) -> Vec<(&str, Vec<&str>)> {
-    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
-    let mut rest = object;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        let start = &rest[at..];
-        if let Some(text) = start.strip_prefix('"') {
-            let mut escaped = false;
-            let end = text.find(|c| {
-                let closes = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                closes
-            });
-            let end = end.unwrap_or(text.len());
-            rest = text.get(end + 1..).unwrap_or_default();
-            if rest.trim_start().starts_with(':') {
-                found.push((&text[..end], Vec::new()));
-            }
-        } else {
-            let end =
-                start.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(start.len());
-            if let Some((_, numbers)) = found.last_mut() {
-                numbers.push(&start[..end]);
-            }
-            rest = &start[end..];
-        }
+    };
+    // A map keeps the last of two values of one name; the record's own parser refuses them.
+    match serde_json::from_str::<Record>(text) {
+        Ok(_) => Ok(record),
+        Err(error) => Err(syntax(format!("{:?} ({error})", shorten(text.trim_end())))),
     }
-    found
 }
 
 /// The beginning of a text: enough to find it.

@@ -22,5 +22,8 @@ struct ReadmeDoctests;
 #[doc = include_str!("../docs/controllers.md")]
 struct ControllersDoctests;
 #[cfg(doctest)]
+#[doc = include_str!("../docs/kv-cache.md")]
+struct KvCacheDoctests;
+#[cfg(doctest)]
 #[doc = include_str!("../docs/metrics.md")]
 struct MetricsDoctests;

@@ -19,15 +19,15 @@ pub enum PartialSkips {
     Gather,
 }
 
-/// A roofline of the device: how long a product of `n` tokens with `w` weights takes, to decide whether a smaller batch
-/// saves more than taking it out and putting it back costs.
+/// How fast a device works through rows, to decide whether a smaller batch saves more than taking it out and putting it
+/// back costs.
 ///
-/// `time(n) = max(w * bytes_per_weight / bytes_per_second, 2 n w / flops_per_second)` (Williams, Waterman and Patterson
-/// 2009): below the ridge the weights' way from memory is what counts, and fewer rows save nothing.
+/// A product of `n` tokens with `w` weights is taken to last `t0(w) + 2 n w / flops_per_second`. The first term, above all
+/// the weights' way from memory, is paid for any row, so that `n - m` rows fewer save `2 (n - m) w / flops_per_second`.
+/// Measured on a processor both terms add up (`docs/performance.md`); where a device overlaps them, as in a roofline
+/// (Williams, Waterman and Patterson 2009), a small batch saves less, but there the second term is small too.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceCost {
-    /// Bytes of weights that come from memory in a second.
-    pub bytes_per_second: f64,
     /// Floating-point operations in a second, two per multiply-add.
     pub flops_per_second: f64,
     /// What taking rows out and putting them back costs, in seconds.
@@ -36,24 +36,18 @@ pub struct DeviceCost {
 
 impl DeviceCost {
     /// Two cores of a server processor with AVX-512, measured on flex (`docs/performance.md`).
-    pub const CPU: Self = Self { bytes_per_second: 23e9, flops_per_second: 60e9, gather_seconds: 4e-6 };
+    pub const CPU: Self = Self { flops_per_second: 50e9, gather_seconds: 30e-6 };
     /// A data-centre GPU by its data sheet, at 5 microseconds for each of some eight launches; not measured.
-    pub const GPU: Self = Self { bytes_per_second: 3e12, flops_per_second: 100e12, gather_seconds: 40e-6 };
+    pub const GPU: Self = Self { flops_per_second: 100e12, gather_seconds: 40e-6 };
 
     /// That of a kind of device.
     pub fn of(device: &Device) -> Self {
         if dynlayer_model::is_gpu(device) { Self::GPU } else { Self::CPU }
     }
 
-    /// Seconds that `tokens` tokens take with `weights` weights of `bytes` bytes in total.
-    fn seconds(&self, tokens: f64, weights: f64, bytes: f64) -> f64 {
-        (bytes / self.bytes_per_second).max(2.0 * tokens * weights / self.flops_per_second)
-    }
-
     /// Whether running `some` of `all` tokens alone is faster, taking out and putting back included.
-    fn gathers(&self, some: f64, all: f64, weights: f64, bytes: f64) -> bool {
-        let saved = self.seconds(all, weights, bytes) - self.seconds(some, weights, bytes);
-        saved > self.gather_seconds
+    fn gathers(&self, some: f64, all: f64, weights: f64) -> bool {
+        2.0 * (all - some) * weights / self.flops_per_second > self.gather_seconds
     }
 }
 
@@ -62,7 +56,6 @@ impl DeviceCost {
 pub(crate) struct Chooser {
     pub(crate) skips: PartialSkips,
     pub(crate) device: DeviceCost,
-    pub(crate) bytes_per_weight: f64,
 }
 
 impl Chooser {
@@ -76,7 +69,7 @@ impl Chooser {
             PartialSkips::ModelledBy(device) => device,
         };
         let of = |rows: usize| (rows * tokens) as f64;
-        device.gathers(of(some), of(all), weights, weights * self.bytes_per_weight)
+        device.gathers(of(some), of(all), weights)
     }
 }
 
@@ -85,15 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gathers_where_compute_binds_and_not_where_memory_does() {
-        let device = DeviceCost { bytes_per_second: 1e9, flops_per_second: 1e10, gather_seconds: 1e-5 };
-        let chooser =
-            Chooser { skips: PartialSkips::ModelledBy(device), device: DeviceCost::GPU, bytes_per_weight: 2.0 };
-        // The ridge lies at 2 bytes * 1e10 / 1e9 / 2 flops = 10 tokens.
-        assert!(!chooser.gathers(1, 8, 1, 1e6));
-        assert!(chooser.gathers(1, 20, 1, 1e6));
-        assert!(chooser.gathers(1, 2, 64, 1e6));
-        // A saving smaller than what it costs.
-        assert!(!chooser.gathers(19, 20, 1, 1e3));
+    fn gathers_where_the_rows_saved_take_longer_than_the_copies() {
+        let device = DeviceCost { flops_per_second: 1e10, gather_seconds: 1e-5 };
+        let chooser = Chooser { skips: PartialSkips::ModelledBy(device), device: DeviceCost::GPU };
+        // A row saved is worth 2 * 10^4 / 10^10 seconds, so five pay for the copies and a sixth is a gain.
+        assert!(!chooser.gathers(2, 7, 1, 1e4));
+        assert!(chooser.gathers(2, 8, 1, 1e4));
+        assert!(chooser.gathers(7, 8, 6, 1e4)); // rows of six tokens
+        assert!(!chooser.gathers(7, 8, 1, 1e4));
+        assert!(!Chooser { skips: PartialSkips::Modelled, ..chooser }.gathers(1, 8, 1, 1e6), "the GPU's cost");
     }
 }

@@ -8,7 +8,7 @@ use super::sublayers::Sublayers;
 use super::tally::Tally;
 use crate::control::{Action, Controller, Decision, Phase, Row, Site, Watch};
 use crate::generation::GenerateError;
-use crate::report::{LayerUsage, PhaseReport, Route};
+use crate::report::{LayerUsage, PhaseReport, Ran, Route};
 use burn::tensor::{Int, Tensor};
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::{Frame, Llama};
@@ -58,7 +58,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
     let mut exited = vec![false; rows.len()];
     let mut routes = vec![Route::default(); rows.len()];
     let mut states = Vec::new();
-    let sublayers = Sublayers { model, frame, rows, chooser, dimensions };
+    let sublayers = Sublayers { model, frame, rows, everyone: (0..rows.len()).collect(), chooser, dimensions };
     report.layers.resize(model.layers().len(), LayerUsage::default());
 
     for layer in 0..model.layers().len() {
@@ -86,17 +86,21 @@ pub(crate) fn run<C: Controller + ?Sized>(
             .map_err(|(expected, found)| GenerateError::Contract { layer, expected, found })?;
         let launches = tally.launches.sublayers();
         let ran = match plan {
+            Plan::Everything => {
+                sublayers.everything(layer, &mut stream, cache, &mut tally);
+                None
+            }
             Plan::Gate(gate, ran) => {
                 let runs: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
                 sublayers.gated(layer, gate, &runs, &mut stream, cache, &mut tally);
-                ran
+                Some(ran)
             }
             Plan::Rows(ran) => {
                 let attention: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
                 let mlp: Vec<bool> = ran.iter().map(|ran| ran.mlp).collect();
                 sublayers.attention(layer, &attention, &mut stream, cache, &mut tally);
                 sublayers.feed_forward(layer, &mlp, &mut stream, &mut tally);
-                ran
+                Some(ran)
             }
         };
         let usage = &mut report.layers[layer];
@@ -104,7 +108,8 @@ pub(crate) fn run<C: Controller + ?Sized>(
             usage.launched += 1;
             usage.seconds += started.elapsed().as_secs_f64();
         }
-        for (row, (route, ran)) in routes.iter_mut().zip(ran).enumerate() {
+        for (row, route) in routes.iter_mut().enumerate() {
+            let ran = ran.as_ref().map_or(Ran { attention: true, mlp: true }, |ran| ran[row]);
             usage.attention += if ran.attention { tally.tokens(row) as u64 } else { 0 };
             usage.mlp += if ran.mlp { tally.tokens(row) as u64 } else { 0 };
             route.push(ran);

@@ -8,6 +8,8 @@ use burn::tensor::{Tensor, TensorData};
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(super) enum Plan {
+    /// The whole layer, for all rows: the common case, and the one in which the engine's own time shows.
+    Everything,
     /// What runs, per row.
     Rows(Vec<Ran>),
     /// Everything runs, and the update is weighted: `[rows, tokens]`; with what counts as run, per row.
@@ -21,6 +23,9 @@ impl Plan {
     /// What was expected and what was found, if the decision does not fit the batch.
     pub(super) fn new(decision: Decision, tokens: usize, exited: &mut [bool]) -> Result<Self, (String, String)> {
         let rows = exited.len();
+        if matches!(decision, Decision::All(Action::Run)) && !exited.contains(&true) {
+            return Ok(Self::Everything);
+        }
         let actions = match decision {
             Decision::All(action) => vec![action; rows],
             Decision::PerRow(actions) if actions.len() == rows => actions,

@@ -15,11 +15,23 @@ pub(super) struct Sublayers<'a> {
     pub(super) model: &'a Llama,
     pub(super) frame: &'a Frame,
     pub(super) rows: &'a [Row],
+    /// Every row's index.
+    pub(super) everyone: Vec<usize>,
     pub(super) chooser: Chooser,
     pub(super) dimensions: Dimensions,
 }
 
 impl Sublayers<'_> {
+    /// The whole layer for all rows.
+    pub(super) fn everything(&self, layer: usize, stream: &mut Stream, cache: &mut PolicyCache, tally: &mut Tally) {
+        let holes = cache.ready(layer, &self.everyone, self.model, self.frame, tally);
+        tally.attention(&self.everyone, &self.everyone, |row| cache.holes(layer, row));
+        tally.mlp(&self.everyone, &self.everyone);
+        let frame = holes.as_ref().unwrap_or(self.frame);
+        let block = &self.model.layers()[layer];
+        stream.set(block.forward(stream.hidden().clone(), frame, cache.layer_mut(layer)));
+    }
+
     /// The attention of the rows that run it; keys and values of the others as the policy says.
     pub(super) fn attention(
         &self,
@@ -40,8 +52,8 @@ impl Sublayers<'_> {
         let frame = holes.as_ref().unwrap_or(frame);
         let weights = self.dimensions.attention_weights();
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), weights);
-        let all: Vec<usize> = (0..runs.len()).collect();
-        tally.attention(&running, if gathers { &running } else { &all }, |row| cache.holes(layer, row));
+        let launched = if gathers { &running } else { &self.everyone };
+        tally.attention(&running, launched, |row| cache.holes(layer, row));
         let hidden = if gathers {
             let some = frame.select_rows(&running);
             let ran = block.attention(select(stream.hidden(), &running), &some, cache.layer_mut(layer));
@@ -69,8 +81,7 @@ impl Sublayers<'_> {
             tally.mlp(&running, &running);
             scatter(hidden, &running, block.feed_forward(select(hidden, &running)))
         } else {
-            let all: Vec<usize> = (0..runs.len()).collect();
-            tally.mlp(&running, &all);
+            tally.mlp(&running, &self.everyone);
             keep_skippers(runs, block.feed_forward(hidden.clone()), hidden)
         };
         stream.set(hidden);
@@ -90,9 +101,8 @@ impl Sublayers<'_> {
         let (block, frame, batch) = (&self.model.layers()[layer], self.frame, self.rows);
         let (running, skipping) = split(runs);
         let holes = cache.ready(layer, &running, self.model, frame, tally);
-        let all: Vec<usize> = (0..runs.len()).collect();
-        tally.attention(&running, &all, |row| cache.holes(layer, row));
-        tally.mlp(&running, &all);
+        tally.attention(&running, &self.everyone, |row| cache.holes(layer, row));
+        tally.mlp(&running, &self.everyone);
         let hidden = stream.hidden().clone();
         let ran = block.forward(hidden.clone(), holes.as_ref().unwrap_or(frame), cache.layer_mut(layer));
         cache.skip(Skipped { layer, block, rows: &skipping, written: true, frame, batch }, stream, tally);

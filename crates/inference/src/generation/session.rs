@@ -87,11 +87,7 @@ impl<'a> Session<'a> {
             padding: *padding,
             seen: prompt.clone(),
         });
-        let chooser = Chooser {
-            skips: settings.partial_skips,
-            device: DeviceCost::of(&model.device()),
-            bytes_per_weight: dimensions.bytes_per_weight,
-        };
+        let chooser = Chooser { skips: settings.partial_skips, device: DeviceCost::of(&model.device()) };
         Ok(Self {
             model,
             chooser,

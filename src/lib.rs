@@ -12,6 +12,8 @@ pub use dynlayer_metrics as metrics;
 #[doc(inline)]
 pub use dynlayer_model as model;
 
+pub mod tiny;
+
 /// The README's code blocks, compiled as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

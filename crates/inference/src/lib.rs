@@ -11,6 +11,7 @@
 //! - [`conformance`]: checks for controllers of your own.
 //! - [`oracle`]: which candidate each sequence should have had, and what that is worth.
 //! - [`report`]: routes, counts and times.
+//! - `training` (feature `autodiff`): learned gates, and models that can leave early.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
@@ -22,6 +23,8 @@ pub mod oracle;
 mod random;
 pub mod report;
 pub mod sampling;
+#[cfg(feature = "autodiff")]
+pub mod training;
 
 pub use control::{
     Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,

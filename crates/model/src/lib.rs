@@ -37,4 +37,4 @@ pub mod text;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
 pub use device::{Backend, DeviceError, is_gpu};
-pub use load::{Checkpoint, DtypeError, LoadError, NamedShape, Progress, TensorMismatch, WeightDtype};
+pub use load::{Checkpoint, DtypeError, LoadError, NamedShape, Progress, SaveError, TensorMismatch, WeightDtype};

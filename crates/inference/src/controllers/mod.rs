@@ -12,7 +12,6 @@
 //!
 //! [`ControllerSpec`] makes most of them from text or JSON.
 
-mod atomic_file;
 mod bernoulli_skip;
 mod budgeted;
 mod calibration;

@@ -1,6 +1,5 @@
 //! What a controller did in a run, as data.
 
-use super::atomic_file;
 use crate::control::Action;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,7 +99,7 @@ impl Recording {
         let path = path.as_ref();
         self.validate()?;
         let json = serde_json::to_vec(self).map_err(|source| RecordingError::Json { path: path.into(), source })?;
-        atomic_file::write(path, &json).map_err(|source| RecordingError::Io { path: path.into(), source })
+        dynlayer_model::format::write_atomic(path, &json).map_err(|source| RecordingError::Io { path: path.into(), source })
     }
 
     /// Reads what [`save`](Self::save) wrote.

@@ -16,3 +16,5 @@ pub use event::{Stop, TokenEvent};
 pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
+#[cfg(feature = "autodiff")]
+pub(crate) use session::dimensions;

@@ -232,7 +232,7 @@ impl<'a> Session<'a> {
 }
 
 /// The dimensions that a model's cost is counted with.
-pub(super) fn dimensions(model: &Llama) -> Dimensions {
+pub(crate) fn dimensions(model: &Llama) -> Dimensions {
     let config = model.config();
     #[expect(clippy::cast_precision_loss, reason = "2 or 4")]
     let bytes_per_weight =

@@ -128,6 +128,11 @@ impl LayerKv {
     }
 
     fn assign(&mut self, rows: Range<usize>, slots: Range<usize>, k: Tensor<4>, v: Tensor<4>) {
+        // What fills the whole cache, as a training pass does, needs no copy.
+        if self.k.dims() == k.dims() {
+            (self.k, self.v) = (k, v);
+            return;
+        }
         self.k.inplace(|cache| cache.slice_assign(s![rows.clone(), .., slots.clone(), ..], k));
         self.v.inplace(|cache| cache.slice_assign(s![rows, .., slots, ..], v));
     }

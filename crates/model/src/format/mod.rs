@@ -13,6 +13,7 @@
 //! maps the file into memory, because mapped pages count as resident memory;
 //! a tensor is read when it is asked for, whole or in runs of rows.
 
+mod atomic_file;
 pub mod convert;
 mod data_reader;
 pub mod dequant;
@@ -36,6 +37,7 @@ mod shard_index;
 pub mod sharded;
 pub mod tensor_info;
 
+pub use atomic_file::write_atomic;
 pub use convert::FloatType;
 pub use error::FormatError;
 pub use ggml_type::GgmlType;

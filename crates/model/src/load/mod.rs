@@ -11,9 +11,11 @@ mod gguf_names;
 mod gguf_text;
 mod init;
 mod progress;
+mod save;
 mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use dtype::{DtypeError, WeightDtype};
 pub use error::{LoadError, NamedShape, TensorMismatch};
 pub use progress::Progress;
+pub use save::SaveError;

@@ -3,9 +3,8 @@
 use super::linear_router::Gate;
 use super::mlp_router::{MlpGate, hidden_width};
 use super::{AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterError, RouterOptions};
-use crate::controllers::atomic_file;
 use burn::tensor::{Device, Tensor};
-use dynlayer_model::format::{FloatType, SafetensorsFile};
+use dynlayer_model::format::{FloatType, SafetensorsFile, write_atomic};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -67,7 +66,7 @@ impl<R: Router + Into<AnyRouter>> Routed<R> {
         let views = views.collect::<Result<Vec<_>, _>>()?;
         let metadata = HashMap::from([(KEY.to_owned(), config)]);
         let file = safetensors::serialize(views, Some(metadata)).map_err(serialize)?;
-        atomic_file::write(path, &file).map_err(|source| RouterError::Write { path: path.into(), source })
+        write_atomic(path, &file).map_err(|source| RouterError::Write { path: path.into(), source })
     }
 }
 

@@ -10,7 +10,7 @@ mod options;
 mod routed_controller;
 mod router;
 mod shuffle;
-#[cfg(test)]
+#[cfg(all(test, feature = "autodiff"))]
 mod train_tests;
 
 pub use error::RouterError;

@@ -6,7 +6,10 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// Writes a file through a temporary one beside it and a rename, so that no reader ever sees half of it.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the operating system; what was there before is then still there.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
     let mut attempt = 0u32;
     let (temporary, mut file) = loop {
@@ -37,8 +40,8 @@ mod tests {
     fn replaces_a_file_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
-        write(&path, b"first, and longer").unwrap();
-        write(&path, b"second").unwrap();
+        write_atomic(&path, b"first, and longer").unwrap();
+        write_atomic(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -48,9 +51,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("folder");
         fs::create_dir(&taken).unwrap();
-        assert!(write(&taken, b"x").is_err(), "a folder is in the way");
+        assert!(write_atomic(&taken, b"x").is_err(), "a folder is in the way");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(write(Path::new("/"), b"x").is_err());
-        assert!(write(&folder.path().join("none/a"), b"x").is_err());
+        assert!(write_atomic(Path::new("/"), b"x").is_err());
+        assert!(write_atomic(&folder.path().join("none/a"), b"x").is_err());
     }
 }

@@ -1,0 +1,39 @@
+//! What every step did, as lines of JSON.
+
+use super::{StepReport, TrainingError};
+use dynlayer_model::format::write_atomic;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file with a line per step.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// The log of a folder after its first `steps` steps: what was written later is dropped, as it will be done again.
+    pub(super) fn open(folder: &Path, steps: u64) -> Result<Self, TrainingError> {
+        let path = folder.join("steps.jsonl");
+        let io = |what| {
+            let path = path.clone();
+            move |source| TrainingError::Io { path, what, source }
+        };
+        if path.exists() {
+            let text = std::fs::read_to_string(&path).map_err(io("cannot be read"))?;
+            let kept: String = text.split_inclusive('\n').take(usize::try_from(steps).unwrap_or(usize::MAX)).collect();
+            write_atomic(&path, kept.as_bytes()).map_err(io("cannot be written"))?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io("cannot be opened"))?;
+        Ok(Self { path, file })
+    }
+
+    pub(super) fn write(&mut self, report: &StepReport) -> Result<(), TrainingError> {
+        let io = |source| TrainingError::Io { path: self.path.clone(), what: "cannot be written", source };
+        let mut line = serde_json::to_vec(report).map_err(|error| io(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(io)
+    }
+}

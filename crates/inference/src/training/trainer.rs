@@ -1,0 +1,233 @@
+//! The loop around a loss: gradients, updates, checkpoints, the log.
+
+use super::checkpoint::{self, Loaded};
+use super::log::Log;
+use super::optimizer::Optimizer;
+use super::parameters::read;
+use super::{AdamWOptions, LearningRate, TrainingError};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How a module is trained, whatever its loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerOptions {
+    /// The learning rate, and how many steps there are.
+    pub rate: LearningRate,
+    /// The optimizer.
+    pub adamw: AdamWOptions,
+    /// Losses whose gradients are averaged for a step, at least 1.
+    pub accumulation: u64,
+    /// Steps between checkpoints, at least 1.
+    pub checkpoint_every: u64,
+}
+
+impl TrainerOptions {
+    /// `steps` steps with a peak learning rate of `peak`, a twentieth of them to warm up, a checkpoint every 100.
+    pub fn new(steps: u64, peak: f64) -> Self {
+        Self {
+            rate: LearningRate { peak, warm_up: steps / 20, steps, final_fraction: 0.05 },
+            adamw: AdamWOptions::default(),
+            accumulation: 1,
+            checkpoint_every: 100,
+        }
+    }
+}
+
+/// Which loss is asked for. Data and noise must derive from this and from nothing that a resumed training lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepPart {
+    /// The step, from 0.
+    pub step: u64,
+    /// The part of an accumulated step, from 0.
+    pub part: u64,
+}
+
+/// A loss, and what else is worth noting about a step.
+#[derive(Clone, Debug)]
+pub struct StepLoss {
+    /// What is minimised, `[1]`, on an autodiff device.
+    pub loss: Tensor<1>,
+    /// Numbers for the log, averaged over the parts of a step.
+    pub metrics: Vec<(String, f64)>,
+}
+
+/// What a step did: a line of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The step, from 0.
+    pub step: u64,
+    /// The mean loss of its parts.
+    pub loss: f64,
+    /// The norm of the averaged gradients before clipping.
+    pub gradient_norm: f64,
+    /// The learning rate.
+    pub rate: f64,
+    /// What the loss function noted.
+    pub metrics: BTreeMap<String, f64>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// A training under way.
+///
+/// With a folder it can be stopped at any time, also by a crash, and goes on from its last checkpoint with the very
+/// numbers it would have had (on one thread bit for bit; with several, sums may be taken in another order). The folder
+/// holds `checkpoint.safetensors` and `steps.jsonl`, a [`StepReport`] per line.
+///
+/// ```
+/// use burn::module::{Module, Param};
+/// use burn::tensor::{Device, Tensor};
+/// use dynlayer_inference::training::{StepLoss, Trainer, TrainerOptions};
+///
+/// #[derive(Module, Debug)]
+/// struct Number {
+///     x: Param<Tensor<1>>,
+/// }
+///
+/// # fn run(device: &Device) -> Result<(), Box<dyn std::error::Error>> {
+/// let number = Number { x: Param::from_tensor(Tensor::from_floats([4.0], &device.clone().autodiff())) };
+/// let trained = Trainer::new(number, TrainerOptions::new(100, 0.1))?.run(
+///     |number, _| Ok(StepLoss { loss: (number.x.val() - 1.0).square(), metrics: Vec::new() }),
+///     |report| println!("{} {}", report.step, report.loss),
+/// )?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Trainer<M> {
+    module: M,
+    options: TrainerOptions,
+    optimizer: Optimizer<M>,
+    step: u64,
+    folder: Option<(PathBuf, Log, String)>,
+}
+
+impl<M: Module> Trainer<M> {
+    /// A training that leaves nothing on disk. `module` is on an autodiff device; what has no gradients stays as it is.
+    ///
+    /// # Errors
+    /// If an option is out of its range.
+    pub fn new(module: M, options: TrainerOptions) -> Result<Self, TrainingError> {
+        options.rate.check()?;
+        options.adamw.check()?;
+        TrainingError::check(options.accumulation > 0, "accumulation", options.accumulation, "at least 1")?;
+        TrainingError::check(options.checkpoint_every > 0, "checkpoint_every", options.checkpoint_every, "at least 1")?;
+        Ok(Self { module, options, optimizer: Optimizer::new(options.adamw, BTreeMap::new()), step: 0, folder: None })
+    }
+
+    /// A training in a folder: begun, or gone on with if the folder holds its checkpoint.
+    ///
+    /// `what` says, together with the options, which training it is (the model, the data, the seed): a checkpoint of
+    /// another one is refused.
+    ///
+    /// # Errors
+    /// If an option is out of its range, the folder cannot be written or has no room for the checkpoints, or what it
+    /// holds is broken or belongs to another training. All of this is found before the first step.
+    pub fn in_folder(
+        folder: impl AsRef<Path>,
+        what: &str,
+        module: M,
+        options: TrainerOptions,
+    ) -> Result<Self, TrainingError> {
+        let folder = folder.as_ref();
+        let mut trainer = Self::new(module, options)?;
+        let json = |source: serde_json::Error| TrainingError::Io {
+            path: folder.to_path_buf(),
+            what: "the options cannot be written as JSON",
+            source: source.into(),
+        };
+        let identity = serde_json::to_string(&(what, options)).map_err(json)?;
+        checkpoint::prepare(folder, &trainer.module)?;
+        let device = trainer.module.devices().into_iter().next().unwrap_or_default().inner();
+        if let Some(Loaded { module, moments, step }) = checkpoint::load(folder, trainer.module.clone(), &device, &identity)? {
+            trainer = Self { module, optimizer: Optimizer::new(options.adamw, moments), step, ..trainer };
+        }
+        let log = Log::open(folder, trainer.step)?;
+        trainer.folder = Some((folder.to_path_buf(), log, identity));
+        Ok(trainer)
+    }
+
+    /// The module as it is now.
+    pub fn module(&self) -> &M {
+        &self.module
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// Those of `loss`; [`TrainingError::NotFinite`] if loss or gradients are no longer numbers, with the module as it was
+    /// before the step.
+    pub fn step(
+        &mut self,
+        mut loss: impl FnMut(&M, StepPart) -> Result<StepLoss, TrainingError>,
+    ) -> Result<StepReport, TrainingError> {
+        let started = Instant::now();
+        let (step, parts) = (self.step, self.options.accumulation);
+        #[expect(clippy::cast_precision_loss, reason = "few parts")]
+        let share = 1.0 / parts as f64;
+        let (mut total, mut metrics) = (0.0, BTreeMap::new());
+        for part in 0..parts {
+            let StepLoss { loss, metrics: noted } = loss(&self.module, StepPart { step, part })?;
+            let loss = loss.mul_scalar(share);
+            let value = read(loss.clone(), || "the loss".into())?.first().map_or(f64::NAN, |x| f64::from(*x));
+            finite(step, "the loss", value)?;
+            total += value;
+            for (name, value) in noted {
+                *metrics.entry(name).or_insert(0.0) += value * share;
+            }
+            self.optimizer.add(&self.module, &loss);
+        }
+        let rate = self.options.rate.at(step);
+        let (module, gradient_norm) = self.optimizer.step(rate, self.module.clone())?;
+        finite(step, "the gradients' norm", gradient_norm)?;
+        self.module = module;
+        self.step += 1;
+        let report = StepReport { step, loss: total, gradient_norm, rate, metrics, seconds: started.elapsed().as_secs_f64() };
+        if let Some((_, log, _)) = &mut self.folder {
+            log.write(&report)?;
+        }
+        if self.step.is_multiple_of(self.options.checkpoint_every) || self.step == self.options.rate.steps {
+            self.save()?;
+        }
+        Ok(report)
+    }
+
+    /// Runs the steps that are left, and gives the trained module.
+    ///
+    /// # Errors
+    /// The first error of a step.
+    pub fn run(
+        mut self,
+        mut loss: impl FnMut(&M, StepPart) -> Result<StepLoss, TrainingError>,
+        mut progress: impl FnMut(&StepReport),
+    ) -> Result<M, TrainingError> {
+        while self.step < self.options.rate.steps {
+            progress(&self.step(&mut loss)?);
+        }
+        Ok(self.module)
+    }
+
+    /// Writes a checkpoint now, if the training has a folder.
+    ///
+    /// # Errors
+    /// If it cannot be written; the one before is then still there.
+    pub fn save(&self) -> Result<(), TrainingError> {
+        match &self.folder {
+            Some((folder, _, identity)) => checkpoint::save(folder, &self.module, self.optimizer.moments(), self.step, identity),
+            None => Ok(()),
+        }
+    }
+}
+
+fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainingError> {
+    if value.is_finite() { Ok(()) } else { Err(TrainingError::NotFinite { step, what, value }) }
+}

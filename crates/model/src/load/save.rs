@@ -1,0 +1,144 @@
+//! A model as a Hugging Face folder.
+
+use super::WeightDtype;
+use crate::config::ConfigError;
+use crate::decoder::Llama;
+use crate::format::write_atomic;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+use half::f16;
+use safetensors::tensor::{Dtype, TensorView};
+use std::path::{Path, PathBuf};
+
+/// Why a model cannot be saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The configuration cannot be written as `config.json`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The device did not deliver a weight.
+    #[error("reading {tensor} from the device failed: {reason}")]
+    Device {
+        /// The tensor.
+        tensor: String,
+        /// What the device said.
+        reason: String,
+    },
+    /// A weight is not finite, or becomes infinite in the type that it is stored in.
+    #[error("{tensor} holds {value}, which {dtype} cannot store")]
+    Value {
+        /// The tensor.
+        tensor: String,
+        /// The weight.
+        value: f32,
+        /// The type.
+        dtype: WeightDtype,
+    },
+    /// The tensors could not be put into a file.
+    #[error("{path}: cannot be written as safetensors")]
+    Serialize {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
+        source: safetensors::SafeTensorError,
+    },
+    /// A file cannot be written.
+    #[error("{path}: cannot be written")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl Llama {
+    /// Writes `config.json` and `model.safetensors` into a folder, which is made if it is not there: a checkpoint that
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers read. All tensors are stored as `dtype`. Each file is
+    /// there whole or not at all.
+    ///
+    /// # Errors
+    /// If a weight is not finite or does not fit `dtype`, if the configuration has no `config.json`, or if the folder
+    /// cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>, dtype: WeightDtype) -> Result<(), SaveError> {
+        let folder = folder.as_ref();
+        let config = self.config().to_hf_json()?;
+        let mut collect = Collect { path: Vec::new(), dtype, found: Ok(Vec::new()) };
+        self.visit(&mut collect);
+        let tensors = collect.found?;
+        let path = folder.join("model.safetensors");
+        let serialize = |source| SaveError::Serialize { path: path.clone(), source };
+        let stored = match dtype {
+            WeightDtype::F32 => Dtype::F32,
+            WeightDtype::F16 => Dtype::F16,
+        };
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            TensorView::new(stored, shape.clone(), bytes).map(|view| (name, view)).map_err(serialize)
+        });
+        let views = views.collect::<Result<Vec<_>, _>>()?;
+        // What transformers asks of a file of its own.
+        let metadata = [("format".to_owned(), "pt".to_owned())].into();
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(serialize)?;
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| SaveError::Io { path, source }
+        };
+        std::fs::create_dir_all(folder).map_err(io(folder))?;
+        write_atomic(&path, &bytes).map_err(io(&path))?;
+        let path = folder.join("config.json");
+        write_atomic(&path, config.as_bytes()).map_err(io(&path))
+    }
+}
+
+/// Name, shape and bytes.
+type Stored = (String, Vec<usize>, Vec<u8>);
+
+struct Collect {
+    path: Vec<String>,
+    dtype: WeightDtype,
+    found: Result<Vec<Stored>, SaveError>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Ok(found) = &mut self.found else { return };
+        match stored(&self.path, param.val(), self.dtype) {
+            Ok(tensor) => found.push(tensor),
+            Err(error) => self.found = Err(error),
+        }
+    }
+}
+
+fn stored<const D: usize>(path: &[String], tensor: Tensor<D>, dtype: WeightDtype) -> Result<Stored, SaveError> {
+    // The module tree is named as the checkpoint is, but for the outermost part and the embedding's own.
+    let name = match path.first().map(String::as_str) {
+        Some("lm_head") => path.join("."),
+        Some("embed_tokens") => "model.embed_tokens.weight".to_owned(),
+        _ => format!("model.{}", path.join(".")),
+    };
+    let device = |reason: &dyn std::fmt::Debug| SaveError::Device { tensor: name.clone(), reason: format!("{reason:?}") };
+    let shape = tensor.dims().to_vec();
+    let data = tensor.cast(DType::F32).try_into_data().map_err(|error| device(&error))?;
+    let values = data.try_into_vec_as::<f32>().map_err(|error| device(&error))?;
+    let fits = |x: &f32| match dtype {
+        WeightDtype::F32 => x.is_finite(),
+        WeightDtype::F16 => f16::from_f32(*x).is_finite(),
+    };
+    if let Some(value) = values.iter().copied().find(|x| !fits(x)) {
+        return Err(SaveError::Value { tensor: name, value, dtype });
+    }
+    let bytes = match dtype {
+        WeightDtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        WeightDtype::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+    };
+    Ok((name, shape, bytes))
+}

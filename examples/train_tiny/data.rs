@@ -1,0 +1,32 @@
+//! Batches of problems, by step.
+
+use dynlayer::inference::training::{TrainingBatch, TrainingError, TrainingItem};
+use dynlayer::model::Llama;
+use dynlayer::model::text::Tokenizer;
+use dynlayer::tiny::{Problem, Task};
+
+pub struct Data {
+    tokenizer: Tokenizer,
+    seed: u64,
+    batch: usize,
+}
+
+impl Data {
+    pub fn new(tokenizer: Tokenizer, seed: u64, batch: usize) -> Self {
+        Self { tokenizer, seed, batch }
+    }
+
+    /// The problems of a step: all tasks in turn, none twice in a training.
+    pub fn batch(&self, model: &Llama, step: u64, part: u64) -> Result<TrainingBatch, TrainingError> {
+        let first = (step + (part << 32)) * self.batch as u64;
+        let items = (0..self.batch).map(|i| {
+            let id = first + i as u64;
+            let problem = Problem::new(Task::ALL[i % Task::ALL.len()], self.seed, id, false);
+            let ids = |text: &str| self.tokenizer.encode(text, false).unwrap_or_default();
+            let mut answer = ids(&problem.answer);
+            answer.push(super::tokenizer::END_ID);
+            TrainingItem { id, prompt: ids(&problem.prompt), answer }
+        });
+        TrainingBatch::new(model, items.collect())
+    }
+}

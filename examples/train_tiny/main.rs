@@ -1,0 +1,126 @@
+//! Trains the embedded model: a Llama of 12 layers on problems of graded difficulty, by `LayerSkip`'s recipe.
+//!
+//! ```text
+//! cargo run --release --example train_tiny -- --out assets/tiny
+//! ```
+//!
+//! Stopped at any time, it goes on from its last checkpoint when started again with the same options.
+
+mod arguments;
+
+mod data;
+mod evaluate;
+mod tokenizer;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use arguments::Arguments;
+use burn::tensor::Tensor;
+use clap::Parser;
+use data::Data;
+use dynlayer::burn;
+use dynlayer::inference::training::{
+    self, ExitLoss, LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingError,
+};
+use dynlayer::model::config::LlamaConfig;
+use dynlayer::model::text::Tokenizer;
+use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer::tiny::{Task, problems};
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if !arguments.evaluate_only {
+        train(arguments)?;
+    }
+    report(arguments)
+}
+
+/// The model's dimensions.
+fn config(vocab_size: usize) -> Result<LlamaConfig, Box<dyn Error>> {
+    let json = serde_json::json!({
+        "model_type": "llama",
+        "vocab_size": vocab_size,
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": true,
+        "bos_token_id": null,
+        "eos_token_id": tokenizer::END_ID,
+    });
+    Ok(LlamaConfig::from_hf_json(&json.to_string(), "the built-in configuration")?)
+}
+
+fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // First, so that a folder that cannot be written is known before the work.
+    tokenizer::save(&arguments.out)?;
+    let tokenizer = Tokenizer::from_hf_folder(&arguments.out)?;
+    let config = config(tokenizer.vocab_size())?;
+    let device = arguments.device.device()?.autodiff();
+    let model = config.init(arguments.seed, WeightDtype::F32, &device)?;
+    let data = Data::new(tokenizer, arguments.seed, arguments.batch);
+
+    let mut options = TrainerOptions::new(arguments.steps, arguments.rate);
+    options.adamw.weight_decay = 0.05;
+    let exits = ExitLoss { scale: arguments.exit_scale, rotation: 1 };
+    let dropout =
+        LayerDropout { max: arguments.dropout, curriculum: Some(arguments.steps), seed: arguments.seed, step: 0 };
+    let what = serde_json::json!({
+        "config": &config, "seed": arguments.seed, "batch": arguments.batch, "exits": exits, "dropout": dropout,
+    });
+    let trainer = Trainer::in_folder(&arguments.work, &what.to_string(), model, options)?;
+    let bar = common::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} {elapsed} left {eta}  {msg}");
+    bar.set_length(arguments.steps);
+    bar.set_position(trainer.steps_done());
+    bar.reset_eta();
+
+    let loss = |model: &Llama, StepPart { step, part }: StepPart| -> Result<StepLoss, TrainingError> {
+        let batch = data.batch(model, step, part)?;
+        let options = PassOptions { keep_states: true, ..PassOptions::default() };
+        let pass = training::pass(model, &mut LayerDropout { step, ..dropout }, &batch, options)?;
+        let (loss, parts) = exits.loss(model, &pass, &batch, step)?;
+        // One read for all exits.
+        let values = Tensor::cat(parts.iter().map(|(_, loss)| loss.clone().detach()).collect(), 0);
+        let values = values.into_data().try_into_vec_as::<f32>().unwrap_or_default();
+        let metrics = parts.iter().zip(values).map(|((layer, _), loss)| (format!("exit:{}", layer + 1), f64::from(loss)));
+        Ok(StepLoss { loss, metrics: metrics.collect() })
+    };
+    let mut smooth = f64::NAN;
+    let model = trainer.run(loss, |report: &StepReport| {
+        let last = report.metrics.get("exit:12").copied().unwrap_or(report.loss);
+        smooth = if smooth.is_nan() { last } else { 0.98 * smooth + 0.02 * last };
+        bar.set_message(format!("loss {smooth:.4}"));
+        bar.inc(1);
+        if arguments.quiet && report.step.is_multiple_of(100) {
+            eprintln!("step {} loss {smooth:.4} ({:.2} s)", report.step, report.seconds);
+        }
+    })?;
+    bar.finish();
+    model.save(&arguments.out, WeightDtype::F16)?;
+    Ok(())
+}
+
+/// Measures the saved model, as it is stored, and writes its card.
+fn report(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let checkpoint = Checkpoint::open(&arguments.out)?;
+    let tokenizer = checkpoint.tokenizer()?;
+    let model = checkpoint.load(WeightDtype::F16, &arguments.device.device()?, |_| {})?;
+    let started = Instant::now();
+    let problems = problems(&Task::ALL, arguments.problems, arguments.seed.wrapping_add(1));
+    let table = evaluate::table(&model, &tokenizer, &problems)?;
+    println!("{table}");
+    eprintln!("measured in {:.0} s", started.elapsed().as_secs_f64());
+
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Problems to learn from, and others to be judged by.
+
+use super::Task;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// One prompt in so many is held out: training never sees it.
+const HELD_OUT: u64 = 8;
+
+/// A prompt and the only right answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The kind.
+    pub task: Task,
+    /// What the model is given.
+    pub prompt: String,
+    /// What it should say, before the token that ends a text.
+    pub answer: String,
+}
+
+impl Problem {
+    /// The problem with this index of a seed: one that training may see, or one that it never does.
+    ///
+    /// A prompt is held out or not for good, by its text, so no seed and no index can bring a prompt to both sides.
+    ///
+    /// ```
+    /// use dynlayer::tiny::{Problem, Task};
+    ///
+    /// let problem = Problem::new(Task::Add, 0, 0, true);
+    /// assert!(problem.prompt.starts_with("add ") && problem.answer.len() == 4);
+    /// assert_eq!(problem, Problem::new(Task::Add, 0, 0, true));
+    /// ```
+    pub fn new(task: Task, seed: u64, index: u64, held_out: bool) -> Self {
+        let mut key = [0u8; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8..16].copy_from_slice(&index.to_le_bytes());
+        key[16] = u8::from(held_out);
+        key[17..17 + task.name().len()].copy_from_slice(task.name().as_bytes());
+        let mut rng = ChaCha8Rng::from_seed(key);
+        loop {
+            let (prompt, answer) = task.draw(&mut rng);
+            if (hash(&prompt) % HELD_OUT == 0) == held_out {
+                return Self { task, prompt, answer };
+            }
+        }
+    }
+
+    /// Whether a generated text is the answer.
+    pub fn solved_by(&self, text: &str) -> bool {
+        text == self.answer
+    }
+}
+
+/// `n` held-out problems of each task, task by task.
+///
+/// ```
+/// use dynlayer::tiny::{Task, problems};
+///
+/// assert_eq!(problems(&[Task::Sort, Task::Add], 10, 1).len(), 20);
+/// ```
+pub fn problems(tasks: &[Task], n: u64, seed: u64) -> Vec<Problem> {
+    tasks.iter().flat_map(|task| (0..n).map(move |index| Problem::new(*task, seed, index, true))).collect()
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll and Vo).
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_right() {
+        for index in 0..200 {
+            let problem = |task| Problem::new(task, 3, index, index % 2 == 0);
+            let given = |p: &Problem| {
+                let (_, rest) = p.prompt.split_once(' ').unwrap();
+                rest.strip_suffix('=').unwrap().to_owned()
+            };
+            let sort = problem(Task::Sort);
+            let mut digits: Vec<char> = given(&sort).chars().collect();
+            digits.sort_unstable();
+            assert_eq!(sort.answer, digits.into_iter().collect::<String>());
+            let add = problem(Task::Add);
+            let sum: u32 = given(&add).split('+').map(|n| n.parse::<u32>().unwrap()).sum();
+            assert_eq!(add.answer, format!("{sum:04}"));
+            let count = problem(Task::Count);
+            let of = |letter| given(&count).chars().filter(|c| *c == letter).count().to_string();
+            assert_eq!(count.answer, of('A') + &of('B') + &of('C'));
+            for (steps, task) in [(1, Task::Follow1), (2, Task::Follow2), (3, Task::Follow3), (4, Task::Follow4)] {
+                let p = problem(task);
+                let text = given(&p);
+                let (table, query) = text.split_once(',').unwrap();
+                let mut at = query.chars().next().unwrap();
+                assert_eq!(query[1..], steps.to_string());
+                for _ in 0..steps {
+                    let pair = table.split(' ').find(|pair| pair.starts_with(at)).unwrap();
+                    at = pair.chars().nth(1).unwrap();
+                }
+                assert_eq!(p.answer, at.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn held_out_prompts_are_never_trained_on() {
+        for task in Task::ALL {
+            let held_out: Vec<String> = (0..200).map(|i| Problem::new(task, 1, i, true).prompt).collect();
+            for index in 0..2000 {
+                let trained = Problem::new(task, 0, index, false).prompt;
+                assert!(!held_out.contains(&trained), "{trained}");
+            }
+        }
+    }
+}

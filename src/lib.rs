@@ -29,3 +29,7 @@ struct KvCacheDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/metrics.md")]
 struct MetricsDoctests;
+#[cfg(doctest)]
+#[cfg(feature = "autodiff")]
+#[doc = include_str!("../docs/training.md")]
+struct TrainingDoctests;

@@ -55,6 +55,19 @@ pub enum TrainingError {
         /// What is possible.
         expected: &'static str,
     },
+    /// No gate counts, so there is nothing to learn from a pass: the first and the last layer have none unless they are
+    /// free, and under [`ControlFrom::FirstGenerated`](crate::ControlFrom::FirstGenerated) an answer of one token has no
+    /// controlled place.
+    #[error("no layer has a gate at any controlled place; at least one is needed")]
+    NoGates,
+    /// A layer to be skipped is not in the model.
+    #[error("layer {layer} is to be skipped; the model has layers 0 to {}", n_layers.saturating_sub(1))]
+    LayerOutOfRange {
+        /// The layer.
+        layer: usize,
+        /// Layers of the model.
+        n_layers: usize,
+    },
     /// A loss or a gradient is no longer a number.
     #[error("step {step}: {what} is {value}; the training has diverged")]
     NotFinite {

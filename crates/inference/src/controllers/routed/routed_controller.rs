@@ -146,12 +146,17 @@ impl<R: Router> Routed<R> {
         None
     }
 
-    fn gate(&mut self, site: &Site<'_>) -> Decision {
+    /// The noisy probability of running, `[rows, tokens]`; `None` if the router gives something of another shape.
+    pub(crate) fn soft_gate(&mut self, site: &Site<'_>) -> Option<Tensor<2>> {
         let tokens = site.hidden().dims()[1];
         let features = self.features(site, tokens);
-        let Some(logits) = self.logits(site, features) else { return Action::Run.into() };
+        let logits = self.logits(site, features)?;
         let noise = noise::logistic(self.seed, self.step, site.rows(), tokens, site.layer(), &logits.device());
-        let soft = sigmoid((logits + noise) / self.options.temperature);
+        Some(sigmoid((logits + noise) / self.options.temperature))
+    }
+
+    fn gate(&mut self, site: &Site<'_>) -> Decision {
+        let Some(soft) = self.soft_gate(site) else { return Action::Run.into() };
         let hard = soft.clone().detach().greater_elem(0.5).float();
         // The bracket is exactly 0 forward.
         Decision::Gate(hard + (soft.clone() - soft.detach()))

@@ -1,0 +1,72 @@
+//! A controller measured by decoding.
+
+use super::{StudyError, StudyTask};
+use crate::control::Controller;
+use crate::generation::{ControlFrom, GenerateOptions, ScoreOptions, generate, score_batch};
+use crate::report::SequenceReport;
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
+
+/// What a controller reaches on every item, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// The quality of the generated text.
+    pub quality: Vec<f64>,
+    /// Layers per token while it was generated, as the decisions asked for. An item without a controlled token counts
+    /// with all layers, which is what it ran.
+    pub layers: Vec<f64>,
+    /// Mean negative log-likelihood of the given text, in nats per token.
+    pub nll: Vec<f64>,
+    /// Layers per token while that was measured.
+    pub nll_layers: Vec<f64>,
+}
+
+/// Measures a controller on a task's items, `batch` at a time: generation for the quality, and the given texts, pass by
+/// pass as decoding would run, for their likelihood.
+///
+/// # Errors
+/// If there are no items, one has nothing to measure the likelihood of, a quality is not finite, or a run fails.
+pub fn evaluate<C: Controller, T: StudyTask>(
+    model: &Llama,
+    controller: &mut C,
+    task: &T,
+    control_from: ControlFrom,
+    batch: usize,
+) -> Result<Evaluation, StudyError> {
+    let items = task.items();
+    if items.is_empty() {
+        return Err(StudyError::Empty { what: "items" });
+    }
+    if let Some(item) = items.iter().position(|item| item.continuation.is_empty()) {
+        return Err(StudyError::EmptyContinuation { item });
+    }
+    let mut result = Evaluation::default();
+    let n_layers = model.layers().len();
+    for (i, items) in items.chunks(batch.max(1)).enumerate() {
+        let first = i * batch.max(1);
+        let sequence_ids: Vec<u64> = (first as u64..).take(items.len()).collect();
+        let prompts: Vec<Vec<u32>> = items.iter().map(|item| item.prompt.clone()).collect();
+        let options = GenerateOptions { control_from, sequence_ids: sequence_ids.clone(), ..task.options() };
+        let seed = options.sampling.seed;
+        let (completions, report) = generate(model, &mut *controller, &prompts, options)?.finish()?;
+        for (i, completion) in completions.iter().enumerate() {
+            let (item, found) = (first + i, task.quality(first + i, completion));
+            if !found.is_finite() {
+                return Err(StudyError::Quality { item, found });
+            }
+            result.quality.push(found);
+        }
+        result.layers.extend(report.sequences.iter().map(|sequence| depth(sequence, n_layers)));
+        let options = ScoreOptions { control_from, sequence_ids, seed, ..ScoreOptions::default() };
+        let scores = score_batch(model, &mut *controller, items, &options)?;
+        result.nll.extend(scores.sequences.iter().filter_map(crate::generation::ScoredSequence::mean_nll));
+        result.nll_layers.extend(scores.report.sequences.iter().map(|sequence| depth(sequence, n_layers)));
+    }
+    Ok(result)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few layers")]
+fn depth(sequence: &SequenceReport, n_layers: usize) -> f64 {
+    sequence.depth().unwrap_or(n_layers as f64)
+}

@@ -1,0 +1,96 @@
+//! Do hidden states help a router? The second experiment of arXiv 2410.20022, on the embedded model or on yours.
+//!
+//! The same router learns to skip layers from hidden states, from a constant, from positions, from embeddings, and from
+//! hidden states of other tokens, at several prices of depth. Each is measured by decoding, without noise; the answer
+//! compares them at equal depth.
+//!
+//! ```text
+//! cargo run --release --example hidden_state_study -- [--alphas 0.1,0.3,1,3] [--seeds 0,1,2] [--out DIR] [--work DIR] \
+//!     [--model DIR --data FILE.jsonl]
+//! ```
+
+mod arguments;
+#[path = "../common/mod.rs"]
+mod common;
+mod output;
+mod texts;
+#[path = "../common/tiny_task.rs"]
+mod tiny_task;
+
+use arguments::Arguments;
+use clap::Parser;
+use dynlayer::inference::training::study::{Study, StudyProgress, StudyReport, StudyTask};
+use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
+use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::tiny;
+use std::error::Error;
+use std::process::ExitCode;
+use texts::Texts;
+use tiny_task::TinyTask;
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = &arguments.out {
+        // Before the work, not after it.
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    let path = arguments.model.clone().unwrap_or_else(tiny::folder);
+    let device = arguments.device.device()?;
+    let quiet = arguments.quiet || arguments.json;
+    let common::Loaded { tokenizer, model, checkpoint } =
+        common::Loaded::open(&path, WeightDtype::F32, &device, quiet)?;
+    let router = (arguments.router, arguments.bias);
+    let (report, quality) = match &arguments.data {
+        None => {
+            let task = TinyTask::new(&model, &tokenizer, router, arguments.batch, arguments.items)?;
+            (study(arguments, &model, &task, &path.display().to_string())?, "exact match")
+        }
+        Some(data) => {
+            let stops = checkpoint.stop_tokens(&tokenizer)?;
+            let task = Texts::open(data, &model, &tokenizer, stops, arguments)?;
+            let what = format!("{} {} {}", path.display(), data.display(), arguments.tokens);
+            (study(arguments, &model, &task, &what)?, "ROUGE-L")
+        }
+    };
+    output::write(arguments, &report, quality)
+}
+
+fn study<T: StudyTask>(
+    arguments: &Arguments,
+    model: &Llama,
+    task: &T,
+    what: &str,
+) -> Result<StudyReport, Box<dyn Error>> {
+    let mut training = RouterTraining::new(arguments.steps, arguments.rate, DepthLoss::Price { alpha: 0.0 });
+    training.control_from = arguments.control_from;
+    training.temperature =
+        Temperature { first: arguments.temperature, last: arguments.final_temperature, steps: arguments.steps };
+    let mut study = Study::new(training, arguments.alphas.iter().copied(), arguments.seeds.iter().copied());
+    study.inputs.clone_from(&arguments.inputs);
+
+    let what = format!("{what} {:?} {} {}", arguments.router, arguments.bias, arguments.batch);
+    let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
+    let quiet = arguments.quiet || arguments.json;
+    let bar = common::progress_bar(quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}  {msg}");
+    let runs = arguments.inputs.len() * arguments.alphas.len() * arguments.seeds.len();
+    bar.set_length(runs as u64 * arguments.steps);
+    let report = study.run(model, task, folder, |progress| match progress {
+        StudyProgress::Step { run: (input, depth, seed), report } => {
+            bar.inc(1);
+            if report.step.is_multiple_of(10) {
+                let layers = report.metrics.get("layers").copied().unwrap_or_default();
+                bar.set_message(format!(
+                    "{input:?}, {depth}, seed {seed}: loss {:.3}, {layers:.2} layers",
+                    report.loss
+                ));
+            }
+        }
+        StudyProgress::Run { done, .. } => bar.set_position(done as u64 * arguments.steps),
+        _ => {}
+    })?;
+    bar.finish_and_clear();
+    Ok(report)
+}

@@ -1,0 +1,99 @@
+//! Trains the router that comes with the embedded model: which layers a token runs, from its hidden state.
+//!
+//! ```text
+//! cargo run --release --example train_router -- --depth budget:7.5 --out assets/tiny/router.safetensors
+//! ```
+
+mod arguments;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/tiny_task.rs"]
+mod tiny_task;
+
+use arguments::Arguments;
+use clap::Parser;
+use dynlayer::inference::ControlFrom;
+use dynlayer::inference::controllers::{AnyRouter, FullDepth, Routed};
+use dynlayer::inference::training::study::{Evaluation, StudyTask, evaluate};
+use dynlayer::inference::training::{RouterTraining, StepReport, Temperature, TrainingFolder};
+use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::tiny::Task;
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use tiny_task::TinyTask;
+
+/// All generated tokens come from controlled passes, as in every table of the embedded model.
+const FROM: ControlFrom = ControlFrom::LastPromptToken;
+/// Problems that are measured together.
+const BATCH: usize = 50;
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    writable(&arguments.out)?;
+    let device = arguments.device.device()?;
+    let common::Loaded { tokenizer, model, .. } =
+        common::Loaded::open(&arguments.model, WeightDtype::F32, &device, arguments.quiet)?;
+    let router = (arguments.router, arguments.bias);
+    let task = TinyTask::new(&model, &tokenizer, router, arguments.batch, arguments.problems)?;
+    let routed = train(arguments, &model, &task)?;
+    routed.save(&arguments.out)?;
+
+    // As it is in the file.
+    let mut routed = Routed::load(&arguments.out, &device)?;
+    let full = evaluate(&model, &mut FullDepth, &task, FROM, BATCH)?;
+    let found = evaluate(&model, &mut routed, &task, FROM, BATCH)?;
+    print(&task, &full, &found);
+    Ok(())
+}
+
+/// Refuses a place that cannot be written, before the work and not after it.
+fn writable(file: &Path) -> Result<(), Box<dyn Error>> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(told)?;
+    tempfile::NamedTempFile::new_in(folder).map_err(told)?;
+    Ok(())
+}
+
+fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Routed<AnyRouter>, Box<dyn Error>> {
+    let mut training = RouterTraining::new(arguments.steps, arguments.rate, arguments.depth);
+    training.temperature = Temperature { first: 1.0, last: arguments.final_temperature, steps: arguments.steps };
+    training.router.ends = arguments.ends;
+    (training.control_from, training.seed) = (FROM, arguments.seed);
+    let what = format!("{} {:?} {} {}", arguments.model.display(), arguments.router, arguments.bias, arguments.batch);
+    let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
+    let bar = common::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
+    bar.set_length(arguments.steps);
+    let progress = |report: &StepReport| {
+        let of = |name| report.metrics.get(name).copied().unwrap_or_default();
+        bar.set_position(report.step + 1);
+        bar.set_message(format!("cross-entropy {:.3}, {:.2} layers", of("cross_entropy"), of("layers")));
+    };
+    let data = |at| task.batch(arguments.seed, at);
+    let routed = training.run(model, task.router(arguments.seed), folder, data, progress)?;
+    bar.finish_and_clear();
+    Ok(routed)
+}
+
+/// A row per task.
+fn print(task: &TinyTask<'_>, full: &Evaluation, found: &Evaluation) {
+    println!("| task | full depth | router | layers per token |");
+    println!("|---|---:|---:|---:|");
+    let row = |name: &str, of: &dyn Fn(Task) -> bool| {
+        let mean = |values: &[f64]| {
+            let chosen = values.iter().zip(task.problems()).filter(|(_, problem)| of(problem.task));
+            let (sum, n) = chosen.fold((0.0, 0.0), |(sum, n), (value, _)| (sum + value, n + 1.0));
+            sum / n
+        };
+        let (all, quality, layers) = (mean(&full.quality), mean(&found.quality), mean(&found.layers));
+        println!("| {name} | {:.1} | {:.1} | {layers:.2} |", 100.0 * all, 100.0 * quality);
+    };
+    for task in Task::ALL {
+        row(task.name(), &|of| of == task);
+    }
+    row("all", &|_| true);
+}

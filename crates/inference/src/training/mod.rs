@@ -18,6 +18,8 @@ mod optimizer;
 mod parameters;
 mod pass;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod trainer;
 
 pub use batch::{TrainingBatch, TrainingItem};

@@ -22,6 +22,7 @@ pub mod oracle;
 mod random;
 pub mod report;
 pub mod sampling;
+mod unknown_name;
 
 pub use control::{
     Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,
@@ -31,3 +32,4 @@ pub use generation::{
     Completion, ControlFrom, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence,
     ScoredToken, Scores, Stop, TokenEvent, generate, score, score_batch,
 };
+pub use unknown_name::UnknownName;

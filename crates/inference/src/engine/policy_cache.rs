@@ -96,7 +96,8 @@ impl PolicyCache {
                 for (row, settled) in rows.iter().zip(&settled) {
                     tally.keys_values(*row, settled.due, settled.computed);
                 }
-                tally.launches.kv_projections += u64::from(settled.iter().any(|settled| settled.computed > 0));
+                let computed = rows.iter().zip(&settled).filter(|(_, settled)| settled.computed > 0);
+                tally.projection(&computed.map(|(row, _)| *row).collect::<Vec<_>>());
                 None
             }
             Memory::Omit(layers) => {
@@ -121,7 +122,7 @@ impl PolicyCache {
                 if written {
                     return;
                 }
-                tally.launches.kv_projections += 1;
+                tally.projection(rows);
                 let kv = self.cache.layer_mut(layer);
                 if rows.len() == self.rows {
                     block.propagate(stream.hidden().clone(), frame, kv);

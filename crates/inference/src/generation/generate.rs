@@ -43,12 +43,14 @@ pub fn generate<'a, C: Controller>(
     }
     let stream = |tokenizer| TextStream::new(tokenizer, &options.stop_strings);
     let texts = prompts.iter().map(|_| options.tokenizer.map(stream)).collect();
-    Ok(Generation { controller, session, texts, ready: VecDeque::new(), options })
+    Ok(Generation { controller, session, texts, ready: VecDeque::new(), progress: Progress::Between, options })
 }
 
 /// A generation under way: an iterator over [`TokenEvent`]s, which ends when every sequence has stopped.
 ///
-/// After an error it yields nothing more.
+/// After an error it yields nothing more. If the controller panics and the panic is caught, the batch is left half done:
+/// the next item is [`GenerateError::Interrupted`], and nothing comes after it. The model and other generations are not
+/// touched by either.
 #[derive(Debug)]
 pub struct Generation<'a, C> {
     controller: C,
@@ -57,6 +59,15 @@ pub struct Generation<'a, C> {
     /// One per sequence, those that have stopped included.
     texts: Vec<Option<TextStream<'a>>>,
     ready: VecDeque<TokenEvent>,
+    progress: Progress,
+}
+
+/// Whether a generation can go on: a step that does not come back must not be followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Between,
+    Stepping,
+    Failed,
 }
 
 /// A sequence that has run to its end.
@@ -86,10 +97,11 @@ impl<C: Controller> Generation<'_, C> {
         &self.controller
     }
 
-    /// Runs to the end: what every sequence generated, in the order of the prompts, and the report.
+    /// Runs to the end: what every sequence generated, in the order of the prompts, and the report. Tokens that the
+    /// iterator has given before are not given again.
     ///
     /// # Errors
-    /// The first error of the run.
+    /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has given that error before.
     pub fn finish(mut self) -> Result<(Vec<Completion>, RunReport), GenerateError> {
         let empty = |s: &SequenceReport| Completion {
             sequence: s.id,
@@ -107,7 +119,18 @@ impl<C: Controller> Generation<'_, C> {
             c.text.push_str(&event.text);
             c.stop = event.stop;
         }
+        if self.progress == Progress::Failed {
+            return Err(GenerateError::Interrupted);
+        }
         Ok((completions, self.session.report))
+    }
+
+    /// Nothing more comes after this error.
+    fn fail(&mut self, error: GenerateError) -> GenerateError {
+        self.session.keep(&[]);
+        self.ready.clear();
+        self.progress = Progress::Failed;
+        error
     }
 
     /// One step, and a token for every row; the finished rows go.
@@ -161,12 +184,15 @@ impl<C: Controller> Iterator for Generation<'_, C> {
     type Item = Result<TokenEvent, GenerateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.progress == Progress::Stepping {
+            return Some(Err(self.fail(GenerateError::Interrupted)));
+        }
         while self.ready.is_empty() && !self.session.live().is_empty() {
+            self.progress = Progress::Stepping;
             if let Err(error) = self.step() {
-                self.session.keep(&[]);
-                self.ready.clear();
-                return Some(Err(error));
+                return Some(Err(self.fail(error)));
             }
+            self.progress = Progress::Between;
         }
         self.ready.pop_front().map(Ok)
     }

@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
         };
         let mut pass = engine::run(input, controller, &mut self.cache, self.report.phase_mut(phase))?;
         if chooses {
-            pass.tally.head(0..rows.len());
+            pass.tally.head(&(0..rows.len()).collect::<Vec<_>>());
         }
         let indices: Vec<usize> = self.live.iter().map(|live| live.index).collect();
         let real: Vec<usize> = of_pass.iter().map(|pad| frame.tokens() - pad).collect();

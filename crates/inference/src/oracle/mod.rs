@@ -45,11 +45,20 @@
 
 mod allocate;
 mod controls;
+mod driver;
 mod evidence;
 mod numbers;
+mod replay;
+mod router;
 
 pub use allocate::{Allocation, AllocationError, Allocator, Frontier, FrontierAnswer, FrontierPoint, Proof};
 pub use controls::{
     Bootstrap, ControlRow, ControllerRow, Controls, ControlsError, ControlsRun, Interval, NullDepth, Outcome, StaticRow,
 };
+pub use driver::{
+    Candidate, Cost, Drive, DriveError, DriveOptions, DriveProgress, Driven, Item, Judged, Measure, Measured,
+    MeasuredCell, Output, OutputMeasure,
+};
 pub use evidence::{Cell, Column, Evidence, EvidenceBuilder, EvidenceError, Place, Record};
+pub use replay::{OracleController, ReplayError};
+pub use router::{PromptPredictor, PromptRouter, PromptStates, RouterTrial, RouterTrialError};

@@ -29,3 +29,6 @@ struct KvCacheDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/metrics.md")]
 struct MetricsDoctests;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/oracle.md")]
+struct OracleDoctests;

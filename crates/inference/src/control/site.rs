@@ -76,7 +76,7 @@ impl Watch {
         }
     }
 
-    fn note(&self, expected: String, found: String) {
+    pub(crate) fn note(&self, expected: String, found: String) {
         self.fault.borrow_mut().get_or_insert(Fault { expected, found });
     }
 }

@@ -11,7 +11,7 @@ use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama};
 use std::sync::Arc;
 
 /// Keys and values of a batch under a policy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PolicyCache {
     cache: KvCache,
     memory: Memory,
@@ -19,7 +19,7 @@ pub(crate) struct PolicyCache {
 }
 
 /// What a policy remembers, layer by layer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Memory {
     Propagate,
     Deferred(Vec<Owed>, Arc<Meter>),

@@ -5,7 +5,7 @@ use super::text::TextStream;
 use super::{GenerateError, GenerateOptions, Stop, TokenEvent, prompt};
 use crate::control::Controller;
 use crate::report::{Route, RunReport, SequenceReport};
-use crate::sampling::pick;
+use crate::sampling::{Sampling, pick};
 use dynlayer_model::Llama;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -41,9 +41,16 @@ pub fn generate<'a, C: Controller>(
     if new_tokens == 0 {
         session.keep(&[]);
     }
-    let stream = |tokenizer| TextStream::new(tokenizer, &options.stop_strings);
-    let texts = prompts.iter().map(|_| options.tokenizer.map(stream)).collect();
-    Ok(Generation { controller, session, texts, ready: VecDeque::new(), progress: Progress::Between, options })
+    let draws = ids.iter().map(|id| Draw { sampling: options.sampling.clone(), sequence: *id }).collect();
+    Ok(Generation::new(controller, session, draws, options))
+}
+
+/// How a sequence's tokens are chosen.
+#[derive(Clone, Debug)]
+pub(super) struct Draw {
+    pub(super) sampling: Sampling,
+    /// The id that draws depend on.
+    pub(super) sequence: u64,
 }
 
 /// A generation under way: an iterator over [`TokenEvent`]s, which ends when every sequence has stopped.
@@ -57,6 +64,8 @@ pub struct Generation<'a, C> {
     options: GenerateOptions<'a>,
     session: Session<'a>,
     /// One per sequence, those that have stopped included.
+    draws: Vec<Draw>,
+    /// Likewise.
     texts: Vec<Option<TextStream<'a>>>,
     ready: VecDeque<TokenEvent>,
     progress: Progress,
@@ -86,7 +95,13 @@ pub struct Completion {
     pub stop: Option<Stop>,
 }
 
-impl<C: Controller> Generation<'_, C> {
+impl<'a, C: Controller> Generation<'a, C> {
+    pub(super) fn new(controller: C, session: Session<'a>, draws: Vec<Draw>, options: GenerateOptions<'a>) -> Self {
+        let stream = |tokenizer| TextStream::new(tokenizer, &options.stop_strings);
+        let texts = draws.iter().map(|_| options.tokenizer.map(stream)).collect();
+        Self { controller, session, draws, texts, ready: VecDeque::new(), progress: Progress::Between, options }
+    }
+
     /// What has been done so far.
     pub fn report(&self) -> &RunReport {
         &self.session.report
@@ -142,7 +157,8 @@ impl<C: Controller> Generation<'_, C> {
         for (row, (logits, route)) in logits.chunks_exact(config.vocab_size).zip(routes).enumerate() {
             let live = &self.session.live()[row];
             let (index, sequence, next) = (live.index, live.row.id, live.row.position + 1);
-            let token = pick(logits, &live.seen, &self.options.sampling, sequence, next)?;
+            let draw = &self.draws[index];
+            let token = pick(logits, &live.seen, &draw.sampling, draw.sequence, next)?;
             let stop = if self.options.stop_tokens.contains(&token) {
                 Some(Stop::Token(token))
             } else if live.row.generated + 1 == self.options.max_new_tokens {

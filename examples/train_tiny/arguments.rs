@@ -15,10 +15,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "target/train_tiny")]
     pub work: PathBuf,
     /// Steps.
-    #[arg(long, default_value_t = 6000)]
+    #[arg(long, default_value_t = 5500)]
     pub steps: u64,
     /// Problems per step.
-    #[arg(long, default_value_t = 72)]
+    #[arg(long, default_value_t = 84)]
     pub batch: usize,
     /// What is trained, in equal parts.
     #[arg(long, value_name = "TASK,..", value_delimiter = ',', default_values_t = Task::ALL)]

@@ -40,8 +40,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let common::Loaded { tokenizer, model, .. } =
         common::Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
-    let items = common::items(arguments.text.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), &tokenizer, &model)?;
+    let items =
+        common::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, &tokenizer, &model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
     let n_layers = model.layers().len();

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 /// Measures what the best choice of layers per prompt would reach, with the controls that such a number needs.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A checkpoint's folder, or a GGUF file.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
+    /// A checkpoint's folder, or a GGUF file; by default the embedded model.
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
     pub model: PathBuf,
-    /// One JSON object per line, with `prompt` and `reference`, and an `id` if you like.
+    /// One JSON object per line, with `prompt` and `reference`, and an `id` if you like. For the embedded model by default
+    /// problems of its own.
     #[arg(long, value_name = "FILE.jsonl")]
-    pub data: PathBuf,
+    pub data: Option<PathBuf>,
     /// Controllers that a prompt may be given, separated by commas; by default the full model and eleven budgets of
     /// `influence` down to a quarter of the layers. `full` is added where it is missing.
     #[arg(long, value_name = "SPEC,SPEC,..")]

@@ -1,11 +1,16 @@
 //! Prompts and references.
 
+use crate::common::embedded::held_out;
 use dynlayer::inference::oracle::Item;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer::tiny::Problem;
 use serde::Deserialize;
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+
+/// Problems without a limit.
+const PROBLEMS: usize = 140;
 
 /// A line of the data.
 #[derive(Deserialize)]
@@ -47,6 +52,12 @@ pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Erro
         return Err(told(&"expected at least one item, found none").into());
     }
     Ok(lines)
+}
+
+/// Held-out problems of the embedded model.
+pub fn problems(limit: Option<usize>) -> Vec<Line> {
+    let line = |problem: Problem| Line { id: None, prompt: problem.prompt, reference: problem.answer };
+    held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
 }
 
 /// The lines as token ids; an item's id is its line, from 0.

@@ -26,7 +26,7 @@ pub fn drive(
     let calibration = arguments.calibration.as_deref().map_or_else(|| "built-in".to_owned(), file_name);
     let labels = [
         ("model", file_name(&arguments.model)),
-        ("data", file_name(&arguments.data)),
+        ("data", arguments.data.as_deref().map_or_else(|| "built-in".to_owned(), file_name)),
         ("calibration", calibration),
         ("chat", arguments.chat.to_string()),
     ];

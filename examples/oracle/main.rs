@@ -38,14 +38,18 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Whatever can be wrong is told before the work, not after it.
     std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
-    let lines = data::read(&arguments.data, arguments.limit)?;
+    let lines = match &arguments.data {
+        Some(file) => data::read(file, arguments.limit)?,
+        None if common::embedded::is_embedded(&arguments.model) => data::problems(arguments.limit),
+        None => return Err("--data FILE.jsonl is needed: only the embedded model has problems of its own".into()),
+    };
     let device = arguments.device.device()?;
     let loaded = Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
     let items = data::items(&lines, tokenizer, arguments.chat)?;
     let specs = candidates::specs(arguments, n_layers)?;
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), tokenizer, model)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
 

@@ -14,8 +14,7 @@ pub fn write(
     oracle: &Oracle,
 ) -> Result<String, Box<dyn Error>> {
     let point = |row: &Row| (row.depth, row.exact_match);
-    let mut drawn: Vec<Curve> =
-        curves.iter().map(|(name, rows)| Curve::new(*name, rows.iter().map(point))).collect();
+    let mut drawn: Vec<Curve> = curves.iter().map(|(name, rows)| Curve::new(*name, rows.iter().map(point))).collect();
     drawn.extend(router.map(|row| Curve::new("learned router", [point(row)])));
     drawn.push(Curve::new("oracle", oracle.frontier.iter().map(|point| (point.mean_cost, point.mean_quality))));
     let plot = CurvePlot {

@@ -16,7 +16,8 @@ pub fn table(rows: &[Row], bench: &Bench<'_>) {
     println!("{:28} {:>11} {:>13} {:>9}", "controller", "exact match", "layers/token", "speed-up");
     let full = rows.first().and_then(|row| row.seconds);
     for row in rows {
-        let speed_up = full.zip(row.seconds).map_or("-".to_owned(), |(full, seconds)| format!("{:.2}x", full / seconds));
+        let speed_up =
+            full.zip(row.seconds).map_or("-".to_owned(), |(full, seconds)| format!("{:.2}x", full / seconds));
         println!("{:28} {:>9.1} % {:>13.2} {speed_up:>9}", row.name, 100.0 * row.exact_match, row.depth);
     }
     println!(
@@ -35,7 +36,9 @@ pub fn oracle(oracle: &Oracle) {
     if let Some((name, exact_match)) = best_static {
         println!("With no more layers the best one choice for all, {name}, solves {:.1} %.", 100.0 * exact_match);
     }
-    println!("It has seen which candidate solves what: a bound for controllers, and no controller. See docs/oracle.md.");
+    println!(
+        "It has seen which candidate solves what: a bound for controllers, and no controller. See docs/oracle.md."
+    );
 }
 
 /// One answer per task, each character shaded by the layers that it took.

@@ -30,6 +30,8 @@ struct KvCacheDoctests;
 #[doc = include_str!("../docs/metrics.md")]
 struct MetricsDoctests;
 #[cfg(doctest)]
-#[cfg(feature = "autodiff")]
+#[doc = include_str!("../docs/oracle.md")]
+struct OracleDoctests;
+#[cfg(all(doctest, feature = "autodiff"))]
 #[doc = include_str!("../docs/training.md")]
 struct TrainingDoctests;

@@ -1,5 +1,6 @@
 //! Text that controllers are calibrated on.
 
+use super::embedded;
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
 use std::error::Error;
@@ -13,9 +14,16 @@ const PIECE: usize = 256;
 /// Tokens in all at most; what comes after them is not used.
 const LIMIT: usize = 4096;
 
-/// The token ids of a text file, or of the built-in text, in pieces.
-pub fn texts(file: Option<&Path>, tokenizer: &Tokenizer, model: &Llama) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+/// The token ids of a text file, in pieces; without one of the built-in text, or of problems if `folder` is the embedded
+/// model's.
+pub fn texts(
+    file: Option<&Path>,
+    folder: &Path,
+    tokenizer: &Tokenizer,
+    model: &Llama,
+) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     let text = match file {
+        None if embedded::is_embedded(folder) => return embedded::calibration(tokenizer),
         None => BUILT_IN.to_owned(),
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
     };

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "every example compiles this for itself and uses a part of it")]
 
 pub mod calibration;
+pub mod embedded;
 mod errors;
 mod load;
 mod texts;

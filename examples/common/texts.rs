@@ -1,5 +1,6 @@
 //! Texts to measure on.
 
+use super::embedded;
 use dynlayer::inference::ScoreItem;
 use dynlayer::model::text::Tokenizer;
 use std::error::Error;
@@ -8,10 +9,12 @@ use std::path::Path;
 /// A few hundred words of different kinds; other ones than those that calibrate.
 const BUILT_IN: &str = include_str!("evaluation.txt");
 
-/// Cuts a text file, or the built-in text, into at most `limit` items of `prompt` and `continuation` tokens, one after
-/// another from the beginning.
+/// Cuts a text file, or without one the built-in text, into at most `limit` items of `prompt` and `continuation` tokens, one after
+/// another from the beginning. For the embedded model, in `folder`, the built-in items are problems with their answers,
+/// whatever their length.
 pub fn items(
     file: Option<&Path>,
+    folder: &Path,
     tokenizer: &Tokenizer,
     prompt: usize,
     continuation: usize,
@@ -19,6 +22,7 @@ pub fn items(
 ) -> Result<Vec<ScoreItem>, Box<dyn Error>> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?,
+        None if embedded::is_embedded(folder) => return embedded::items(tokenizer, limit),
         None => BUILT_IN.to_owned(),
     };
     if prompt == 0 || continuation == 0 {

@@ -1,4 +1,5 @@
 //! Routers for the embedded model: what they learn from, and what they are judged by.
+#![allow(dead_code, reason = "every example compiles this for itself and uses a part of it")]
 
 use burn::tensor::Device;
 use clap::ValueEnum;

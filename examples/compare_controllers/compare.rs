@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::controllers::FullDepth;
-use dynlayer::inference::{Controller, ScoreItem, ScoreOptions, Scores, score_batch};
+use dynlayer::inference::{ControlFrom, Controller, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch};
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::metrics::hidden::cosine_similarity;
 use dynlayer::model::Llama;
@@ -14,7 +14,8 @@ use std::error::Error;
 /// The controllers that are always among those compared.
 pub const ALWAYS: [&str; 4] = ["uniform", "random", "influence", "exit"];
 
-/// How close to the full model a controller stays, as means over all tokens that it decided about.
+/// How close to the full model a controller stays, as means over all tokens that it decided about: where it decides from
+/// the first generated token on, the continuation's first token, which the prompt's pass predicts, is not among them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub controller: String,
@@ -94,8 +95,10 @@ impl Comparison<'_> {
     }
 
     fn add(&self, sums: &mut Sums, found: &Scores, full: &Scores) -> Result<(), Box<dyn Error>> {
+        let first = usize::from(self.arguments.control_from == ControlFrom::FirstGenerated);
         for (found, full) in found.sequences.iter().zip(&full.sequences) {
-            let targets: Vec<u32> = found.tokens.iter().map(|token| token.token).collect();
+            let (found, full) = (&found.tokens[first..], &full.tokens[first..]);
+            let targets: Vec<u32> = found.iter().map(|token| token.token).collect();
             let (log_probs, reference) = (self.log_probs(found)?, self.log_probs(full)?);
             sums.kl += reference.kl_divergence(&log_probs)?.iter().sum::<f64>();
             sums.nll += log_probs.nll(&targets)?.iter().sum::<f64>();
@@ -113,17 +116,17 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn log_probs(&self, scored: &dynlayer::inference::ScoredSequence) -> Result<LogProbs, Box<dyn Error>> {
-        let logits: Vec<f32> = scored.tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
-        let shape = [scored.tokens.len(), self.model.config().vocab_size];
+    fn log_probs(&self, tokens: &[ScoredToken]) -> Result<LogProbs, Box<dyn Error>> {
+        let logits: Vec<f32> = tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
+        let shape = [tokens.len(), self.model.config().vocab_size];
         Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &self.model.device()))?)
     }
 }
 
 /// The final normed states, `[1, tokens, d_model]`.
-fn final_states(scored: &dynlayer::inference::ScoredSequence) -> Result<Tensor<3>, Box<dyn Error>> {
+fn final_states(tokens: &[ScoredToken]) -> Result<Tensor<3>, Box<dyn Error>> {
     let mut states = Vec::new();
-    for token in &scored.tokens {
+    for token in tokens {
         let hidden = token.hidden.clone().ok_or("no hidden states were kept")?; // [n_layers + 1, d_model]
         let last = hidden.dims()[0] - 1;
         states.push(hidden.narrow(0, last, 1));

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cargo run --release --example compare_controllers -- --model DIR|FILE.gguf [--text FILE] [--budgets 28,26,24] \
-//!     [--controllers confidence:0.9,saturation:0.99] [--out DIR] [--json]
+//!     [--controller confidence:0.9 --controller saturation:0.99] [--out DIR] [--json]
 //! ```
 
 #![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
@@ -19,6 +19,7 @@ mod output;
 use arguments::Arguments;
 use clap::Parser;
 use compare::Comparison;
+use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use std::error::Error;
 use std::process::ExitCode;
@@ -32,20 +33,29 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // Before the work, not after it.
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
+    if arguments.control_from == ControlFrom::FirstGenerated && arguments.tokens < 2 {
+        return Err("of a single token, which the prompt's pass predicts, no controller decides anything".into());
+    }
     let device = arguments.device.device()?;
     let common::Loaded { tokenizer, model, .. } =
         common::Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
-    let items = common::items(arguments.text.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), &tokenizer, &model)?;
+    let items =
+        common::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, &tokenizer, &model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
     let n_layers = model.layers().len();
     let budgets = if arguments.budgets.is_empty() { default_budgets(n_layers) } else { arguments.budgets.clone() };
+    if let Some(budget) = budgets.iter().find(|budget| **budget > n_layers) {
+        return Err(format!("a budget of {budget} layers: the model has {n_layers}").into());
+    }
     let mut specs: Vec<ControllerSpec> = Vec::new();
     for budget in &budgets {
         for kind in compare::ALWAYS {
-            specs.push(format!("{kind}:{budget}").parse()?);
+            // The first and the last layer do not fit into less than two.
+            let ends = if kind == "random" && *budget < 2 { ",ends=free" } else { "" };
+            specs.push(format!("{kind}:{budget}{ends}").parse()?);
         }
     }
     specs.extend(arguments.controllers.iter().cloned());

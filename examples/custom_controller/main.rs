@@ -40,12 +40,13 @@ impl Controller for Saturated {
 #[derive(Parser, Debug)]
 #[command(about = "Runs a controller of some 15 lines")]
 struct Arguments {
-    /// A checkpoint's folder, or a GGUF file.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
+    /// A checkpoint's folder, or a GGUF file; by default the embedded model.
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
     model: PathBuf,
-    /// What to ask.
-    #[arg(long, default_value = "How does a bicycle stay upright?")]
-    chat: String,
+    /// What to ask, through the model's chat template. By default a problem for the embedded model, and a question for
+    /// others.
+    #[arg(long)]
+    chat: Option<String>,
     /// The cosine above which a row exits.
     #[arg(long, default_value_t = 0.99)]
     threshold: f32,
@@ -66,8 +67,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     let common::Loaded { checkpoint, tokenizer, model } =
         common::Loaded::open(&arguments.model, WeightDtype::F16, &device, false)?;
-    let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template")?;
-    let prompt = tokenizer.encode(&template.render(&[ChatMessage::user(&arguments.chat)], true)?, false)?;
+    let prompt = if arguments.chat.is_none() && common::embedded::is_embedded(&arguments.model) {
+        "sort 52938174=".to_owned()
+    } else {
+        let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template")?;
+        let question = arguments.chat.as_deref().unwrap_or("How does a bicycle stay upright?");
+        template.render(&[ChatMessage::user(question)], true)?
+    };
+    let prompt = tokenizer.encode(&prompt, false)?;
     let options = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: checkpoint.stop_tokens(&tokenizer)?,

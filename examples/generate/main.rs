@@ -59,7 +59,7 @@ fn complete(
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), tokenizer, model)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();

@@ -26,8 +26,8 @@ use std::process::ExitCode;
 #[derive(Parser, Debug)]
 #[command(about = "Measures the KV policies on given text")]
 struct Arguments {
-    /// A checkpoint's folder, or a GGUF file.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
+    /// A checkpoint's folder, or a GGUF file; by default the embedded model.
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
     model: PathBuf,
     /// Plain text to measure on; a short one is built in.
     #[arg(long, value_name = "FILE")]
@@ -54,7 +54,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let common::Loaded { tokenizer, model, .. } =
         common::Loaded::open(&arguments.model, WeightDtype::F32, &Device::flex(), false)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
-    let items = common::items(arguments.text.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
+    let items =
+        common::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
     let n_layers = model.layers().len();
     if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
         return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use dynlayer::model::Backend;
+use dynlayer::tiny::Task;
 use std::path::PathBuf;
 
 /// Trains the embedded model.
@@ -14,11 +15,14 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "target/train_tiny")]
     pub work: PathBuf,
     /// Steps.
-    #[arg(long, default_value_t = 6000)]
+    #[arg(long, default_value_t = 5500)]
     pub steps: u64,
     /// Problems per step.
-    #[arg(long, default_value_t = 72)]
+    #[arg(long, default_value_t = 84)]
     pub batch: usize,
+    /// What is trained, in equal parts.
+    #[arg(long, value_name = "TASK,..", value_delimiter = ',', default_values_t = Task::ALL)]
+    pub tasks: Vec<Task>,
     /// The highest learning rate.
     #[arg(long, default_value_t = 1.5e-3)]
     pub rate: f64,
@@ -26,7 +30,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0.1)]
     pub dropout: f64,
     /// How much early exits weigh in the loss.
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.1)]
     pub exit_scale: f64,
     /// What weights, problems and dropped layers derive from.
     #[arg(long, default_value_t = 0)]

@@ -9,19 +9,20 @@ pub struct Data {
     tokenizer: Tokenizer,
     seed: u64,
     batch: usize,
+    tasks: Vec<Task>,
 }
 
 impl Data {
-    pub fn new(tokenizer: Tokenizer, seed: u64, batch: usize) -> Self {
-        Self { tokenizer, seed, batch }
+    pub fn new(tokenizer: Tokenizer, seed: u64, batch: usize, tasks: Vec<Task>) -> Self {
+        Self { tokenizer, seed, batch, tasks }
     }
 
-    /// The problems of a step: all tasks in turn, none twice in a training.
+    /// The problems of a step: the tasks in turn.
     pub fn batch(&self, model: &Llama, step: u64, part: u64) -> Result<TrainingBatch, TrainingError> {
         let first = (step + (part << 32)) * self.batch as u64;
         let items = (0..self.batch).map(|i| {
             let id = first + i as u64;
-            let problem = Problem::new(Task::ALL[i % Task::ALL.len()], self.seed, id, false);
+            let problem = Problem::new(self.tasks[i % self.tasks.len()], self.seed, id, false);
             let ids = |text: &str| self.tokenizer.encode(text, false).unwrap_or_default();
             let mut answer = ids(&problem.answer);
             answer.push(super::tokenizer::END_ID);

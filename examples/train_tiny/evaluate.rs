@@ -22,9 +22,14 @@ pub struct Table {
 }
 
 /// Runs all problems at every depth; every generated token comes from a pass of that depth.
-pub fn table(model: &Llama, tokenizer: &Tokenizer, problems: &[Problem]) -> Result<Table, Box<dyn Error>> {
+pub fn table(
+    model: &Llama,
+    tokenizer: &Tokenizer,
+    problems: &[Problem],
+    tasks: &[Task],
+) -> Result<Table, Box<dyn Error>> {
     let depths: Vec<usize> = (1..=model.layers().len()).collect();
-    let mut rows: Vec<(Task, Vec<f64>)> = Task::ALL.iter().map(|task| (*task, Vec::new())).collect();
+    let mut rows: Vec<(Task, Vec<f64>)> = tasks.iter().map(|task| (*task, Vec::new())).collect();
     for depth in &depths {
         for (task, shares) in &mut rows {
             let of_task: Vec<&Problem> = problems.iter().filter(|problem| problem.task == *task).collect();
@@ -36,11 +41,12 @@ pub fn table(model: &Llama, tokenizer: &Tokenizer, problems: &[Problem]) -> Resu
             shares.push(f64::from(solved) / of_task.len() as f64);
         }
     }
-    Ok(Table { depths, rows, problems: problems.len() / Task::ALL.len() })
+    Ok(Table { depths, rows, problems: problems.len() / tasks.len() })
 }
 
 fn run(model: &Llama, tokenizer: &Tokenizer, problems: &[&Problem], depth: usize) -> Result<u32, Box<dyn Error>> {
-    let prompts = problems.iter().map(|problem| tokenizer.encode(&problem.prompt, false)).collect::<Result<Vec<_>, _>>()?;
+    let prompts =
+        problems.iter().map(|problem| tokenizer.encode(&problem.prompt, false)).collect::<Result<Vec<_>, _>>()?;
     let options = GenerateOptions {
         max_new_tokens: 12,
         stop_tokens: tokenizer.eos_id().into_iter().collect(),

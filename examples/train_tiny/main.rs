@@ -7,6 +7,7 @@
 //! Stopped at any time, it goes on from its last checkpoint when started again with the same options.
 
 mod arguments;
+mod card;
 
 mod data;
 mod evaluate;
@@ -26,7 +27,7 @@ use dynlayer::inference::training::{
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
-use dynlayer::tiny::{Task, problems};
+use dynlayer::tiny::problems;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -69,7 +70,7 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let config = config(tokenizer.vocab_size())?;
     let device = arguments.device.device()?.autodiff();
     let model = config.init(arguments.seed, WeightDtype::F32, &device)?;
-    let data = Data::new(tokenizer, arguments.seed, arguments.batch);
+    let data = Data::new(tokenizer, arguments.seed, arguments.batch, arguments.tasks.clone());
 
     let mut options = TrainerOptions::new(arguments.steps, arguments.rate);
     options.adamw.weight_decay = 0.05;
@@ -78,6 +79,7 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         LayerDropout { max: arguments.dropout, curriculum: Some(arguments.steps), seed: arguments.seed, step: 0 };
     let what = serde_json::json!({
         "config": &config, "seed": arguments.seed, "batch": arguments.batch, "exits": exits, "dropout": dropout,
+        "tasks": arguments.tasks.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     let trainer = Trainer::in_folder(&arguments.work, &what.to_string(), model, options)?;
     let bar = common::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} {elapsed} left {eta}  {msg}");
@@ -93,7 +95,8 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // One read for all exits.
         let values = Tensor::cat(parts.iter().map(|(_, loss)| loss.clone().detach()).collect(), 0);
         let values = values.into_data().try_into_vec_as::<f32>().unwrap_or_default();
-        let metrics = parts.iter().zip(values).map(|((layer, _), loss)| (format!("exit:{}", layer + 1), f64::from(loss)));
+        let metrics =
+            parts.iter().zip(values).map(|((layer, _), loss)| (format!("exit:{}", layer + 1), f64::from(loss)));
         Ok(StepLoss { loss, metrics: metrics.collect() })
     };
     let mut smooth = f64::NAN;
@@ -117,10 +120,10 @@ fn report(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let tokenizer = checkpoint.tokenizer()?;
     let model = checkpoint.load(WeightDtype::F16, &arguments.device.device()?, |_| {})?;
     let started = Instant::now();
-    let problems = problems(&Task::ALL, arguments.problems, arguments.seed.wrapping_add(1));
-    let table = evaluate::table(&model, &tokenizer, &problems)?;
+    let problems = problems(&arguments.tasks, arguments.problems, arguments.seed.wrapping_add(1));
+    let table = evaluate::table(&model, &tokenizer, &problems, &arguments.tasks)?;
     println!("{table}");
     eprintln!("measured in {:.0} s", started.elapsed().as_secs_f64());
 
-    Ok(())
+    card::write(arguments, &model, &table)
 }

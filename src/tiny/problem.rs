@@ -89,15 +89,15 @@ mod tests {
             let count = problem(Task::Count);
             let of = |letter| given(&count).chars().filter(|c| *c == letter).count().to_string();
             assert_eq!(count.answer, of('A') + &of('B') + &of('C'));
-            for (steps, task) in [(1, Task::Follow1), (2, Task::Follow2), (3, Task::Follow3), (4, Task::Follow4)] {
+            for (steps, task) in [(1, Task::Follow1), (2, Task::Follow2)] {
                 let p = problem(task);
                 let text = given(&p);
                 let (table, query) = text.split_once(',').unwrap();
-                let mut at = query.chars().next().unwrap();
-                assert_eq!(query[1..], steps.to_string());
+                let (start, given_steps) = query.split_once('+').unwrap();
+                assert_eq!(given_steps, steps.to_string());
+                let mut at: usize = start.parse().unwrap();
                 for _ in 0..steps {
-                    let pair = table.split(' ').find(|pair| pair.starts_with(at)).unwrap();
-                    at = pair.chars().nth(1).unwrap();
+                    at = table[at..=at].parse().unwrap();
                 }
                 assert_eq!(p.answer, at.to_string());
             }

@@ -2,7 +2,9 @@
 
 use burn::tensor::Device;
 use dynlayer::inference::conformance::{Rule, check, small_model};
-use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::controllers::{
+    ControllerSpec, FullDepth, LinearRouter, Recorded, Resources, Routed, RouterInput, RouterOptions,
+};
 use dynlayer::inference::{Action, Batch, Controller, ControllerError, Decision, Site, controller_fn};
 use dynlayer::model::Llama;
 use std::cell::Cell;
@@ -83,4 +85,49 @@ fn the_first_row_speaks_for_all() {
     assert_eq!(rule, Rule::BatchEqualsSolo);
     // A count of calls is the same for every row, so it passes if it is reset.
     check(&model(), || Counting { asked: 0, resets: true }).unwrap();
+}
+
+/// Nothing that goes through the trait can be told from its box, but for whoever makes it: here every third is another.
+#[test]
+fn a_box_that_does_something_else() {
+    let count = Cell::new(0);
+    let rule = broken(|| {
+        count.set(count.get() + 1);
+        let skips = count.get() == 3;
+        controller_fn(move |_| if skips { Action::Skip.into() } else { Action::Run.into() })
+    });
+    assert_eq!(rule, Rule::BoxedEqualsUnboxed);
+}
+
+/// All controllers that come with the library keep the rules.
+#[test]
+fn the_library_s_own_controllers_pass() {
+    let model = model();
+    let resources = Resources::new().texts(vec![(0..60).map(|i| i * 7 % 64).collect()]);
+    for spec in [
+        "full",
+        "skip:1,3",
+        "uniform:4",
+        "exit:3",
+        "influence:4",
+        "random:4",
+        "random:1,ends=free",
+        "bernoulli:0.5",
+        "schedule:6..2,to=9",
+        "confidence:0.01",
+        "entropy:4.1,patience=2",
+        "saturation:0.9,every=2",
+        "similarity:0.3",
+        "budgeted:3.5:bernoulli:0.7",
+        "warmup:2:uniform:3",
+    ] {
+        let spec: ControllerSpec = spec.parse().unwrap();
+        check(&model, || spec.build(&model, &resources).unwrap()).unwrap_or_else(|broken| panic!("{spec}: {broken}"));
+        check(&model, || Recorded::new(spec.build(&model, &resources).unwrap())).unwrap();
+    }
+    let router = LinearRouter::new([6, 32], 0.5, 1, &Device::flex());
+    for input in [RouterInput::Hidden, RouterInput::Position, RouterInput::Constant, RouterInput::ShuffledHidden] {
+        let options = RouterOptions { input, ..RouterOptions::default() };
+        check(&model, || Routed::new(router.clone(), options)).unwrap_or_else(|broken| panic!("{input:?}: {broken}"));
+    }
 }

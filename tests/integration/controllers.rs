@@ -8,9 +8,8 @@ mod random;
 mod routed;
 mod specs;
 
-use crate::support::asked_for;
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor};
+use crate::support::{asked_for, filled};
+use burn::tensor::Device;
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
     Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, Site,
@@ -83,34 +82,9 @@ pub fn assert_batch_equals_solo<C: Controller>(
 
 /// The model with layers that change nothing: their two output projections are zero.
 pub fn without_effect(model: Llama, layers: &[usize]) -> Llama {
-    struct Zero<'a> {
-        path: Vec<String>,
-        layers: &'a [usize],
-    }
-    impl ModuleMapper for Zero<'_> {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
-        }
-
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let path = self.path.join(".");
-            let zero = self.layers.iter().any(|layer| {
-                ["self_attn.o_proj", "mlp.down_proj"]
-                    .iter()
-                    .any(|name| path.contains(&format!("layers.{layer}.{name}")))
-            });
-            if zero { param.map(|weight| weight.zeros_like()) } else { param }
-        }
-    }
-    let before = model.layers()[layers[0]].mlp.down_proj.weight.val();
-    let model = model.map(&mut Zero { path: Vec::new(), layers });
-    let after = model.layers()[layers[0]].mlp.down_proj.weight.val();
-    assert!(before.abs().sum().into_scalar::<f32>() > 0.0 && after.abs().sum().into_scalar::<f32>() == 0.0);
-    model
+    let names = |layer: &usize| [format!("layers.{layer}.self_attn.o_proj"), format!("layers.{layer}.mlp.down_proj")];
+    let names: Vec<String> = layers.iter().flat_map(names).collect();
+    filled(model, &names, 0.0)
 }
 
 /// A controller whose sites somebody else sees too, just before it decides.

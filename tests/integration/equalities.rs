@@ -4,8 +4,8 @@ use crate::support::{Routes, SMALL, asked_for, assert_close, config, masked, row
 use burn::tensor::Device;
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, GenerateOptions, KvPolicy, PartialSkips, ScoreItem, ScoreOptions, ScoredSequence,
-    Stop, controller_fn, generate, score, score_batch,
+    Action, ControlFrom, Decision, DeviceCost, GenerateOptions, KvPolicy, PartialSkips, ScoreItem, ScoreOptions,
+    ScoredSequence, Stop, controller_fn, generate, score, score_batch,
 };
 use dynlayer::model::WeightDtype;
 use proptest::prelude::*;
@@ -33,6 +33,12 @@ fn tokens(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u32>> {
 
 fn policy() -> impl Strategy<Value = KvPolicy> {
     prop::sample::select(KvPolicy::ALL.to_vec())
+}
+
+fn skips() -> impl Strategy<Value = PartialSkips> {
+    // Slow enough for a few rows of a sublayer to be gathered, and not for one.
+    let device = DeviceCost { flops_per_second: 1e9, gather_seconds: 4e-5 };
+    prop::sample::select(vec![PartialSkips::RunAll, PartialSkips::Gather, PartialSkips::ModelledBy(device)])
 }
 
 fn control() -> impl Strategy<Value = ControlFrom> {
@@ -92,7 +98,7 @@ proptest! {
     #[test]
     fn mixed_batch_equals_solo(
         items in prop::collection::vec((tokens(1..16), tokens(0..8), routes()), 1..9),
-        policy in policy(), control in control(), skips in prop::sample::select(vec![PartialSkips::RunAll, PartialSkips::Gather]),
+        policy in policy(), control in control(), skips in skips(),
     ) {
         let model = small(&Device::flex());
         let options = |sequence_ids| ScoreOptions {

@@ -3,11 +3,11 @@
 use crate::support::small;
 use burn::tensor::Device;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, SkipLayers, UniformSkip};
-use dynlayer::inference::report::{Route, RunReport};
+use dynlayer::inference::report::{Route, RunReport, SequenceSummary};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, Phase, ScoreOptions, Site, Stop,
-    controller_fn, generate, score,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase, ScoreOptions, Site,
+    Stop, controller_fn, generate, score,
 };
 
 fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
@@ -81,6 +81,78 @@ fn deferred_work_is_done_when_it_is_needed() {
     let (_, report) = generate(&model, controller, &[vec![1, 2], vec![3]], options).unwrap().finish().unwrap();
     assert_eq!((report.decode.spent.executed.kv_projections, report.decode.launches.kv_projections), (6, 1));
     assert_eq!(report.owed_bytes, 3 * 2 * 48 * 4);
+}
+
+/// Per sequence and phase: what it ran, and its part of what the batch shared.
+#[test]
+fn sequences_are_counted_apart() {
+    let model = small(&Device::flex());
+    // Sequence 4 stops with its second token, after one decode pass; sequence 9 goes on for three. Half of the layers
+    // of sequence 9, and a read at every layer.
+    let prompts = [vec![1, 2, 3], vec![4, 5]];
+    let mut first = generate(&model, UniformSkip::new(3), &prompts[1..], options(2)).unwrap().finish().unwrap().0;
+    let controller = controller_fn(|site: &Site<'_>| {
+        site.read(site.hidden().clone().narrow(1, 0, 1).narrow(2, 0, 1).squeeze_dims::<1>(&[1, 2]));
+        let skips = |id: u64| id == 9 && site.layer() % 2 == 1;
+        Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
+    });
+    let stop = first.remove(0).tokens;
+    let o = GenerateOptions { sequence_ids: vec![9, 4], partial_skips: PartialSkips::Gather, ..options(4) };
+    let o = GenerateOptions { stop_tokens: stop[1..].to_vec(), ..o };
+    let (done, report) = generate(&model, controller, &prompts, o).unwrap().finish().unwrap();
+    let summaries = report.sequence_summaries();
+    assert_eq!(summaries.iter().map(|s| s.id).collect::<Vec<_>>(), [9, 4]);
+    for (summary, done) in summaries.iter().zip(&done) {
+        let passes = done.tokens.len() as u64 - 1;
+        let (work, id) = (summary.decode, summary.id);
+        assert_eq!((work.tokens, work.host_reads), (passes, 5 * passes), "{id}");
+        let layers = if id == 9 { 3 } else { 5 };
+        assert_eq!(work.sublayers, [layers * passes; 2], "{id}");
+        assert_eq!(work.sublayers_executed, work.sublayers, "{id}");
+        assert_eq!((work.kv_projections, work.kv_projections_executed), ((5 - layers) * passes, (5 - layers) * passes));
+        assert!(work.controller_seconds > 0.0 && work.flops > 0.0);
+        assert_eq!(summary.prefill.sublayers, [5 * summary.prompt_tokens; 2]);
+        assert_eq!(summary.prefill.head_products, 1);
+    }
+    let close = |a: f64, b: f64| assert!((a - b).abs() <= 1e-9 * a.abs().max(b.abs()), "{a} {b}");
+    for (phase, of) in [
+        (report.prefill_summary(), summaries.iter().map(|s| s.prefill).collect::<Vec<_>>()),
+        (report.decode_summary(), summaries.iter().map(|s| s.decode).collect()),
+    ] {
+        close(phase.weight_bytes, of.iter().map(|work| work.weight_bytes).sum());
+        close(phase.flops, of.iter().map(|work| work.flops).sum());
+        close(phase.flops_executed, of.iter().map(|work| work.flops_executed).sum());
+        close(phase.controller_seconds, of.iter().map(|work| work.controller_seconds).sum());
+        assert_eq!(phase.kv_projections, of.iter().map(|work| work.kv_projections).sum::<u64>());
+        assert_eq!(phase.sublayers[0], of.iter().map(|work| work.sublayers[0]).sum::<u64>());
+    }
+    // The table and the report say it to people, JSON to machines.
+    let table = report.sequence_table().to_string();
+    assert_eq!(table.lines().count(), 3);
+    assert!(table.lines().nth(1).unwrap().trim_start().starts_with("9 "), "{table}");
+    assert!(report.to_string().contains("K/V projections of skipped ones"), "{report}");
+    let json = serde_json::to_string(&summaries).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<SequenceSummary>>(&json).unwrap(), summaries);
+}
+
+/// Weights that were read for one row alone count for it alone.
+#[test]
+fn weights_are_divided_among_those_who_asked() {
+    let model = small(&Device::flex());
+    let run = |partial_skips| {
+        let controller = controller_fn(|site: &Site<'_>| {
+            Decision::per_row(site.rows().iter().map(|row| if row.id == 0 { Action::Exit } else { Action::Run }))
+        });
+        let o = GenerateOptions { kv_policy: KvPolicy::Omit, partial_skips, ..options(2) };
+        generate(&model, controller, &[vec![1], vec![2]], o).unwrap().finish().unwrap().1
+    };
+    for partial_skips in [PartialSkips::RunAll, PartialSkips::Gather] {
+        let report = run(partial_skips);
+        let [exited, full] = [0, 1].map(|i| report.sequence_summaries()[i].decode.weight_bytes);
+        let d = &report.dimensions;
+        assert_eq!(exited, 4.0 * d.head_weights() / 2.0);
+        assert_eq!(full, 4.0 * (d.head_weights() / 2.0 + 5.0 * (d.attention_weights() + d.mlp_weights())));
+    }
 }
 
 #[test]

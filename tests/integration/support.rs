@@ -1,7 +1,8 @@
 //! Small models, random routes, and the masked reference.
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use dynlayer::inference::report::{Ran, SequenceReport};
+use dynlayer::inference::report::{Ran, SequenceReport, Shared};
 use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::{Llama, WeightDtype};
@@ -17,6 +18,38 @@ pub fn config(json: &str) -> LlamaConfig {
 
 pub fn small(device: &Device) -> Llama {
     config(SMALL).init(7, WeightDtype::F32, device).unwrap()
+}
+
+/// The model with weights that are all the same number: those whose path holds one of these names.
+pub fn filled(model: Llama, names: &[String], number: f32) -> Llama {
+    struct Fill<'a> {
+        path: Vec<String>,
+        names: &'a [String],
+        number: f32,
+        found: usize,
+    }
+    impl ModuleMapper for Fill<'_> {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.join(".");
+            if !self.names.iter().any(|name| path.contains(name)) {
+                return param;
+            }
+            self.found += 1;
+            param.map(|weight| weight.full_like(self.number))
+        }
+    }
+    let mut fill = Fill { path: Vec::new(), names, number, found: 0 };
+    let model = model.map(&mut fill);
+    assert_eq!(fill.found, names.len(), "{names:?}");
+    model
 }
 
 /// What each generated token runs, layer by layer.
@@ -97,11 +130,12 @@ pub fn rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
     values.chunks_exact(width).map(<[f32]>::to_vec).collect()
 }
 
-/// A sequence's counts without those that depend on the batch it was in: what ran for other rows' sake.
+/// A sequence's counts without those that depend on the batch it was in: what ran for other rows' sake, and what was shared.
 pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
     let mut asked = sequence;
     asked.prefill.executed = asked.prefill.nominal;
     asked.decode.executed = asked.decode.nominal;
+    (asked.prefill_shared, asked.decode_shared) = (Shared::default(), Shared::default());
     asked
 }
 

@@ -25,6 +25,7 @@ pub mod report;
 pub mod sampling;
 #[cfg(feature = "autodiff")]
 pub mod training;
+mod unknown_name;
 
 pub use control::{
     Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,
@@ -34,3 +35,4 @@ pub use generation::{
     Completion, ControlFrom, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence,
     ScoredToken, Scores, Stop, TokenEvent, generate, score, score_batch,
 };
+pub use unknown_name::UnknownName;

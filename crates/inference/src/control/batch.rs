@@ -17,6 +17,11 @@ impl<'a> Batch<'a> {
         Self { model, ids, prompts, seed }
     }
 
+    /// Some of the batch's sequences, as a batch.
+    pub(crate) fn part<'b>(&'b self, ids: &'b [u64], prompts: &'b [Vec<u32>]) -> Batch<'b> {
+        Batch { model: self.model, ids, prompts, seed: self.seed }
+    }
+
     /// How many layers the model has.
     pub fn n_layers(&self) -> usize {
         self.model.layers().len()

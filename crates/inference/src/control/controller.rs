@@ -66,6 +66,9 @@ pub trait Controller {
     }
 
     /// The same site in a pass that is not controlled (by default the prompt's): look, nothing to decide.
+    ///
+    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) that pass ends before the prompts' last
+    /// tokens, and a row whose prompt is a single token has nothing but padding in it ([`Site::token_mask`]).
     fn observe(&mut self, site: &Site<'_>) {
         let _ = site;
     }

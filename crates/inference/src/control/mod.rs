@@ -5,7 +5,9 @@ mod batch;
 mod controller;
 mod decision;
 mod error;
+mod part;
 mod site;
+mod split;
 
 pub use action::Action;
 pub use batch::Batch;
@@ -14,3 +16,4 @@ pub use decision::Decision;
 pub use error::ControllerError;
 pub(crate) use site::Watch;
 pub use site::{Phase, Row, Site};
+pub(crate) use split::{Share, Split};

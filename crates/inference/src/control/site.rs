@@ -76,7 +76,7 @@ impl Watch {
         }
     }
 
-    fn note(&self, expected: String, found: String) {
+    pub(crate) fn note(&self, expected: String, found: String) {
         self.fault.borrow_mut().get_or_insert(Fault { expected, found });
     }
 }
@@ -138,7 +138,8 @@ impl Site<'_> {
     }
 
     /// [`exit_logits`](Self::exit_logits) of some rows only, by index into [`rows`](Self::rows): `[indices, vocab_size]`.
-    /// The report counts these rows only, so rows that have exited need not be paid for again.
+    /// The report counts these rows only, so rows that have exited need not be paid for again; without any index nothing
+    /// is computed.
     ///
     /// # Panics
     /// If an index is out of range.
@@ -148,6 +149,9 @@ impl Site<'_> {
         if indices.iter().copied().eq(0..n) {
             return self.exit_logits();
         }
+        if indices.is_empty() {
+            return Tensor::empty([0, self.model.config().vocab_size], &self.hidden.device());
+        }
         self.watch.heads.borrow_mut().push(indices.to_vec());
         let picked: Vec<i64> = indices.iter().map(|index| i64::try_from(*index).unwrap_or(i64::MAX)).collect();
         let picked = Tensor::<1, Int>::from_data(picked.as_slice(), &self.hidden.device());
@@ -155,7 +159,8 @@ impl Site<'_> {
         self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
-    /// Brings one number per row to the host, waiting for the device; the report counts these.
+    /// Brings one number per row to the host, waiting for the device; the report counts these. The result has an entry for
+    /// each of [`rows`](Self::rows), whatever was read.
     ///
     /// A result that cannot be used (the wrong number of values, a value that is not finite, a device that failed) ends
     /// the run with `GenerateError::Contract` after this decision; the answer given meanwhile does not matter.
@@ -166,7 +171,7 @@ impl Site<'_> {
         if n != rows {
             self.watch.note(format!("one number per row to read, {rows}"), format!("{n}"));
         }
-        let values = match per_row.try_into_data().map(burn::tensor::TensorData::try_into_vec_as::<f32>) {
+        let mut values = match per_row.try_into_data().map(burn::tensor::TensorData::try_into_vec_as::<f32>) {
             Ok(Ok(values)) => values,
             Ok(Err(error)) => {
                 self.watch.note("numbers to read".into(), format!("{error:?}"));
@@ -180,6 +185,8 @@ impl Site<'_> {
         if let Some(i) = values.iter().position(|value| !value.is_finite()) {
             self.watch.note("finite numbers to read".into(), format!("{} for row {i}", values[i]));
         }
+        // Whoever indexes by row is told by the error of this decision, and not by a panic before it.
+        values.resize(rows, f32::NAN);
         values
     }
 }

@@ -1,5 +1,6 @@
 //! Whether the first and the last layer are up for a choice.
 
+use crate::unknown_name::{self, UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -31,6 +32,13 @@ impl Ends {
         self == Self::Kept && (layer == 0 || layer + 1 == n_layers)
     }
 
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Free => "free",
+        }
+    }
+
     /// How many of `n_layers` always run.
     pub(super) fn count(self, n_layers: usize) -> usize {
         match self {
@@ -42,21 +50,14 @@ impl Ends {
 
 impl fmt::Display for Ends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kept => "kept",
-            Self::Free => "free",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl FromStr for Ends {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "kept" => Ok(Self::Kept),
-            "free" => Ok(Self::Free),
-            _ => Err(format!("{text:?} is neither kept nor free")),
-        }
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("choice of ends", &[Self::Kept, Self::Free], Self::name, text)
     }
 }

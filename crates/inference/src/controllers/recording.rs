@@ -99,7 +99,8 @@ impl Recording {
         let path = path.as_ref();
         self.validate()?;
         let json = serde_json::to_vec(self).map_err(|source| RecordingError::Json { path: path.into(), source })?;
-        dynlayer_model::format::write_atomic(path, &json).map_err(|source| RecordingError::Io { path: path.into(), source })
+        dynlayer_model::format::write_atomic(path, &json)
+            .map_err(|source| RecordingError::Io { path: path.into(), source })
     }
 
     /// Reads what [`save`](Self::save) wrote.

@@ -78,8 +78,9 @@ impl Controller for Schedule {
     /// # Errors
     /// Unless `warm_up <= min <= max <=` the model's layers, and `from < to`.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_budget(self.max, self.min)?;
-        let Self { min, from, to, warm_up, .. } = *self;
+        batch.check_budget(self.max, 0)?;
+        let Self { max, min, from, to, warm_up } = *self;
+        ControllerError::check(min <= max, "the schedule's least budget", min, format!("at most {max}"))?;
         ControllerError::check(from < to, "the position where the schedule ends", to, format!("more than {from}"))?;
         ControllerError::check(warm_up <= min, "the schedule's warm-up layers", warm_up, format!("at most {min}"))
     }

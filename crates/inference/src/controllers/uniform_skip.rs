@@ -14,13 +14,15 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UniformSkip {
     budget: usize,
+    /// Of so many layers.
+    n_layers: usize,
     kept: Vec<usize>,
 }
 
 impl UniformSkip {
     /// Runs `budget` layers per token.
     pub fn new(budget: usize) -> Self {
-        Self { budget, kept: Vec::new() }
+        Self { budget, n_layers: 0, kept: Vec::new() }
     }
 
     /// The layers that run, of `n_layers`, ascending.
@@ -31,10 +33,19 @@ impl UniformSkip {
             k => (0..k).map(|j| (2 * j * n_layers.saturating_sub(1) + k - 1) / (2 * (k - 1))).collect(),
         }
     }
+
+    fn prepare(&mut self, n_layers: usize) {
+        if self.n_layers != n_layers {
+            let known = Self::new(self.budget.min(n_layers));
+            (self.n_layers, self.kept) = (n_layers, known.kept(n_layers));
+        }
+    }
 }
 
 impl Controller for UniformSkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
+        // A controller around this one may not have passed `begin` on.
+        self.prepare(site.n_layers());
         if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
     }
 
@@ -42,7 +53,7 @@ impl Controller for UniformSkip {
     /// If the budget is more than the model's layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         batch.check_budget(self.budget, 0)?;
-        self.kept = self.kept(batch.n_layers());
+        self.prepare(batch.n_layers());
         Ok(())
     }
 }

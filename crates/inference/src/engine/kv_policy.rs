@@ -1,5 +1,6 @@
 //! What later tokens see at a layer that an earlier token skipped.
 
+use crate::unknown_name::{self, UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -51,10 +52,9 @@ impl fmt::Display for KvPolicy {
 }
 
 impl FromStr for KvPolicy {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("{text:?} is none of {}", known()))
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("KV policy", &Self::ALL, Self::name, text)
     }
 }

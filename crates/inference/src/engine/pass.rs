@@ -52,7 +52,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
 ) -> Result<Pass, GenerateError> {
     let PassInput { model, tokens, frame, rows, padding, phase, controlled, chooser, dimensions, keep_states } = input;
     let real = padding.iter().map(|pad| frame.tokens().saturating_sub(*pad)).collect();
-    let mut tally = Tally::new(real, rows.iter().map(|row| row.position));
+    let mut tally = Tally::new(dimensions, real, rows.iter().map(|row| row.position));
     let embedded = model.embed(tokens); // [rows, tokens, d_model]
     let mut stream = Stream::new(embedded.clone());
     let mut exited = vec![false; rows.len()];
@@ -73,15 +73,15 @@ pub(crate) fn run<C: Controller + ?Sized>(
             let hidden = stream.hidden();
             let site = Site { model, layer, phase, rows, hidden, embedded: &embedded, padding, watch: &watch };
             let decision = ask(controller, &site, controlled);
-            report.host_reads += watch.host_reads.get() as u64;
+            tally.host_reads += watch.host_reads.get() as u64;
             for rows in watch.heads.borrow().iter() {
-                tally.head(rows.iter().copied());
+                tally.head(rows);
             }
             watch.verdict(layer)?;
             decision
         };
         let started = Instant::now();
-        report.controller_seconds += (started - asked).as_secs_f64();
+        tally.controller_seconds += (started - asked).as_secs_f64();
         let plan = Plan::new(decision, frame.tokens(), &mut exited)
             .map_err(|(expected, found)| GenerateError::Contract { layer, expected, found })?;
         let launches = tally.launches.sublayers();
@@ -116,6 +116,8 @@ pub(crate) fn run<C: Controller + ?Sized>(
         }
     }
     cache.advance(frame.tokens());
+    report.host_reads += tally.host_reads;
+    report.controller_seconds += tally.controller_seconds;
     Ok(Pass { hidden: stream.hidden().clone(), routes, tally, states })
 }
 

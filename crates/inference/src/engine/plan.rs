@@ -2,7 +2,7 @@
 
 use crate::control::{Action, Decision};
 use crate::report::Ran;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Bool, Tensor, TensorData};
 
 /// What one layer does in one pass.
 #[derive(Debug)]
@@ -51,8 +51,9 @@ impl Plan {
         if !exited.contains(&true) {
             return Self::Gate(gate, ran);
         }
-        let open: Vec<f32> = exited.iter().map(|exited| f32::from(u8::from(!exited))).collect();
-        let open = Tensor::<2>::from_data(TensorData::new(open, [exited.len(), 1]), &gate.device()).cast(gate.dtype());
-        Self::Gate(gate * open, ran)
+        let (shape @ [rows, _], device) = (gate.dims(), gate.device());
+        let closed = Tensor::<2, Bool>::from_data(TensorData::new(exited.to_vec(), [rows, 1]), &device);
+        // Filled and not multiplied: what a controller answers for an exited row may be no number.
+        Self::Gate(gate.mask_fill(closed.expand(shape), 0.0), ran)
     }
 }

@@ -11,7 +11,7 @@ use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama};
 use std::sync::Arc;
 
 /// Keys and values of a batch under a policy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PolicyCache {
     cache: KvCache,
     memory: Memory,
@@ -19,7 +19,7 @@ pub(crate) struct PolicyCache {
 }
 
 /// What a policy remembers, layer by layer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Memory {
     Propagate,
     Deferred(Vec<Owed>, Arc<Meter>),
@@ -96,7 +96,8 @@ impl PolicyCache {
                 for (row, settled) in rows.iter().zip(&settled) {
                     tally.keys_values(*row, settled.due, settled.computed);
                 }
-                tally.launches.kv_projections += u64::from(settled.iter().any(|settled| settled.computed > 0));
+                let computed = rows.iter().zip(&settled).filter(|(_, settled)| settled.computed > 0);
+                tally.projection(&computed.map(|(row, _)| *row).collect::<Vec<_>>());
                 None
             }
             Memory::Omit(layers) => {
@@ -121,7 +122,7 @@ impl PolicyCache {
                 if written {
                     return;
                 }
-                tally.launches.kv_projections += 1;
+                tally.projection(rows);
                 let kv = self.cache.layer_mut(layer);
                 if rows.len() == self.rows {
                     block.propagate(stream.hidden().clone(), frame, kv);

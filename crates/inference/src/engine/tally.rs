@@ -1,6 +1,6 @@
 //! The counts of a pass.
 
-use dynlayer_metrics::cost::Counts;
+use dynlayer_metrics::cost::{Counts, Dimensions};
 
 /// What a pass did, row by row and as launches.
 #[derive(Debug)]
@@ -11,6 +11,13 @@ pub(crate) struct Tally {
     pub(crate) executed: Vec<Counts>,
     /// What was launched, once however many rows it was for.
     pub(crate) launches: Counts,
+    /// Per row, how many weights were read for it: a launch's, divided among the rows that asked for it.
+    pub(crate) weights: Vec<f64>,
+    /// Times the controller waited for the device.
+    pub(crate) host_reads: u64,
+    /// Wall time inside the controller, in seconds.
+    pub(crate) controller_seconds: f64,
+    dimensions: Dimensions,
     /// Per row, its tokens without padding.
     tokens: Vec<usize>,
     /// Per row, how many positions its tokens look at in all, holes included.
@@ -19,14 +26,24 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// For rows of so many tokens, the last of each at these positions.
-    pub(super) fn new(tokens: Vec<usize>, last: impl Iterator<Item = usize>) -> Self {
+    pub(super) fn new(dimensions: Dimensions, tokens: Vec<usize>, last: impl Iterator<Item = usize>) -> Self {
         let zero = vec![Counts::default(); tokens.len()];
         let positions = tokens.iter().zip(last).map(|(n, last)| {
             let (n, end) = (*n as u64, last as u64 + 1); // the last token sees as many, the one before one less
             n * end - n * n.saturating_sub(1) / 2
         });
         let positions = positions.collect();
-        Self { nominal: zero.clone(), executed: zero, launches: Counts::default(), tokens, positions }
+        Self {
+            nominal: zero.clone(),
+            executed: zero,
+            launches: Counts::default(),
+            weights: vec![0.0; tokens.len()],
+            host_reads: 0,
+            controller_seconds: 0.0,
+            dimensions,
+            tokens,
+            positions,
+        }
     }
 
     pub(super) fn tokens(&self, row: usize) -> usize {
@@ -46,6 +63,7 @@ impl Tally {
             counts.attended += self.positions[*row];
         }
         self.launches.attention += 1;
+        self.share(runs, self.dimensions.attention_weights());
     }
 
     /// The same of the MLP.
@@ -57,6 +75,7 @@ impl Tally {
             self.executed[*row].mlp += self.tokens[*row] as u64;
         }
         self.launches.mlp += 1;
+        self.share(runs, self.dimensions.mlp_weights());
     }
 
     /// Keys and values alone, for `due` tokens of a row, of which `computed` were computed for it.
@@ -65,12 +84,32 @@ impl Tally {
         self.executed[row].kv_projections += computed as u64;
     }
 
-    /// One product with the head for these rows: never for more than asked, so executed as asked for.
-    pub(crate) fn head(&mut self, rows: impl Iterator<Item = usize>) {
+    /// One launch of the projections of keys and values alone, for these rows; none if there is no row.
+    pub(super) fn projection(&mut self, rows: &[usize]) {
+        if !rows.is_empty() {
+            self.launches.kv_projections += 1;
+            self.share(rows, self.dimensions.kv_weights());
+        }
+    }
+
+    /// One product with the head for these rows, none if there is no row: never for more than asked, so executed as asked
+    /// for.
+    pub(crate) fn head(&mut self, rows: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
         for row in rows {
-            self.nominal[row].head_products += 1;
-            self.executed[row].head_products += 1;
+            self.nominal[*row].head_products += 1;
+            self.executed[*row].head_products += 1;
         }
         self.launches.head_products += 1;
+        self.share(rows, self.dimensions.head_weights());
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
+    fn share(&mut self, rows: &[usize], weights: f64) {
+        for row in rows {
+            self.weights[*row] += weights / rows.len() as f64;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Which tokens a controller decides about.
 
+use crate::unknown_name::{self, UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -39,10 +40,9 @@ impl fmt::Display for ControlFrom {
 }
 
 impl FromStr for ControlFrom {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|c| c.name() == text).ok_or_else(|| format!("{text:?} is none of {}", known()))
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("start of control", &Self::ALL, Self::name, text)
     }
 }

@@ -70,6 +70,9 @@ pub enum GenerateError {
         /// What came.
         found: String,
     },
+    /// An earlier step failed, or panicked and the panic was caught: what comes after it would be wrong.
+    #[error("the generation was interrupted by an earlier error or panic; nothing more can come of it")]
+    Interrupted,
     /// The tokenizer could not decode what was generated.
     #[error(transparent)]
     Text(#[from] TextError),

@@ -5,7 +5,7 @@ use super::text::TextStream;
 use super::{GenerateError, GenerateOptions, Stop, TokenEvent, prompt};
 use crate::control::Controller;
 use crate::report::{Route, RunReport, SequenceReport};
-use crate::sampling::pick;
+use crate::sampling::{Sampling, pick};
 use dynlayer_model::Llama;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -41,22 +41,42 @@ pub fn generate<'a, C: Controller>(
     if new_tokens == 0 {
         session.keep(&[]);
     }
-    let stream = |tokenizer| TextStream::new(tokenizer, &options.stop_strings);
-    let texts = prompts.iter().map(|_| options.tokenizer.map(stream)).collect();
-    Ok(Generation { controller, session, texts, ready: VecDeque::new(), options })
+    let draws = ids.iter().map(|id| Draw { sampling: options.sampling.clone(), sequence: *id }).collect();
+    Ok(Generation::new(controller, session, draws, options))
+}
+
+/// How a sequence's tokens are chosen.
+#[derive(Clone, Debug)]
+pub(super) struct Draw {
+    pub(super) sampling: Sampling,
+    /// The id that draws depend on.
+    pub(super) sequence: u64,
 }
 
 /// A generation under way: an iterator over [`TokenEvent`]s, which ends when every sequence has stopped.
 ///
-/// After an error it yields nothing more.
+/// After an error it yields nothing more. If the controller panics and the panic is caught, the batch is left half done:
+/// the next item is [`GenerateError::Interrupted`], and nothing comes after it. The model and other generations are not
+/// touched by either.
 #[derive(Debug)]
 pub struct Generation<'a, C> {
     controller: C,
     options: GenerateOptions<'a>,
     session: Session<'a>,
     /// One per sequence, those that have stopped included.
+    draws: Vec<Draw>,
+    /// Likewise.
     texts: Vec<Option<TextStream<'a>>>,
     ready: VecDeque<TokenEvent>,
+    progress: Progress,
+}
+
+/// Whether a generation can go on: a step that does not come back must not be followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Between,
+    Stepping,
+    Failed,
 }
 
 /// A sequence that has run to its end.
@@ -75,7 +95,13 @@ pub struct Completion {
     pub stop: Option<Stop>,
 }
 
-impl<C: Controller> Generation<'_, C> {
+impl<'a, C: Controller> Generation<'a, C> {
+    pub(super) fn new(controller: C, session: Session<'a>, draws: Vec<Draw>, options: GenerateOptions<'a>) -> Self {
+        let stream = |tokenizer| TextStream::new(tokenizer, &options.stop_strings);
+        let texts = draws.iter().map(|_| options.tokenizer.map(stream)).collect();
+        Self { controller, session, draws, texts, ready: VecDeque::new(), progress: Progress::Between, options }
+    }
+
     /// What has been done so far.
     pub fn report(&self) -> &RunReport {
         &self.session.report
@@ -86,10 +112,11 @@ impl<C: Controller> Generation<'_, C> {
         &self.controller
     }
 
-    /// Runs to the end: what every sequence generated, in the order of the prompts, and the report.
+    /// Runs to the end: what every sequence generated, in the order of the prompts, and the report. Tokens that the
+    /// iterator has given before are not given again.
     ///
     /// # Errors
-    /// The first error of the run.
+    /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has given that error before.
     pub fn finish(mut self) -> Result<(Vec<Completion>, RunReport), GenerateError> {
         let empty = |s: &SequenceReport| Completion {
             sequence: s.id,
@@ -107,7 +134,18 @@ impl<C: Controller> Generation<'_, C> {
             c.text.push_str(&event.text);
             c.stop = event.stop;
         }
+        if self.progress == Progress::Failed {
+            return Err(GenerateError::Interrupted);
+        }
         Ok((completions, self.session.report))
+    }
+
+    /// Nothing more comes after this error.
+    fn fail(&mut self, error: GenerateError) -> GenerateError {
+        self.session.keep(&[]);
+        self.ready.clear();
+        self.progress = Progress::Failed;
+        error
     }
 
     /// One step, and a token for every row; the finished rows go.
@@ -119,7 +157,8 @@ impl<C: Controller> Generation<'_, C> {
         for (row, (logits, route)) in logits.chunks_exact(config.vocab_size).zip(routes).enumerate() {
             let live = &self.session.live()[row];
             let (index, sequence, next) = (live.index, live.row.id, live.row.position + 1);
-            let token = pick(logits, &live.seen, &self.options.sampling, sequence, next)?;
+            let draw = &self.draws[index];
+            let token = pick(logits, &live.seen, &draw.sampling, draw.sequence, next)?;
             let stop = if self.options.stop_tokens.contains(&token) {
                 Some(Stop::Token(token))
             } else if live.row.generated + 1 == self.options.max_new_tokens {
@@ -161,12 +200,15 @@ impl<C: Controller> Iterator for Generation<'_, C> {
     type Item = Result<TokenEvent, GenerateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.progress == Progress::Stepping {
+            return Some(Err(self.fail(GenerateError::Interrupted)));
+        }
         while self.ready.is_empty() && !self.session.live().is_empty() {
+            self.progress = Progress::Stepping;
             if let Err(error) = self.step() {
-                self.session.keep(&[]);
-                self.ready.clear();
-                return Some(Err(error));
+                return Some(Err(self.fail(error)));
             }
+            self.progress = Progress::Between;
         }
         self.ready.pop_front().map(Ok)
     }

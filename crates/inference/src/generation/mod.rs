@@ -3,6 +3,7 @@
 mod control_from;
 mod error;
 mod event;
+mod fork;
 mod generate;
 mod options;
 mod prompt;
@@ -13,8 +14,10 @@ mod text;
 pub use control_from::ControlFrom;
 pub use error::GenerateError;
 pub use event::{Stop, TokenEvent};
+pub(crate) use fork::{ForkSettings, Prefilled};
 pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
+pub(crate) use prompt::check as check_prompts;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
 #[cfg(feature = "autodiff")]
 pub(crate) use session::dimensions;

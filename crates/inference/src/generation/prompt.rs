@@ -5,7 +5,7 @@ use dynlayer_model::Llama;
 use std::collections::HashSet;
 
 /// Refuses what the model cannot run, before anything is computed.
-pub(super) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptions<'_>) -> Result<(), GenerateError> {
+pub(crate) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptions<'_>) -> Result<(), GenerateError> {
     let config = model.config();
     if prompts.is_empty() {
         return Err(GenerateError::EmptyBatch);
@@ -47,7 +47,7 @@ pub(super) fn ids(prompts: usize, given: &[u64]) -> Vec<u64> {
 }
 
 /// Prompts padded on the left to the width of the longest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Padded {
     pub(super) tokens: Vec<Vec<u32>>,
     pub(super) positions: Vec<Vec<usize>>,

@@ -5,7 +5,7 @@ use super::{ControlFrom, GenerateError, GenerateOptions, prompt};
 use crate::control::Controller;
 use crate::engine::{KvPolicy, PartialSkips};
 use crate::report::{Route, RunReport};
-use crate::sampling::check_finite;
+use crate::sampling::{check_finite, largest};
 use burn::tensor::{Tensor, s};
 use dynlayer_model::Llama;
 use std::time::Instant;
@@ -72,6 +72,8 @@ pub struct ScoredToken {
     pub token: u32,
     /// Its natural log-probability after what stands before it.
     pub log_probability: f64,
+    /// The likeliest token in its place, the first of equals: what greedy choice would take.
+    pub likeliest: u32,
     /// What ran in the pass that predicted it.
     pub route: Route,
     /// The logits of that pass, `[vocab_size]`; empty unless they were asked for.
@@ -133,26 +135,39 @@ pub fn score_batch<C: Controller>(
         seed: options.seed,
         keep_states: options.keep_hidden,
     };
-    let mut session = Session::begin(model, &mut controller, &ids, &prompts, longest.saturating_sub(1), settings)?;
+    let session = Session::begin(model, &mut controller, &ids, &prompts, longest.saturating_sub(1), settings)?;
+    let continuations: Vec<&[u32]> = items.iter().map(|item| &item.continuation[..]).collect();
+    force(session, &mut controller, &continuations, options.keep_logits)
+}
+
+/// Steps a session that has just begun through given continuations, one per sequence.
+pub(super) fn force<C: Controller + ?Sized>(
+    mut session: Session<'_>,
+    controller: &mut C,
+    continuations: &[&[u32]],
+    keep_logits: bool,
+) -> Result<Scores, GenerateError> {
+    let vocab_size = session.model().config().vocab_size;
     let mut sequences: Vec<ScoredSequence> =
-        ids.into_iter().map(|id| ScoredSequence { id, tokens: Vec::new() }).collect();
+        session.report.sequences.iter().map(|s| ScoredSequence { id: s.id, tokens: Vec::new() }).collect();
     // Without a continuation there is nothing to score, and no pass is needed.
-    let begin: Vec<usize> = (0..items.len()).filter(|row| !items[*row].continuation.is_empty()).collect();
+    let begin: Vec<usize> = (0..continuations.len()).filter(|row| !continuations[*row].is_empty()).collect();
     session.retain_prompts(&begin);
     while !session.live().is_empty() {
-        let Step { logits, routes, states, phase } = session.step(&mut controller)?;
+        let Step { logits, routes, states, phase } = session.step(controller)?;
         let started = Instant::now();
         let mut keep = Vec::new();
-        for (row, (logits, route)) in logits.chunks_exact(model.config().vocab_size).zip(routes).enumerate() {
+        for (row, (logits, route)) in logits.chunks_exact(vocab_size).zip(routes).enumerate() {
             let index = session.live()[row].index;
-            let (continuation, scored) = (&items[index].continuation, &mut sequences[index].tokens);
+            let (continuation, scored) = (continuations[index], &mut sequences[index].tokens);
             check_finite(logits)?;
             let token = continuation[scored.len()];
             scored.push(ScoredToken {
                 token,
                 log_probability: f64::from(logits[token as usize]) - logsumexp(logits),
+                likeliest: largest(logits).and_then(|token| u32::try_from(token).ok()).unwrap_or_default(),
                 route,
-                logits: if options.keep_logits { logits.to_vec() } else { Vec::new() },
+                logits: if keep_logits { logits.to_vec() } else { Vec::new() },
                 hidden: states.as_ref().map(|states| states.clone().slice(s![row..=row, .., ..]).squeeze_dim::<2>(0)),
             });
             if scored.len() < continuation.len() {

@@ -139,20 +139,11 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Runs what it takes to know every live row's next token: the prompts first, then a pass per call.
-    pub(super) fn step<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<Step, GenerateError> {
+    /// Under `LastPromptToken`, runs the prompts but their last tokens, which no decision is about; what is left of the
+    /// prompts is the next step's. Done before the first step, the rows can still be [forked](Self::fork).
+    pub(super) fn prefill<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<(), GenerateError> {
         let started = Instant::now();
-        let Some(Padded { tokens, positions, .. }) = self.prompts.take() else {
-            let tokens: Vec<Vec<u32>> =
-                self.live.iter().map(|live| live.seen[live.seen.len() - 1..].to_vec()).collect();
-            let positions: Vec<Vec<usize>> = self.live.iter().map(|live| vec![live.row.position]).collect();
-            return self.last(controller, &tokens, &positions, Phase::Decode, true, started);
-        };
-        if self.settings.control_from != ControlFrom::LastPromptToken {
-            let asks = self.settings.control_from == ControlFrom::All;
-            return self.last(controller, &tokens, &positions, Phase::Prefill, asks, started);
-        }
-        // The last prompt token is controlled, and those before it are not: two passes.
+        let Some(Padded { tokens, positions, padding }) = self.prompts.take() else { return Ok(()) };
         let last = tokens.first().map_or(0, Vec::len) - 1;
         if last > 0 {
             for live in &mut self.live {
@@ -165,8 +156,63 @@ impl<'a> Session<'a> {
                 live.row.position = places[last];
             }
         }
-        let (tail, places) = (columns(&tokens, last..last + 1), columns(&positions, last..last + 1));
-        self.last(controller, &tail, &places, Phase::Decode, true, Instant::now())
+        let (tokens, positions) = (columns(&tokens, last..last + 1), columns(&positions, last..last + 1));
+        self.prompts = Some(Padded { tokens, positions, padding });
+        Ok(())
+    }
+
+    /// A session in which the first row stands there once per id, to go so many ways from here. The report begins anew;
+    /// nothing is computed.
+    pub(super) fn fork(&self, ids: &[u64]) -> Self {
+        let rows = vec![0; ids.len()];
+        let mut cache = self.cache.clone();
+        cache.select_rows(&rows);
+        let mut prompts = self.prompts.clone();
+        if let Some(prompts) = &mut prompts {
+            prompts.select(&rows);
+        }
+        let before = &self.live[0];
+        let live = ids.iter().enumerate().map(|(index, id)| Live {
+            index,
+            row: Row { id: *id, ..before.row.clone() },
+            padding: before.padding,
+            seen: before.seen.clone(),
+        });
+        let prompt_tokens = self.report.sequences[before.index].prompt_tokens;
+        let sequence = |id: &u64| SequenceReport { id: *id, prompt_tokens, ..Default::default() };
+        let mut report = RunReport::new(self.report.dimensions, ids.iter().map(sequence).collect());
+        report.control_from = self.settings.control_from;
+        report.kv_policy = self.settings.kv_policy;
+        report.partial_skips = self.settings.partial_skips;
+        Self {
+            model: self.model,
+            settings: self.settings.clone(),
+            chooser: self.chooser,
+            cache,
+            live: live.collect(),
+            prompts,
+            report,
+        }
+    }
+
+    /// Runs what it takes to know every live row's next token: the prompts first, then a pass per call.
+    pub(super) fn step<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<Step, GenerateError> {
+        if self.settings.control_from == ControlFrom::LastPromptToken {
+            self.prefill(controller)?;
+        }
+        let started = Instant::now();
+        let Some(Padded { tokens, positions, .. }) = self.prompts.take() else {
+            let tokens: Vec<Vec<u32>> =
+                self.live.iter().map(|live| live.seen[live.seen.len() - 1..].to_vec()).collect();
+            let positions: Vec<Vec<usize>> = self.live.iter().map(|live| vec![live.row.position]).collect();
+            return self.last(controller, &tokens, &positions, Phase::Decode, true, started);
+        };
+        if self.settings.control_from != ControlFrom::LastPromptToken {
+            let asks = self.settings.control_from == ControlFrom::All;
+            return self.last(controller, &tokens, &positions, Phase::Prefill, asks, started);
+        }
+        // The last prompt token is controlled, and those before it were not: two passes.
+        self.last(controller, &tokens, &positions, Phase::Decode, true, started)
     }
 
     /// The pass after which the rows' next tokens are known.
@@ -221,7 +267,7 @@ impl<'a> Session<'a> {
         };
         let mut pass = engine::run(input, controller, &mut self.cache, self.report.phase_mut(phase))?;
         if chooses {
-            pass.tally.head(0..rows.len());
+            pass.tally.head(&(0..rows.len()).collect::<Vec<_>>());
         }
         let indices: Vec<usize> = self.live.iter().map(|live| live.index).collect();
         let real: Vec<usize> = of_pass.iter().map(|pad| frame.tokens() - pad).collect();

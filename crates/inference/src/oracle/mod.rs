@@ -1,8 +1,9 @@
 //! Which candidate each sequence should have had: the oracle, from a table of what was measured.
 //!
-//! [`Evidence`] holds quality and cost of every candidate (a controller, a depth, a route) for every sequence. An
-//! [`Allocator`] gives each sequence one candidate: most quality within a budget, least cost for a quality, or the whole
-//! [`Frontier`]. [`ControlsRun`] computes what must stand beside such a number.
+//! [`Evidence`] holds quality and cost of every candidate (a controller, a depth, a route) for every sequence; [`Drive`]
+//! measures it. An [`Allocator`] gives each sequence one candidate: most quality within a budget, least cost for a
+//! quality, or the whole [`Frontier`]. [`ControlsRun`] computes what must stand beside such a number,
+//! [`OracleController`] runs the choice, and [`PromptRouter`] tries to tell it from the prompt.
 //!
 //! # An oracle alone means nothing
 //!
@@ -45,11 +46,20 @@
 
 mod allocate;
 mod controls;
+mod driver;
 mod evidence;
 mod numbers;
+mod replay;
+mod router;
 
 pub use allocate::{Allocation, AllocationError, Allocator, Frontier, FrontierAnswer, FrontierPoint, Proof};
 pub use controls::{
     Bootstrap, ControlRow, ControllerRow, Controls, ControlsError, ControlsRun, Interval, NullDepth, Outcome, StaticRow,
 };
+pub use driver::{
+    Candidate, Cost, Drive, DriveError, DriveOptions, DriveProgress, Driven, Item, Judged, Measure, Measured,
+    MeasuredCell, Output, OutputMeasure,
+};
 pub use evidence::{Cell, Column, Evidence, EvidenceBuilder, EvidenceError, Place, Record};
+pub use replay::{OracleController, ReplayError};
+pub use router::{PromptPredictor, PromptRouter, PromptStates, RouterTrial, RouterTrialError};

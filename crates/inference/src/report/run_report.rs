@@ -1,6 +1,6 @@
 //! The report of a run.
 
-use super::{PhaseReport, SequenceReport, Spent, UsageHistogram, as_f64};
+use super::{PhaseReport, SequenceReport, SequenceSummary, SequenceTable, Shared, Spent, UsageHistogram, as_f64};
 use crate::control::Phase;
 use crate::engine::{KvPolicy, PartialSkips, Tally};
 use crate::generation::ControlFrom;
@@ -49,6 +49,14 @@ pub struct PhaseSummary {
     pub layers_per_token: Option<f64>,
     /// Layers per token that ran.
     pub layers_executed_per_token: Option<f64>,
+    /// Attention and MLP sublayers that the decisions asked for, in tokens.
+    pub sublayers: [u64; 2],
+    /// Attention and MLP sublayers that ran, in tokens.
+    pub sublayers_executed: [u64; 2],
+    /// Keys and values without their attention that the decisions and the KV policy asked for, in tokens.
+    pub kv_projections: u64,
+    /// Those that were computed for it: without those that came with an attention that ran for other rows.
+    pub kv_projections_executed: u64,
     /// Floating-point operations that the decisions asked for ([`Dimensions::flops`]).
     pub flops: f64,
     /// Floating-point operations that ran.
@@ -93,8 +101,19 @@ impl RunReport {
             let (nominal, executed) = (tally.nominal[i], tally.executed[i]);
             let spent = Spent { tokens: tokens[i] as u64, nominal, executed };
             self.phase_mut(phase).spent += spent;
+            let shared = Shared {
+                weight_bytes: self.dimensions.bytes_per_weight * tally.weights[i],
+                host_reads: tally.host_reads,
+                controller_seconds: tally.controller_seconds / as_f64(rows.len() as u64),
+            };
             let sequence = &mut self.sequences[*row];
-            *(if phase == Phase::Prefill { &mut sequence.prefill } else { &mut sequence.decode }) += spent;
+            if phase == Phase::Prefill {
+                sequence.prefill += spent;
+                sequence.prefill_shared += shared;
+            } else {
+                sequence.decode += spent;
+                sequence.decode_shared += shared;
+            }
         }
         let of = self.phase_mut(phase);
         of.launches += tally.launches;
@@ -109,33 +128,32 @@ impl RunReport {
 
     /// The prompts' passes in numbers.
     pub fn prefill_summary(&self) -> PhaseSummary {
-        self.summary(
-            &self.prefill,
-            |sequence| sequence.prefill.nominal,
-            |sequence| {
-                let head = sequence.prefill.nominal.head_products.min(1);
-                Counts { head_products: head, ..self.dimensions.prompt_counts(sequence.prefill.tokens) }
-            },
-        )
+        self.summary(&self.prefill, |sequence| {
+            let head = sequence.prefill.nominal.head_products.min(1);
+            Counts { head_products: head, ..self.dimensions.prompt_counts(sequence.prefill.tokens) }
+        })
     }
 
     /// The decode passes in numbers.
     pub fn decode_summary(&self) -> PhaseSummary {
-        self.summary(
-            &self.decode,
-            |sequence| sequence.decode.nominal,
-            |sequence| self.dimensions.full_counts(sequence.decode.tokens, sequence.prefill.tokens),
-        )
+        self.summary(&self.decode, |sequence| {
+            self.dimensions.full_counts(sequence.decode.tokens, sequence.prefill.tokens)
+        })
     }
 
-    fn summary(
-        &self,
-        phase: &PhaseReport,
-        nominal: impl Fn(&SequenceReport) -> Counts,
-        full: impl Fn(&SequenceReport) -> Counts,
-    ) -> PhaseSummary {
-        let sum = |counts: &dyn Fn(&SequenceReport) -> Counts| self.sequences.iter().map(counts).sum::<Counts>();
+    /// Every sequence in numbers, in the order of the prompts.
+    pub fn sequence_summaries(&self) -> Vec<SequenceSummary> {
+        self.sequences.iter().map(|sequence| SequenceSummary::new(&self.dimensions, sequence)).collect()
+    }
+
+    /// Every sequence as a line of a table.
+    pub fn sequence_table(&self) -> SequenceTable {
+        SequenceTable(self.sequence_summaries())
+    }
+
+    fn summary(&self, phase: &PhaseReport, full: impl Fn(&SequenceReport) -> Counts) -> PhaseSummary {
         let dimensions = &self.dimensions;
+        let (asked, ran) = (&phase.spent.nominal, &phase.spent.executed);
         PhaseSummary {
             passes: phase.passes,
             tokens: phase.spent.tokens,
@@ -143,11 +161,15 @@ impl RunReport {
             tokens_per_second: phase.tokens_per_second(),
             layers_per_token: phase.layers_per_token(),
             layers_executed_per_token: phase.layers_executed_per_token(),
-            flops: dimensions.flops(&sum(&nominal)),
-            flops_executed: dimensions.flops(&phase.spent.executed),
-            flops_full_depth: dimensions.flops(&sum(&full)),
+            sublayers: [asked.attention, asked.mlp],
+            sublayers_executed: [ran.attention, ran.mlp],
+            kv_projections: asked.kv_projections,
+            kv_projections_executed: ran.kv_projections,
+            flops: dimensions.flops(asked),
+            flops_executed: dimensions.flops(ran),
+            flops_full_depth: dimensions.flops(&self.sequences.iter().map(full).sum::<Counts>()),
             weight_bytes: dimensions.weight_bytes(&phase.launches),
-            kv_bytes: dimensions.kv_bytes(&phase.spent.executed, KV_BYTES),
+            kv_bytes: dimensions.kv_bytes(ran, KV_BYTES),
             host_reads: phase.host_reads,
             controller_seconds: phase.controller_seconds,
         }
@@ -180,6 +202,9 @@ impl fmt::Display for RunReport {
             }
             writeln!(f)?;
             let giga = |x: f64| x / 1e9;
+            let [attention, mlp] = phase.sublayers;
+            write!(f, "{:8} {attention} attention and {mlp} MLP sublayers", "")?;
+            writeln!(f, ", {} K/V projections of skipped ones", phase.kv_projections)?;
             write!(f, "{:8} {:.2} GFLOP ({:.2} at full depth", "", giga(phase.flops), giga(phase.flops_full_depth))?;
             if phase.flops_executed > phase.flops {
                 write!(f, ", {:.2} executed", giga(phase.flops_executed))?;

@@ -39,7 +39,7 @@ pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
 }
 
 /// The largest value's index, the first among equals; values are not NaN.
-fn largest(logits: &[f32]) -> Option<usize> {
+pub(crate) fn largest(logits: &[f32]) -> Option<usize> {
     const LANES: usize = 16;
     let mut most = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = logits.as_chunks::<LANES>();

@@ -49,7 +49,10 @@ impl TrainingBatch {
         }
         for TrainingItem { id, prompt, answer } in &items {
             if prompt.is_empty() || answer.is_empty() {
-                return Err(TrainingError::EmptyText { id: *id, part: if prompt.is_empty() { "prompt" } else { "answer" } });
+                return Err(TrainingError::EmptyText {
+                    id: *id,
+                    part: if prompt.is_empty() { "prompt" } else { "answer" },
+                });
             }
             let tokens = prompt.len() + answer.len();
             if tokens > context {
@@ -69,7 +72,13 @@ impl TrainingBatch {
         });
         let positions = padding.iter().map(|pad| (0..width).map(|place| place.saturating_sub(*pad)).collect());
         let rows = items.iter().map(|item| Row { id: item.id, position: length(item) - 1, generated: 0 });
-        Ok(Self { tokens: tokens.collect(), positions: positions.collect(), padding: padding.clone(), rows: rows.collect(), items })
+        Ok(Self {
+            tokens: tokens.collect(),
+            positions: positions.collect(),
+            padding: padding.clone(),
+            rows: rows.collect(),
+            items,
+        })
     }
 
     /// The items, in the order of the rows.
@@ -127,20 +136,23 @@ impl TrainingBatch {
     pub(super) fn label_index(&self, device: &Device) -> Tensor<1, Int> {
         let width = self.width();
         let places = self.label_places().into_iter().enumerate();
-        let places: Vec<i64> = places.flat_map(|(row, places)| places.map(move |place| signed(row * width + place))).collect();
+        let places: Vec<i64> =
+            places.flat_map(|(row, places)| places.map(move |place| signed(row * width + place))).collect();
         Tensor::from_data(places.as_slice(), device)
     }
 
     /// The labels, in the order of [`label_index`](Self::label_index), `[labels]`.
     pub(super) fn labels(&self, device: &Device) -> Tensor<1, Int> {
-        let labels: Vec<i64> = self.items.iter().flat_map(|item| item.answer.iter().map(|token| i64::from(*token))).collect();
+        let labels: Vec<i64> =
+            self.items.iter().flat_map(|item| item.answer.iter().map(|token| i64::from(*token))).collect();
         Tensor::from_data(labels.as_slice(), device)
     }
 
     /// 1 in the given places of every row and 0 elsewhere, `[rows, width]`.
     pub(super) fn mask(&self, places: &[Range<usize>], device: &Device) -> Tensor<2> {
         let width = self.width();
-        let ones = |places: &Range<usize>| (0..width).map(|place| f32::from(u8::from(places.contains(&place)))).collect();
+        let ones =
+            |places: &Range<usize>| (0..width).map(|place| f32::from(u8::from(places.contains(&place)))).collect();
         let values: Vec<f32> = places.iter().flat_map(|places| -> Vec<f32> { ones(places) }).collect();
         Tensor::from_data(TensorData::new(values, [places.len(), width]), device)
     }

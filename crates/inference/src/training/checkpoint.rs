@@ -72,7 +72,8 @@ pub(super) fn save<M: Module>(
         tensors.insert(format!("weights.{name}"), values);
     }
     let mut updates = BTreeMap::new();
-    for (name, AdaptiveMomentumState { time, moment_1, moment_2, .. }) in moments.iter().map(|(n, m)| (n, &m.momentum)) {
+    for (name, AdaptiveMomentumState { time, moment_1, moment_2, .. }) in moments.iter().map(|(n, m)| (n, &m.momentum))
+    {
         updates.insert(name.clone(), *time);
         for (of, moment) in [("mean", moment_1), ("square", moment_2)] {
             let key = format!("{of}.{name}");
@@ -133,7 +134,8 @@ pub(super) fn load<M: Module>(
         let mut moment = |of: &str| {
             let key = format!("{of}.{name}");
             let values = moments.remove(&key).filter(|values| Some(values.len()) == size);
-            let values = values.ok_or_else(|| broken(&path, &key, "missing or of another size", "one number per weight"))?;
+            let values =
+                values.ok_or_else(|| broken(&path, &key, "missing or of another size", "one number per weight"))?;
             let n = values.len();
             Ok::<_, TrainingError>(Tensor::<1>::from_data(TensorData::new(values, [n]), device))
         };

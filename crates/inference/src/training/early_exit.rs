@@ -78,7 +78,12 @@ impl ExitLoss {
         self.check()?;
         let n_layers = model.layers().len();
         let kept = pass.states.len();
-        TrainingError::check(kept == n_layers, "the number of kept states", kept, "one per layer: PassOptions::keep_states")?;
+        TrainingError::check(
+            kept == n_layers,
+            "the number of kept states",
+            kept,
+            "one per layer: PassOptions::keep_states",
+        )?;
         let weights = self.weights(n_layers, step);
         let exits: Vec<usize> = (0..n_layers).filter(|layer| weights[*layer] > 0.0).collect();
         let device = pass.hidden.device();

@@ -143,7 +143,9 @@ impl<M: Module> Trainer<M> {
         let identity = serde_json::to_string(&(what, options)).map_err(json)?;
         checkpoint::prepare(folder, &trainer.module)?;
         let device = trainer.module.devices().into_iter().next().unwrap_or_default().inner();
-        if let Some(Loaded { module, moments, step }) = checkpoint::load(folder, trainer.module.clone(), &device, &identity)? {
+        if let Some(Loaded { module, moments, step }) =
+            checkpoint::load(folder, trainer.module.clone(), &device, &identity)?
+        {
             trainer = Self { module, optimizer: Optimizer::new(options.adamw, moments), step, ..trainer };
         }
         let log = Log::open(folder, trainer.step)?;
@@ -191,7 +193,8 @@ impl<M: Module> Trainer<M> {
         finite(step, "the gradients' norm", gradient_norm)?;
         self.module = module;
         self.step += 1;
-        let report = StepReport { step, loss: total, gradient_norm, rate, metrics, seconds: started.elapsed().as_secs_f64() };
+        let report =
+            StepReport { step, loss: total, gradient_norm, rate, metrics, seconds: started.elapsed().as_secs_f64() };
         if let Some((_, log, _)) = &mut self.folder {
             log.write(&report)?;
         }
@@ -222,7 +225,9 @@ impl<M: Module> Trainer<M> {
     /// If it cannot be written; the one before is then still there.
     pub fn save(&self) -> Result<(), TrainingError> {
         match &self.folder {
-            Some((folder, _, identity)) => checkpoint::save(folder, &self.module, self.optimizer.moments(), self.step, identity),
+            Some((folder, _, identity)) => {
+                checkpoint::save(folder, &self.module, self.optimizer.moments(), self.step, identity)
+            }
             None => Ok(()),
         }
     }

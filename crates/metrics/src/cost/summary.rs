@@ -77,7 +77,8 @@ impl CostSummary {
     /// # Errors
     ///
     /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing,
-    /// [`StatisticsError::Lengths`] if the numbers of tokens differ.
+    /// [`StatisticsError::Lengths`] if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight`
+    /// is a finite number above 0.
     pub fn new(dimensions: &Dimensions, ran: &Usage, full: &Usage) -> Result<Self, StatisticsError> {
         if ran.tokens == 0 {
             return Err(StatisticsError::TooFew { what: "tokens", found: 0, needed: 1 });
@@ -86,6 +87,11 @@ impl CostSummary {
             let length = |tokens| usize::try_from(tokens).unwrap_or(usize::MAX);
             let (found, expected) = (length(full.tokens), length(ran.tokens));
             return Err(StatisticsError::Lengths { what: "tokens of the run and of the full model", found, expected });
+        }
+        let bytes_per_weight = dimensions.bytes_per_weight;
+        if !(bytes_per_weight > 0.0 && bytes_per_weight.is_finite()) {
+            let (option, expected) = ("bytes_per_weight", "a finite number above 0");
+            return Err(StatisticsError::Option { option, found: bytes_per_weight, expected });
         }
         let fraction = |what, cost: f64, of: f64| {
             if of > 0.0 { Ok(cost / of) } else { Err(StatisticsError::TooFew { what, found: 0, needed: 1 }) }

@@ -110,6 +110,12 @@ pub enum PerplexityError<E = TensorError> {
         /// The loss.
         value: f64,
     },
+    /// The mean loss is so large that its exponential is no number.
+    #[error("the mean loss is {mean_nll}, whose exponential is not finite")]
+    TooLarge {
+        /// The mean loss.
+        mean_nll: f64,
+    },
     /// The losses could not be computed.
     #[error("computing the losses of a window failed")]
     Model(#[source] E),
@@ -170,7 +176,8 @@ impl Windows {
 ///
 /// # Errors
 ///
-/// If the text has fewer than two tokens, or `nll` fails or returns the wrong number of losses or one that is not finite.
+/// If the text has fewer than two tokens, `nll` fails or returns the wrong number of losses or one that is not finite, or
+/// the mean loss is above about 709, where the exponential ends.
 pub fn perplexity<E>(
     tokens: &[u32],
     windows: Windows,
@@ -197,7 +204,11 @@ pub fn perplexity<E>(
         count += losses.len();
     }
     let mean_nll = sum / from_usize(count);
-    Ok(Perplexity { perplexity: mean_nll.exp(), mean_nll, tokens: count, windows, window_nll })
+    let perplexity = mean_nll.exp();
+    if !perplexity.is_finite() {
+        return Err(PerplexityError::TooLarge { mean_nll });
+    }
+    Ok(Perplexity { perplexity, mean_nll, tokens: count, windows, window_nll })
 }
 
 #[cfg(test)]
@@ -256,5 +267,6 @@ mod tests {
         assert_eq!(with(&[1, 2], Err("no")), Err(Error::Model("no")));
         assert!(matches!(with(&[1, 2], Ok(vec![])), Err(Error::Losses { found: 0, expected: 1, .. })));
         assert!(matches!(with(&[1, 2, 3], Ok(vec![0.0, f64::NAN])), Err(Error::NotFinite { token: 2, .. })));
+        assert!(matches!(with(&[1, 2], Ok(vec![800.0])), Err(Error::TooLarge { .. })));
     }
 }

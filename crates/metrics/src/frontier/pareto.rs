@@ -29,10 +29,35 @@ pub enum Between {
 /// # Ok::<(), dynlayer_metrics::statistics::StatisticsError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 #[non_exhaustive]
 pub struct Frontier {
     points: Vec<Point>,
     indices: Vec<usize>,
+}
+
+/// A front as a file has it.
+#[derive(Deserialize)]
+struct Unchecked {
+    points: Vec<Point>,
+    indices: Vec<usize>,
+}
+
+impl TryFrom<Unchecked> for Frontier {
+    type Error = StatisticsError;
+
+    /// Refuses points that are no front: everything else relies on their order.
+    fn try_from(Unchecked { points, indices }: Unchecked) -> Result<Self, StatisticsError> {
+        let (given, front) = (points.len(), Self::of(&points)?);
+        if indices.len() != given {
+            return Err(StatisticsError::Lengths { what: "points and indices", found: indices.len(), expected: given });
+        }
+        if front.points != points {
+            let (what, found) = ("points that nothing dominates, by ascending cost", front.points.len());
+            return Err(StatisticsError::TooFew { what, found, needed: given });
+        }
+        Ok(Self { points, indices })
+    }
 }
 
 impl Frontier {
@@ -217,6 +242,39 @@ mod tests {
                 prop_assert!(line >= frontier.quality_at(point.cost, Between::Steps).unwrap() - 1e-9);
                 prop_assert!(line >= point.quality - 1e-9);
             }
+        }
+    }
+
+    /// Quality in other units scales area and volume, and moving both changes no volume.
+    #[test]
+    fn units_do_not_matter() {
+        let points = [(6.0, 0.5), (12.0, 0.75), (20.0, 1.0)].map(|(cost, quality)| Point::new(cost, quality));
+        let changed = |scale: f64, by: f64| {
+            Frontier::of(&points.map(|p| Point::new(p.cost + by, p.quality * scale + by))).unwrap()
+        };
+        let (plain, scaled) = (changed(1.0, 0.0), changed(4.0, 0.0));
+        for between in [Between::Steps, Between::Lines] {
+            let area = |frontier: &Frontier| frontier.area(8.0, 24.0, between).unwrap();
+            assert_eq!(area(&scaled), 4.0 * area(&plain), "{between:?}");
+        }
+        let volume = plain.hypervolume(Point::new(24.0, 0.25)).unwrap();
+        assert_eq!(scaled.hypervolume(Point::new(24.0, 1.0)).unwrap(), 4.0 * volume);
+        assert_eq!(changed(1.0, 8.0).hypervolume(Point::new(32.0, 8.25)).unwrap(), volume);
+    }
+
+    #[test]
+    fn files_are_checked() {
+        let frontier = Frontier::of(&[Point::new(2.0, 1.0), Point::new(3.0, 0.5), Point::new(4.0, 2.0)]).unwrap();
+        let text = serde_json::to_string(&frontier).unwrap();
+        assert_eq!(serde_json::from_str::<Frontier>(&text).unwrap(), frontier);
+        for (points, indices) in [
+            ("", "[]"),
+            (r#"{"cost":2.0,"quality":1.0}"#, "[]"),
+            (r#"{"cost":2.0,"quality":1.0},{"cost":1.0,"quality":0.5}"#, "[0,1]"),
+            (r#"{"cost":2.0,"quality":1.0},{"cost":3.0,"quality":0.5}"#, "[0,1]"),
+        ] {
+            let text = format!(r#"{{"points":[{points}],"indices":{indices}}}"#);
+            assert!(serde_json::from_str::<Frontier>(&text).is_err(), "{text}");
         }
     }
 

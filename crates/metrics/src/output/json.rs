@@ -4,16 +4,18 @@ use super::OutputError;
 use serde::Serialize;
 use std::io::Write;
 
-/// Writes a value as JSON, indented, with a newline at the end. Numbers keep all their digits.
+/// Writes a value as JSON, indented, with a newline at the end. Numbers keep all their digits; NaN and infinity, for which
+/// JSON has nothing, are written as `null`.
 ///
 /// ```
 /// use dynlayer_metrics::output::write_json;
 /// use dynlayer_metrics::text::Score;
 ///
 /// let mut out = Vec::new();
-/// write_json(&mut out, &Score::new(0.5, 0.5))?;
+/// let score = Score::new(0.5, 0.5)?;
+/// write_json(&mut out, &score)?;
 /// let read: Score = serde_json::from_slice(&out)?;
-/// assert_eq!(read, Score::new(0.5, 0.5));
+/// assert_eq!(read, score);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -26,7 +28,7 @@ pub fn write_json(mut out: impl Write, value: &impl Serialize) -> Result<(), Out
     Ok(out.flush()?)
 }
 
-/// Writes values as JSON, one per line.
+/// Writes values as JSON, one per line; numbers as in [`write_json`].
 ///
 /// # Errors
 ///

@@ -141,6 +141,31 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 mod tests {
     use super::{Bootstrap, quantile};
     use crate::statistics::StatisticsError;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Intervals lie within the values, around the mean, and move and scale with them.
+        #[test]
+        fn intervals_follow_the_values(
+            values in prop::collection::vec(-100.0..100.0_f64, 1..30), scale in 0.01..100.0_f64, by in -50.0..50.0_f64,
+        ) {
+            let bootstrap = Bootstrap { resamples: 100, ..Bootstrap::new(9) };
+            let found = bootstrap.mean(&values).unwrap();
+            let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(l, m), x| (l.min(*x), m.max(*x)));
+            prop_assert!(least - 1e-9 <= found.low && found.low <= found.high && found.high <= most + 1e-9);
+            let changed: Vec<f64> = values.iter().map(|x| x * scale + by).collect();
+            let of_changed = bootstrap.mean(&changed).unwrap();
+            for (plain, changed) in [
+                (found.low, of_changed.low), (found.estimate, of_changed.estimate), (found.high, of_changed.high),
+            ] {
+                prop_assert!((plain * scale + by - changed).abs() < 1e-9 * scale.max(1.0) * 100.0);
+            }
+            // A ratio to itself is 1, and a ratio to a constant is a mean.
+            let ones = vec![2.0; values.len()];
+            let ratio = bootstrap.ratio(&values, &ones).unwrap();
+            prop_assert!((ratio.low * 2.0 - found.low).abs() < 1e-9 && (ratio.high * 2.0 - found.high).abs() < 1e-9);
+        }
+    }
 
     #[test]
     fn quantiles_interpolate() {

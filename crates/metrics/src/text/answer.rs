@@ -85,7 +85,7 @@ pub fn token_f1(references: &[impl AsRef<str>], prediction: &str) -> Result<Scor
 
 fn overlap(reference: &[String], prediction: &[String]) -> Score {
     if reference.is_empty() && prediction.is_empty() {
-        return Score::new(1.0, 1.0);
+        return Score::of(1.0, 1.0);
     }
     let mut left: HashMap<&str, usize> = HashMap::new();
     for word in reference {

@@ -49,38 +49,110 @@ impl<'a> Candidate<'a> {
     ///
     /// Among several of equal length it is the one that `_backtrack_norec` of rouge-score 0.1.2 finds, going back from
     /// the ends of both: past a match in both; else in the candidate if t(i, j - 1) > t(i - 1, j); else in the
-    /// reference. The table takes one bit per cell.
+    /// reference.
     pub fn mark_lcs(&self, reference: &[u32], found: &mut [bool]) {
-        let mut current = Row::new(self.tokens.len());
-        let width = current.words.len();
-        let mut table = current.words.clone();
-        for &token in reference {
-            current.advance(self.positions(token));
-            table.extend_from_slice(&current.words);
-        }
-        let row = |i: usize| &table[i * width..(i + 1) * width];
-        let t = |i: Option<usize>, j: usize| i.map_or(0, |i| clear_bits(row(i), j));
+        let whole = reference.len() * self.tokens.len().div_ceil(64) <= WHOLE_TABLE;
+        self.mark_lcs_by(if whole { reference.len() } else { reference.len().isqrt() }, reference, found);
+    }
 
+    /// The same with blocks of a given height; the result does not depend on it.
+    fn mark_lcs_by(&self, height: usize, reference: &[u32], found: &mut [bool]) {
+        let mut table = Table::new(self, reference, height.max(1));
         let (mut i, mut j) = (reference.len(), self.tokens.len());
-        let mut here = t(Some(i), j);
-        let mut above = t(i.checked_sub(1), j);
-        while i > 0 && j > 0 {
-            let left = here - step(row(i), j - 1);
-            let above_left = above - step(row(i - 1), j - 1);
+        if i == 0 || j == 0 {
+            return;
+        }
+        table.reach(i);
+        let (mut here, mut above) = (clear_bits(table.row(i), j), clear_bits(table.row(i - 1), j));
+        loop {
+            let left = here - step(table.row(i), j - 1);
+            let above_left = above - step(table.row(i - 1), j - 1);
             if reference[i - 1] == self.tokens[j - 1] {
                 found[i - 1] = true;
-                (i, j) = (i - 1, j - 1);
-                here = above_left;
-                above = t(i.checked_sub(1), j);
+                (i, j, here) = (i - 1, j - 1, above_left);
             } else if left > above {
-                j -= 1;
-                (here, above) = (left, above_left);
+                (j, here, above) = (j - 1, left, above_left);
+                if j == 0 {
+                    return;
+                }
+                continue;
             } else {
-                i -= 1;
-                here = above;
-                above = t(i.checked_sub(1), j);
+                (i, here) = (i - 1, above);
             }
+            if i == 0 || j == 0 {
+                return;
+            }
+            table.reach(i);
+            above = clear_bits(table.row(i - 1), j);
         }
+    }
+}
+
+/// Words up to which the whole table is kept: 512 KB.
+const WHOLE_TABLE: usize = 1 << 16;
+
+/// The table, one bit per cell, read from its last row back: the first row of every block is kept, and one block at a
+/// time is whole. With blocks of √n rows that is memory for about 2·√n of n rows, each computed twice.
+struct Table<'a> {
+    candidate: &'a Candidate<'a>,
+    reference: &'a [u32],
+    /// Rows per block.
+    height: usize,
+    /// Words per row.
+    width: usize,
+    /// The first row of every block.
+    firsts: Vec<u64>,
+    /// The rows of one block, and the first of the next.
+    block: Vec<u64>,
+    /// The index of the block's first row.
+    start: usize,
+}
+
+impl<'a> Table<'a> {
+    /// A table whose last block is there.
+    fn new(candidate: &'a Candidate<'a>, reference: &'a [u32], height: usize) -> Self {
+        let mut row = Row::new(candidate.tokens.len());
+        let width = row.words.len();
+        let last = reference.len().saturating_sub(1) / height * height;
+        let mut firsts = Vec::with_capacity((last / height + 1) * width);
+        for (i, &token) in reference[..last].iter().enumerate() {
+            if i.is_multiple_of(height) {
+                firsts.extend_from_slice(&row.words);
+            }
+            row.advance(candidate.positions(token));
+        }
+        firsts.extend_from_slice(&row.words);
+        let mut table = Self { candidate, reference, height, width, firsts, block: Vec::new(), start: last };
+        table.fill(row);
+        table
+    }
+
+    /// Makes rows `i` and `i - 1` readable; i is at least 1.
+    fn reach(&mut self, i: usize) {
+        if i > self.start {
+            return;
+        }
+        let block = (i - 1) / self.height;
+        self.start = block * self.height;
+        let mut row = Row::new(self.candidate.tokens.len());
+        row.words.copy_from_slice(&self.firsts[block * self.width..(block + 1) * self.width]);
+        self.fill(row);
+    }
+
+    /// Computes the block that begins with a row.
+    fn fill(&mut self, mut row: Row) {
+        self.block.clear();
+        self.block.extend_from_slice(&row.words);
+        let end = (self.start + self.height).min(self.reference.len());
+        for &token in &self.reference[self.start..end] {
+            row.advance(self.candidate.positions(token));
+            self.block.extend_from_slice(&row.words);
+        }
+    }
+
+    /// Row i, which the last call of [`Self::reach`] has made readable.
+    fn row(&self, i: usize) -> &[u64] {
+        &self.block[(i - self.start) * self.width..(i - self.start + 1) * self.width]
     }
 }
 
@@ -171,13 +243,19 @@ mod tests {
         fn bits_equal_the_table(
             reference in prop::collection::vec(0_u32..6, 0..150),
             candidate in prop::collection::vec(0_u32..6, 0..200),
+            height in 1_usize..160,
         ) {
             let table = table(&reference, &candidate);
             let compared = Candidate::new(&candidate, 6);
             prop_assert_eq!(compared.lcs_length(&reference), table[reference.len()][candidate.len()]);
             let mut found = vec![false; reference.len()];
             compared.mark_lcs(&reference, &mut found);
-            prop_assert_eq!(found, backtrack(&table, &reference, &candidate));
+            let expected = backtrack(&table, &reference, &candidate);
+            prop_assert_eq!(&found, &expected);
+            // Blocks of any height, down to a row each.
+            found.fill(false);
+            compared.mark_lcs_by(height, &reference, &mut found);
+            prop_assert_eq!(&found, &expected);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Precision, recall and F1.
 
+use super::TextError;
 use crate::numbers::from_usize;
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +9,11 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use dynlayer_metrics::text::Score;
 ///
-/// let score = Score::new(0.5, 1.0);
+/// let score = Score::new(0.5, 1.0)?;
 /// assert!((score.f1 - 2.0 / 3.0).abs() < 1e-12);
-/// assert_eq!(Score::new(0.0, 0.0).f1, 0.0);
+/// assert_eq!(Score::new(0.0, 0.0)?.f1, 0.0);
+/// assert!(Score::new(0.5, f64::NAN).is_err());
+/// # Ok::<(), dynlayer_metrics::text::TextError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -25,7 +28,21 @@ pub struct Score {
 
 impl Score {
     /// A score from precision and recall.
-    pub fn new(precision: f64, recall: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::Share`] for a number that is not from 0 to 1.
+    pub fn new(precision: f64, recall: f64) -> Result<Self, TextError> {
+        for (what, found) in [("precision", precision), ("recall", recall)] {
+            if !(0.0..=1.0).contains(&found) {
+                return Err(TextError::Share { what, found });
+            }
+        }
+        Ok(Self::of(precision, recall))
+    }
+
+    /// A score from two shares.
+    pub(super) fn of(precision: f64, recall: f64) -> Self {
         let sum = precision + recall;
         Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
     }
@@ -33,6 +50,6 @@ impl Score {
     /// The score of `hits` units in common; 0 where a text has none.
     pub(super) fn from_counts(hits: usize, predicted: usize, reference: usize) -> Self {
         let share = |of: usize| from_usize(hits) / from_usize(of.max(1));
-        Self::new(share(predicted), share(reference))
+        Self::of(share(predicted), share(reference))
     }
 }

@@ -186,6 +186,9 @@ fn summaries_are_fractions_of_the_full_model() {
     assert_eq!((same.layers, same.attention, same.head_products), (3.0, 3.0, 1.0));
     assert_eq!(same.flops * 4.0, SMALL.flops(&full.work));
     assert!(CostSummary::new(&SMALL, &Usage::default(), &full).is_err());
+    for bytes_per_weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(CostSummary::new(&Dimensions { bytes_per_weight, ..SMALL }, &full, &full).is_err());
+    }
     assert!(CostSummary::new(&SMALL, &full, &Usage { tokens: 5, ..full }).is_err());
     assert!(CostSummary::new(&SMALL, &full, &Usage { tokens: 4, ..Usage::default() }).is_err());
 }

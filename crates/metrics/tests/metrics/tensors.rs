@@ -196,6 +196,14 @@ proptest! {
         prop_assert!(kl(&p, &p) == 0.0);
         // Adding a constant to logits changes nothing.
         prop_assert!(kl(&p, &shifted) < 1e-4 && (kl(&shifted, &q) - kl(&p, &q)).abs() < 1e-3);
+        // The likelihoods of all tokens are a distribution, and shifting does not change it.
+        let nll = |of: &LogProbs| -> Vec<f64> {
+            (0..of.tensor().dims()[1]).map(|i| of.nll(&[u32::try_from(i).unwrap()]).unwrap()[0]).collect()
+        };
+        let (losses, of_shifted) = (nll(&p), nll(&shifted));
+        prop_assert!(losses.iter().all(|loss| *loss >= 0.0));
+        prop_assert!((losses.iter().map(|loss| (-loss).exp()).sum::<f64>() - 1.0).abs() < 1e-5);
+        prop_assert!(losses.iter().zip(of_shifted).all(|(a, b)| (a - b).abs() < 1e-4));
         let entropy = p.entropy().unwrap()[0];
         prop_assert!((0.0..=n.ln() + 1e-5).contains(&entropy));
         let js = |a: &LogProbs, b: &LogProbs| a.jensen_shannon_divergence(b).unwrap()[0];
@@ -205,6 +213,39 @@ proptest! {
         prop_assert_eq!(overlap(1) > 0.5, p.top1_agreement(&q).unwrap()[0]);
         prop_assert_eq!(overlap(q.tensor().dims()[1]), 1.0);
         prop_assert_eq!(p.top_k_overlap(&q, 2).unwrap(), q.top_k_overlap(&p, 2).unwrap());
+    }
+
+    /// Three layers of two tokens, each layer of a length of its own.
+    #[test]
+    fn matrices_and_influence_ignore_length(
+        values in prop::collection::vec(prop_oneof![0.01_f32..10.0, -10.0_f32..-0.01], 3 * 2 * 5),
+        scales in prop::collection::vec(0.001_f32..1000.0, 3),
+    ) {
+        let tensor = |values: &[f32]| Tensor::<3>::from_data(TensorData::new(values.to_vec(), [3, 2, 5]), &Device::flex());
+        let scaled: Vec<f32> = values.iter().enumerate().map(|(i, value)| value * scales[i / 10]).collect();
+        let found = similarity_matrix(&tensor(&values)).unwrap();
+        let of_scaled = similarity_matrix(&tensor(&scaled)).unwrap();
+        for a in 0..3 {
+            prop_assert!((found.get(a, a).unwrap() - 1.0).abs() < 1e-6);
+            for b in 0..3 {
+                let value = found.get(a, b).unwrap();
+                prop_assert!((-1.0..=1.0).contains(&value));
+                prop_assert!((value - found.get(b, a).unwrap()).abs() < 1e-6);
+                prop_assert!((value - of_scaled.get(a, b).unwrap()).abs() < 1e-5);
+            }
+        }
+        let influence = |values: &[f32]| {
+            let mut influence = BlockInfluence::default();
+            influence.add(&tensor(values)).unwrap();
+            influence.values().unwrap()
+        };
+        let (plain, of_scaled) = (influence(&values), influence(&scaled));
+        for layer in 0..2 {
+            prop_assert!((0.0..=2.0).contains(&plain[layer]));
+            prop_assert!((plain[layer] - of_scaled[layer]).abs() < 1e-5);
+            // Neighbours in the matrix.
+            prop_assert!((1.0 - plain[layer] - found.get(layer, layer + 1).unwrap()).abs() < 1e-6);
+        }
     }
 
     #[test]

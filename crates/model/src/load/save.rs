@@ -125,7 +125,8 @@ fn stored<const D: usize>(path: &[String], tensor: Tensor<D>, dtype: WeightDtype
         Some("embed_tokens") => "model.embed_tokens.weight".to_owned(),
         _ => format!("model.{}", path.join(".")),
     };
-    let device = |reason: &dyn std::fmt::Debug| SaveError::Device { tensor: name.clone(), reason: format!("{reason:?}") };
+    let device =
+        |reason: &dyn std::fmt::Debug| SaveError::Device { tensor: name.clone(), reason: format!("{reason:?}") };
     let shape = tensor.dims().to_vec();
     let data = tensor.cast(DType::F32).try_into_data().map_err(|error| device(&error))?;
     let values = data.try_into_vec_as::<f32>().map_err(|error| device(&error))?;

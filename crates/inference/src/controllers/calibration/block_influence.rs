@@ -122,7 +122,8 @@ impl BlockInfluence {
 pub(super) fn save(calibration: &impl Serialize, path: &Path) -> Result<(), CalibrationError> {
     let json =
         serde_json::to_vec(calibration).map_err(|source| CalibrationError::Json { path: path.into(), source })?;
-    dynlayer_model::format::write_atomic(path, &json).map_err(|source| CalibrationError::Io { path: path.into(), source })
+    dynlayer_model::format::write_atomic(path, &json)
+        .map_err(|source| CalibrationError::Io { path: path.into(), source })
 }
 
 pub(super) fn load<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, CalibrationError> {

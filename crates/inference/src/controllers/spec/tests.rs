@@ -121,6 +121,8 @@ fn json_may_leave_options_out_and_not_invent_any() {
         r#"{"controller": "random", "budget": 2, "end": "free"}"#,
         r#"{"controller": "schedule", "max": 9, "min": 2}"#,
         r#"{"controller": "budgeted", "budget": 2, "inner": {"controller": "fast"}}"#,
+        r#"{"controller": "uniform", "budget": -1}"#,
+        r#"{"controller": "confidence", "threshold": null}"#,
     ] {
         assert!(serde_json::from_str::<ControllerSpec>(json).is_err(), "{json}");
     }
@@ -134,6 +136,8 @@ fn wrong_texts_say_what_is_wrong() {
         ("full:1", "takes no argument, not \"1\""),
         ("skip", "takes layers counted from 0"),
         ("skip:1,,2", "not \"1,,2\""),
+        ("uniform:", "takes a number of layers, not \"\""),
+        ("uniform:99999999999999999999", "not \"99999999999999999999\""),
         ("uniform:-1", "takes a number of layers, not \"-1\""),
         ("exit:1e3", "not \"1e3\""),
         ("random:", "takes a number of layers, not \"\""),
@@ -142,6 +146,12 @@ fn wrong_texts_say_what_is_wrong() {
         ("random:3,4", "not \"4\""),
         ("bernoulli:nan", "takes a probability, not \"nan\""),
         ("confidence:inf", "not \"inf\""),
+        ("confidence:nan", "not \"nan\""),
+        ("confidence:0.9,min=", "not \"min=\""),
+        ("bernoulli:1e40", "takes a probability, not \"1e40\""),
+        ("schedule:5..9", "as to=POSITION, not \"5..9\""),
+        ("budgeted:nan:full", "not \"nan:full\""),
+        ("budgeted::full", "not \":full\""),
         ("confidence:0.9,least=3", "has options patience=CHECKS, min=LAYERS, every=LAYERS, not \"least=3\""),
         ("schedule:28..14", "as to=POSITION, not \"28..14\""),
         ("schedule:28,to=3", "MAX..MIN"),

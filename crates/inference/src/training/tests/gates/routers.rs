@@ -161,7 +161,8 @@ fn any_router_and_free_ends() {
     let mut layers = Vec::new();
     let data = |at| counting_batch(model, at, 6);
     let mut routed = training.run(model, mlp, None, data, |r| layers.push(r.metrics["layers"])).unwrap();
-    assert!(measured(model, &mut routed).1 < 1.0, "{layers:?}");
+    // Two layers run if the ends are kept.
+    assert!(measured(model, &mut routed).1 < 2.0, "{layers:?}");
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Draws one plot of each kind, as SVG and PNG, into a folder.
+//!
+//! ```text
+//! cargo run --release -p dynlayer-metrics --features plot --example plots -- FOLDER
+//! ```
+//!
+//! The numbers are made up; they have the shapes that those of a study have.
+
+use dynlayer_metrics::Grid;
+use dynlayer_metrics::plot::{Curve, CurvePlot, DepthHistogram, HeatMap, PlotError, Size};
+use dynlayer_metrics::statistics::Interval;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+const LAYERS: u32 = 30;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: plots FOLDER")?);
+    std::fs::create_dir_all(&folder)?;
+    let size = Size::default();
+    let (curves, map, histogram) = (curves(), heat_map()?, histogram()?);
+    save(&folder, "curves", curves.svg(size)?, curves.png(size)?)?;
+    save(&folder, "heat_map", map.svg(size)?, map.png(size)?)?;
+    save(&folder, "depths", histogram.svg(size)?, histogram.png(size)?)?;
+    Ok(())
+}
+
+fn save(folder: &Path, name: &str, svg: String, png: Vec<u8>) -> std::io::Result<()> {
+    std::fs::write(folder.join(name).with_extension("svg"), svg)?;
+    std::fs::write(folder.join(name).with_extension("png"), png)
+}
+
+/// Quality against depth for four methods, two of them with intervals.
+fn curves() -> CurvePlot {
+    let depths = || (1..=6).map(|i| f64::from(i * 5));
+    let quality = |steepness: f64| move |depth: f64| 0.45 * (1.0 - (-depth * steepness).exp());
+    let interval = |estimate: f64| Interval { low: estimate - 0.025, estimate, high: estimate + 0.02 };
+    let banded = |name, steepness| Curve::with_bands(name, depths().map(|d| (d, interval(quality(steepness)(d)))));
+    let plain = |name, steepness| Curve::new(name, depths().map(|d| (d, quality(steepness)(d))));
+    CurvePlot {
+        title: "ROUGE-L against depth".into(),
+        x_label: "layers per token".into(),
+        y_label: "F1 (95 % intervals)".into(),
+        curves: vec![
+            banded("oracle", 0.3),
+            plain("influence", 0.16),
+            plain("uniform", 0.13),
+            banded("early exit", 0.05),
+        ],
+    }
+}
+
+/// Similarity of the states after every layer to the full model's, per token.
+fn heat_map() -> Result<HeatMap, Box<dyn Error>> {
+    let value = |layer: u32, token: u32| 1.0 - f64::from(layer) * f64::from(token % 7 + 1) / 300.0;
+    let rows = (0..12).map(|layer| (0..14).map(|token| value(layer, token)).collect()).collect();
+    Ok(HeatMap {
+        title: "Cosine similarity to full depth".into(),
+        x_label: "token".into(),
+        y_label: "layer".into(),
+        grid: Grid::from_rows(rows)?,
+        range: None,
+    })
+}
+
+/// How deep sequences went under two methods.
+fn histogram() -> Result<DepthHistogram, PlotError> {
+    let mut histogram = DepthHistogram::new("Depth of 400 sequences", "sequences", LAYERS as usize);
+    let spread = |i: u32, k: u32| f64::from(i * k % 17 + i * i % 11);
+    let oracle: Vec<f64> = (0..400).map(|i| (spread(i, 7) * 0.9).min(f64::from(LAYERS))).collect();
+    let random: Vec<f64> = (0..400).map(|i| (4.0 + spread(i, 5)).min(f64::from(LAYERS))).collect();
+    histogram.add("oracle", &oracle)?;
+    histogram.add("random", &random)?;
+    Ok(histogram)
+}

@@ -1,0 +1,66 @@
+//! The candidates on the command line.
+
+use crate::arguments::{Arguments, Cost};
+use dynlayer::inference::controllers::ControllerSpec;
+use std::error::Error;
+
+/// Budgets that are tried by default, beside the full model.
+const DEFAULT_BUDGETS: usize = 11;
+
+/// The specifications to run, the full model first if it was not named.
+pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
+    let mut specs = match &arguments.candidates {
+        Some(text) => split(text).map(str::parse).collect::<Result<Vec<ControllerSpec>, _>>()?,
+        None => default(n_layers),
+    };
+    if !specs.contains(&ControllerSpec::Full) {
+        specs.insert(0, ControllerSpec::Full);
+    }
+    Ok(specs)
+}
+
+/// Cuts at the commas after which a controller's name stands: its options follow commas too, but as numbers (`skip:3,5`)
+/// or with an equals sign (`confidence:0.9,min=8`).
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let begins = |part: &str| {
+        let name = part.split(':').next().unwrap_or_default().trim();
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains('=')
+    };
+    let mut starts = vec![0];
+    starts.extend(
+        text.match_indices(',')
+            .map(|(at, _)| at + 1)
+            .filter(|at| begins(text[*at..].split(',').next().unwrap_or_default())),
+    );
+    let ends: Vec<usize> = starts.iter().skip(1).map(|start| start - 1).chain([text.len()]).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| text[start..end].trim())
+}
+
+fn default(n_layers: usize) -> Vec<ControllerSpec> {
+    let least = n_layers.div_ceil(4).max(1);
+    let step = |i: usize| n_layers - (n_layers - least) * i / DEFAULT_BUDGETS;
+    let mut budgets: Vec<usize> = (1..=DEFAULT_BUDGETS).map(step).filter(|budget| *budget < n_layers).collect();
+    budgets.dedup();
+    let influence = budgets.into_iter().map(|budget| ControllerSpec::Influence { budget });
+    std::iter::once(ControllerSpec::Full).chain(influence).collect()
+}
+
+/// Depths for random routes, evenly from the least budget of the candidates up.
+pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
+    if arguments.cost != Cost::Layers {
+        return Vec::new();
+    }
+    let budget = |spec: &ControllerSpec| match spec {
+        ControllerSpec::Uniform { budget } | ControllerSpec::Influence { budget } => Some(*budget),
+        ControllerSpec::Random { budget, .. } => Some(*budget),
+        ControllerSpec::Exit { depth } => Some(*depth),
+        ControllerSpec::Skip { layers } => n_layers.checked_sub(layers.len()),
+        _ => None,
+    };
+    // The first and the last layer always run.
+    let least = specs.iter().filter_map(budget).min().unwrap_or(n_layers / 4).max(n_layers.min(2));
+    let mut depths: Vec<usize> =
+        (0..arguments.null).map(|i| least + n_layers.saturating_sub(least) * i / arguments.null).collect();
+    depths.dedup();
+    depths
+}

@@ -1,0 +1,86 @@
+//! Prompts and references.
+
+use crate::common::embedded::held_out;
+use dynlayer::inference::oracle::Item;
+use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer::tiny::Problem;
+use serde::Deserialize;
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+/// Problems without a limit.
+const PROBLEMS: usize = 140;
+
+/// A line of the data.
+#[derive(Deserialize)]
+pub struct Line {
+    #[serde(default)]
+    id: Option<serde_json::Value>,
+    prompt: String,
+    reference: String,
+}
+
+impl Line {
+    /// Its own id, or its number.
+    pub fn id(&self, number: usize) -> String {
+        match &self.id {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => number.to_string(),
+        }
+    }
+}
+
+/// Reads the first lines of a file.
+pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Error>> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let reader = BufReader::new(std::fs::File::open(file).map_err(|error| told(&error))?);
+    let mut lines = Vec::new();
+    for (number, text) in (1..).zip(reader.lines()).take(limit.unwrap_or(usize::MAX)) {
+        let told = |error: &dyn std::fmt::Display| format!("{}, line {number}: {error}", file.display());
+        let text = text.map_err(|error| told(&error))?;
+        let line: Line = serde_json::from_str(&text).map_err(|error| {
+            told(&format!("expected an object with the texts \"prompt\" and \"reference\", found {error}"))
+        })?;
+        if line.prompt.is_empty() {
+            return Err(told(&"the prompt is empty").into());
+        }
+        lines.push(line);
+    }
+    if lines.is_empty() {
+        return Err(told(&"expected at least one item, found none").into());
+    }
+    Ok(lines)
+}
+
+/// Held-out problems of the embedded model.
+pub fn problems(limit: Option<usize>) -> Vec<Line> {
+    let line = |problem: Problem| Line { id: None, prompt: problem.prompt, reference: problem.answer };
+    held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
+}
+
+/// The lines as token ids; an item's id is its line, from 0.
+pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool) -> Result<Vec<Item>, Box<dyn Error>> {
+    let template = if chat {
+        Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
+    } else {
+        None
+    };
+    let item = |(id, line): (u64, &Line)| {
+        let prompt = match &template {
+            Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
+            None => line.prompt.clone(),
+        };
+        // An answer begins right after the template's text, and after a space where the prompt is plain text.
+        let spaced = chat || line.prompt.ends_with(char::is_whitespace);
+        let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
+        Ok(Item {
+            id,
+            prompt: tokenizer.encode(&prompt, false)?,
+            reference: line.reference.clone(),
+            reference_tokens: tokenizer.encode(&reference, false)?,
+        })
+    };
+    (0..).zip(lines).map(item).collect()
+}

@@ -1,0 +1,73 @@
+//! Running the model.
+
+use crate::arguments::{Arguments, Cost, Metric};
+use crate::candidates::null_depths;
+use crate::common::{Loaded, progress_bar};
+use dynlayer::inference::controllers::ControllerSpec;
+use dynlayer::inference::oracle::{self, Candidate, Drive, DriveOptions, Driven, Item, Measure};
+use dynlayer::inference::sampling::Sampling;
+use dynlayer::metrics::text::{Rouge, RougeVariant};
+use std::error::Error;
+
+/// The name of the file that a run goes on from.
+pub const RUN: &str = "run.jsonl";
+
+/// Runs what is not finished yet, with a bar on standard error.
+pub fn drive(
+    arguments: &Arguments,
+    Loaded { checkpoint, tokenizer, model }: &Loaded,
+    candidates: Vec<Candidate<'_>>,
+    specs: &[ControllerSpec],
+    items: &[Item],
+) -> Result<Driven, Box<dyn Error>> {
+    let file_name = |path: &std::path::Path| {
+        path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    };
+    let calibration = arguments.calibration.as_deref().map_or_else(|| "built-in".to_owned(), file_name);
+    let labels = [
+        ("model", file_name(&arguments.model)),
+        ("data", arguments.data.as_deref().map_or_else(|| "built-in".to_owned(), file_name)),
+        ("calibration", calibration),
+        ("chat", arguments.chat.to_string()),
+    ];
+    let sampled = arguments.metric == Metric::RougeL;
+    let options = DriveOptions {
+        max_new_tokens: arguments.max_new_tokens,
+        stop_tokens: checkpoint.stop_tokens(tokenizer)?,
+        tokenizer: Some(tokenizer),
+        kv_policy: arguments.kv_policy,
+        seed: arguments.seed,
+        // Given tokens are halved without a temperature.
+        halves: (!sampled || arguments.halves > 0.0)
+            .then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),
+        null_depths: null_depths(arguments, specs, model.layers().len()),
+        cost: match arguments.cost {
+            Cost::Layers => oracle::Cost::Layers,
+            Cost::Gigaflops => oracle::Cost::Gigaflops,
+            Cost::Milliseconds => oracle::Cost::Milliseconds,
+        },
+        lanes: arguments.lanes,
+        labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
+        ..DriveOptions::default()
+    };
+    let measure = match arguments.metric {
+        Metric::RougeL => Measure::output("rouge-l", |judged| {
+            Rouge::plain().score_variant(RougeVariant::RougeL, judged.reference, judged.text).f1
+        }),
+        Metric::Agreement => Measure::Agreement,
+        Metric::Nll => Measure::Likelihood,
+    };
+    let bar = progress_bar(arguments.json, "prompts {bar:40} {pos} of {len}, {elapsed} so far, {eta} left");
+    let driven =
+        Drive::new(model, candidates, measure).options(options).run(arguments.out.join(RUN), items, |progress| {
+            bar.set_length(progress.total as u64);
+            if progress.done == progress.resumed {
+                // The time left is estimated from what is done now, not from what was found done.
+                bar.set_position(progress.done as u64);
+                bar.reset_eta();
+            }
+            bar.set_position(progress.done as u64);
+        })?;
+    bar.finish_and_clear();
+    Ok(driven)
+}

@@ -1,0 +1,72 @@
+//! The oracle on a model and data of yours: how few layers would do, if one knew beforehand how many each prompt needs.
+//!
+//! Every prompt runs once, and every candidate continues from there; results are written as they come, and a run that
+//! was interrupted goes on where it was. What the oracle reaches is shown beside everything that makes it honest.
+//!
+//! ```text
+//! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \
+//!     [--candidates full,influence:28,influence:26] [--metric rouge-l|agreement|nll] [--limit N] [--chat] [--json]
+//! ```
+
+#![expect(clippy::cast_precision_loss, reason = "layers and sequences are counted, and far fewer than 2^52")]
+
+mod arguments;
+mod candidates;
+#[path = "../common/mod.rs"]
+mod common;
+mod data;
+mod drive;
+mod results;
+mod router;
+mod summary;
+mod tables;
+
+use arguments::Arguments;
+use clap::Parser;
+use common::Loaded;
+use dynlayer::inference::controllers::Resources;
+use dynlayer::inference::oracle::{Candidate, Driven};
+use results::Results;
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // Whatever can be wrong is told before the work, not after it.
+    std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
+    let lines = match &arguments.data {
+        Some(file) => data::read(file, arguments.limit)?,
+        None if common::embedded::is_embedded(&arguments.model) => data::problems(arguments.limit),
+        None => return Err("--data FILE.jsonl is needed: only the embedded model has problems of its own".into()),
+    };
+    let device = arguments.device.device()?;
+    let loaded = Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
+    let Loaded { tokenizer, model, .. } = &loaded;
+    let n_layers = model.layers().len();
+    let items = data::items(&lines, tokenizer, arguments.chat)?;
+    let specs = candidates::specs(arguments, n_layers)?;
+    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
+    let resources = Resources::new().texts(texts).seed(arguments.seed);
+    let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
+
+    let driven: Driven = drive::drive(arguments, &loaded, candidates(), &specs, &items)?;
+    let evidence = driven.evidence()?;
+    let null = driven.null()?;
+    let states = router::states(arguments, model, &items)?;
+    let results = Results::new(arguments, n_layers, &evidence, null.as_ref(), &states)?;
+    tables::write(arguments, &lines, &evidence, null.as_ref(), &results)?;
+    let text = summary::text(arguments, &results);
+    std::fs::write(arguments.out.join("summary.txt"), &text)?;
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        serde_json::to_writer(&mut out, &results)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{text}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What follows from the evidence.
+
+use crate::arguments::{Arguments, Cost, Metric};
+use crate::router;
+use dynlayer::inference::oracle::{
+    Allocation, Allocator, Bootstrap, ControlRow, Controls, ControlsRun, Evidence, FrontierPoint, PromptPredictor,
+    PromptStates,
+};
+use serde::Serialize;
+use std::error::Error;
+
+/// Budgets of the curves.
+const BUDGETS: usize = 12;
+/// Resamplings behind each point of a curve; the table has the default number.
+const CURVE_RESAMPLES: usize = 200;
+
+/// The name under which the router stands in the controls.
+pub const ROUTER: &str = "prompt router";
+
+#[derive(Serialize)]
+pub struct Results {
+    pub metric: Metric,
+    pub cost: Cost,
+    pub control_from: &'static str,
+    pub kv_policy: String,
+    pub max_new_tokens: usize,
+    pub chat: bool,
+    pub items: usize,
+    pub n_layers: usize,
+    pub router_layer: usize,
+    /// The full model's means.
+    pub full_quality: f64,
+    pub full_cost: f64,
+    /// The least mean cost at which the oracle reaches the full model's mean quality.
+    pub least_cost: f64,
+    /// The same as a fraction of the full model's cost.
+    pub least_fraction: f64,
+    /// Everything at that cost.
+    pub controls: Controls,
+    /// One candidate for all, each.
+    pub statics: Vec<Static>,
+    /// Everything at other budgets.
+    pub curves: Vec<Point>,
+    #[serde(skip)]
+    pub frontier: Vec<FrontierPoint>,
+    #[serde(skip)]
+    pub allocation: Allocation,
+    #[serde(skip)]
+    pub predictor: Option<PromptPredictor>,
+}
+
+#[derive(Serialize)]
+pub struct Static {
+    pub candidate: String,
+    pub mean_quality: f64,
+    pub mean_cost: f64,
+    /// For how many sequences the oracle chose it, at the least cost.
+    pub chosen: usize,
+}
+
+/// Everything at one budget; `None` where it was not measured or does not exist.
+#[derive(Serialize)]
+pub struct Point {
+    pub budget: f64,
+    pub oracle: f64,
+    pub cross_fitted: Option<f64>,
+    pub label_free: Option<f64>,
+    pub null_best: Option<f64>,
+    pub null_mean: Option<f64>,
+    pub one_for_all: Option<f64>,
+    pub dealt: f64,
+    pub router: Option<f64>,
+    pub router_cost: Option<f64>,
+}
+
+impl Results {
+    pub fn new(
+        arguments: &Arguments,
+        n_layers: usize,
+        evidence: &Evidence,
+        null: Option<&Evidence>,
+        states: &PromptStates,
+    ) -> Result<Self, Box<dyn Error>> {
+        let means = |candidate: usize| evidence.static_means(candidate).ok_or("a candidate is missing for an item");
+        let full = evidence.candidates().iter().position(|name| name == "full").ok_or("there is no full model")?;
+        let (full_quality, full_cost) = means(full)?;
+        let allocator = Allocator::new(evidence)?;
+        let allocation = allocator.least_cost(full_quality)?;
+        let least_cost = allocation.mean_cost;
+        let counts = allocation.counts(evidence);
+        let statics = evidence.candidates().iter().zip(counts).enumerate().map(|(index, (name, chosen))| {
+            let (mean_quality, mean_cost) = means(index)?;
+            Ok::<_, Box<dyn Error>>(Static { candidate: name.clone(), mean_quality, mean_cost, chosen })
+        });
+        let frontier = allocator.frontier().points().to_vec();
+        let measured = Measured { evidence, null, states };
+        let (from, to) = (frontier.first().map_or(0.0, |point| point.mean_cost), full_cost.max(least_cost));
+        let budget = |i: usize| from + (to - from) * i as f64 / (BUDGETS - 1) as f64;
+        let curves = (0..BUDGETS).map(|i| measured.point(budget(i)));
+        Ok(Self {
+            metric: arguments.metric,
+            cost: arguments.cost,
+            control_from: "last-prompt-token",
+            kv_policy: arguments.kv_policy.to_string(),
+            max_new_tokens: arguments.max_new_tokens,
+            chat: arguments.chat,
+            items: evidence.sequences().len(),
+            n_layers,
+            router_layer: states.layer(),
+            full_quality,
+            full_cost,
+            least_cost,
+            least_fraction: least_cost / full_cost,
+            controls: measured.controls(least_cost, Bootstrap::default())?,
+            statics: statics.collect::<Result<_, _>>()?,
+            curves: curves.collect::<Result<_, _>>()?,
+            predictor: router::predictor(evidence, states, least_cost),
+            frontier,
+            allocation,
+        })
+    }
+}
+
+struct Measured<'a> {
+    evidence: &'a Evidence,
+    null: Option<&'a Evidence>,
+    states: &'a PromptStates,
+}
+
+impl Measured<'_> {
+    fn controls(&self, budget: f64, bootstrap: Bootstrap) -> Result<Controls, Box<dyn Error>> {
+        let mut run = ControlsRun::new(self.evidence, budget).bootstrap(bootstrap);
+        if let Some(null) = self.null {
+            run = run.null(null);
+        }
+        if let Some(outcomes) = router::outcomes(self.evidence, self.states, budget) {
+            run = run.controller(ROUTER, outcomes);
+        }
+        Ok(run.run()?)
+    }
+
+    fn point(&self, budget: f64) -> Result<Point, Box<dyn Error>> {
+        let controls = self.controls(budget, Bootstrap { resamples: CURVE_RESAMPLES, ..Bootstrap::default() })?;
+        let value = |row: &ControlRow| row.quality.value;
+        let router = controls.controllers.first().map(|router| &router.row);
+        Ok(Point {
+            budget,
+            oracle: value(&controls.oracle),
+            cross_fitted: controls.cross_fitted.as_ref().map(value),
+            label_free: controls.label_free.as_ref().map(value),
+            null_best: controls.null_best.as_ref().map(value),
+            null_mean: controls.null_mean.as_ref().map(value),
+            one_for_all: controls.best_static.as_ref().map(|best| value(&best.row)),
+            dealt: value(&controls.dealt),
+            router: router.map(value),
+            router_cost: router.map(|row| row.mean_cost),
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! The files.
+
+use crate::arguments::Arguments;
+use crate::data::Line;
+use crate::results::{Point, Results};
+use dynlayer::inference::oracle::{Evidence, FrontierPoint};
+use dynlayer::metrics::output::write_csv;
+use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use serde::Serialize;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+/// What was chosen for an item.
+#[derive(Serialize)]
+struct Chosen<'a> {
+    sequence: u64,
+    id: String,
+    candidate: &'a str,
+    quality: f64,
+    cost: f64,
+}
+
+/// Writes everything but the run's own file and the summary.
+pub fn write(
+    arguments: &Arguments,
+    lines: &[Line],
+    evidence: &Evidence,
+    null: Option<&Evidence>,
+    results: &Results,
+) -> Result<(), Box<dyn Error>> {
+    let file = |name: &str| arguments.out.join(name);
+    evidence.write_jsonl(file("evidence.jsonl"))?;
+    if let Some(null) = null {
+        null.write_jsonl(file("null.jsonl"))?;
+    }
+    csv(&file("frontier.csv"), &results.frontier)?;
+    csv(&file("curves.csv"), &results.curves)?;
+    csv(&file("candidates.csv"), &results.statics)?;
+    let choices = results.allocation.choices.iter().enumerate();
+    let chosen = choices.filter_map(|(index, choice)| {
+        let (sequence, cell) = (evidence.sequences()[index], evidence.cell(index, *choice)?);
+        let id = lines.get(index).map_or_else(String::new, |line| line.id(index));
+        let candidate = &evidence.candidates()[*choice];
+        Some(Chosen { sequence, id, candidate, quality: cell.quality, cost: cell.cost })
+    });
+    csv(&file("allocation.csv"), chosen.collect::<Vec<_>>())?;
+    fs::write(file("controls.json"), serde_json::to_vec_pretty(&results.controls)?)?;
+    if let Some(predictor) = &results.predictor {
+        fs::write(file("router.json"), serde_json::to_vec(predictor)?)?;
+    }
+    let plot = plot(results);
+    fs::write(file("frontier.svg"), plot.svg(Size::default())?)?;
+    fs::write(file("frontier.png"), plot.png(Size::default())?)?;
+    Ok(())
+}
+
+fn csv<T: Serialize>(file: &Path, rows: impl IntoIterator<Item = T>) -> Result<(), Box<dyn Error>> {
+    let mut bytes = Vec::new();
+    write_csv(&mut bytes, rows)?;
+    Ok(fs::write(file, bytes)?)
+}
+
+/// Quality against cost: the oracle's frontier, and what stands beside it.
+fn plot(results: &Results) -> CurvePlot {
+    let frontier =
+        results.frontier.iter().map(|FrontierPoint { mean_cost, mean_quality, .. }| (*mean_cost, *mean_quality));
+    let curve = |name: &str, value: &dyn Fn(&Point) -> Option<(f64, f64)>| {
+        Curve::new(name, results.curves.iter().filter_map(value).collect::<Vec<_>>())
+    };
+    let at = |value: fn(&Point) -> Option<f64>| move |point: &Point| Some((point.budget, value(point)?));
+    let curves = [
+        Curve::new("oracle", frontier),
+        curve("cross-fitted oracle", &at(|point| point.cross_fitted)),
+        curve("label-free oracle", &at(|point| point.label_free)),
+        curve("null oracle", &at(|point| point.null_best)),
+        curve("one candidate for all", &at(|point| point.one_for_all)),
+        curve("prompt router", &|point| Some((point.router_cost?, point.router?))),
+    ];
+    CurvePlot {
+        title: format!("The best candidate for each of {} prompts", results.items),
+        x_label: results.cost.words().to_owned(),
+        y_label: results.metric.words().to_owned(),
+        curves: curves.into_iter().filter(|curve| !curve.points.is_empty()).collect(),
+    }
+}

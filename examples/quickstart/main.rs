@@ -1,0 +1,98 @@
+//! The first finding, a learned controller and the oracle, in seconds, on the embedded model.
+//!
+//! ```text
+//! cargo run --release --example quickstart
+//! ```
+
+mod measure;
+mod oracle;
+mod plot;
+mod show;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use clap::Parser;
+use dynlayer::inference::controllers::ControllerSpec;
+use dynlayer::model::{Backend, WeightDtype};
+use dynlayer::tiny::{self, Task, problems};
+use measure::{Bench, Row};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Controllers of the table, beside the oracle: full depth, static skipping, early exit, an exit by confidence, and a
+/// router that was trained on the hidden states.
+const TABLE: [&str; 9] = [
+    "full",
+    "uniform:9",
+    "influence:9",
+    "exit:9",
+    "uniform:6",
+    "influence:6",
+    "exit:6",
+    "confidence:0.9",
+    "router:router.safetensors",
+];
+
+/// Thresholds of the confidence controller's curve.
+const THRESHOLDS: [f32; 5] = [0.3, 0.6, 0.8, 0.95, 0.99];
+
+/// Compares controllers on the embedded model.
+#[derive(Parser, Debug)]
+struct Arguments {
+    /// Held-out problems of each task.
+    #[arg(long, default_value_t = 40)]
+    problems: u64,
+    /// Problems of each task that are also run one at a time, for the speed.
+    #[arg(long, default_value_t = 8)]
+    timed: usize,
+    /// Which problems.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// flex, ndarray, cuda or wgpu, as far as built in.
+    #[arg(long, default_value_t = Backend::Flex)]
+    device: Backend,
+    /// Where the plot goes.
+    #[arg(long, value_name = "DIR", default_value = "target/quickstart")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    common::main_of(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let device = arguments.device.device()?;
+    let loaded = common::Loaded::open(&tiny::folder(), WeightDtype::F32, &device, true)?;
+    let problems = problems(&Task::ALL, arguments.problems.max(1), arguments.seed);
+    let bench = Bench::new(&loaded, &problems, arguments.timed)?;
+    let n_layers = loaded.model.layers().len();
+
+    let mut rows = Vec::new();
+    for spec in TABLE {
+        rows.push(bench.row(&spec.parse()?)?);
+    }
+    let depths = 1..=n_layers;
+    let curve = |kind: &str| -> Result<Vec<Row>, Box<dyn Error>> {
+        // A budget of one layer is no skipping.
+        let least = if kind == "exit" { 1 } else { 2 };
+        depths.clone().filter(|k| *k >= least).map(|k| bench.quality(&format!("{kind}:{k}").parse()?)).collect()
+    };
+    let (uniform, influence, exit) = (curve("uniform")?, curve("influence")?, curve("exit")?);
+    let confidence = THRESHOLDS.iter().map(|t| bench.quality(&format!("confidence:{t}").parse::<ControllerSpec>()?));
+    let confidence = confidence.collect::<Result<Vec<Row>, Box<dyn Error>>>()?;
+
+    let candidates: Vec<&Row> = exit.iter().chain(&uniform).collect();
+    let oracle = oracle::run(&bench, &candidates)?;
+    rows.push(oracle.row.clone());
+
+    show::table(&rows, &bench);
+    show::oracle(&oracle);
+    show::depth_map(&bench)?;
+    let curves = [("uniform", &uniform), ("influence", &influence), ("exit", &exit), ("confidence", &confidence)];
+    let router = rows.iter().find(|row| row.name.starts_with("router"));
+    let files = plot::write(&arguments.out, &curves, router, &oracle)?;
+    println!("\nQuality against depth: {files}");
+    Ok(())
+}

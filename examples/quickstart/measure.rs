@@ -1,0 +1,118 @@
+//! What a controller reaches on the problems, and how fast.
+
+use super::common::Loaded;
+use dynlayer::inference::controllers::{ControllerSpec, Resources};
+use dynlayer::inference::{Completion, ControlFrom, Controller, GenerateOptions, generate};
+use dynlayer::model::Llama;
+use dynlayer::model::text::Tokenizer;
+use dynlayer::tiny::{self, Problem, Task};
+use std::error::Error;
+
+/// Problems that run together where time does not matter.
+const BATCH: usize = 100;
+/// Problems of each task that block influence is measured on; training may have seen them, the table's it has not.
+const CALIBRATION: u64 = 40;
+
+/// A controller on the problems.
+#[derive(Clone)]
+pub struct Row {
+    pub name: String,
+    /// The share of problems that were solved.
+    pub exact_match: f64,
+    /// Mean layers per token, over problems.
+    pub depth: f64,
+    /// Per problem: whether it was solved, and its layers per token.
+    pub each: Vec<(bool, f64)>,
+    /// Seconds per generated token, one problem at a time.
+    pub seconds: Option<f64>,
+}
+
+/// The model, the problems and what calibrates.
+pub struct Bench<'a> {
+    pub model: &'a Llama,
+    pub tokenizer: &'a Tokenizer,
+    pub problems: &'a [Problem],
+    prompts: Vec<Vec<u32>>,
+    /// Problems that are also run one at a time.
+    timed: Vec<usize>,
+    pub resources: Resources,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(loaded: &'a Loaded, problems: &'a [Problem], timed: usize) -> Result<Self, Box<dyn Error>> {
+        let Loaded { model, tokenizer, .. } = loaded;
+        let encode = |problem: &Problem| tokenizer.encode(&problem.prompt, false);
+        let texts = Task::ALL.iter().flat_map(|task| (0..CALIBRATION).map(|i| Problem::new(*task, 0, i, false)));
+        let texts = texts.map(|problem| tokenizer.encode(&(problem.prompt + &problem.answer), false));
+        let of_task = problems.len() / Task::ALL.len();
+        Ok(Self {
+            model,
+            tokenizer,
+            problems,
+            prompts: problems.iter().map(encode).collect::<Result<_, _>>()?,
+            timed: (0..problems.len()).filter(|i| i % of_task < timed.max(1)).collect(),
+            resources: Resources::new().texts(texts.collect::<Result<_, _>>()?).folder(tiny::folder()),
+        })
+    }
+
+    /// Quality, depth and speed.
+    pub fn row(&self, spec: &ControllerSpec) -> Result<Row, Box<dyn Error>> {
+        let mut row = self.quality(spec)?;
+        row.seconds = self.seconds(spec.build(self.model, &self.resources)?)?;
+        Ok(row)
+    }
+
+    /// Quality and depth, in batches.
+    pub fn quality(&self, spec: &ControllerSpec) -> Result<Row, Box<dyn Error>> {
+        self.of(spec.to_string(), spec.build(self.model, &self.resources)?)
+    }
+
+    pub fn of(&self, name: String, mut controller: impl Controller) -> Result<Row, Box<dyn Error>> {
+        let mut each = Vec::new();
+        let indices: Vec<usize> = (0..self.problems.len()).collect();
+        for some in indices.chunks(BATCH) {
+            let (completions, depths, _) = self.generate(some, &mut controller)?;
+            let solved = |(i, completion): (&usize, &Completion)| self.problems[*i].solved_by(&completion.text);
+            each.extend(some.iter().zip(&completions).map(solved).zip(depths));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred problems")]
+        let n = each.len() as f64;
+        let exact_match = each.iter().map(|(solved, _)| f64::from(u8::from(*solved))).sum::<f64>() / n;
+        let depth = each.iter().map(|(_, depth)| depth).sum::<f64>() / n;
+        Ok(Row { name, exact_match, depth, each, seconds: None })
+    }
+
+    /// Seconds per generated token, one problem at a time.
+    pub fn seconds(&self, mut controller: impl Controller) -> Result<Option<f64>, Box<dyn Error>> {
+        // Once to warm up.
+        self.generate(&self.timed[..1], &mut controller)?;
+        let (mut seconds, mut passes) = (0.0, 0u32);
+        for i in &self.timed {
+            let (completions, _, spent) = self.generate(&[*i], &mut controller)?;
+            seconds += spent;
+            passes += completions.iter().map(|c| u32::try_from(c.tokens.len()).unwrap_or(0)).sum::<u32>();
+        }
+        Ok((passes > 0).then(|| seconds / f64::from(passes)))
+    }
+
+    /// Answers, layers per token and the seconds that decoding took; every generated token is controlled.
+    pub fn generate(
+        &self,
+        problems: &[usize],
+        controller: impl Controller,
+    ) -> Result<(Vec<Completion>, Vec<f64>, f64), Box<dyn Error>> {
+        let prompts: Vec<Vec<u32>> = problems.iter().map(|i| self.prompts[*i].clone()).collect();
+        let options = GenerateOptions {
+            max_new_tokens: 12,
+            stop_tokens: self.tokenizer.eos_id().into_iter().collect(),
+            tokenizer: Some(self.tokenizer),
+            control_from: ControlFrom::LastPromptToken,
+            // The oracle knows problems by their index.
+            sequence_ids: problems.iter().map(|i| *i as u64).collect(),
+            ..GenerateOptions::default()
+        };
+        let (completions, report) = generate(self.model, controller, &prompts, options)?.finish()?;
+        let depths = report.sequences.iter().map(|sequence| sequence.depth().unwrap_or(0.0)).collect();
+        Ok((completions, depths, report.decode.seconds))
+    }
+}

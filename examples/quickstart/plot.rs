@@ -1,0 +1,31 @@
+//! The plot of quality against depth.
+
+use super::measure::Row;
+use super::oracle::Oracle;
+use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use std::error::Error;
+use std::path::Path;
+
+/// Writes `quality.svg` and `quality.png`, and gives their names.
+pub fn write(
+    folder: &Path,
+    curves: &[(&str, &Vec<Row>)],
+    router: Option<&Row>,
+    oracle: &Oracle,
+) -> Result<String, Box<dyn Error>> {
+    let point = |row: &Row| (row.depth, row.exact_match);
+    let mut drawn: Vec<Curve> = curves.iter().map(|(name, rows)| Curve::new(*name, rows.iter().map(point))).collect();
+    drawn.extend(router.map(|row| Curve::new("learned router", [point(row)])));
+    drawn.push(Curve::new("oracle", oracle.frontier.iter().map(|point| (point.mean_cost, point.mean_quality))));
+    let plot = CurvePlot {
+        title: "Quality against depth, embedded model".into(),
+        x_label: "layers per token".into(),
+        y_label: "exact match".into(),
+        curves: drawn,
+    };
+    let io = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(io)?;
+    std::fs::write(folder.join("quality.svg"), plot.svg(Size::default())?).map_err(io)?;
+    std::fs::write(folder.join("quality.png"), plot.png(Size::default())?).map_err(io)?;
+    Ok(format!("{} and .png", folder.join("quality.svg").display()))
+}

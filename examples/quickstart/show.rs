@@ -1,0 +1,66 @@
+//! What goes to the terminal.
+
+use super::measure::{Bench, Row};
+use super::oracle::Oracle;
+use dynlayer::inference::report::DepthMap;
+use dynlayer::tiny::Task;
+use std::error::Error;
+use std::io::IsTerminal;
+
+/// The controller whose depth map is shown.
+const MAPPED: &str = "confidence:0.9";
+
+pub fn table(rows: &[Row], bench: &Bench<'_>) {
+    let n = bench.problems.len();
+    println!("{n} held-out problems; every token of the answers comes from a controlled pass (last-prompt-token).\n");
+    println!("{:28} {:>11} {:>13} {:>9}", "controller", "exact match", "layers/token", "speed-up");
+    let full = rows.first().and_then(|row| row.seconds);
+    for row in rows {
+        let speed_up =
+            full.zip(row.seconds).map_or("-".to_owned(), |(full, seconds)| format!("{:.2}x", full / seconds));
+        println!("{:28} {:>9.1} % {:>13.2} {speed_up:>9}", row.name, 100.0 * row.exact_match, row.depth);
+    }
+    println!(
+        "\nSpeed-up: time per generated token at full depth over the controller's own, one problem at a time. A model this \
+         small\nspends much of its time outside its layers, and a check of confidence is cheap with 31 tokens to choose from."
+    );
+}
+
+pub fn oracle(oracle: &Oracle) {
+    let Oracle { row, full: (quality, depth), best_static, .. } = oracle;
+    println!(
+        "\nThe oracle solves as many problems as the full model ({:.1} %) with {:.1} % of its layers per token.",
+        100.0 * quality,
+        100.0 * row.depth / depth
+    );
+    if let Some((name, exact_match)) = best_static {
+        println!("With no more layers the best one choice for all, {name}, solves {:.1} %.", 100.0 * exact_match);
+    }
+    println!(
+        "It has seen which candidate solves what: a bound for controllers, and no controller. See docs/oracle.md."
+    );
+}
+
+/// One answer per task, each character shaded by the layers that it took.
+pub fn depth_map(bench: &Bench<'_>) -> Result<(), Box<dyn Error>> {
+    println!("\nLayers per token of some answers under {MAPPED}:");
+    let of_task = bench.problems.len() / Task::ALL.len();
+    for (i, problem) in bench.problems.iter().enumerate().step_by(of_task) {
+        let controller = MAPPED.parse::<dynlayer::inference::controllers::ControllerSpec>()?;
+        let (completions, _, _) = bench.generate(&[i], controller.build(bench.model, &bench.resources)?)?;
+        let mut map = DepthMap::default();
+        let mut depths = Vec::new();
+        for completion in &completions {
+            for (token, route) in completion.tokens.iter().zip(&completion.routes) {
+                // The token that ends the answer has no text.
+                let text = bench.tokenizer.decode(&[*token], true)?;
+                map.push(if text.is_empty() { "." } else { &text }, route);
+                depths.push(format!("{:.0}", route.depth()));
+            }
+        }
+        let plain = || completions.iter().map(|completion| completion.text.clone() + ".").collect();
+        let answer: String = if std::io::stdout().is_terminal() { map.terminal() } else { plain() };
+        println!("  {:24} {answer}  {}", problem.prompt, depths.join(" "));
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The model's card, and the curve of its training.
+
+use super::arguments::Arguments;
+use super::evaluate::Table;
+use dynlayer::inference::training::StepReport;
+use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use dynlayer::model::Llama;
+use dynlayer::tiny::Problem;
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Depths whose loss the card and the curve show.
+const DEPTHS: [usize; 4] = [2, 4, 8, 12];
+/// Steps that a point of the curve is the mean of.
+const SMOOTHING: usize = 50;
+
+/// Writes `README.md` and `loss.svg` beside the model. Without a log of steps, as after cloning, the training's part of the
+/// card cannot be written, and the card that is there stays.
+pub fn write(arguments: &Arguments, model: &Llama, table: &Table) -> Result<(), Box<dyn Error>> {
+    let log = arguments.work.join("steps.jsonl");
+    let Ok(text) = std::fs::read_to_string(&log) else {
+        eprintln!("no {}: the card stays as it is", log.display());
+        return Ok(());
+    };
+    let steps = text.lines().map(serde_json::from_str).collect::<Result<Vec<StepReport>, _>>()?;
+    let card = card(arguments, model, table, &steps)?;
+    save(&arguments.out.join("README.md"), &card)?;
+    save(&arguments.out.join("loss.svg"), &curve(&steps).svg(Size::default())?)
+}
+
+fn save(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+    Ok(std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport]) -> Result<String, Box<dyn Error>> {
+    let config = model.config();
+    let parameters = {
+        use dynlayer::burn::module::Module;
+        model.num_params()
+    };
+    let Arguments { steps: n, batch, rate, dropout, exit_scale, seed, .. } = arguments;
+    let hours = steps.iter().map(|step| step.seconds).sum::<f64>() / 3600.0;
+    let mut out = String::new();
+    writeln!(out, "# The embedded model\n")?;
+    writeln!(
+        out,
+        "A Llama of {} layers, width {}, {} heads, {parameters} parameters, stored as f16. It was trained by this project, on \
+         problems that this project generates (`src/tiny/task.rs`), and is under the project's licence. It knows nothing \
+         else.\n",
+        config.n_layers, config.d_model, config.n_heads
+    )?;
+    writeln!(out, "| task | prompt | answer |\n|---|---|---|")?;
+    for (task, _) in &table.rows {
+        let Problem { prompt, answer, .. } = Problem::new(*task, *seed, 0, true);
+        writeln!(out, "| {task} | `{prompt}` | `{answer}` |")?;
+    }
+    writeln!(out, "\n## Accuracy\n")?;
+    writeln!(
+        out,
+        "Exact match in percent, {} held-out problems of each task, by how many of the first layers run (`exit:k`, \
+         `ControlFrom::LastPromptToken`: every token of the answer comes from that depth). The mean over tasks at full depth \
+         is {:.1} %. Held-out prompts are never seen in training, whatever the seed.\n",
+        table.problems,
+        100.0 * table.mean_at_full_depth()
+    )?;
+    writeln!(out, "{table}\n")?;
+    writeln!(out, "## Training\n")?;
+    writeln!(
+        out,
+        "```sh\ncargo run --release --example train_tiny -- --steps {n} --batch {batch} --rate {rate} --dropout {dropout} \\\n    \
+         --exit-scale {exit_scale} --seed {seed}\n```\n"
+    )?;
+    writeln!(
+        out,
+        "{hours:.2} hours on two cores, other work beside it. `LayerSkip`'s recipe (Elhoushi et al. 2024, arXiv 2404.16710): \
+         layer dropout that grows with depth and over time, and a loss after every layer.\n"
+    )?;
+    let columns = DEPTHS.map(|depth| format!("loss at exit:{depth}")).join(" | ");
+    writeln!(out, "| step | {columns} |\n|---:|{}", "---:|".repeat(DEPTHS.len()))?;
+    for (step, means) in smoothed(steps, (steps.len() / 12).max(1)) {
+        writeln!(out, "| {step} | {} |", means.map(|loss| format!("{loss:.4}")).join(" | "))?;
+    }
+    writeln!(out, "\nEach row is the mean of the steps since the row before, in nats per token of the answers.\n")?;
+    writeln!(out, "![Loss by step](loss.svg)")?;
+    Ok(out)
+}
+
+fn curve(steps: &[StepReport]) -> CurvePlot {
+    let points = smoothed(steps, SMOOTHING);
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
+    let curve = |i: usize| {
+        Curve::new(format!("exit:{}", DEPTHS[i]), points.iter().map(|(step, means)| (*step as f64, means[i])))
+    };
+    CurvePlot {
+        title: "Training of the embedded model".into(),
+        x_label: "step".into(),
+        y_label: "nats per token of the answers".into(),
+        curves: (0..DEPTHS.len()).map(curve).collect(),
+    }
+}
+
+/// Means over `n` steps each, with the number of the last.
+fn smoothed(steps: &[StepReport], n: usize) -> Vec<(u64, [f64; DEPTHS.len()])> {
+    let mean = |chunk: &[StepReport], depth: usize| {
+        let losses = chunk.iter().filter_map(|step| step.metrics.get(&format!("exit:{depth}")));
+        #[expect(clippy::cast_precision_loss, reason = "few steps")]
+        let mean = losses.sum::<f64>() / chunk.len() as f64;
+        mean
+    };
+    steps.chunks_exact(n).map(|chunk| (chunk[n - 1].step + 1, DEPTHS.map(|depth| mean(chunk, depth)))).collect()
+}

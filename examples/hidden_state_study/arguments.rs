@@ -19,7 +19,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
     /// Prices of depth in nats, or budgets as budget:LAYERS.
-    #[arg(long, value_delimiter = ',', default_value = "0.1,0.3,1,3", value_name = "ALPHA,..")]
+    #[arg(long, value_delimiter = ',', default_value = "0.03,0.1,0.3,1,3", value_name = "ALPHA,..")]
     pub alphas: Vec<DepthLoss>,
     /// Seeds of weights, data and noise.
     #[arg(long, value_delimiter = ',', default_value = "0,1,2", value_name = "N,..")]
@@ -29,10 +29,10 @@ pub struct Arguments {
         default_value = "hidden,constant,position,embedding,shuffled-hidden")]
     pub inputs: Vec<RouterInput>,
     /// Steps of each training.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 150)]
     pub steps: u64,
     /// The highest learning rate.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 1e-2)]
     pub rate: f64,
     /// Items per step.
     #[arg(long, default_value_t = 48)]

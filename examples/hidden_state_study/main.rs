@@ -5,7 +5,7 @@
 //! compares them at equal depth.
 //!
 //! ```text
-//! cargo run --release --example hidden_state_study -- [--alphas 0.1,0.3,1,3] [--seeds 0,1,2] [--out DIR] [--work DIR] \
+//! cargo run --release --example hidden_state_study -- [--alphas 0.1,1] [--seeds 0,1,2] [--out DIR] [--work DIR] \
 //!     [--model DIR --data FILE.jsonl]
 //! ```
 

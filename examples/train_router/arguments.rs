@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 300)]
     pub steps: u64,
     /// The highest learning rate.
-    #[arg(long, default_value_t = 5e-3)]
+    #[arg(long, default_value_t = 1e-2)]
     pub rate: f64,
     /// Problems per step.
     #[arg(long, default_value_t = 48)]

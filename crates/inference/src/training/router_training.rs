@@ -152,11 +152,11 @@ impl RouterTraining {
         batch: &TrainingBatch,
         step: u64,
     ) -> Result<RouterLoss, TrainingError> {
-        let mut routed = Routed::new(router.clone(), self.sampling(step));
-        routed.set_step(step);
-        routed.set_labels(batch.controlled_places(self.control_from));
+        let mut controller = Routed::new(router.clone(), self.sampling(step));
+        controller.set_step(step);
+        controller.set_labels(batch.controlled_places(self.control_from));
         let options = PassOptions { control_from: self.control_from, keep_states: false, seed: self.seed };
-        let pass = pass(model, &mut routed, batch, options)?;
+        let pass = pass(model, &mut controller, batch, options)?;
         let cross_entropy = pass.cross_entropy(model, batch);
         let total = cross_entropy.clone() + self.depth.loss(&pass, batch, self.control_from)?;
         Ok(RouterLoss { total, cross_entropy, layers: gated_depth(&pass, batch, self.control_from)? })

@@ -58,7 +58,7 @@ pub fn evaluate<C: Controller, T: StudyTask>(
             result.quality.push(found);
         }
         result.layers.extend(report.sequences.iter().map(|sequence| depth(sequence, n_layers)));
-        let options = ScoreOptions { control_from, sequence_ids, seed, ..ScoreOptions::default() };
+        let options = ScoreOptions { control_from, seed, sequence_ids, ..ScoreOptions::default() };
         let scores = score_batch(model, &mut *controller, items, &options)?;
         result.nll.extend(scores.sequences.iter().filter_map(crate::generation::ScoredSequence::mean_nll));
         result.nll_layers.extend(scores.report.sequences.iter().map(|sequence| depth(sequence, n_layers)));

@@ -43,10 +43,10 @@ fn soft_pass<R: Router>(router: &R, input: RouterInput) -> (TrainingPass, Traini
     let model = random_model();
     let batch = TrainingBatch::new(&model, any_items()).unwrap();
     let options = RouterOptions { input, temperature: 0.8, ..RouterOptions::default() };
-    let mut routed = Routed::new(router.clone(), options);
-    routed.set_step(5);
+    let mut controller = Routed::new(router.clone(), options);
+    controller.set_step(5);
     let options = PassOptions { control_from: FROM, keep_states: false, seed: 1 };
-    (pass(&model, &mut Soft(routed), &batch, options).unwrap(), batch)
+    (pass(&model, &mut Soft(controller), &batch, options).unwrap(), batch)
 }
 
 fn soft_loss<R: Router>(router: &R, input: RouterInput, depth: DepthLoss) -> Tensor<1> {

@@ -104,8 +104,8 @@ fn gates_of_1_change_nothing() {
 
 /// A router that decides for itself.
 fn routed(input: RouterInput) -> Routed<LinearRouter> {
-    let router = LinearRouter::new([6, 32], 0.0, 0, &Device::flex());
-    let mut routed = Routed::new(router, RouterOptions { input, ..RouterOptions::default() });
+    let linear = LinearRouter::new([6, 32], 0.0, 0, &Device::flex());
+    let mut routed = Routed::new(linear, RouterOptions { input, ..RouterOptions::default() });
     routed.set_step(9);
     routed
 }

@@ -37,8 +37,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = arguments.device.device()?;
     let common::Loaded { tokenizer, model, .. } =
         common::Loaded::open(&arguments.model, WeightDtype::F32, &device, arguments.quiet)?;
-    let router = (arguments.router, arguments.bias);
-    let task = TinyTask::new(&model, &tokenizer, router, arguments.batch, arguments.problems)?;
+    let new = (arguments.router, arguments.bias);
+    let task = TinyTask::new(&model, &tokenizer, new, arguments.batch, arguments.problems)?;
     let routed = train(arguments, &model, &task)?;
     routed.save(&arguments.out)?;
 

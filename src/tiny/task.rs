@@ -33,7 +33,7 @@ pub enum Task {
 impl Task {
     /// All tasks.
     pub const ALL: [Self; 7] =
-        [Self::Sort, Self::Copy, Self::Reverse, Self::Count, Self::Add, Self::Follow1, Self::Follow2, Self::Follow3];
+        [Self::Sort, Self::Copy, Self::Reverse, Self::Count, Self::Add, Self::Follow1, Self::Follow2];
 
     /// Its name.
     pub fn name(self) -> &'static str {

@@ -51,8 +51,9 @@ pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: us
         return Vec::new();
     }
     let budget = |spec: &ControllerSpec| match spec {
-        ControllerSpec::Uniform { budget } | ControllerSpec::Influence { budget } => Some(*budget),
-        ControllerSpec::Random { budget, .. } => Some(*budget),
+        ControllerSpec::Uniform { budget }
+        | ControllerSpec::Influence { budget }
+        | ControllerSpec::Random { budget, .. } => Some(*budget),
         ControllerSpec::Exit { depth } => Some(*depth),
         ControllerSpec::Skip { layers } => n_layers.checked_sub(layers.len()),
         _ => None,

@@ -56,7 +56,7 @@ pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool) -> Result<Vec<It
     } else {
         None
     };
-    let item = |(id, line): (u64, &Line)| {
+    let item = |(id, line): (u64, &Line)| -> Result<Item, Box<dyn Error>> {
         let prompt = match &template {
             Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
             None => line.prompt.clone(),

@@ -95,7 +95,8 @@ impl Work<'_> {
             Of::Full => Box::new(FullDepth),
             Of::Candidate(index) => {
                 let candidate = &self.candidates[index];
-                let named = |source| DriveError::Candidate { candidate: candidate.name().to_owned(), source };
+                let named =
+                    |source| DriveError::Candidate { candidate: candidate.name().to_owned(), source: Box::new(source) };
                 candidate.controller().map_err(named)?
             }
             Of::Route { depth, number } => {

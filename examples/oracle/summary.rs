@@ -63,7 +63,7 @@ fn honest(out: &mut String, results: &Results) -> std::fmt::Result {
     }
     match &controls.cross_fitted {
         Some(row) => {
-            writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?
+            writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?;
         }
         None => writeln!(out, "- Without halves of the score nothing shows how much of the oracle's gain lasts.")?,
     }

@@ -49,8 +49,8 @@ pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Erro
     Ok(lines)
 }
 
-/// The lines as token ids; an item's id is its line, from 0.
-pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool) -> Result<Vec<Item>, Box<dyn Error>> {
+/// The lines as token ids, of the references at most `longest`; an item's id is its line, from 0.
+pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
     let template = if chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
     } else {
@@ -64,12 +64,9 @@ pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool) -> Result<Vec<It
         // An answer begins right after the template's text, and after a space where the prompt is plain text.
         let spaced = chat || line.prompt.ends_with(char::is_whitespace);
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
-        Ok(Item {
-            id,
-            prompt: tokenizer.encode(&prompt, false)?,
-            reference: line.reference.clone(),
-            reference_tokens: tokenizer.encode(&reference, false)?,
-        })
+        let mut reference_tokens = tokenizer.encode(&reference, false)?;
+        reference_tokens.truncate(longest);
+        Ok(Item { id, prompt: tokenizer.encode(&prompt, false)?, reference: line.reference.clone(), reference_tokens })
     };
     (0..).zip(lines).map(item).collect()
 }

@@ -23,7 +23,7 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
     )?;
     writeln!(out, "Quality: {}.", results.metric.words())?;
     let new_tokens = match arguments.metric {
-        Metric::Nll => String::new(),
+        Metric::Nll => format!(", the reference's first {} tokens at most", results.max_new_tokens),
         Metric::RougeL | Metric::Agreement => format!(", at most {} new tokens", results.max_new_tokens),
     };
     let chat = if results.chat { ", prompts as chats" } else { "" };

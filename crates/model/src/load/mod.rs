@@ -13,6 +13,11 @@ mod init;
 mod progress;
 mod weights;
 
+#[cfg(all(test, feature = "flex"))]
+mod hostile_tests;
+#[cfg(test)]
+mod small_gguf;
+
 pub use checkpoint::Checkpoint;
 pub use dtype::{DtypeError, WeightDtype};
 pub use error::{LoadError, NamedShape, TensorMismatch};

@@ -73,7 +73,8 @@ impl SmallGguf {
 
     /// Adds a tensor of small numbers.
     pub fn add(&mut self, name: &str, shape: &[usize]) {
-        let values = (0..shape.iter().product::<usize>()).map(|i| f32::from(u8::try_from(i % 7).unwrap()) * 0.1 - 0.3).collect();
+        let values =
+            (0..shape.iter().product::<usize>()).map(|i| f32::from(u8::try_from(i % 7).unwrap()) * 0.1 - 0.3).collect();
         self.tensors.push((name.to_owned(), shape.to_vec(), values));
     }
 

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Items at most, from the first line on.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// Tokens to generate at most.
+    /// Tokens to generate at most, and of the reference that `nll` scores.
     #[arg(long, default_value_t = 64)]
     pub max_new_tokens: usize,
     /// A folder for everything that is written. A run that was interrupted goes on from the file `run.jsonl` there.

@@ -45,22 +45,27 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     std::iter::once(ControllerSpec::Full).chain(influence).collect()
 }
 
-/// Depths for random routes, evenly from the least budget of the candidates up.
+/// Depths for random routes, evenly from the least budget of the candidates to all layers but one.
 pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
     if arguments.cost != Cost::Layers {
         return Vec::new();
     }
     let budget = |spec: &ControllerSpec| match spec {
-        ControllerSpec::Uniform { budget } | ControllerSpec::Influence { budget } => Some(*budget),
-        ControllerSpec::Random { budget, .. } => Some(*budget),
+        ControllerSpec::Uniform { budget }
+        | ControllerSpec::Influence { budget }
+        | ControllerSpec::Random { budget, .. } => Some(*budget),
         ControllerSpec::Exit { depth } => Some(*depth),
         ControllerSpec::Skip { layers } => n_layers.checked_sub(layers.len()),
         _ => None,
     };
     // The first and the last layer always run.
     let least = specs.iter().filter_map(budget).min().unwrap_or(n_layers / 4).max(n_layers.min(2));
-    let mut depths: Vec<usize> =
-        (0..arguments.null).map(|i| least + n_layers.saturating_sub(least) * i / arguments.null).collect();
+    let most = n_layers.saturating_sub(1).max(least);
+    let mut depths: Vec<usize> = match arguments.null {
+        0 => Vec::new(),
+        1 => vec![least.midpoint(most)],
+        n => (0..n).map(|i| least + (most - least) * i / (n - 1)).collect(),
+    };
     depths.dedup();
     depths
 }

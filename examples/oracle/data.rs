@@ -60,14 +60,14 @@ pub fn problems(limit: Option<usize>) -> Vec<Line> {
     held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
 }
 
-/// The lines as token ids; an item's id is its line, from 0.
-pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool) -> Result<Vec<Item>, Box<dyn Error>> {
+/// The lines as token ids, of the references at most `longest`; an item's id is its line, from 0.
+pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
     let template = if chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
     } else {
         None
     };
-    let item = |(id, line): (u64, &Line)| {
+    let item = |(id, line): (u64, &Line)| -> Result<Item, Box<dyn Error>> {
         let prompt = match &template {
             Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
             None => line.prompt.clone(),
@@ -75,12 +75,9 @@ pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool) -> Result<Vec<It
         // An answer begins right after the template's text, and after a space where the prompt is plain text.
         let spaced = chat || line.prompt.ends_with(char::is_whitespace);
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
-        Ok(Item {
-            id,
-            prompt: tokenizer.encode(&prompt, false)?,
-            reference: line.reference.clone(),
-            reference_tokens: tokenizer.encode(&reference, false)?,
-        })
+        let mut reference_tokens = tokenizer.encode(&reference, false)?;
+        reference_tokens.truncate(longest);
+        Ok(Item { id, prompt: tokenizer.encode(&prompt, false)?, reference: line.reference.clone(), reference_tokens })
     };
     (0..).zip(lines).map(item).collect()
 }

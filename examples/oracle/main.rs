@@ -47,7 +47,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let loaded = Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
-    let items = data::items(&lines, tokenizer, arguments.chat)?;
+    let items = data::items(&lines, tokenizer, arguments.chat, arguments.max_new_tokens)?;
     let specs = candidates::specs(arguments, n_layers)?;
     let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);

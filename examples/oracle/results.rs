@@ -31,6 +31,8 @@ pub struct Results {
     /// The full model's means.
     pub full_quality: f64,
     pub full_cost: f64,
+    /// The mean of its halves, if they were measured.
+    pub full_halves: Option<f64>,
     /// The least mean cost at which the oracle reaches the full model's mean quality.
     pub least_cost: f64,
     /// The same as a fraction of the full model's cost.
@@ -109,6 +111,7 @@ impl Results {
             router_layer: states.layer(),
             full_quality,
             full_cost,
+            full_halves: halves(evidence, full),
             least_cost,
             least_fraction: least_cost / full_cost,
             controls: measured.controls(least_cost, Bootstrap::default())?,
@@ -119,6 +122,13 @@ impl Results {
             allocation,
         })
     }
+}
+
+/// The mean over sequences and halves of a candidate.
+fn halves(evidence: &Evidence, candidate: usize) -> Option<f64> {
+    let n = evidence.sequences().len();
+    let both = (0..n).map(|sequence| evidence.cell(sequence, candidate)?.halves);
+    Some(both.map(|both| both.map(|[first, second]| f64::midpoint(first, second))).sum::<Option<f64>>()? / n as f64)
 }
 
 struct Measured<'a> {

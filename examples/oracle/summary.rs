@@ -23,7 +23,7 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
     )?;
     writeln!(out, "Quality: {}.", results.metric.words())?;
     let new_tokens = match arguments.metric {
-        Metric::Nll => String::new(),
+        Metric::Nll => format!(", the reference's first {} tokens at most", results.max_new_tokens),
         Metric::RougeL | Metric::Agreement => format!(", at most {} new tokens", results.max_new_tokens),
     };
     let chat = if results.chat { ", prompts as chats" } else { "" };
@@ -50,11 +50,11 @@ fn honest(out: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(out, "In words:")?;
     let oracle = controls.oracle.quality.value;
     if let (Some(null), Some(mean)) = (controls.null_best, controls.null_mean) {
-        let (null, mean) = (null.quality.value, mean.quality.value);
+        let (cost, null, mean) = (null.mean_cost, null.quality.value, mean.quality.value);
         let verdict = if null >= oracle { "as much as the oracle or more" } else { "less than the oracle" };
         writeln!(
             out,
-            "- Choosing the best of {} random routes of that depth by the same scores lifts their mean of {mean:.4} to \
+            "- Choosing the best of {} random routes of {cost:.2} layers by the same scores lifts their mean of {mean:.4} to \
              {null:.4}: {verdict}.",
             controls.candidates
         )?;
@@ -63,12 +63,14 @@ fn honest(out: &mut String, results: &Results) -> std::fmt::Result {
     }
     match &controls.cross_fitted {
         Some(row) => {
-            writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?
+            writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?;
         }
         None => writeln!(out, "- Without halves of the score nothing shows how much of the oracle's gain lasts.")?,
     }
     if results.metric == Metric::RougeL && controls.cross_fitted.is_some() {
-        writeln!(out, "  Its halves are sampled outputs, so its quality is theirs and not that of greedy ones.")?;
+        let full =
+            results.full_halves.map_or_else(String::new, |full| format!("; those of the full model reach {full:.4}"));
+        writeln!(out, "  Its halves are sampled outputs, so its quality is theirs and not that of greedy ones{full}.")?;
     }
     if let Some(row) = &controls.label_free {
         writeln!(out, "- Chosen by the full model's own output and judged by the reference, it {}.", gain(row))?;

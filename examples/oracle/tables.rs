@@ -1,6 +1,6 @@
 //! The files.
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Metric};
 use crate::data::Line;
 use crate::results::{Point, Results};
 use dynlayer::inference::oracle::{Evidence, FrontierPoint};
@@ -69,9 +69,14 @@ fn plot(results: &Results) -> CurvePlot {
         Curve::new(name, results.curves.iter().filter_map(value).collect::<Vec<_>>())
     };
     let at = |value: fn(&Point) -> Option<f64>| move |point: &Point| Some((point.budget, value(point)?));
+    // Outputs that are sampled score on a scale of their own.
+    let cross_fitted = match results.metric {
+        Metric::RougeL => "cross-fitted oracle, of sampled outputs",
+        Metric::Agreement | Metric::Nll => "cross-fitted oracle",
+    };
     let curves = [
         Curve::new("oracle", frontier),
-        curve("cross-fitted oracle", &at(|point| point.cross_fitted)),
+        curve(cross_fitted, &at(|point| point.cross_fitted)),
         curve("label-free oracle", &at(|point| point.label_free)),
         curve("null oracle", &at(|point| point.null_best)),
         curve("one candidate for all", &at(|point| point.one_for_all)),

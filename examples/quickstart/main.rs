@@ -42,10 +42,10 @@ const THRESHOLDS: [f32; 5] = [0.3, 0.6, 0.8, 0.95, 0.99];
 #[derive(Parser, Debug)]
 struct Arguments {
     /// Held-out problems of each task.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 20)]
     problems: u64,
     /// Problems of each task that are also run one at a time, for the speed.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 6)]
     timed: usize,
     /// Which problems.
     #[arg(long, default_value_t = 1)]

@@ -1,10 +1,13 @@
 //! Models written to disk and read back.
 
-use crate::support::{SMALL, config, rows};
+use crate::support::{SMALL, assert_close, config, rows};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
+use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::decoder::Linear;
-use dynlayer::model::format::{GgufValue, GgufWriter};
+use dynlayer::model::format::{GgufArray, GgufValue, GgufWriter};
+use dynlayer::model::text::TextError;
 use dynlayer::model::{Checkpoint, Llama, LoadError, WeightDtype};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use std::collections::BTreeMap;
@@ -61,13 +64,20 @@ pub fn tensors(model: &Llama) -> Tensors {
 }
 
 fn write_safetensors(tensors: &Tensors, path: &Path) {
+    write_safetensors_as(tensors, Dtype::F32, path);
+}
+
+fn write_safetensors_as(tensors: &Tensors, dtype: Dtype, path: &Path) {
+    let stored = |x: f32| match dtype {
+        Dtype::F16 => half::f16::from_f32(x).to_le_bytes().to_vec(),
+        Dtype::BF16 => half::bf16::from_f32(x).to_le_bytes().to_vec(),
+        _ => x.to_le_bytes().to_vec(),
+    };
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
-        .map(|(name, (shape, values))| {
-            (name.clone(), shape.clone(), values.iter().flat_map(|x| x.to_le_bytes()).collect())
-        })
+        .map(|(name, (shape, values))| (name.clone(), shape.clone(), values.iter().flat_map(|x| stored(*x)).collect()))
         .collect();
-    let views = bytes.iter().map(|(n, s, b)| (n.clone(), TensorView::new(Dtype::F32, s.clone(), b).unwrap()));
+    let views = bytes.iter().map(|(n, s, b)| (n.clone(), TensorView::new(dtype, s.clone(), b).unwrap()));
     serialize_to_file(views, None, path).unwrap();
 }
 
@@ -76,27 +86,31 @@ pub fn write_folder(model: &Llama, folder: &Path) {
     write_safetensors(&tensors(model), &folder.join("model.safetensors"));
 }
 
-/// As llama.cpp writes it: other names, and the rows of queries and keys reordered.
-fn write_gguf(model: &Llama, path: &Path) {
+/// As llama.cpp writes it: other names and, for its architecture `llama`, the rows of queries and keys reordered.
+fn gguf(model: &Llama, architecture: &str) -> GgufWriter {
     let c = model.config();
     let n = |x: usize| GgufValue::U32(x as u32);
     let mut file = GgufWriter::new()
-        .pair("general.architecture", GgufValue::String("llama".into()))
-        .pair("llama.block_count", n(c.n_layers))
-        .pair("llama.embedding_length", n(c.d_model))
-        .pair("llama.feed_forward_length", n(c.d_ff))
-        .pair("llama.attention.head_count", n(c.n_heads))
-        .pair("llama.attention.head_count_kv", n(c.n_kv_heads))
-        .pair("llama.attention.key_length", n(c.head_dim))
-        .pair("llama.attention.value_length", n(c.head_dim))
-        .pair("llama.context_length", n(c.max_positions))
-        .pair("llama.attention.layer_norm_rms_epsilon", GgufValue::F32(c.norm_eps as f32))
+        .pair("general.architecture", GgufValue::String(architecture.into()))
         .pair("tokenizer.ggml.bos_token_id", GgufValue::U32(1))
-        .pair("tokenizer.ggml.eos_token_id", GgufValue::U32(2))
-        .pair("llama.rope.freq_base", GgufValue::F32(c.rope.theta as f32));
+        .pair("tokenizer.ggml.eos_token_id", GgufValue::U32(2));
+    for (key, value) in [
+        ("block_count", n(c.n_layers)),
+        ("embedding_length", n(c.d_model)),
+        ("feed_forward_length", n(c.d_ff)),
+        ("attention.head_count", n(c.n_heads)),
+        ("attention.head_count_kv", n(c.n_kv_heads)),
+        ("attention.key_length", n(c.head_dim)),
+        ("attention.value_length", n(c.head_dim)),
+        ("context_length", n(c.max_positions)),
+        ("attention.layer_norm_rms_epsilon", GgufValue::F32(c.norm_eps as f32)),
+        ("rope.freq_base", GgufValue::F32(c.rope.theta as f32)),
+    ] {
+        file = file.pair(format!("{architecture}.{key}"), value);
+    }
     for (name, (shape, values)) in tensors(model) {
         let mut values = values;
-        if name.contains("q_proj") || name.contains("k_proj") {
+        if architecture == "llama" && (name.contains("q_proj") || name.contains("k_proj")) {
             let (row, half) = (shape[1], c.head_dim / 2);
             let old = values.clone();
             for at in 0..shape[0] {
@@ -124,7 +138,11 @@ fn write_gguf(model: &Llama, path: &Path) {
         .fold(name, |name, (from, to)| name.replace(from, to));
         file = file.tensor_f32(name, shape, &values);
     }
-    file.write(path).unwrap();
+    file
+}
+
+fn write_gguf(model: &Llama, path: &Path) {
+    gguf(model, "llama").write(path).unwrap();
 }
 
 fn logits(model: &Llama) -> Vec<Vec<f32>> {
@@ -164,6 +182,147 @@ fn a_gguf_file_comes_back_bit_for_bit() {
     assert_eq!(checkpoint.config(), original().config());
     let model = checkpoint.load(WeightDtype::F32, &Device::flex(), |_| {}).unwrap();
     assert_eq!(logits(&model), logits(&original()));
+}
+
+/// Biases, and rows in their own order.
+#[test]
+fn a_gguf_file_of_qwen_2_comes_back_bit_for_bit() {
+    let json = SMALL.replace("\"llama\"", "\"qwen2\"");
+    let original = config(&json).init(3, WeightDtype::F32, &Device::flex()).unwrap();
+    assert!(tensors(&original).contains_key("model.layers.4.self_attn.v_proj.bias"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    gguf(&original, "qwen2").write(&path).unwrap();
+    let model = Checkpoint::open(&path).unwrap().load(WeightDtype::F32, &Device::flex(), |_| {}).unwrap();
+    assert_eq!(model.config().attention_bias, original.config().attention_bias);
+    assert_eq!(logits(&model), logits(&original));
+}
+
+/// Llama 3's scaling is a field in one format, and a divisor per frequency in the other; linear scaling is a key.
+#[test]
+fn rotary_scaling_is_the_same_from_both_formats() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let load = || Checkpoint::open(&path).unwrap().load(WeightDtype::F32, &Device::flex(), |_| {}).unwrap();
+    let with = |scaling: &str| {
+        let json = SMALL.replace("\"rope_theta\"", &format!("\"rope_scaling\": {scaling}, \"rope_theta\""));
+        config(&json).init(3, WeightDtype::F32, &Device::flex()).unwrap()
+    };
+    let linear = with(r#"{"rope_type": "linear", "factor": 2.5}"#);
+    gguf(&linear, "llama")
+        .pair("llama.rope.scaling.type", GgufValue::String("linear".into()))
+        .pair("llama.rope.scaling.factor", GgufValue::F32(2.5))
+        .write(&path)
+        .unwrap();
+    assert_eq!(logits(&load()), logits(&linear));
+
+    let (factor, low, high, original) = (8.0, 1.0, 4.0, 48.0_f64);
+    let llama3 = with(&format!(
+        r#"{{"rope_type": "llama3", "factor": {factor}, "low_freq_factor": {low}, "high_freq_factor": {high},
+            "original_max_position_embeddings": {original}}}"#
+    ));
+    assert_ne!(logits(&llama3), logits(&linear));
+    // convert_hf_to_gguf.py, `generate_extra_tensors` of its Llama class.
+    let divisors: Vec<f32> = (0..6)
+        .map(|i| {
+            let wavelength = 2.0 * std::f64::consts::PI * 10_000.0_f64.powf(f64::from(2 * i) / 12.0);
+            if wavelength < original / high {
+                return 1.0;
+            }
+            if wavelength > original / low {
+                return factor as f32;
+            }
+            let smooth = (original / wavelength - low) / (high - low);
+            (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
+        })
+        .collect();
+    assert!(divisors.contains(&1.0) && divisors.contains(&8.0) && divisors.iter().any(|d| *d > 1.0 && *d < 8.0));
+    gguf(&llama3, "llama").tensor_f32("rope_freqs.weight", [6], &divisors).write(&path).unwrap();
+    assert_close(&logits(&load()), &logits(&llama3));
+}
+
+/// In two files with an index, and in each element type: what is rounded is rounded once, to the nearest.
+#[test]
+fn shards_and_element_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |dtype| {
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        logits(&checkpoint.load(dtype, &Device::flex(), |_| {}).unwrap())
+    };
+    let rounded = |round: fn(f32) -> f32| {
+        let mut all = tensors(&original());
+        all.values_mut().flat_map(|(_, values)| values).for_each(|x| *x = round(*x));
+        all
+    };
+    std::fs::write(folder.path().join("config.json"), original().config().to_hf_json().unwrap()).unwrap();
+    let types: [(Dtype, fn(f32) -> f32); 3] = [
+        (Dtype::F32, |x| x),
+        (Dtype::F16, |x| half::f16::from_f32(x).to_f32()),
+        (Dtype::BF16, |x| half::bf16::from_f32(x).to_f32()),
+    ];
+    for (dtype, round) in types {
+        let all = rounded(round);
+        write_safetensors(&all, &folder.path().join("model.safetensors"));
+        let (expected, expected_f16) = (load(WeightDtype::F32), load(WeightDtype::F16));
+        std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+        if dtype == Dtype::F32 {
+            assert_eq!(expected, logits(&original()));
+        }
+
+        let (first, second): (Tensors, Tensors) = all.into_iter().partition(|(name, _)| name.contains("layers.2"));
+        let mut places = serde_json::Map::new();
+        for (file, part) in [("one.safetensors", first), ("two.safetensors", second)] {
+            places.extend(part.keys().map(|name| (name.clone(), file.into())));
+            write_safetensors_as(&part, dtype, &folder.path().join(file));
+        }
+        let index = serde_json::json!({"metadata": {}, "weight_map": places});
+        let index_file = folder.path().join("model.safetensors.index.json");
+        std::fs::write(&index_file, index.to_string()).unwrap();
+        assert_eq!(load(WeightDtype::F32), expected, "{dtype:?}");
+        assert_eq!(load(WeightDtype::F16), expected_f16, "{dtype:?} as f16");
+        std::fs::remove_file(index_file).unwrap();
+    }
+}
+
+/// The formulas of the costs, whose crate knows no model, against the tensors of one.
+#[test]
+fn dimensions_count_the_weights_that_are_there() {
+    let model = original();
+    let options = GenerateOptions { max_new_tokens: 1, ..GenerateOptions::default() };
+    let report = generate(&model, FullDepth, &[vec![1]], options).unwrap().finish().unwrap().1;
+    let all = tensors(&model);
+    let weights = |parts: &[&str]| -> f64 {
+        let of = |part: &&str| all.iter().find(|(name, _)| name.contains(part)).unwrap().1.1.len();
+        parts.iter().map(of).sum::<usize>() as f64
+    };
+    let found = report.dimensions;
+    assert_eq!(found.attention_weights(), weights(&["q_proj", "k_proj", "v_proj", "o_proj"]));
+    assert_eq!(found.mlp_weights(), weights(&["gate_proj", "up_proj", "down_proj"]));
+    assert_eq!(found.kv_weights(), weights(&["k_proj", "v_proj"]));
+    assert_eq!(found.head_weights(), weights(&["lm_head"]));
+}
+
+#[test]
+fn a_tokenizer_of_another_vocabulary() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let strings = |of: Vec<String>| GgufValue::Array(GgufArray::String(of));
+    for (tokens, fits) in [(97, true), (98, false)] {
+        gguf(&original(), "llama")
+            .pair("tokenizer.ggml.model", GgufValue::String("gpt2".into()))
+            .pair("tokenizer.ggml.pre", GgufValue::String("gpt-2".into()))
+            .pair("tokenizer.ggml.tokens", strings((0..tokens).map(|i| format!("t{i}")).collect()))
+            .pair("tokenizer.ggml.merges", strings(vec![]))
+            .write(&path)
+            .unwrap();
+        let tokenizer = Checkpoint::open(&path).unwrap().tokenizer();
+        if fits {
+            assert_eq!(tokenizer.unwrap().vocab_size(), 97);
+            continue;
+        }
+        let error = tokenizer.map(|_| ()).unwrap_err();
+        assert!(matches!(error, LoadError::Text(TextError::Vocabulary { id: 97, model_vocab: 97, .. })), "{error}");
+    }
 }
 
 #[test]

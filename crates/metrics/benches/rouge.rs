@@ -1,6 +1,6 @@
 //! ROUGE-L of 10,000 pairs of 100 words, here and, in the same run, by rouge-score in Python.
 //!
-//! `ROUGE_PYTHON=python cargo bench -p dynlayer-metrics --bench rouge`, where `python` has rouge-score 0.1.2; without the
+//! `ROUGE_PYTHON=python cargo bench --workspace --bench rouge`, where `python` has rouge-score 0.1.2; without the
 //! variable only this crate is measured. One thread each; the two take turns, and the ratio of the medians is printed.
 
 use dynlayer_metrics::text::{Rouge, RougeVariant};

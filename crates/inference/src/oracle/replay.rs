@@ -72,7 +72,7 @@ pub enum ReplayError {
         /// Its name.
         candidate: String,
         /// Why.
-        source: BuildError,
+        source: Box<BuildError>,
     },
 }
 
@@ -118,7 +118,7 @@ pub(super) fn make(name: &str, candidates: &[Candidate<'_>]) -> Result<Box<dyn C
         let found = candidates.iter().map(Candidate::name).collect::<Vec<_>>().join(", ");
         return Err(ReplayError::Missing { candidate, found });
     };
-    found.controller().map_err(|source| ReplayError::Candidate { candidate, source })
+    found.controller().map_err(|source| ReplayError::Candidate { candidate, source: Box::new(source) })
 }
 
 impl Controller for OracleController {

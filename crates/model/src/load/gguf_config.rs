@@ -4,6 +4,9 @@ use super::LoadError;
 use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
 use crate::format::{FormatError, GgufFile, GgufMetadata};
 
+#[cfg(test)]
+mod tests;
+
 /// The configuration, and whether llama.cpp reordered the rows of queries and keys.
 ///
 /// Keys as in the GGUF specification, section "Standardized key-value pairs".
@@ -22,11 +25,7 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
     let size = |name: &str| meta.get_usize(&key(name));
     let optional = |name: &str| GgufMetadata::optional(meta.get_usize(&key(name)));
 
-    for unsupported in ["expert_count", "attention.sliding_window"] {
-        if let Some(found) = optional(unsupported)?.filter(|n| *n > 0) {
-            return Err(refuse(file, &key(unsupported), &found.to_string(), "0 or absent"));
-        }
-    }
+    refuse_unsupported(file, meta, &key)?;
     let (d_model, n_heads) = (size("embedding_length")?, size("attention.head_count")?);
     let head_dim = optional("attention.key_length")?.or_else(|| d_model.checked_div(n_heads)).unwrap_or(0);
     for (name, expected) in [("attention.value_length", head_dim), ("rope.dimension_count", head_dim)] {
@@ -35,6 +34,10 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
         }
     }
     let embedding = file.tensor("token_embd.weight")?;
+    if let Some(found) = optional("vocab_size")?.filter(|n| *n != embedding.rows()) {
+        let expected = format!("the rows of token_embd.weight, {}", embedding.rows());
+        return Err(refuse(file, &key("vocab_size"), &found.to_string(), &expected));
+    }
     let bias = |part: &str| file.get(&format!("blk.0.{part}.bias")).is_some();
     let config = LlamaConfig {
         vocab_size: embedding.rows(),
@@ -58,6 +61,31 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
     };
     config.validate()?;
     Ok((config, permuted))
+}
+
+/// Refuses what changes the arithmetic in ways that are not implemented.
+fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<(), LoadError> {
+    let optional = |name: &str| GgufMetadata::optional(meta.get_usize(name));
+    if let Some(files) = optional("split.count")?.filter(|files| *files > 1) {
+        return Err(refuse(file, "split.count", &files.to_string(), "1 or absent: a single file"));
+    }
+    if let Some(experts) = optional(&key("expert_count"))?.filter(|n| *n > 0) {
+        return Err(refuse(file, &key("expert_count"), &experts.to_string(), "0 or absent: dense models only"));
+    }
+    // A window as long as the context hides nothing.
+    let context = meta.get_usize(&key("context_length"))?;
+    if let Some(window) = optional(&key("attention.sliding_window"))?.filter(|n| (1..context).contains(n)) {
+        let supported = format!("absent, 0, or no shorter than the context, {context}");
+        return Err(refuse(file, &key("attention.sliding_window"), &window.to_string(), &supported));
+    }
+    if GgufMetadata::optional(meta.get_bool(&key("attention.causal")))? == Some(false) {
+        return Err(refuse(file, &key("attention.causal"), "false", "true or absent"));
+    }
+    let attention_factor = GgufMetadata::optional(meta.get_f32(&key("rope.scaling.attn_factor")))?;
+    if let Some(factor) = attention_factor.filter(|factor| (factor - 1.0).abs() > f32::EPSILON || factor.is_nan()) {
+        return Err(refuse(file, &key("rope.scaling.attn_factor"), &factor.to_string(), "1 or absent"));
+    }
+    Ok(())
 }
 
 /// End of text and, where a model has its own for it, end of turn.

@@ -14,6 +14,11 @@ mod progress;
 mod save;
 mod weights;
 
+#[cfg(all(test, feature = "flex"))]
+mod hostile_tests;
+#[cfg(test)]
+mod small_gguf;
+
 pub use checkpoint::Checkpoint;
 pub use dtype::{DtypeError, WeightDtype};
 pub use error::{LoadError, NamedShape, TensorMismatch};

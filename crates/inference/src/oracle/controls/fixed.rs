@@ -1,7 +1,7 @@
 //! Controls that need no allocation of their own: one candidate for all, and candidates at random.
 
 use crate::oracle::numbers::count;
-use crate::oracle::{Allocation, Evidence};
+use crate::oracle::{Allocation, Column, Evidence};
 
 /// A mean where sequences count so often each.
 pub(super) fn mean(values: &[f64], weights: &[f64]) -> f64 {
@@ -15,25 +15,33 @@ pub(super) struct Statics {
 
 struct Static {
     candidate: usize,
+    /// What it is chosen by.
     quality: Vec<f64>,
+    /// What it is judged by.
+    score: Vec<f64>,
     cost: Vec<f64>,
 }
 
 /// The best of them within a budget.
 pub(super) struct BestStatic {
     pub candidate: usize,
+    /// What it was chosen by.
     pub quality: f64,
+    /// What it is judged by.
+    pub score: f64,
     pub cost: f64,
 }
 
 impl Statics {
-    pub fn new(evidence: &Evidence) -> Self {
+    /// Candidates that are chosen by one column and judged by another, both of which the evidence has.
+    pub fn new(evidence: &Evidence, choose: Column, score: Column) -> Self {
         let sequences = 0..evidence.sequences().len();
         let columns = (0..evidence.candidates().len()).filter_map(|candidate| {
             let cells = sequences.clone().map(|sequence| evidence.cell(sequence, candidate));
-            let (quality, cost) =
-                cells.map(|cell| cell.map(|cell| (cell.quality, cell.cost))).collect::<Option<_>>()?;
-            Some(Static { candidate, quality, cost })
+            let cells = cells.collect::<Option<Vec<_>>>()?;
+            let column = |column| cells.iter().map(|cell| cell.value(column)).collect::<Option<Vec<_>>>();
+            let cost = cells.iter().map(|cell| cell.cost).collect();
+            Some(Static { candidate, quality: column(choose)?, score: column(score)?, cost })
         });
         Self { columns: columns.collect() }
     }
@@ -44,6 +52,7 @@ impl Statics {
         let all = self.columns.iter().map(|column| BestStatic {
             candidate: column.candidate,
             quality: mean(&column.quality, weights),
+            score: mean(&column.score, weights),
             cost: mean(&column.cost, weights),
         });
         all.reduce(|best, other| {

@@ -13,7 +13,8 @@ pub struct ControlRow {
     pub mean_cost: f64,
     /// Mean quality of a sequence.
     pub quality: Interval,
-    /// How much better that is than the best single candidate within the same cost; `None` if there is no such one.
+    /// How much better that is than the best single candidate within the same cost; `None` if there is no such one. For
+    /// the cross-fitted oracle that candidate is chosen on one half and judged on the other, too.
     pub gain: Option<Interval>,
 }
 

@@ -117,7 +117,7 @@ impl<'a> ControlsRun<'a> {
         let (evidence, budget) = (self.evidence, self.budget);
         let n = evidence.sequences().len();
         let ones = vec![1.0; n];
-        let statics = Statics::new(evidence);
+        let statics = Statics::new(evidence, Column::Quality, Column::Quality);
         let within = |budget: f64| statics.best(&ones, budget).filter(|best| best.cost <= budget * (1.0 + 1e-9));
         let allocator = self.allocator(Column::Quality)?;
         let curve = Curve::new(&allocator, Column::Quality);
@@ -131,8 +131,7 @@ impl<'a> ControlsRun<'a> {
         let quality = plan.add(allocation.mean_quality, |weights| curve.score(weights, budget));
         let oracle = Planned { cost: allocation.mean_cost, quality, baseline };
 
-        let cross_fitted =
-            if evidence.has(Column::FirstHalf) { Some(self.cross_fitted(&mut plan, baseline)?) } else { None };
+        let cross_fitted = if evidence.has(Column::FirstHalf) { Some(self.cross_fitted(&mut plan)?) } else { None };
         let label_free = if evidence.has(Column::LabelFree) {
             let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
             let quality = plan.add(value, move |weights| curve.score(weights, budget));
@@ -221,8 +220,24 @@ impl<'a> ControlsRun<'a> {
         Ok((cost, value, Curve::new(&allocator, score)))
     }
 
-    fn cross_fitted(&self, plan: &mut Plan<'_>, baseline: Option<usize>) -> Result<Planned, AllocationError> {
+    /// The oracle and the single candidate that it is compared with are both chosen on one half and judged on the other:
+    /// halves may be on another scale than the quality, as sampled outputs are.
+    fn cross_fitted(&self, plan: &mut Plan<'_>) -> Result<Planned, AllocationError> {
         let budget = self.budget;
+        let swapped = [(Column::FirstHalf, Column::SecondHalf), (Column::SecondHalf, Column::FirstHalf)];
+        let statics = swapped.map(|(choose, score)| Statics::new(self.evidence, choose, score));
+        let judged = move |weights: &[f64]| {
+            let best = |statics: &Statics| statics.best(weights, budget);
+            let [first, second] = &statics;
+            Some((best(first)?, best(second)?))
+        };
+        let ones = vec![1.0; self.evidence.sequences().len()];
+        let fits = |best: &BestStatic| best.cost <= budget * (1.0 + 1e-9);
+        let baseline = judged(&ones).filter(|(first, second)| fits(first) && fits(second)).map(|(first, second)| {
+            plan.add(f64::midpoint(first.score, second.score), move |weights| {
+                judged(weights).map_or(0.0, |(first, second)| f64::midpoint(first.score, second.score))
+            })
+        });
         let first = self.chosen_by(Column::FirstHalf, Column::SecondHalf)?;
         let second = self.chosen_by(Column::SecondHalf, Column::FirstHalf)?;
         let (cost, value) = (f64::midpoint(first.0, second.0), f64::midpoint(first.1, second.1));

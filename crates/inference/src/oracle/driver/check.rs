@@ -91,7 +91,7 @@ impl Drive<'_> {
 }
 
 fn named(candidate: &Candidate<'_>, source: crate::controllers::BuildError) -> DriveError {
-    DriveError::Candidate { candidate: candidate.name().to_owned(), source }
+    DriveError::Candidate { candidate: candidate.name().to_owned(), source: Box::new(source) }
 }
 
 fn refuse(option: &'static str, expected: impl Display, found: impl Display) -> Result<(), DriveError> {

@@ -49,7 +49,7 @@ pub enum DriveError {
         /// Its name.
         candidate: String,
         /// Why.
-        source: BuildError,
+        source: Box<BuildError>,
     },
     /// A quality is not finite.
     #[error("item {id}, candidate {candidate:?}, {column}: expected a finite quality, found {found}")]

@@ -28,7 +28,9 @@ impl Item {
         let mut digest = Fnv::default();
         for part in [&self.prompt, &self.reference_tokens] {
             digest.add(&(part.len() as u64).to_le_bytes());
-            part.iter().for_each(|token| digest.add(&token.to_le_bytes()));
+            for token in part {
+                digest.add(&token.to_le_bytes());
+            }
         }
         digest.add(self.reference.as_bytes());
         format!("{:016x}", digest.0)

@@ -6,6 +6,7 @@ mod error;
 mod header;
 mod item;
 mod journal;
+mod judge;
 mod lanes;
 mod measure;
 mod measured;

@@ -107,10 +107,11 @@ fn a_lane_does_what_its_candidate_does_alone() {
         for (candidate, cell) in candidates().iter().zip(&measured.cells) {
             let run = |sampling| {
                 let controller = candidate.controller().unwrap();
-                let (mut done, report) = generate(&model, controller, &[item.prompt.clone()], alone(item, sampling))
-                    .unwrap()
-                    .finish()
-                    .unwrap();
+                let (mut done, report) =
+                    generate(&model, controller, std::slice::from_ref(&item.prompt), alone(item, sampling))
+                        .unwrap()
+                        .finish()
+                        .unwrap();
                 (done.remove(0).tokens, report.sequences[0].depth().unwrap())
             };
             let judge = |tokens: &[u32], reference: &str, reference_tokens: &[u32]| {

@@ -1,12 +1,12 @@
 //! One item's work: its prompt once, and every lane from there.
 
 use super::candidate::Boxed;
+use super::judge::Judge;
 use super::lanes::{Lanes, Of, Task, Watching};
-use super::measured::{Measured, MeasuredCell, Output};
-use super::{Candidate, Cost, DriveError, DriveOptions, Item, Judged, Measure};
+use super::measured::{Measured, Output};
+use super::{Candidate, Cost, DriveError, DriveOptions, Item, Measure};
 use crate::controllers::{FullDepth, RandomSkip, SkipLayers};
 use crate::generation::{ForkSettings, GenerateError, GenerateOptions, Prefilled};
-use crate::oracle::numbers::count;
 use crate::report::{RunReport, SequenceReport};
 use crate::sampling::Sampling;
 use dynlayer_model::Llama;
@@ -21,19 +21,19 @@ pub(super) struct Work<'a> {
 }
 
 /// A lane under way.
-struct Lane {
-    of: Of,
-    task: Task,
-    done: Option<Done>,
+pub(super) struct Lane {
+    pub(super) of: Of,
+    pub(super) task: Task,
+    pub(super) done: Option<Done>,
 }
 
 /// What came of a lane.
 #[derive(Clone, Default)]
-struct Done {
-    output: Output,
+pub(super) struct Done {
+    pub(super) output: Output,
     /// Of given tokens: their log-probabilities, and whether they were the likeliest.
-    scored: Vec<(f64, bool)>,
-    cost: f64,
+    pub(super) scored: Vec<(f64, bool)>,
+    pub(super) cost: f64,
 }
 
 impl Work<'_> {
@@ -57,7 +57,10 @@ impl Work<'_> {
         let full = self.full(&lanes);
         let mut run = Run { work: self, item, prefilled: &prefilled, lanes: &mut lanes, controllers: &mut controllers };
         run.all(|task| task == Task::FullOutput, &full.clone().unwrap_or_default().tokens).map_err(failed)?;
-        self.judge(item, &lanes, full, started)
+        let judge = Judge { work: self, item, lanes: &lanes, full: full.as_ref() };
+        let (cells, null) = (judge.candidates()?, judge.routes()?);
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Measured { sequence: item.id, digest: item.digest(), full, cells, null, seconds })
     }
 
     /// All lanes of an item, in the order in which they are reported.
@@ -92,7 +95,8 @@ impl Work<'_> {
             Of::Full => Box::new(FullDepth),
             Of::Candidate(index) => {
                 let candidate = &self.candidates[index];
-                let named = |source| DriveError::Candidate { candidate: candidate.name().to_owned(), source };
+                let named =
+                    |source| DriveError::Candidate { candidate: candidate.name().to_owned(), source: Box::new(source) };
                 candidate.controller().map_err(named)?
             }
             Of::Route { depth, number } => {
@@ -113,78 +117,6 @@ impl Work<'_> {
         };
         let lane = lanes.iter().find(|lane| lane.task == Task::Greedy && full(lane.of));
         lane.and_then(|lane| lane.done.as_ref()).map(|done| done.output.clone())
-    }
-
-    fn judge(
-        &self,
-        item: &Item,
-        lanes: &[Lane],
-        full: Option<Output>,
-        started: Instant,
-    ) -> Result<Measured, DriveError> {
-        let done = |of: Of, task: Task| {
-            lanes.iter().find(|lane| (lane.of, lane.task) == (of, task)).and_then(|lane| lane.done.as_ref())
-        };
-        let judge = |of: Of, name: String| {
-            let finite = |column, found: f64| {
-                if found.is_finite() {
-                    return Ok(found);
-                }
-                Err(DriveError::Quality { id: item.id, candidate: name.clone(), column, found })
-            };
-            let both = |[first, second]: [f64; 2]| -> Result<_, DriveError> {
-                Ok([finite("the first half", first)?, finite("the second half", second)?])
-            };
-            let halves = self.options.halves.is_some() && matches!(of, Of::Candidate(_));
-            let label_free = full.as_ref().filter(|_| self.options.label_free && matches!(of, Of::Candidate(_)));
-            let cell = |done: &Done, quality, halves, label_free, output| -> Result<_, DriveError> {
-                let halves = Option::map(halves, both).transpose()?;
-                let label_free = Option::map(label_free, |found| finite("label-free", found)).transpose()?;
-                let (quality, cost) = (finite("quality", quality)?, done.cost);
-                Ok(MeasuredCell { candidate: name.clone(), quality, cost, halves, label_free, output })
-            };
-            let nothing = Done::default();
-            match self.measure {
-                Measure::Output(measure) => {
-                    let judged = |done: &Done, reference: &str, tokens: &[u32]| {
-                        let Output { tokens: generated, text } = &done.output;
-                        measure.quality(&Judged { item, text, tokens: generated, reference, reference_tokens: tokens })
-                    };
-                    let by_reference = |done: &Done| judged(done, &item.reference, &item.reference_tokens);
-                    let greedy = done(of, Task::Greedy).unwrap_or(&nothing);
-                    let half = |half| by_reference(done(of, Task::Sampled(half)).unwrap_or(&nothing));
-                    let label_free = label_free.map(|full| judged(greedy, &full.text, &full.tokens));
-                    let output = matches!(of, Of::Candidate(_)).then(|| greedy.output.clone());
-                    cell(greedy, by_reference(greedy), halves.then(|| [half(0), half(1)]), label_free, output)
-                }
-                Measure::Likelihood => {
-                    let likelihood = |(log_probability, _): &(f64, bool)| *log_probability;
-                    let reference = done(of, Task::Reference).unwrap_or(&nothing);
-                    let (quality, both) = means(&reference.scored, likelihood);
-                    let label_free = label_free.and_then(|_| done(of, Task::FullOutput));
-                    let label_free = label_free.map(|done| means(&done.scored, likelihood).0);
-                    cell(reference, quality, halves.then_some(both), label_free, None)
-                }
-                Measure::Agreement => {
-                    let forced = done(of, Task::FullOutput).unwrap_or(&nothing);
-                    let (quality, both) = means(&forced.scored, |(_, likeliest)| f64::from(u8::from(*likeliest)));
-                    cell(forced, quality, halves.then_some(both), None, None)
-                }
-            }
-        };
-        let candidates = self.candidates.iter().enumerate();
-        let cells = candidates.map(|(index, candidate)| judge(Of::Candidate(index), candidate.name().to_owned()));
-        let numbers = || 0..self.candidates.len();
-        let routes = self.options.null_depths.iter().flat_map(|depth| numbers().map(|number| (*depth, number)));
-        let null = routes.map(|(depth, number)| judge(Of::Route { depth, number }, format!("random:{depth}#{number}")));
-        Ok(Measured {
-            sequence: item.id,
-            digest: item.digest(),
-            cells: cells.collect::<Result<_, _>>()?,
-            null: null.collect::<Result<_, _>>()?,
-            full,
-            seconds: started.elapsed().as_secs_f64(),
-        })
     }
 }
 
@@ -265,28 +197,5 @@ impl<'a> Work<'a> {
             Cost::Gigaflops => report.dimensions.flops(&spent.decode.nominal) / tokens / 1e9,
             Cost::Milliseconds => report.decode.seconds / tokens * 1e3,
         }
-    }
-}
-
-/// The mean over tokens, and the means over those in odd and in even places, counted from 1. A single token counts as
-/// both halves.
-fn means<T>(tokens: &[T], value: impl Fn(&T) -> f64) -> (f64, [f64; 2]) {
-    let mean = |from: usize, step: usize| {
-        let chosen = || tokens.iter().skip(from).step_by(step);
-        chosen().map(&value).sum::<f64>() / count(chosen().count())
-    };
-    let all = mean(0, 1);
-    (all, if tokens.len() < 2 { [all; 2] } else { [mean(0, 2), mean(1, 2)] })
-}
-
-#[cfg(test)]
-#[allow(clippy::float_cmp, reason = "small whole numbers")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_are_every_other_token() {
-        assert_eq!(means(&[1.0, 2.0, 5.0], |x| *x), (8.0 / 3.0, [3.0, 2.0]));
-        assert_eq!(means(&[4.0], |x| *x), (4.0, [4.0; 2]));
     }
 }

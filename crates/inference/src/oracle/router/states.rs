@@ -28,8 +28,8 @@ pub struct PromptStates {
 
 impl PromptStates {
     /// States that were measured elsewhere: those entering `layer`, by sequence, all of the same length.
-    pub fn new(layer: usize, states: HashMap<u64, Vec<f32>>) -> Self {
-        Self { layer, states }
+    pub fn new(layer: usize, states: impl IntoIterator<Item = (u64, Vec<f32>)>) -> Self {
+        Self { layer, states: states.into_iter().collect() }
     }
 
     /// Runs the first `layer` layers over every prompt. A prompt of one token has no tokens but the last, and no

@@ -64,7 +64,7 @@ fn keeps_the_budget_on_what_it_learned_from() {
 fn what_is_missing_is_named() {
     let (evidence, states) = world(4, 12, 0.5);
     let text = |result: Result<PromptPredictor, RouterTrialError>| result.unwrap_err().to_string();
-    let nothing = PromptStates::new(3, HashMap::new());
+    let nothing = PromptStates::new(3, []);
     assert!(text(PromptPredictor::fit(&evidence, &nothing, 5.0)).contains("sequence 0"));
     assert!(text(PromptPredictor::fit(&evidence, &states, 1.0)).contains("the cheapest candidate costs 2"));
     let gap = Evidence::new(evidence.records().skip(1)).unwrap();

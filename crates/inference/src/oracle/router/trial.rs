@@ -21,7 +21,7 @@ use rand::seq::SliceRandom;
 ///     let shallow = if needs(sequence) > 0.0 { 0.0 } else { 1.0 };
 ///     [Record::new(sequence, "exit:2", shallow, 2.0), Record::new(sequence, "full", 1.0, 8.0)]
 /// }))?;
-/// let states = PromptStates::new(2, (0..60).map(|sequence| (sequence, vec![needs(sequence), 0.5])).collect());
+/// let states = PromptStates::new(2, (0..60).map(|sequence| (sequence, vec![needs(sequence), 0.5])));
 /// let outcomes = RouterTrial::default().run(&evidence, &states, 4.2)?;
 /// let controls = ControlsRun::new(&evidence, 4.2).controller("prompt router", outcomes).run()?;
 /// assert!(controls.controllers[0].row.gain.is_some_and(|gain| gain.low > 0.0), "it beats one depth for all");

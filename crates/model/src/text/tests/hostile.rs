@@ -163,7 +163,7 @@ fn gguf_lists_that_disagree_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn any_gguf_metadata_is_an_error_or_works(

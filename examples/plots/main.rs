@@ -1,14 +1,14 @@
 //! Draws one plot of each kind, as SVG and PNG, into a folder.
 //!
 //! ```text
-//! cargo run --release -p dynlayer-metrics --features plot --example plots -- FOLDER
+//! cargo run --release --example plots -- FOLDER
 //! ```
 //!
 //! The numbers are made up; they have the shapes that those of a study have.
 
-use dynlayer_metrics::Grid;
-use dynlayer_metrics::plot::{Curve, CurvePlot, DepthHistogram, HeatMap, PlotError, Size};
-use dynlayer_metrics::statistics::Interval;
+use dynlayer::metrics::Grid;
+use dynlayer::metrics::plot::{Curve, CurvePlot, DepthHistogram, HeatMap, PlotError, Size};
+use dynlayer::metrics::statistics::Interval;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 

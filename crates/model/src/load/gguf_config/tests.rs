@@ -1,0 +1,132 @@
+//! Metadata that cannot be run exactly, and metadata that looks so and can.
+
+use super::super::small_gguf::SmallGguf;
+use super::super::{Checkpoint, LoadError};
+use crate::config::{LlamaConfig, RopeScaling};
+use crate::format::{GgufArray, GgufValue};
+
+fn open(file: &SmallGguf) -> Result<LlamaConfig, LoadError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.gguf");
+    file.write(&path);
+    Ok(Checkpoint::open(&path)?.config().clone())
+}
+
+fn with(key: &str, value: GgufValue) -> SmallGguf {
+    let mut file = SmallGguf::new("llama");
+    file.set(key, value);
+    file
+}
+
+#[test]
+fn the_small_file_is_a_model() {
+    for architecture in ["llama", "qwen2"] {
+        let config = open(&SmallGguf::new(architecture)).unwrap();
+        assert_eq!((config.n_layers, config.d_model, config.head_dim, config.vocab_size), (2, 8, 4, 6));
+        assert!(config.tied_embeddings && !config.qk_norm);
+        assert_eq!((config.bos_token, config.eos_tokens.as_slice()), (Some(3), [4].as_slice()));
+        assert_eq!((config.rope.theta, &config.rope.scaling), (10_000.0, &RopeScaling::None));
+    }
+}
+
+#[test]
+fn what_is_not_implemented_is_refused_by_name() {
+    let text = |text: &str| GgufValue::String(text.to_owned());
+    for (key, value, found) in [
+        ("general.architecture", text("gemma3"), "gemma3"),
+        ("split.count", GgufValue::U16(3), "3"),
+        ("llama.expert_count", GgufValue::U32(8), "8"),
+        ("llama.attention.sliding_window", GgufValue::U32(31), "31"),
+        ("llama.attention.causal", GgufValue::Bool(false), "false"),
+        ("llama.attention.value_length", GgufValue::U32(6), "6"),
+        ("llama.rope.dimension_count", GgufValue::U32(2), "2"),
+        ("llama.rope.scaling.type", text("yarn"), "yarn"),
+        ("llama.rope.scaling.type", text("longrope"), "longrope"),
+        ("llama.rope.scaling.attn_factor", GgufValue::F32(1.25), "1.25"),
+        ("llama.vocab_size", GgufValue::U32(7), "7"),
+    ] {
+        let error = open(&with(key, value)).unwrap_err();
+        let LoadError::GgufField { key: named, found: shown, .. } = &error else { panic!("{key}: {error:?}") };
+        assert_eq!((named.as_str(), shown.as_str()), (key, found));
+        let text = error.to_string();
+        assert!(text.contains("small.gguf") && text.contains("supported: "), "{text}");
+    }
+    let error = open(&with("llama.rope.scaling.type", GgufValue::String("linear".into()))).unwrap_err();
+    assert!(error.to_string().contains("llama.rope.scaling.factor is absent"), "{error}");
+}
+
+#[test]
+fn what_changes_nothing_is_accepted() {
+    for (key, value) in [
+        ("split.count", GgufValue::U16(1)),
+        ("llama.expert_count", GgufValue::U32(0)),
+        ("llama.attention.sliding_window", GgufValue::U32(0)),
+        ("llama.attention.sliding_window", GgufValue::U32(32)),
+        ("llama.attention.causal", GgufValue::Bool(true)),
+        ("llama.attention.key_length", GgufValue::U32(4)),
+        ("llama.attention.value_length", GgufValue::U32(4)),
+        ("llama.rope.dimension_count", GgufValue::U32(4)),
+        ("llama.rope.scaling.type", GgufValue::String("none".into())),
+        ("llama.rope.scaling.attn_factor", GgufValue::F32(1.0)),
+        ("llama.vocab_size", GgufValue::U32(6)),
+    ] {
+        assert_eq!(open(&with(key, value)).unwrap(), open(&SmallGguf::new("llama")).unwrap(), "{key}");
+    }
+}
+
+#[test]
+fn rope_in_its_spellings() {
+    let scaling = |pairs: &[(&str, GgufValue)]| {
+        let mut file = SmallGguf::new("llama");
+        pairs.iter().for_each(|(key, value)| file.set(key, value.clone()));
+        open(&file).unwrap().rope.scaling
+    };
+    let linear = RopeScaling::Linear { factor: 2.5 };
+    let factor = GgufValue::F32(2.5);
+    assert_eq!(scaling(&[("llama.rope.scaling.factor", factor.clone())]), linear);
+    assert_eq!(scaling(&[("llama.rope.scale_linear", factor.clone())]), linear);
+    let typed =
+        [("llama.rope.scaling.type", GgufValue::String("linear".into())), ("llama.rope.scaling.factor", factor)];
+    assert_eq!(scaling(&typed), linear);
+    let mut file = SmallGguf::new("llama");
+    file.tensors.push(("rope_freqs.weight".into(), vec![2], vec![1.0, 8.0]));
+    assert_eq!(open(&file).unwrap().rope.scaling, RopeScaling::PerFrequency { divisors: vec![1.0, 8.0] });
+}
+
+#[test]
+fn missing_and_impossible_values_are_named() {
+    for key in ["block_count", "embedding_length", "feed_forward_length", "attention.head_count", "context_length"] {
+        let key = format!("llama.{key}");
+        let mut file = SmallGguf::new("llama");
+        file.pairs.retain(|(name, _)| *name != key);
+        let text = open(&file).unwrap_err().to_string();
+        assert!(text.contains(&key), "{text}");
+        for value in [GgufValue::U32(0), GgufValue::I32(-1), GgufValue::U64(u64::MAX), GgufValue::String("8".into())] {
+            assert!(open(&with(&key, value.clone())).is_err(), "{key} {value:?}");
+        }
+    }
+    // A list of heads per layer, as some architectures have it.
+    let heads = GgufValue::Array(GgufArray::U32(vec![2, 2]));
+    let text = open(&with("llama.attention.head_count", heads)).unwrap_err().to_string();
+    assert!(text.contains("llama.attention.head_count") && text.contains("array"), "{text}");
+    let mut file = SmallGguf::new("llama");
+    file.tensors.remove(0);
+    assert!(open(&file).unwrap_err().to_string().contains("token_embd.weight"));
+}
+
+#[test]
+fn tensors_are_listed_with_both_shapes() {
+    let mut file = SmallGguf::new("llama");
+    file.tensors.retain(|(name, ..)| name != "blk.1.ffn_up.weight");
+    file.add("blk.0.attn_q_norm.weight", &[4]);
+    let norm = file.tensors.iter_mut().find(|(name, ..)| name == "output_norm.weight").unwrap();
+    (norm.1, norm.2) = (vec![9], vec![1.0; 9]);
+    let text = open(&file).unwrap_err().to_string();
+    for line in [
+        "missing: model.layers.1.mlp.up_proj.weight [16, 8]",
+        "unexpected: blk.0.attn_q_norm.weight [4]",
+        "wrong shape: model.norm.weight [9], expected [8]",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}

@@ -6,6 +6,9 @@ use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use std::error::Error;
 use std::path::Path;
 
+/// Points of the oracle's curve, about.
+const POINTS: usize = 12;
+
 /// Writes `quality.svg` and `quality.png`, and gives their names.
 pub fn write(
     folder: &Path,
@@ -16,7 +19,11 @@ pub fn write(
     let point = |row: &Row| (row.depth, row.exact_match);
     let mut drawn: Vec<Curve> = curves.iter().map(|(name, rows)| Curve::new(*name, rows.iter().map(point))).collect();
     drawn.extend(router.map(|row| Curve::new("learned router", [point(row)])));
-    drawn.push(Curve::new("oracle", oracle.frontier.iter().map(|point| (point.mean_cost, point.mean_quality))));
+    // A frontier has a point for every problem that is given more; these are enough to draw.
+    let apart = oracle.frontier.len().div_ceil(POINTS).max(1);
+    let last = oracle.frontier.len().saturating_sub(1);
+    let some = oracle.frontier.iter().enumerate().filter(|(i, _)| i % apart == 0 || *i == last);
+    drawn.push(Curve::new("oracle", some.map(|(_, point)| (point.mean_cost, point.mean_quality))));
     let plot = CurvePlot {
         title: "Quality against depth, embedded model".into(),
         x_label: "layers per token".into(),

@@ -39,7 +39,7 @@ impl Problem {
         let mut rng = ChaCha8Rng::from_seed(key);
         loop {
             let (prompt, answer) = task.draw(&mut rng);
-            if (hash(&prompt) % HELD_OUT == 0) == held_out {
+            if hash(&prompt).is_multiple_of(HELD_OUT) == held_out {
                 return Self { task, prompt, answer };
             }
         }

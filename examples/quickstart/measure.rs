@@ -27,6 +27,15 @@ pub struct Row {
     pub seconds: Option<f64>,
 }
 
+/// What some problems were answered.
+pub struct Answers {
+    pub completions: Vec<Completion>,
+    /// Layers per token of each.
+    pub depths: Vec<f64>,
+    /// What decoding took.
+    pub seconds: f64,
+}
+
 /// The model, the problems and what calibrates.
 pub struct Bench<'a> {
     pub model: &'a Llama,
@@ -71,7 +80,7 @@ impl<'a> Bench<'a> {
         let mut each = Vec::new();
         let indices: Vec<usize> = (0..self.problems.len()).collect();
         for some in indices.chunks(BATCH) {
-            let (completions, depths, _) = self.generate(some, &mut controller)?;
+            let Answers { completions, depths, .. } = self.generate(some, &mut controller)?;
             let solved = |(i, completion): (&usize, &Completion)| self.problems[*i].solved_by(&completion.text);
             each.extend(some.iter().zip(&completions).map(solved).zip(depths));
         }
@@ -88,19 +97,15 @@ impl<'a> Bench<'a> {
         self.generate(&self.timed[..1], &mut controller)?;
         let (mut seconds, mut passes) = (0.0, 0u32);
         for i in &self.timed {
-            let (completions, _, spent) = self.generate(&[*i], &mut controller)?;
-            seconds += spent;
-            passes += completions.iter().map(|c| u32::try_from(c.tokens.len()).unwrap_or(0)).sum::<u32>();
+            let answers = self.generate(&[*i], &mut controller)?;
+            seconds += answers.seconds;
+            passes += answers.completions.iter().map(|c| u32::try_from(c.tokens.len()).unwrap_or(0)).sum::<u32>();
         }
         Ok((passes > 0).then(|| seconds / f64::from(passes)))
     }
 
     /// Answers, layers per token and the seconds that decoding took; every generated token is controlled.
-    pub fn generate(
-        &self,
-        problems: &[usize],
-        controller: impl Controller,
-    ) -> Result<(Vec<Completion>, Vec<f64>, f64), Box<dyn Error>> {
+    pub fn generate(&self, problems: &[usize], controller: impl Controller) -> Result<Answers, Box<dyn Error>> {
         let prompts: Vec<Vec<u32>> = problems.iter().map(|i| self.prompts[*i].clone()).collect();
         let options = GenerateOptions {
             max_new_tokens: 12,
@@ -113,6 +118,6 @@ impl<'a> Bench<'a> {
         };
         let (completions, report) = generate(self.model, controller, &prompts, options)?.finish()?;
         let depths = report.sequences.iter().map(|sequence| sequence.depth().unwrap_or(0.0)).collect();
-        Ok((completions, depths, report.decode.seconds))
+        Ok(Answers { completions, depths, seconds: report.decode.seconds })
     }
 }

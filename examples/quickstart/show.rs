@@ -1,6 +1,6 @@
 //! What goes to the terminal.
 
-use super::measure::{Bench, Row};
+use super::measure::{Answers, Bench, Row};
 use super::oracle::Oracle;
 use dynlayer::inference::report::DepthMap;
 use dynlayer::tiny::Task;
@@ -49,7 +49,7 @@ pub fn depth_map(bench: &Bench<'_>) -> Result<(), Box<dyn Error>> {
     let of_task = bench.problems.len() / Task::ALL.len();
     for (i, problem) in bench.problems.iter().enumerate().step_by(of_task) {
         let controller = MAPPED.parse::<dynlayer::inference::controllers::ControllerSpec>()?;
-        let (completions, _, _) = bench.generate(&[i], controller.build(bench.model, &bench.resources)?)?;
+        let Answers { completions, .. } = bench.generate(&[i], controller.build(bench.model, &bench.resources)?)?;
         let mut map = DepthMap::default();
         let mut depths = Vec::new();
         for completion in &completions {

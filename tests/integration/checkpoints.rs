@@ -255,7 +255,8 @@ fn shards_and_element_types() {
         all
     };
     std::fs::write(folder.path().join("config.json"), original().config().to_hf_json().unwrap()).unwrap();
-    let types: [(Dtype, fn(f32) -> f32); 3] = [
+    type Rounding = fn(f32) -> f32;
+    let types: [(Dtype, Rounding); 3] = [
         (Dtype::F32, |x| x),
         (Dtype::F16, |x| half::f16::from_f32(x).to_f32()),
         (Dtype::BF16, |x| half::bf16::from_f32(x).to_f32()),

@@ -43,7 +43,9 @@ fn by_hand(options: TrainerOptions) -> Vec<f64> {
         let mut gradient: Vec<f64> = (0..6).map(|i| if i < 4 { 2.0 * x[i] } else { 4.0 * x[i].powi(3) }).collect();
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let scale = clip_norm.map_or(1.0, |most| (most / norm).min(1.0));
-        gradient.iter_mut().for_each(|g| *g *= scale);
+        for g in &mut gradient {
+            *g *= scale;
+        }
         let (rate, t) = (options.rate.at(step), step as i32 + 1);
         for i in 0..6 {
             mean[i] = beta_1 * mean[i] + (1.0 - beta_1) * gradient[i];
@@ -86,9 +88,9 @@ fn what_has_no_gradient_stays() {
     let before = values(two.matrix.val());
     let trainer = Trainer::new(two, options(None, 1)).unwrap();
     let only_vector = |two: &Two| StepLoss { loss: two.vector.val().square().sum(), metrics: Vec::new() };
-    let trained = trainer.run(|two, _| Ok(only_vector(two)), |_| ()).unwrap();
-    assert_eq!(values(trained.matrix.val()), before, "not even decayed");
-    assert_ne!(values(trained.vector.val()), [2.0, -1.0]);
+    let after = trainer.run(|two, _| Ok(only_vector(two)), |_| ()).unwrap();
+    assert_eq!(values(after.matrix.val()), before, "not even decayed");
+    assert_ne!(values(after.vector.val()), [2.0, -1.0]);
 }
 
 #[test]

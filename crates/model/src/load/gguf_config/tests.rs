@@ -78,7 +78,9 @@ fn what_changes_nothing_is_accepted() {
 fn rope_in_its_spellings() {
     let scaling = |pairs: &[(&str, GgufValue)]| {
         let mut file = SmallGguf::new("llama");
-        pairs.iter().for_each(|(key, value)| file.set(key, value.clone()));
+        for (key, value) in pairs {
+            file.set(key, value.clone());
+        }
         open(&file).unwrap().rope.scaling
     };
     let linear = RopeScaling::Linear { factor: 2.5 };

@@ -2,7 +2,6 @@
 
 use clap::Parser;
 use dynlayer::model::Backend;
-use dynlayer::tiny::Task;
 use std::path::PathBuf;
 
 /// Trains the embedded model.
@@ -14,18 +13,21 @@ pub struct Arguments {
     /// Where checkpoints and the log of steps are kept.
     #[arg(long, value_name = "DIR", default_value = "target/train_tiny")]
     pub work: PathBuf,
-    /// Steps.
+    /// Steps on all tasks but the last, `follow-3`.
     #[arg(long, default_value_t = 5500)]
     pub steps: u64,
+    /// Steps on all tasks after that.
+    #[arg(long, default_value_t = 1500)]
+    pub more_steps: u64,
     /// Problems per step.
     #[arg(long, default_value_t = 84)]
     pub batch: usize,
-    /// What is trained, in equal parts.
-    #[arg(long, value_name = "TASK,..", value_delimiter = ',', default_values_t = Task::ALL)]
-    pub tasks: Vec<Task>,
     /// The highest learning rate.
     #[arg(long, default_value_t = 1.5e-3)]
     pub rate: f64,
+    /// The highest learning rate of the further steps.
+    #[arg(long, default_value_t = 1e-3)]
+    pub more_rate: f64,
     /// The probability that the last layer is dropped, at the end of the training.
     #[arg(long, default_value_t = 0.1)]
     pub dropout: f64,

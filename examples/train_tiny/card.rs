@@ -2,6 +2,7 @@
 
 use super::arguments::Arguments;
 use super::evaluate::Table;
+use super::stage::stages;
 use dynlayer::inference::training::StepReport;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::model::Llama;
@@ -18,12 +19,18 @@ const SMOOTHING: usize = 50;
 /// Writes `README.md` and `loss.svg` beside the model. Without a log of steps, as after cloning, the training's part of the
 /// card cannot be written, and the card that is there stays.
 pub fn write(arguments: &Arguments, model: &Llama, table: &Table) -> Result<(), Box<dyn Error>> {
-    let log = arguments.work.join("steps.jsonl");
-    let Ok(text) = std::fs::read_to_string(&log) else {
-        eprintln!("no {}: the card stays as it is", log.display());
-        return Ok(());
-    };
-    let steps = text.lines().map(serde_json::from_str).collect::<Result<Vec<StepReport>, _>>()?;
+    let mut steps: Vec<StepReport> = Vec::new();
+    for stage in stages(arguments) {
+        let log = stage.folder.join("steps.jsonl");
+        let Ok(text) = std::fs::read_to_string(&log) else {
+            eprintln!("no {}: the card stays as it is", log.display());
+            return Ok(());
+        };
+        for line in text.lines() {
+            let report: StepReport = serde_json::from_str(line)?;
+            steps.push(StepReport { step: report.step + stage.after, ..report });
+        }
+    }
     let card = card(arguments, model, table, &steps)?;
     save(&arguments.out.join("README.md"), &card)?;
     save(&arguments.out.join("loss.svg"), &curve(&steps).svg(Size::default())?)
@@ -39,7 +46,7 @@ fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport
         use dynlayer::burn::module::Module;
         model.num_params()
     };
-    let Arguments { steps: n, batch, rate, dropout, exit_scale, seed, .. } = arguments;
+    let Arguments { steps: n, more_steps, batch, rate, more_rate, dropout, exit_scale, seed, .. } = arguments;
     let hours = steps.iter().map(|step| step.seconds).sum::<f64>() / 3600.0;
     let mut out = String::new();
     writeln!(out, "# The embedded model\n")?;
@@ -68,13 +75,15 @@ fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport
     writeln!(out, "## Training\n")?;
     writeln!(
         out,
-        "```sh\ncargo run --release --example train_tiny -- --steps {n} --batch {batch} --rate {rate} --dropout {dropout} \\\n    \
-         --exit-scale {exit_scale} --seed {seed}\n```\n"
+        "```sh\ncargo run --release --example train_tiny -- --steps {n} --more-steps {more_steps} --batch {batch} \\\n    --rate {rate} \
+         --more-rate {more_rate} --dropout {dropout} --exit-scale {exit_scale} --seed {seed}\n```\n"
     )?;
     writeln!(
         out,
-        "{hours:.2} hours on two cores, other work beside it. `LayerSkip`'s recipe (Elhoushi et al. 2024, arXiv 2404.16710): \
-         layer dropout that grows with depth and over time, and a loss after every layer.\n"
+        "{hours:.2} hours on one core of two, other work beside it. `LayerSkip`'s recipe (Elhoushi et al. 2024, arXiv \
+         2404.16710): layer dropout that grows with depth and over time, and a loss after every layer. {n} steps on all tasks but \
+         follow-3, then {more_steps} on all, follow-3 in five of twelve problems, with a learning rate and an optimizer that \
+         start anew.\n"
     )?;
     let columns = DEPTHS.map(|depth| format!("loss at exit:{depth}")).join(" | ");
     writeln!(out, "| step | {columns} |\n|---:|{}", "---:|".repeat(DEPTHS.len()))?;

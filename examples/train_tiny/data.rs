@@ -10,16 +10,18 @@ pub struct Data {
     seed: u64,
     batch: usize,
     tasks: Vec<Task>,
+    /// Steps whose problems do not come again.
+    after: u64,
 }
 
 impl Data {
-    pub fn new(tokenizer: Tokenizer, seed: u64, batch: usize, tasks: Vec<Task>) -> Self {
-        Self { tokenizer, seed, batch, tasks }
+    pub fn new(tokenizer: Tokenizer, seed: u64, batch: usize, tasks: Vec<Task>, after: u64) -> Self {
+        Self { tokenizer, seed, batch, tasks, after }
     }
 
     /// The problems of a step: the tasks in turn.
     pub fn batch(&self, model: &Llama, step: u64, part: u64) -> Result<TrainingBatch, TrainingError> {
-        let first = (step + (part << 32)) * self.batch as u64;
+        let first = (self.after + step + (part << 32)) * self.batch as u64;
         let items = (0..self.batch).map(|i| {
             let id = first + i as u64;
             let problem = Problem::new(self.tasks[i % self.tasks.len()], self.seed, id, false);

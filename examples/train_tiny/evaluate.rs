@@ -22,14 +22,9 @@ pub struct Table {
 }
 
 /// Runs all problems at every depth; every generated token comes from a pass of that depth.
-pub fn table(
-    model: &Llama,
-    tokenizer: &Tokenizer,
-    problems: &[Problem],
-    tasks: &[Task],
-) -> Result<Table, Box<dyn Error>> {
+pub fn table(model: &Llama, tokenizer: &Tokenizer, problems: &[Problem]) -> Result<Table, Box<dyn Error>> {
     let depths: Vec<usize> = (1..=model.layers().len()).collect();
-    let mut rows: Vec<(Task, Vec<f64>)> = tasks.iter().map(|task| (*task, Vec::new())).collect();
+    let mut rows: Vec<(Task, Vec<f64>)> = Task::ALL.iter().map(|task| (*task, Vec::new())).collect();
     for depth in &depths {
         for (task, shares) in &mut rows {
             let of_task: Vec<&Problem> = problems.iter().filter(|problem| problem.task == *task).collect();
@@ -41,7 +36,7 @@ pub fn table(
             shares.push(f64::from(solved) / of_task.len() as f64);
         }
     }
-    Ok(Table { depths, rows, problems: problems.len() / tasks.len() })
+    Ok(Table { depths, rows, problems: problems.len() / Task::ALL.len() })
 }
 
 fn run(model: &Llama, tokenizer: &Tokenizer, problems: &[&Problem], depth: usize) -> Result<u32, Box<dyn Error>> {

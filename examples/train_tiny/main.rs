@@ -11,6 +11,7 @@ mod card;
 
 mod data;
 mod evaluate;
+mod stage;
 mod tokenizer;
 
 #[path = "../common/mod.rs"]
@@ -27,7 +28,8 @@ use dynlayer::inference::training::{
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
-use dynlayer::tiny::problems;
+use dynlayer::tiny::{Task, problems};
+use stage::{Stage, stages};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -69,21 +71,34 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::from_hf_folder(&arguments.out)?;
     let config = config(tokenizer.vocab_size())?;
     let device = arguments.device.device()?.autodiff();
-    let model = config.init(arguments.seed, WeightDtype::F32, &device)?;
-    let data = Data::new(tokenizer, arguments.seed, arguments.batch, arguments.tasks.clone());
+    let mut model = config.init(arguments.seed, WeightDtype::F32, &device)?;
+    for stage in stages(arguments) {
+        model = train_stage(arguments, &stage, model, &config, &tokenizer)?;
+    }
+    model.save(&arguments.out, WeightDtype::F16)?;
+    Ok(())
+}
 
-    let mut options = TrainerOptions::new(arguments.steps, arguments.rate);
+fn train_stage(
+    arguments: &Arguments,
+    stage: &Stage,
+    model: Llama,
+    config: &LlamaConfig,
+    tokenizer: &Tokenizer,
+) -> Result<Llama, Box<dyn Error>> {
+    let Stage { tasks, steps, rate, folder, after } = stage;
+    let data = Data::new(tokenizer.clone(), arguments.seed, arguments.batch, tasks.clone(), *after);
+    let mut options = TrainerOptions::new(*steps, *rate);
     options.adamw.weight_decay = 0.05;
     let exits = ExitLoss { scale: arguments.exit_scale, rotation: 1 };
-    let dropout =
-        LayerDropout { max: arguments.dropout, curriculum: Some(arguments.steps), seed: arguments.seed, step: 0 };
+    let dropout = LayerDropout { max: arguments.dropout, curriculum: Some(*steps), seed: arguments.seed, step: 0 };
     let what = serde_json::json!({
-        "config": &config, "seed": arguments.seed, "batch": arguments.batch, "exits": exits, "dropout": dropout,
-        "tasks": arguments.tasks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "config": config, "seed": arguments.seed, "batch": arguments.batch, "exits": exits, "dropout": dropout,
+        "tasks": tasks.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    let trainer = Trainer::in_folder(&arguments.work, &what.to_string(), model, options)?;
+    let trainer = Trainer::in_folder(folder, &what.to_string(), model, options)?;
     let bar = common::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} {elapsed} left {eta}  {msg}");
-    bar.set_length(arguments.steps);
+    bar.set_length(*steps);
     bar.set_position(trainer.steps_done());
     bar.reset_eta();
 
@@ -110,8 +125,7 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
     })?;
     bar.finish();
-    model.save(&arguments.out, WeightDtype::F16)?;
-    Ok(())
+    Ok(model)
 }
 
 /// Measures the saved model, as it is stored, and writes its card.
@@ -120,8 +134,8 @@ fn report(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let tokenizer = checkpoint.tokenizer()?;
     let model = checkpoint.load(WeightDtype::F16, &arguments.device.device()?, |_| {})?;
     let started = Instant::now();
-    let problems = problems(&arguments.tasks, arguments.problems, arguments.seed.wrapping_add(1));
-    let table = evaluate::table(&model, &tokenizer, &problems, &arguments.tasks)?;
+    let problems = problems(&Task::ALL, arguments.problems, arguments.seed.wrapping_add(1));
+    let table = evaluate::table(&model, &tokenizer, &problems)?;
     println!("{table}");
     eprintln!("measured in {:.0} s", started.elapsed().as_secs_f64());
 

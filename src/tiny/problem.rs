@@ -89,7 +89,7 @@ mod tests {
             let count = problem(Task::Count);
             let of = |letter| given(&count).chars().filter(|c| *c == letter).count().to_string();
             assert_eq!(count.answer, of('A') + &of('B') + &of('C'));
-            for (steps, task) in [(1, Task::Follow1), (2, Task::Follow2)] {
+            for (steps, task) in [(1, Task::Follow1), (2, Task::Follow2), (3, Task::Follow3)] {
                 let p = problem(task);
                 let text = given(&p);
                 let (table, query) = text.split_once(',').unwrap();

@@ -28,12 +28,14 @@ pub enum Task {
     Follow1,
     /// Two steps in a table: `follow 35071642,3+2=` has `2`, the digit in place 7.
     Follow2,
+    /// Three steps in a table: `follow 35071642,3+3=` has `0`.
+    Follow3,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Self; 7] =
-        [Self::Sort, Self::Copy, Self::Reverse, Self::Count, Self::Add, Self::Follow1, Self::Follow2];
+    pub const ALL: [Self; 8] =
+        [Self::Sort, Self::Copy, Self::Reverse, Self::Count, Self::Add, Self::Follow1, Self::Follow2, Self::Follow3];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Task {
             Self::Add => "add",
             Self::Follow1 => "follow-1",
             Self::Follow2 => "follow-2",
+            Self::Follow3 => "follow-3",
         }
     }
 
@@ -77,6 +80,7 @@ impl Task {
             }
             Self::Follow1 => follow(1, rng),
             Self::Follow2 => follow(2, rng),
+            Self::Follow3 => follow(3, rng),
         }
     }
 }

@@ -28,3 +28,4 @@ mod partial;
 mod real_model;
 mod real_text;
 mod support;
+mod tiny;

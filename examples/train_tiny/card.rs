@@ -96,7 +96,8 @@ fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport
 }
 
 fn curve(steps: &[StepReport]) -> CurvePlot {
-    let points = smoothed(steps, SMOOTHING);
+    // A training of a few steps has a curve too.
+    let points = smoothed(steps, SMOOTHING.min(steps.len() / 2).max(1));
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
     let curve = |i: usize| {
         Curve::new(format!("exit:{}", DEPTHS[i]), points.iter().map(|(step, means)| (*step as f64, means[i])))

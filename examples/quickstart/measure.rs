@@ -1,6 +1,6 @@
 //! What a controller reaches on the problems, and how fast.
 
-use super::common::Loaded;
+use super::common::{Loaded, embedded};
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{Completion, ControlFrom, Controller, GenerateOptions, generate};
 use dynlayer::model::Llama;
@@ -10,8 +10,6 @@ use std::error::Error;
 
 /// Problems that run together where time does not matter.
 const BATCH: usize = 100;
-/// Problems of each task that block influence is measured on; training may have seen them, the table's it has not.
-const CALIBRATION: u64 = 40;
 
 /// A controller on the problems.
 #[derive(Clone)]
@@ -51,8 +49,6 @@ impl<'a> Bench<'a> {
     pub fn new(loaded: &'a Loaded, problems: &'a [Problem], timed: usize) -> Result<Self, Box<dyn Error>> {
         let Loaded { model, tokenizer, .. } = loaded;
         let encode = |problem: &Problem| tokenizer.encode(&problem.prompt, false);
-        let texts = Task::ALL.iter().flat_map(|task| (0..CALIBRATION).map(|i| Problem::new(*task, 0, i, false)));
-        let texts = texts.map(|problem| tokenizer.encode(&(problem.prompt + &problem.answer), false));
         let of_task = problems.len() / Task::ALL.len();
         Ok(Self {
             model,
@@ -60,7 +56,7 @@ impl<'a> Bench<'a> {
             problems,
             prompts: problems.iter().map(encode).collect::<Result<_, _>>()?,
             timed: (0..problems.len()).filter(|i| i % of_task < timed.max(1)).collect(),
-            resources: Resources::new().texts(texts.collect::<Result<_, _>>()?).folder(tiny::folder()),
+            resources: Resources::new().texts(embedded::calibration(tokenizer)?).folder(tiny::folder()),
         })
     }
 

@@ -1,8 +1,8 @@
 //! Models written to disk and read back.
 
-use crate::support::{SMALL, assert_close, config, rows};
+use crate::support::{SMALL, assert_close, config, device, rows};
 use burn::module::Param;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::decoder::Linear;
@@ -153,7 +153,7 @@ fn logits(model: &Llama) -> Vec<Vec<f32>> {
 }
 
 fn original() -> Llama {
-    config(SMALL).init(3, WeightDtype::F32, &Device::flex()).unwrap()
+    config(SMALL).init(3, WeightDtype::F32, &device()).unwrap()
 }
 
 fn opened(path: &Path) -> LoadError {
@@ -166,7 +166,7 @@ fn a_folder_comes_back_bit_for_bit() {
     write_folder(&original(), folder.path());
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     let mut steps = Vec::new();
-    let model = checkpoint.load(WeightDtype::F32, &Device::flex(), |p| steps.push((p.done, p.total))).unwrap();
+    let model = checkpoint.load(WeightDtype::F32, &device(), |p| steps.push((p.done, p.total))).unwrap();
     assert_eq!(logits(&model), logits(&original()));
     assert_eq!(steps.len(), tensors(&model).len() + 1);
     assert!(steps.windows(2).all(|w| w[0].0 < w[1].0));
@@ -180,7 +180,7 @@ fn a_gguf_file_comes_back_bit_for_bit() {
     write_gguf(&original(), &path);
     let checkpoint = Checkpoint::open(&path).unwrap();
     assert_eq!(checkpoint.config(), original().config());
-    let model = checkpoint.load(WeightDtype::F32, &Device::flex(), |_| {}).unwrap();
+    let model = checkpoint.load(WeightDtype::F32, &device(), |_| {}).unwrap();
     assert_eq!(logits(&model), logits(&original()));
 }
 
@@ -188,12 +188,12 @@ fn a_gguf_file_comes_back_bit_for_bit() {
 #[test]
 fn a_gguf_file_of_qwen_2_comes_back_bit_for_bit() {
     let json = SMALL.replace("\"llama\"", "\"qwen2\"");
-    let original = config(&json).init(3, WeightDtype::F32, &Device::flex()).unwrap();
+    let original = config(&json).init(3, WeightDtype::F32, &device()).unwrap();
     assert!(tensors(&original).contains_key("model.layers.4.self_attn.v_proj.bias"));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     gguf(&original, "qwen2").write(&path).unwrap();
-    let model = Checkpoint::open(&path).unwrap().load(WeightDtype::F32, &Device::flex(), |_| {}).unwrap();
+    let model = Checkpoint::open(&path).unwrap().load(WeightDtype::F32, &device(), |_| {}).unwrap();
     assert_eq!(model.config().attention_bias, original.config().attention_bias);
     assert_eq!(logits(&model), logits(&original));
 }
@@ -203,10 +203,10 @@ fn a_gguf_file_of_qwen_2_comes_back_bit_for_bit() {
 fn rotary_scaling_is_the_same_from_both_formats() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    let load = || Checkpoint::open(&path).unwrap().load(WeightDtype::F32, &Device::flex(), |_| {}).unwrap();
+    let load = || Checkpoint::open(&path).unwrap().load(WeightDtype::F32, &device(), |_| {}).unwrap();
     let with = |scaling: &str| {
         let json = SMALL.replace("\"rope_theta\"", &format!("\"rope_scaling\": {scaling}, \"rope_theta\""));
-        config(&json).init(3, WeightDtype::F32, &Device::flex()).unwrap()
+        config(&json).init(3, WeightDtype::F32, &device()).unwrap()
     };
     let linear = with(r#"{"rope_type": "linear", "factor": 2.5}"#);
     gguf(&linear, "llama")
@@ -247,7 +247,7 @@ fn shards_and_element_types() {
     let folder = tempfile::tempdir().unwrap();
     let load = |dtype| {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        logits(&checkpoint.load(dtype, &Device::flex(), |_| {}).unwrap())
+        logits(&checkpoint.load(dtype, &device(), |_| {}).unwrap())
     };
     let rounded = |round: fn(f32) -> f32| {
         let mut all = tensors(&original());
@@ -331,7 +331,7 @@ fn f16_is_the_same_from_both_formats() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(&original(), folder.path());
     write_gguf(&original(), &folder.path().join("model.gguf"));
-    let load = |path: &Path| Checkpoint::open(path).unwrap().load(WeightDtype::F16, &Device::flex(), |_| {}).unwrap();
+    let load = |path: &Path| Checkpoint::open(path).unwrap().load(WeightDtype::F16, &device(), |_| {}).unwrap();
     assert_eq!(logits(&load(folder.path())), logits(&load(&folder.path().join("model.gguf"))));
 }
 
@@ -366,8 +366,7 @@ fn weights_that_are_no_numbers_or_too_large() {
         let mut changed = tensors(&original());
         changed.get_mut("model.embed_tokens.weight").unwrap().1[5] = value;
         write_safetensors(&changed, &folder.path().join("model.safetensors"));
-        let error =
-            Checkpoint::open(folder.path()).unwrap().load(dtype, &Device::flex(), |_| {}).map(|_| ()).unwrap_err();
+        let error = Checkpoint::open(folder.path()).unwrap().load(dtype, &device(), |_| {}).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
     }
 }

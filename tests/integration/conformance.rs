@@ -1,6 +1,5 @@
 //! The suite itself: sound controllers pass, and each rule is broken by somebody.
 
-use burn::tensor::Device;
 use dynlayer::inference::conformance::{Rule, check, small_model};
 use dynlayer::inference::controllers::{
     ControllerSpec, FullDepth, LinearRouter, Recorded, Resources, Routed, RouterInput, RouterOptions,
@@ -10,7 +9,7 @@ use dynlayer::model::Llama;
 use std::cell::Cell;
 
 fn model() -> Llama {
-    small_model(&Device::flex()).unwrap()
+    small_model(&crate::support::device()).unwrap()
 }
 
 fn broken<C: Controller>(make: impl FnMut() -> C) -> Rule {
@@ -125,7 +124,7 @@ fn the_library_s_own_controllers_pass() {
         check(&model, || spec.build(&model, &resources).unwrap()).unwrap_or_else(|broken| panic!("{spec}: {broken}"));
         check(&model, || Recorded::new(spec.build(&model, &resources).unwrap())).unwrap();
     }
-    let router = LinearRouter::new([6, 32], 0.5, 1, &Device::flex());
+    let router = LinearRouter::new([6, 32], 0.5, 1, &crate::support::device());
     for input in [RouterInput::Hidden, RouterInput::Position, RouterInput::Constant, RouterInput::ShuffledHidden] {
         let options = RouterOptions { input, ..RouterOptions::default() };
         check(&model, || Routed::new(router.clone(), options)).unwrap_or_else(|broken| panic!("{input:?}: {broken}"));

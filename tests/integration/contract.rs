@@ -1,8 +1,8 @@
 //! Controllers that break their contract, and requests that make no sense.
 
-use crate::support::small;
+use crate::support::{device, small};
 use burn::module::Param;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{
@@ -11,7 +11,7 @@ use dynlayer::inference::{
 };
 
 fn fails(controller: impl Controller) -> GenerateError {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let options = GenerateOptions { max_new_tokens: 3, ..GenerateOptions::default() };
     let mut generation = generate(&model, controller, &[vec![1, 2, 3], vec![4]], options).unwrap();
     let error = generation.by_ref().find_map(Result::err).expect("the run ends with an error");
@@ -20,7 +20,7 @@ fn fails(controller: impl Controller) -> GenerateError {
 }
 
 fn refused(prompts: &[Vec<u32>], options: GenerateOptions<'_>) -> GenerateError {
-    generate(&small(&Device::flex()), FullDepth, prompts, options).map(|_| ()).unwrap_err()
+    generate(&small(&device()), FullDepth, prompts, options).map(|_| ()).unwrap_err()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_read_of_the_wrong_length() {
 
 #[test]
 fn a_panic_leaves_the_model_as_it_was() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let run = || {
         let options = GenerateOptions { max_new_tokens: 4, ..GenerateOptions::default() };
         generate(&model, FullDepth, &[vec![1, 2, 3]], options).unwrap().finish().unwrap().0
@@ -90,7 +90,7 @@ fn a_panic_leaves_the_model_as_it_was() {
 
 #[test]
 fn layers_and_budgets_that_the_model_does_not_have() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     for (spec, part) in [
         ("skip:1,5", "layer 5 does not exist: the model has layers 0 to 4"),
         ("uniform:6", "a budget of 6 layers"),
@@ -119,8 +119,8 @@ fn prompts_that_cannot_be_run() {
 
 #[test]
 fn a_model_that_computes_no_numbers() {
-    let mut model = small(&Device::flex());
-    model.norm.weight = Param::from_tensor(Tensor::full([48], f32::NAN, &Device::flex()));
+    let mut model = small(&device());
+    model.norm.weight = Param::from_tensor(Tensor::full([48], f32::NAN, &device()));
     let generated =
         generate(&model, FullDepth, &[vec![1, 2]], GenerateOptions::default()).unwrap().finish().map(|_| ());
     let scored = score(&model, FullDepth, &[1, 2], &[3], &ScoreOptions::default()).map(|_| ());

@@ -8,8 +8,7 @@ mod random;
 mod routed;
 mod specs;
 
-use crate::support::{asked_for, filled};
-use burn::tensor::Device;
+use crate::support::{asked_for, device, filled};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
     Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, Site,
@@ -20,7 +19,7 @@ use dynlayer::model::Llama;
 pub const LAYERS: usize = 5;
 
 pub fn small() -> Llama {
-    crate::support::small(&Device::flex())
+    crate::support::small(&device())
 }
 
 /// Prompts that differ in length.

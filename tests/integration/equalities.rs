@@ -1,7 +1,6 @@
 //! Paths that must agree.
 
-use crate::support::{Routes, SMALL, asked_for, assert_close, config, masked, rows, skipped, small};
-use burn::tensor::Device;
+use crate::support::{Routes, SMALL, asked_for, assert_close, config, device, masked, rows, skipped, small};
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{
     Action, ControlFrom, Decision, DeviceCost, GenerateOptions, KvPolicy, PartialSkips, ScoreItem, ScoreOptions,
@@ -58,7 +57,7 @@ proptest! {
     fn skipped_equals_masked(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8), policy in policy(),
     ) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let options = ScoreOptions { kv_policy: policy, ..last_prompt_token() };
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
         for whole in [false, true] {
@@ -71,7 +70,7 @@ proptest! {
     fn deferred_equals_propagated(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..10), control in control(),
     ) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let run = |kv_policy| {
             let options = ScoreOptions { kv_policy, control_from: control, ..ScoreOptions::default() };
             skipped(&model, &routes, &prompt, &continuation, &options)
@@ -84,7 +83,7 @@ proptest! {
     fn policies_agree_where_the_route_is_fixed(
         route in prop::collection::vec(action(), LAYERS), prompt in tokens(1..24), continuation in tokens(1..8),
     ) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let run = |kv_policy| {
             let options = ScoreOptions { kv_policy, ..last_prompt_token() };
             skipped(&model, &vec![route.clone()], &prompt, &continuation, &options)
@@ -100,7 +99,7 @@ proptest! {
         items in prop::collection::vec((tokens(1..16), tokens(0..8), routes()), 1..9),
         policy in policy(), control in control(), skips in skips(),
     ) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let options = |sequence_ids| ScoreOptions {
             kv_policy: policy, control_from: control, partial_skips: skips, keep_logits: true, keep_hidden: true, sequence_ids,
             ..ScoreOptions::default()
@@ -140,7 +139,7 @@ proptest! {
     /// One pass over a text against one pass per token.
     #[test]
     fn cached_equals_uncached(text in tokens(2..30), cut in 1usize..29) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let cut = cut.min(text.len() - 1);
         let mut cache = model.cache(1, text.len());
         let mut found = Vec::new();
@@ -158,7 +157,7 @@ proptest! {
     /// What was truncated leaves no trace.
     #[test]
     fn truncation_forgets(text in tokens(4..20), keep in 1usize..3, wrong in tokens(1..6)) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let run = |detour: bool| {
             let mut cache = model.cache(1, 40);
             let pass = |cache: &mut _, tokens: &[u32], start: usize| {
@@ -185,7 +184,7 @@ proptest! {
         control in control(),
         policy in policy(),
     ) {
-        let model = small(&Device::flex());
+        let model = small(&device());
         let options = |ids: Vec<u64>| GenerateOptions {
             kv_policy: policy,
             max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], control_from: control, sequence_ids: ids,
@@ -211,7 +210,7 @@ proptest! {
 
 #[test]
 fn f16_weights_stay_close_to_f32() {
-    let device = Device::flex();
+    let device = device();
     let run = |dtype| {
         let model = config(SMALL).init(7, dtype, &device).unwrap();
         let full: Routes = vec![vec![Action::Run; LAYERS]];
@@ -223,7 +222,7 @@ fn f16_weights_stay_close_to_f32() {
 
 #[test]
 fn full_depth_through_the_engine_is_the_model() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let prompt = [3, 1, 4, 1, 5];
     let options = GenerateOptions { max_new_tokens: 1, ..GenerateOptions::default() };
     let (done, _) = generate(&model, FullDepth, &[prompt.to_vec()], options).unwrap().finish().unwrap();

@@ -1,8 +1,7 @@
 //! What the supported families differ in, against a plain forward pass in `f64` written without the library.
 
 use crate::checkpoints::tensors;
-use crate::support::{assert_close, config, rows};
-use burn::tensor::Device;
+use crate::support::{assert_close, config, device, rows};
 use dynlayer::model::WeightDtype;
 use dynlayer::model::config::{LlamaConfig, RopeScaling};
 use std::collections::BTreeMap;
@@ -123,7 +122,7 @@ impl Plain {
 
 fn agrees(json: &str) {
     let config = config(json);
-    let model = config.init(11, WeightDtype::F32, &Device::flex()).unwrap();
+    let model = config.init(11, WeightDtype::F32, &device()).unwrap();
     for length in [1, 5, 33] {
         let text: Vec<u32> = (0..length).map(|i| (i * 17 + 3) % 61).collect();
         let mut cache = model.cache(1, text.len());

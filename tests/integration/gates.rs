@@ -1,7 +1,7 @@
 //! Gates in decoding: everything runs, and the update is weighted.
 
-use crate::support::{assert_close, small};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::support::{assert_close, device, small};
+use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::{
     Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, ScoreItem, ScoreOptions, Site, controller_fn,
     generate, score_batch,
@@ -39,7 +39,7 @@ fn controller(passes: &[Vec<Layer>], gated: bool) -> impl Controller + '_ {
 }
 
 fn logits(passes: &[Vec<Layer>], gated: bool, kv_policy: KvPolicy, control_from: ControlFrom) -> Vec<Vec<f32>> {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let item = |prompt: Vec<u32>, continuation: Vec<u32>| ScoreItem { prompt, continuation };
     let items = [
         item(vec![1, 2, 3], vec![4, 5, 6, 7, 8]),
@@ -80,7 +80,7 @@ proptest! {
 /// What a controller answers for a row that has exited does not count, even if it is no number.
 #[test]
 fn a_gate_that_is_no_number_for_an_exited_row() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let run = |number: f32| {
         let controller = controller_fn(move |site: &Site<'_>| {
             if site.layer() < 2 {

@@ -1,7 +1,6 @@
 //! What a generation reports.
 
-use crate::support::small;
-use burn::tensor::Device;
+use crate::support::{device, small};
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, SkipLayers, UniformSkip};
 use dynlayer::inference::report::{Route, RunReport, SequenceSummary};
 use dynlayer::inference::sampling::Sampling;
@@ -16,7 +15,7 @@ fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
 
 #[test]
 fn the_report_counts_what_ran() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let prompts = [vec![1, 2, 3], vec![4, 5]];
     let (done, report) = generate(&model, UniformSkip::new(3), &prompts, options(4)).unwrap().finish().unwrap();
     assert_eq!(done.iter().map(|c| c.tokens.len()).collect::<Vec<_>>(), [4, 4]);
@@ -40,7 +39,7 @@ fn the_report_counts_what_ran() {
 /// Three decode passes that skip layers 1 and 3 of five: what each policy computes and keeps for them.
 #[test]
 fn policies_cost_what_they_say() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let run = |kv_policy, controller: &str| {
         let controller = controller.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
         let options = GenerateOptions { kv_policy, ..options(4) };
@@ -71,7 +70,7 @@ fn full_flops(report: &RunReport) -> f64 {
 /// A layer that is owed six tokens computes them at once when it runs again.
 #[test]
 fn deferred_work_is_done_when_it_is_needed() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     // Layer 1 is skipped in the first three decode passes, and runs in the fourth.
     let controller = controller_fn(|site| {
         let skips = site.layer() == 1 && site.rows()[0].generated < 4;
@@ -86,7 +85,7 @@ fn deferred_work_is_done_when_it_is_needed() {
 /// Per sequence and phase: what it ran, and its part of what the batch shared.
 #[test]
 fn sequences_are_counted_apart() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     // Sequence 4 stops with its second token, after one decode pass; sequence 9 goes on for three. Half of the layers
     // of sequence 9, and a read at every layer.
     let prompts = [vec![1, 2, 3], vec![4, 5]];
@@ -138,7 +137,7 @@ fn sequences_are_counted_apart() {
 /// Weights that were read for one row alone count for it alone.
 #[test]
 fn weights_are_divided_among_those_who_asked() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let run = |partial_skips| {
         let controller = controller_fn(|site: &Site<'_>| {
             Decision::per_row(site.rows().iter().map(|row| if row.id == 0 { Action::Exit } else { Action::Run }))
@@ -157,7 +156,7 @@ fn weights_are_divided_among_those_who_asked() {
 
 #[test]
 fn usage_is_a_histogram() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let (_, report) = generate(&model, SkipLayers::new([1]), &[vec![1]], options(3)).unwrap().finish().unwrap();
     assert_eq!(report.usage().shares(), [1.0, 0.0, 1.0, 1.0, 1.0]);
     let text = report.usage().to_string();
@@ -184,7 +183,7 @@ fn control_from_says_which_passes_are_asked_about() {
             }
         }
     }
-    let model = small(&Device::flex());
+    let model = small(&device());
     let seen = |control_from| {
         let mut spy = Spy::default();
         generate(&model, &mut spy, &[vec![1, 2, 3]], GenerateOptions { control_from, ..options(2) })
@@ -204,7 +203,7 @@ fn control_from_says_which_passes_are_asked_about() {
 
 #[test]
 fn the_context_ends_a_sequence() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let (done, _) =
         generate(&model, ExitAfter(1), &[vec![1; 60], vec![2; 64]], options(usize::MAX)).unwrap().finish().unwrap();
     // Positions 0 to 63: four more tokens can be fed after 60, and each pass predicts one.
@@ -214,7 +213,7 @@ fn the_context_ends_a_sequence() {
 
 #[test]
 fn no_tokens_asked_for_none_computed() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let (done, report) = generate(&model, ExitAfter(1), &[vec![1]], options(0)).unwrap().finish().unwrap();
     assert!(done[0].tokens.is_empty() && done[0].stop.is_none());
     assert_eq!((report.prefill.passes, report.prefill.tokens_per_second()), (0, None));
@@ -222,7 +221,7 @@ fn no_tokens_asked_for_none_computed() {
 
 #[test]
 fn sampling_repeats_with_its_seed() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let run = |seed| {
         let sampling = Sampling { temperature: 2.0, top_k: Some(40), seed, ..Sampling::default() };
         let o = GenerateOptions { sampling, ..options(12) };
@@ -234,7 +233,7 @@ fn sampling_repeats_with_its_seed() {
 
 #[test]
 fn scoring_gives_the_probabilities_of_generation() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let spec: ControllerSpec = "uniform:3".parse().unwrap();
     let controller = || spec.build(&model, &Resources::new()).unwrap();
     let (done, _) = generate(&model, controller(), &[vec![5, 6, 7]], options(5)).unwrap().finish().unwrap();
@@ -261,7 +260,7 @@ fn boxed_controllers_travel() {
     fn sent<T: Send>(value: T) -> T {
         value
     }
-    let model = small(&Device::flex());
+    let model = small(&device());
     let boxed: Box<dyn Controller + Send> = Box::new(SkipLayers::new([1]));
     let generation = sent(generate(&model, boxed, &[vec![1, 2]], options(3)).unwrap());
     let (unboxed, _) = generate(&model, SkipLayers::new([1]), &[vec![1, 2]], options(3)).unwrap().finish().unwrap();

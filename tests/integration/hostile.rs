@@ -1,8 +1,8 @@
 //! What a careless user does to a run, and the runs after it.
 
 use crate::controllers::chain;
-use crate::support::{assert_close, filled, rows, small};
-use burn::tensor::{Device, Tensor};
+use crate::support::{assert_close, device, filled, rows, small};
+use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, FullDepth, Recorded, Resources};
 use dynlayer::inference::{
     Action, Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions,
@@ -57,7 +57,7 @@ impl<C: Controller> Controller for Panics<C> {
 /// A batch that was left in the middle of a pass says so, and says nothing else.
 #[test]
 fn a_generation_does_not_go_on_after_a_panic() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     for (control_from, left) in [
         (ControlFrom::LastPromptToken, 3), // in the prompt's last pass
         (ControlFrom::All, 0),             // in the first
@@ -85,7 +85,7 @@ fn a_generation_does_not_go_on_after_a_panic() {
 /// Whoever missed the error of a step does not take what is left for a whole run.
 #[test]
 fn a_generation_does_not_finish_after_an_error() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let broken =
         controller_fn(
             |site: &Site<'_>| {
@@ -101,7 +101,7 @@ fn a_generation_does_not_finish_after_an_error() {
 /// that begins again.
 #[test]
 fn controllers_begin_afresh_after_a_run_that_did_not_end() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     for spec in STATEFUL {
         let build = || spec.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
         for control_from in ControlFrom::ALL {
@@ -125,7 +125,7 @@ fn controllers_begin_afresh_after_a_run_that_did_not_end() {
 /// A recording that ends in the middle of a pass is not saved, and the next run begins another.
 #[test]
 fn a_recording_after_a_panic() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.json");
     let mut recorded = Recorded::new(Panics { inner: FullDepth, left: 7 });
@@ -139,7 +139,7 @@ fn a_recording_after_a_panic() {
 /// Exit at layer 0: the head sees the embedding, and every layer is skipped.
 #[test]
 fn an_exit_before_the_first_layer() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     for kv_policy in KvPolicy::ALL {
         for control_from in ControlFrom::ALL {
             let options = ScoreOptions { kv_policy, control_from, keep_logits: true, ..ScoreOptions::default() };
@@ -164,7 +164,7 @@ fn an_exit_before_the_first_layer() {
 /// A controller that indexes by row what it has read wrongly is told what it did, and does not panic.
 #[test]
 fn a_read_that_is_too_short_still_has_an_entry_for_each_row() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let controller = controller_fn(|site: &Site<'_>| {
         let scores = site.read(Tensor::<1>::zeros([1], &site.hidden().device()));
         Decision::per_row((0..site.rows().len()).map(|row| if scores[row] > 0.5 { Action::Exit } else { Action::Run }))
@@ -176,7 +176,7 @@ fn a_read_that_is_too_short_still_has_an_entry_for_each_row() {
 
 #[test]
 fn the_logits_of_no_row_are_none_and_cost_nothing() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let controller = controller_fn(|site: &Site<'_>| {
         assert_eq!(site.exit_logits_of(&[]).dims(), [0, 97]);
         Action::Run.into()
@@ -190,7 +190,7 @@ fn the_logits_of_no_row_are_none_and_cost_nothing() {
 /// A layer that computes no numbers is named by the first controller that looks.
 #[test]
 fn a_confidence_that_is_no_number() {
-    let model = filled(small(&Device::flex()), &["layers.2.post_attention_layernorm".into()], f32::NAN);
+    let model = filled(small(&device()), &["layers.2.post_attention_layernorm".into()], f32::NAN);
     for spec in ["confidence:0.9", "entropy:0.1", "saturation:0.999"] {
         let controller = spec.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
         let error = generate(&model, controller, &[vec![1]], options(ControlFrom::All)).unwrap().finish().map(|_| ());
@@ -202,7 +202,7 @@ fn a_confidence_that_is_no_number() {
 
 #[test]
 fn texts_that_cannot_be_scored() {
-    let model = small(&Device::flex());
+    let model = small(&device());
     let score = |items: &[ScoreItem], sequence_ids: Vec<u64>| {
         score_batch(&model, FullDepth, items, &ScoreOptions { sequence_ids, ..ScoreOptions::default() }).map(|_| ())
     };
@@ -233,7 +233,7 @@ fn a_wrapper_that_forgets_begin() {
             self.0.decide(site)
         }
     }
-    let model = small(&Device::flex());
+    let model = small(&device());
     for spec in ["uniform:3", "random:3", "exit:2", "skip:1", "bernoulli:0.5", "budgeted:2:full", "saturation:0.9"] {
         let build = || spec.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
         let (forgot, begun) =
@@ -254,6 +254,6 @@ fn a_refusal_is_told_with_its_cause() {
             Action::Run.into()
         }
     }
-    let error = score(&small(&Device::flex()), Refuses, &[1], &[2], &ScoreOptions::default()).map(|_| ()).unwrap_err();
+    let error = score(&small(&device()), Refuses, &[1], &[2], &ScoreOptions::default()).map(|_| ()).unwrap_err();
     assert_eq!(chain(&error), "the controller gave up: no table for this model");
 }

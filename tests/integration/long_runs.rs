@@ -1,7 +1,6 @@
 //! More tokens than the cache has room for at first.
 
-use crate::support::{Routes, assert_close, config, follow, masked};
-use burn::tensor::Device;
+use crate::support::{Routes, assert_close, config, device, follow, masked};
 use dynlayer::inference::{
     Action, ControlFrom, Controller, Decision, KvPolicy, PartialSkips, ScoreItem, ScoreOptions, Site, controller_fn,
     score, score_batch,
@@ -15,7 +14,7 @@ fn model() -> Llama {
     let json = r#"{"model_type": "llama", "vocab_size": 97, "hidden_size": 24, "intermediate_size": 32,
         "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1,
         "max_position_embeddings": 700, "rms_norm_eps": 1e-5, "rope_theta": 10000.0}"#;
-    config(json).init(3, WeightDtype::F32, &Device::flex()).unwrap()
+    config(json).init(3, WeightDtype::F32, &device()).unwrap()
 }
 
 fn text(start: usize, tokens: usize) -> Vec<u32> {

@@ -1,14 +1,13 @@
 //! Rows that disagree about a layer: what is launched follows the device's cost.
 
-use crate::support::small;
-use burn::tensor::Device;
+use crate::support::{device, small};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
     Action, Completion, Decision, DeviceCost, GenerateOptions, PartialSkips, Site, controller_fn, generate,
 };
 
 fn run(partial_skips: PartialSkips) -> (Vec<Completion>, RunReport) {
-    let model = small(&Device::flex());
+    let model = small(&device());
     // Sequence 0 skips layers 1 and 3.
     let controller = controller_fn(|site: &Site<'_>| {
         let skips = |id: u64| id == 0 && site.layer() % 2 == 1;

@@ -1,7 +1,6 @@
 //! SmolLM2-135M-Instruct: fixed cases, run when asked for (see `main.rs`).
 
-use crate::support::{Routes, assert_close, assert_close_to, masked, skipped};
-use burn::tensor::Device;
+use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
 use dynlayer::inference::{
     Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, ScoreItem, ScoreOptions, ScoredSequence, Site,
     controller_fn, score, score_batch,
@@ -15,7 +14,7 @@ pub fn path(part: &str) -> PathBuf {
 }
 
 pub fn load(part: &str, dtype: WeightDtype) -> Llama {
-    Checkpoint::open(path(part)).unwrap().load(dtype, &Device::flex(), |_| {}).unwrap()
+    Checkpoint::open(path(part)).unwrap().load(dtype, &device(), |_| {}).unwrap()
 }
 
 /// Routes that change from token to token, drawn from a simple congruential sequence.

@@ -5,12 +5,21 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 use dynlayer::inference::report::{Ran, SequenceReport, Shared};
 use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
-use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::model::{Backend, Llama, WeightDtype};
 
 /// Llama dimensions that differ from each other wherever they can.
 pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80,
     "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 12,
     "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#;
+
+/// The device of all tests that are about the model and not about a backend: flex, or the backend that `DYNLAYER_BACKEND`
+/// names.
+pub fn device() -> Device {
+    match std::env::var("DYNLAYER_BACKEND") {
+        Ok(name) => name.parse::<Backend>().and_then(Backend::device).unwrap(),
+        Err(_) => Backend::Flex.device().unwrap(),
+    }
+}
 
 pub fn config(json: &str) -> LlamaConfig {
     LlamaConfig::from_hf_json(json, "a test").unwrap()

@@ -1,6 +1,5 @@
 //! The embedded model: what its card says, and where a random model would prove nothing.
 
-use dynlayer::burn::tensor::Device;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
 use dynlayer::inference::{ControlFrom, Controller, GenerateOptions, generate};
@@ -14,7 +13,7 @@ const N: u64 = 25;
 fn embedded() -> (Llama, Tokenizer) {
     let checkpoint = Checkpoint::open(tiny::folder()).unwrap();
     let tokenizer = checkpoint.tokenizer().unwrap();
-    (checkpoint.load(WeightDtype::F32, &Device::flex(), |_| ()).unwrap(), tokenizer)
+    (checkpoint.load(WeightDtype::F32, &crate::support::device(), |_| ()).unwrap(), tokenizer)
 }
 
 /// Per problem, whether it was solved and the layers per token.

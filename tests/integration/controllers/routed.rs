@@ -2,7 +2,7 @@
 
 use super::{LAYERS, assert_batch_equals_solo, chain, options, prompts, run, small, watch};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{
     AnyRouter, ControllerSpec, Ends, LinearRouter, MlpRouter, Resources, Routed, Router, RouterInput, RouterOptions,
 };
@@ -159,9 +159,10 @@ fn routers_do_not_depend_on_the_batch() {
     for input in INPUTS {
         for from in ControlFrom::ALL {
             let options = RouterOptions { input, ends: Ends::Free, ..RouterOptions::default() };
-            let linear = |seed| Routed::new(LinearRouter::new([LAYERS, WIDTH], 0.0, seed, &Device::flex()), options);
+            let linear =
+                |seed| Routed::new(LinearRouter::new([LAYERS, WIDTH], 0.0, seed, &crate::support::device()), options);
             assert_batch_equals_solo(&model, &format!("{input:?}"), from, || linear(1));
-            let mlp = || Routed::new(MlpRouter::new([LAYERS, WIDTH], 0.0, 1, &Device::flex()), options);
+            let mlp = || Routed::new(MlpRouter::new([LAYERS, WIDTH], 0.0, 1, &crate::support::device()), options);
             assert_batch_equals_solo(&model, &format!("{input:?}, MLP"), from, mlp);
         }
     }
@@ -170,7 +171,7 @@ fn routers_do_not_depend_on_the_batch() {
 #[test]
 fn new_routers_run_everything_or_nothing_as_their_bias_says() {
     let model = small();
-    let device = Device::flex();
+    let device = crate::support::device();
     for (bias, depth) in [(2.0, 5.0), (-2.0, 2.0)] {
         let linear = LinearRouter::new([LAYERS, WIDTH], bias, 0, &device);
         let mlp = MlpRouter::new([LAYERS, WIDTH], bias, 0, &device);
@@ -189,8 +190,8 @@ fn a_saved_router_decides_the_same() {
     let resources = Resources::new().folder(folder.path());
     let spec: ControllerSpec = "router:gates.safetensors".parse().unwrap();
     for router in [
-        AnyRouter::from(LinearRouter::new([LAYERS, WIDTH], 0.0, 3, &Device::flex())),
-        AnyRouter::from(MlpRouter::new([LAYERS, WIDTH], 0.0, 3, &Device::flex())),
+        AnyRouter::from(LinearRouter::new([LAYERS, WIDTH], 0.0, 3, &crate::support::device())),
+        AnyRouter::from(MlpRouter::new([LAYERS, WIDTH], 0.0, 3, &crate::support::device())),
     ] {
         let options_ = RouterOptions { input: RouterInput::Embedding, ends: Ends::Free, ..RouterOptions::default() };
         let routed = Routed::new(router, options_);
@@ -211,7 +212,8 @@ fn routers_of_another_model() {
     let spec: ControllerSpec = "router:gates.safetensors".parse().unwrap();
     let missing = spec.build(&model, &resources).map(|_| ()).unwrap_err();
     assert!(chain(&missing).contains("gates.safetensors: cannot be read"), "{}", chain(&missing));
-    let other = || Routed::new(LinearRouter::new([7, WIDTH], 0.0, 3, &Device::flex()), RouterOptions::default());
+    let other =
+        || Routed::new(LinearRouter::new([7, WIDTH], 0.0, 3, &crate::support::device()), RouterOptions::default());
     other().save(folder.path().join("gates.safetensors")).unwrap();
     let part = "a router for 7 layers of width 48; the model has 5 of width 48";
     let built = spec.build(&model, &resources).map(|_| ()).unwrap_err();
@@ -246,5 +248,5 @@ fn logits_of_a_wrong_shape_and_options_out_of_range() {
 #[test]
 fn routed_is_send() {
     fn send<T: Controller + Send>(_: &T) {}
-    send(&Routed::new(LinearRouter::new([1, 1], 0.0, 0, &Device::flex()), RouterOptions::default()));
+    send(&Routed::new(LinearRouter::new([1, 1], 0.0, 0, &crate::support::device()), RouterOptions::default()));
 }

@@ -1,7 +1,6 @@
 //! Controllers from text.
 
 use super::{LAYERS, assert_batch_equals_solo, chain, options, prompts, run, small};
-use burn::tensor::Device;
 use dynlayer::inference::controllers::{
     BernoulliSkip, BlockInfluence, BuildError, ControllerSpec, LinearRouter, Recorded, Resources, Routed, RouterOptions,
 };
@@ -41,7 +40,7 @@ const SPECS: [&str; 22] = [
 fn every_specification_runs_boxed_and_does_not_depend_on_the_batch() {
     let model = small();
     let folder = tempfile::tempdir().unwrap();
-    let router = LinearRouter::new([LAYERS, 48], 0.0, 3, &Device::flex());
+    let router = LinearRouter::new([LAYERS, 48], 0.0, 3, &crate::support::device());
     Routed::new(router, RouterOptions::default()).save(folder.path().join("gates.safetensors")).unwrap();
     let resources = Resources::new().texts(texts()).folder(folder.path()).seed(4);
     for from in ControlFrom::ALL {

@@ -33,8 +33,7 @@ impl Backend {
     /// The backend's default device.
     ///
     /// # Errors
-    /// If the backend is not compiled in, or the machine has no CUDA driver. Whether there is a GPU for `wgpu` shows when
-    /// the device is first used.
+    /// If the backend is not compiled in, or the machine has no GPU for it that a driver makes known.
     pub fn device(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "flex")]
@@ -46,9 +45,19 @@ impl Backend {
                 Ok(device)
             }
             #[cfg(feature = "cuda")]
-            Self::Cuda => super::cuda::device(),
+            Self::Cuda => super::gpu::present(
+                self,
+                burn::tensor::DeviceType::Cuda,
+                || Device::cuda(burn::tensor::DeviceIndex::Default),
+                "the NVIDIA driver is not installed, or it finds no GPU",
+            ),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::Wgpu => super::gpu::present(
+                self,
+                burn::tensor::DeviceType::Wgpu,
+                || Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+                "no graphics adapter is found",
+            ),
             #[allow(unreachable_patterns, reason = "reachable as long as any backend is not compiled in")]
             backend => Err(DeviceError::NotBuilt { backend }),
         }

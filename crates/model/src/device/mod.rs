@@ -1,9 +1,9 @@
 //! Backends by name, and whether they can be used here.
 
 mod backend;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod error;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod gpu;
 mod kind;
 
 pub use backend::Backend;

@@ -106,18 +106,23 @@ fn router(out: &mut String, ControllerRow { row, regret, .. }: &ControllerRow, r
     }
 }
 
+/// What a row gains over the two that know nothing of the prompts.
 fn gain(row: &ControlRow) -> String {
-    match row.gain {
-        None => "has no single candidate within its budget to be compared with".to_owned(),
-        Some(Interval { value, low, high }) => {
-            let sure = if low > 0.0 {
-                "more than"
-            } else if high < 0.0 {
-                "less than"
-            } else {
-                "not reliably different from"
-            };
-            format!("gains {value:.4} [{low:.4}, {high:.4}], which is {sure} one candidate for all")
+    match (row.gain, row.over_mix) {
+        (Some(single), Some(mix)) => {
+            format!("{} over one candidate for all, and {} over the best mix", amount(single), amount(mix))
         }
+        _ => "has no single candidate within its budget to be compared with".to_owned(),
     }
+}
+
+fn amount(Interval { value, low, high }: Interval) -> String {
+    let sure = if low > 0.0 {
+        ""
+    } else if high < 0.0 {
+        ", a loss,"
+    } else {
+        ", not reliably different from nothing,"
+    };
+    format!("gains {value:.4} [{low:.4}, {high:.4}]{sure}")
 }

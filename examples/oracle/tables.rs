@@ -80,6 +80,7 @@ fn plot(results: &Results) -> CurvePlot {
         curve("label-free oracle", &at(|point| point.label_free)),
         curve("null oracle", &at(|point| point.null_best)),
         curve("one candidate for all", &at(|point| point.one_for_all)),
+        curve("the best mix of candidates", &at(|point| point.best_mix)),
         curve("prompt router", &|point| Some((point.router_cost?, point.router?))),
     ];
     CurvePlot {

@@ -23,8 +23,18 @@ struct Static {
 }
 
 /// The best of them within a budget.
+#[derive(Clone, Copy)]
 pub(super) struct BestStatic {
     pub candidate: usize,
+    /// What it was chosen by.
+    pub quality: f64,
+    /// What it is judged by.
+    pub score: f64,
+    pub cost: f64,
+}
+
+/// A lottery between candidates, the same for all sequences, as expected.
+pub(super) struct Mix {
     /// What it was chosen by.
     pub quality: f64,
     /// What it is judged by.
@@ -49,13 +59,7 @@ impl Statics {
     /// The best within the budget where sequences count so often each; of equal ones the cheaper. Where none is within
     /// the budget, as may happen on a resampling, the cheapest.
     pub fn best(&self, weights: &[f64], budget: f64) -> Option<BestStatic> {
-        let all = self.columns.iter().map(|column| BestStatic {
-            candidate: column.candidate,
-            quality: mean(&column.quality, weights),
-            score: mean(&column.score, weights),
-            cost: mean(&column.cost, weights),
-        });
-        all.reduce(|best, other| {
+        self.means(weights).reduce(|best, other| {
             let fits = |one: &BestStatic| one.cost <= budget * (1.0 + 1e-9);
             let better = match (fits(&best), fits(&other)) {
                 (true, true) => (other.quality, -other.cost) > (best.quality, -best.cost),
@@ -63,6 +67,34 @@ impl Statics {
                 (_, other) => other,
             };
             if better { other } else { best }
+        })
+    }
+
+    /// The best lottery between two of them whose expected cost is within the budget: the concave envelope of their means.
+    /// Where none is within the budget, the cheapest.
+    pub fn best_mix(&self, weights: &[f64], budget: f64) -> Option<Mix> {
+        let single = self.best(weights, budget)?;
+        let all: Vec<BestStatic> = self.means(weights).collect();
+        let mut best = Mix { quality: single.quality, score: single.score, cost: single.cost };
+        for below in all.iter().filter(|one| one.cost <= budget) {
+            for above in all.iter().filter(|one| one.cost > budget) {
+                let share = (budget - below.cost) / (above.cost - below.cost);
+                let between = |a: f64, b: f64| a + share * (b - a);
+                let quality = between(below.quality, above.quality);
+                if quality > best.quality {
+                    best = Mix { quality, score: between(below.score, above.score), cost: budget };
+                }
+            }
+        }
+        Some(best)
+    }
+
+    fn means(&self, weights: &[f64]) -> impl Iterator<Item = BestStatic> {
+        self.columns.iter().map(move |column| BestStatic {
+            candidate: column.candidate,
+            quality: mean(&column.quality, weights),
+            score: mean(&column.score, weights),
+            cost: mean(&column.cost, weights),
         })
     }
 }

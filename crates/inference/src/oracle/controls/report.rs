@@ -16,6 +16,10 @@ pub struct ControlRow {
     /// How much better that is than the best single candidate within the same cost; `None` if there is no such one. For
     /// the cross-fitted oracle that candidate is chosen on one half and judged on the other, too.
     pub gain: Option<Interval>,
+    /// How much better that is than the best mix ([`Controls::best_mix`]) within the same cost: what knowing the sequences
+    /// is worth, as a mix also spends all of the budget. `None` and the cross-fitted oracle as for `gain`.
+    #[serde(default)]
+    pub over_mix: Option<Interval>,
 }
 
 /// The best single candidate for all sequences.
@@ -66,6 +70,10 @@ pub struct Controls {
     pub label_free: Option<ControlRow>,
     /// The best single candidate within the budget; `None` if there is none.
     pub best_static: Option<StaticRow>,
+    /// The best lottery between candidates, the same for every sequence, whose expected cost is within the budget: the
+    /// concave envelope of the single candidates. `None` if none is within the budget.
+    #[serde(default)]
+    pub best_mix: Option<ControlRow>,
     /// The oracle's own mix of candidates, dealt out to the sequences at random: the exact expectation.
     pub dealt: ControlRow,
     /// The best of as many random routes as there are candidates, at the depths around the budget.
@@ -90,7 +98,7 @@ impl fmt::Display for Controls {
             self.budget,
             level * 100.0
         )?;
-        writeln!(f, "{:62} {:28} {:31} cost", "", "quality", "gain over one candidate for all")?;
+        writeln!(f, "{:62} {:24} {:25} {:26} cost", "", "quality", "over one for all", "over the best mix")?;
         row(f, "oracle (has seen the scores)", Some(&self.oracle))?;
         row(f, "cross-fitted oracle (chosen on one half, scored on the other)", self.cross_fitted.as_ref())?;
         row(f, "label-free oracle (chosen by the full model's output)", self.label_free.as_ref())?;
@@ -101,6 +109,7 @@ impl fmt::Display for Controls {
             Some(best) => row(f, &format!("one candidate for all ({})", best.candidate), Some(&best.row))?,
             None => row(f, "one candidate for all", None)?,
         }
+        row(f, "the best mix of candidates, dealt out at random", self.best_mix.as_ref())?;
         for ControllerRow { name, row: of, regret } in &self.controllers {
             row(f, &format!("controller {name}"), Some(of))?;
             match regret {
@@ -125,10 +134,10 @@ impl fmt::Display for Controls {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, row: Option<&ControlRow>) -> fmt::Result {
-    let Some(ControlRow { mean_cost, quality, gain }) = row else {
+    let Some(ControlRow { mean_cost, quality, gain, over_mix }) = row else {
         return writeln!(f, "{name:62} not measured");
     };
     let text = |Interval { value, low, high }: &Interval| format!("{value:.4} [{low:.4}, {high:.4}]");
-    let gain = gain.as_ref().map_or("none to compare with".to_owned(), text);
-    writeln!(f, "{name:62} {:28} {gain:31} {mean_cost:.4}", text(quality))
+    let compared = |gain: &Option<Interval>| gain.as_ref().map_or("none to compare with".to_owned(), text);
+    writeln!(f, "{name:62} {:24} {:25} {:26} {mean_cost:.4}", text(quality), compared(gain), compared(over_mix))
 }

@@ -2,11 +2,12 @@
 
 use super::bootstrap::{Estimator, Sampled};
 use super::curve::Curve;
-use super::fixed::{BestStatic, Statics, dealt, mean};
+use super::fixed::{BestStatic, Mix, Statics, dealt, mean};
 use super::null::Null;
 use super::outcome::in_order;
 use super::{Bootstrap, ControlRow, ControllerRow, Controls, ControlsError, Outcome, StaticRow};
 use crate::oracle::{Allocation, AllocationError, Allocator, Column, Evidence};
+use std::rc::Rc;
 
 /// What is to be compared at one budget.
 ///
@@ -44,7 +45,16 @@ pub struct ControlsRun<'a> {
 struct Planned {
     cost: f64,
     quality: usize,
-    baseline: Option<usize>,
+    baselines: Baselines,
+}
+
+/// What knows nothing of the sequences, at the same cost: its places among the estimators.
+#[derive(Clone, Copy, Default)]
+struct Baselines {
+    /// The best single candidate.
+    single: Option<usize>,
+    /// The best mix.
+    mix: Option<usize>,
 }
 
 /// The estimators, each with the value that is reported.
@@ -107,7 +117,7 @@ impl<'a> ControlsRun<'a> {
     /// Computes everything.
     ///
     /// Values are those of exact allocations. On the resamplings sequences are allocated anew, by the linear
-    /// relaxation, and the best single candidate is chosen anew; random mixes and controllers are as they are.
+    /// relaxation, and the best single candidate and the best mix are chosen anew; other random mixes and controllers are as they are.
     ///
     /// # Errors
     /// [`ControlsError`] if the budget is infeasible, the null's or a controller's sequences are not those of the
@@ -125,30 +135,35 @@ impl<'a> ControlsRun<'a> {
 
         let mut plan = Plan::default();
         let best_static = within(budget);
-        let baseline =
-            best_static.as_ref().map(|best| plan.add(best.quality, |weights| score(statics.best(weights, budget))));
+        let best_mix = statics.best_mix(&ones, budget).filter(|_| best_static.is_some());
+        let baselines = Baselines {
+            single: best_static.map(|best| plan.add(best.quality, |weights| score(statics.best(weights, budget)))),
+            mix: best_mix
+                .as_ref()
+                .map(|mix| plan.add(mix.quality, |weights| expected(statics.best_mix(weights, budget)))),
+        };
 
         let quality = plan.add(allocation.mean_quality, |weights| curve.score(weights, budget));
-        let oracle = Planned { cost: allocation.mean_cost, quality, baseline };
+        let oracle = Planned { cost: allocation.mean_cost, quality, baselines };
 
         let cross_fitted = if evidence.has(Column::FirstHalf) { Some(self.cross_fitted(&mut plan)?) } else { None };
         let label_free = if evidence.has(Column::LabelFree) {
             let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
             let quality = plan.add(value, move |weights| curve.score(weights, budget));
-            Some(Planned { cost, quality, baseline })
+            Some(Planned { cost, quality, baselines })
         } else {
             None
         };
 
         let (qualities, costs) = dealt(evidence, &allocation);
-        let dealt = Planned { cost: mean(&costs, &ones), quality: plan.add_mean(qualities), baseline };
+        let dealt = Planned { cost: mean(&costs, &ones), quality: plan.add_mean(qualities), baselines };
 
         let null = self.null.map(|routes| Null::new(routes, evidence)).transpose()?;
         let around = null.as_ref().and_then(|null| null.at(budget));
         let (null_best, null_mean) = around
             .map(|(cost, best, mean)| {
                 let (best, mean) = (plan.add_mean(best), plan.add_mean(mean));
-                (Planned { cost, quality: best, baseline }, Planned { cost, quality: mean, baseline })
+                (Planned { cost, quality: best, baselines }, Planned { cost, quality: mean, baselines })
             })
             .unzip();
 
@@ -157,10 +172,14 @@ impl<'a> ControlsRun<'a> {
             let (qualities, costs) = in_order(name, outcomes, evidence)?;
             let cost = mean(&costs, &ones);
             let best = within(cost);
-            let own = best.map(|best| {
-                let costs = costs.clone();
+            let own = best.map_or(Baselines::default(), |best| {
                 let statics = &statics;
-                plan.add(best.quality, move |weights| score(statics.best(weights, mean(&costs, weights))))
+                let of = costs.clone();
+                let single = plan.add(best.quality, move |weights| score(statics.best(weights, mean(&of, weights))));
+                let of = costs.clone();
+                let value = expected(statics.best_mix(&ones, cost));
+                let mix = plan.add(value, move |weights| expected(statics.best_mix(weights, mean(&of, weights))));
+                Baselines { single: Some(single), mix: Some(mix) }
             });
             let oracle = match allocator.most_quality(cost) {
                 Ok(found) => {
@@ -170,7 +189,7 @@ impl<'a> ControlsRun<'a> {
                 Err(AllocationError::Budget { .. }) => None,
                 Err(other) => return Err(other.into()),
             };
-            controllers.push((name, Planned { cost, quality: plan.add_mean(qualities), baseline: own }, oracle));
+            controllers.push((name, Planned { cost, quality: plan.add_mean(qualities), baselines: own }, oracle));
         }
 
         let sampled = self.bootstrap.run(n, &plan.estimators);
@@ -185,10 +204,13 @@ impl<'a> ControlsRun<'a> {
             oracle: row(oracle),
             cross_fitted: cross_fitted.map(row),
             label_free: label_free.map(row),
-            best_static: best_static.zip(baseline).map(|(best, quality)| StaticRow {
+            best_static: best_static.zip(baselines.single).map(|(best, quality)| StaticRow {
                 candidate: evidence.candidates()[best.candidate].clone(),
-                row: row(Planned { cost: best.cost, quality, baseline }),
+                row: row(Planned { cost: best.cost, quality, baselines }),
             }),
+            best_mix: best_mix
+                .zip(baselines.mix)
+                .map(|(mix, quality)| row(Planned { cost: mix.cost, quality, baselines })),
             dealt: row(dealt),
             null_best: null_best.map(row),
             null_mean: null_mean.map(row),
@@ -226,25 +248,30 @@ impl<'a> ControlsRun<'a> {
         let budget = self.budget;
         let swapped = [(Column::FirstHalf, Column::SecondHalf), (Column::SecondHalf, Column::FirstHalf)];
         let statics = swapped.map(|(choose, score)| Statics::new(self.evidence, choose, score));
-        let judged = move |weights: &[f64]| {
-            let best = |statics: &Statics| statics.best(weights, budget);
-            let [first, second] = &statics;
-            Some((best(first)?, best(second)?))
-        };
         let ones = vec![1.0; self.evidence.sequences().len()];
-        let fits = |best: &BestStatic| best.cost <= budget * (1.0 + 1e-9);
-        let baseline = judged(&ones).filter(|(first, second)| fits(first) && fits(second)).map(|(first, second)| {
-            plan.add(f64::midpoint(first.score, second.score), move |weights| {
-                judged(weights).map_or(0.0, |(first, second)| f64::midpoint(first.score, second.score))
-            })
-        });
+        let fits =
+            |statics: &Statics| statics.best(&ones, budget).is_some_and(|best| best.cost <= budget * (1.0 + 1e-9));
+        let baselines = if statics.iter().all(fits) {
+            // One closure for all sequences' weights and the resamplings'.
+            let statics = Rc::new(statics);
+            let of = Rc::clone(&statics);
+            let single = move |weights: &[f64]| {
+                of.iter().map(|of| of.best(weights, budget).map_or(0.0, |best| best.score)).sum::<f64>() / 2.0
+            };
+            let mix = move |weights: &[f64]| {
+                statics.iter().map(|of| of.best_mix(weights, budget).map_or(0.0, |mix| mix.score)).sum::<f64>() / 2.0
+            };
+            Baselines { single: Some(plan.add(single(&ones), single)), mix: Some(plan.add(mix(&ones), mix)) }
+        } else {
+            Baselines::default()
+        };
         let first = self.chosen_by(Column::FirstHalf, Column::SecondHalf)?;
         let second = self.chosen_by(Column::SecondHalf, Column::FirstHalf)?;
         let (cost, value) = (f64::midpoint(first.0, second.0), f64::midpoint(first.1, second.1));
         let curves = (first.2, second.2);
         let quality = plan
             .add(value, move |weights| f64::midpoint(curves.0.score(weights, budget), curves.1.score(weights, budget)));
-        Ok(Planned { cost, quality, baseline })
+        Ok(Planned { cost, quality, baselines })
     }
 }
 
@@ -252,8 +279,13 @@ fn score(best: Option<BestStatic>) -> f64 {
     best.map_or(0.0, |best| best.quality)
 }
 
+fn expected(mix: Option<Mix>) -> f64 {
+    mix.map_or(0.0, |mix| mix.quality)
+}
+
 fn row(planned: &Planned, sampled: &[Sampled], level: f64) -> ControlRow {
     let quality = &sampled[planned.quality];
-    let gain = planned.baseline.map(|baseline| quality.minus(&sampled[baseline]).interval(level));
-    ControlRow { mean_cost: planned.cost, quality: quality.interval(level), gain }
+    let over = |baseline: Option<usize>| baseline.map(|of| quality.minus(&sampled[of]).interval(level));
+    let Baselines { single, mix } = planned.baselines;
+    ControlRow { mean_cost: planned.cost, quality: quality.interval(level), gain: over(single), over_mix: over(mix) }
 }

@@ -86,6 +86,52 @@ fn where_depth_matters_per_sequence_all_oracles_gain() {
 }
 
 #[test]
+fn the_best_mix_is_the_concave_envelope_of_the_single_candidates() {
+    // Random means, and the envelope by another way: the best of all lotteries over a grid of shares.
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for _ in 0..50 {
+        let candidates: Vec<(f64, f64)> = (0..5).map(|at| (f64::from(at) * 4.0, rng.random::<f64>())).collect();
+        let evidence = Evidence::new((0..2).flat_map(|sequence| {
+            let record = |(at, one): (usize, &(f64, f64))| Record::new(sequence, format!("c{at}"), one.1, one.0);
+            candidates.iter().enumerate().map(record).collect::<Vec<_>>()
+        }))
+        .unwrap();
+        for budget in [0.0, 2.0, 6.5, 11.0, 16.0] {
+            let controls = ControlsRun::new(&evidence, budget).run().unwrap();
+            let mut best = f64::NEG_INFINITY;
+            for a in &candidates {
+                for b in &candidates {
+                    // Every share that spends one of the budgets is a whole number of 48ths.
+                    for share in (0..=480).map(|i| f64::from(i) / 480.0) {
+                        if a.0 + share * (b.0 - a.0) <= budget + 1e-12 {
+                            best = best.max(a.1 + share * (b.1 - a.1));
+                        }
+                    }
+                }
+            }
+            let mix = controls.best_mix.unwrap();
+            assert!((mix.quality.value - best).abs() < 1e-9, "{} and {best} at {budget}", mix.quality.value);
+            assert!(mix.mean_cost <= budget + 1e-12 && mix.over_mix.unwrap().value == 0.0);
+            assert!(mix.gain.unwrap().value >= 0.0);
+        }
+    }
+}
+
+#[test]
+fn where_sequences_do_not_differ_no_oracle_beats_the_best_mix() {
+    // Depth counts, and counts the same for all: half of the budget's worth over one depth is that of mixing.
+    let truth = |_, depth: f64| if depth >= 20.0 { 1.0 } else { 0.0 };
+    let controls = ControlsRun::new(&measured(9, 400, 0.1, truth), 10.5).run().unwrap();
+    let [cross_fitted, label_free] = [controls.cross_fitted.unwrap(), controls.label_free.unwrap()];
+    for row in [cross_fitted, label_free] {
+        assert!(row.gain.unwrap().low > 0.4, "{controls}");
+        assert!(row.over_mix.unwrap().low <= 0.0, "{controls}");
+    }
+    // (10.5 - 1) / (20 - 1) of all sequences go deep.
+    assert!((controls.best_mix.unwrap().quality.value - 0.5).abs() < 0.01, "{controls}");
+}
+
+#[test]
 fn regret_is_what_the_oracle_has_over_a_controller_at_its_own_cost() {
     let evidence = measured(5, 300, 0.0, |sequence, depth| if depth >= need(sequence) { 1.0 } else { 0.0 });
     let outcome = |quality: fn(u64) -> f64, cost: fn(u64) -> f64| {

@@ -12,6 +12,7 @@
 mod convert;
 mod error;
 mod family;
+mod file;
 mod hf;
 mod llama;
 mod rope;

@@ -11,7 +11,8 @@ use tokenizers::AddedToken;
 
 use super::error::{TextError, shorten};
 use super::guard::guarded;
-use super::tokenizer::{SpecialTokens, Tokenizer};
+use super::special_tokens::SpecialTokens;
+use super::tokenizer::Tokenizer;
 
 /// The most bytes of a file that are read; the largest real tokenizers have some 40 MB.
 const MAX_BYTES: u64 = 512 << 20;
@@ -60,7 +61,7 @@ struct HfNamedTemplate {
 }
 
 /// Reads a file of bounded size.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
+fn read(path: &Path) -> Result<Vec<u8>, TextError> {
     let io = |source| TextError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
     File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
@@ -84,36 +85,53 @@ fn read_config(path: &Path) -> Result<HfTokenizerConfig, TextError> {
     serde_json::from_value(serde_json::from_slice::<Value>(&bytes).map_err(json)?).map_err(json)
 }
 
-pub(super) fn load(folder: &Path) -> Result<Tokenizer, TextError> {
-    let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
-    let config_path = folder.join("tokenizer_config.json");
-    let mut config = read_config(&config_path)?;
-    let map = read_config(&folder.join("special_tokens_map.json"))?;
-    let origin = config_path.display().to_string();
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or one of the errors of [`from_json`](Self::from_json).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
+        let path = path.as_ref();
+        Self::from_json(&read(path)?, &path.display().to_string())
+    }
 
-    let roles = SpecialTokens {
-        bos: config.bos_token.or(map.bos_token).map(HfToken::into_text),
-        eos: config.eos_token.or(map.eos_token).map(HfToken::into_text),
-        unk: config.unk_token.or(map.unk_token).map(HfToken::into_text),
-        pad: config.pad_token.or(map.pad_token).map(HfToken::into_text),
-    };
-    add_tokens(&mut tokenizer, std::mem::take(&mut config.added_tokens_decoder), &origin)?;
-    mark_special(&mut tokenizer, &roles, &origin)?;
-    tokenizer.collect_special();
+    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `chat_template.jinja` for added tokens, the tokens with a role, and the chat template.
+    ///
+    /// # Errors
+    /// A file cannot be read or is malformed, or the files contradict each other.
+    pub fn from_hf_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
+        let folder = folder.as_ref();
+        let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
+        let config_path = folder.join("tokenizer_config.json");
+        let mut config = read_config(&config_path)?;
+        let map = read_config(&folder.join("special_tokens_map.json"))?;
+        let origin = config_path.display().to_string();
 
-    let template = match read_optional(&folder.join("chat_template.jinja"))? {
-        // A file of its own wins, as in transformers.
-        Some(bytes) => Some(String::from_utf8(bytes).map_err(|error| {
-            TextError::invalid(
-                &folder.join("chat_template.jinja").display().to_string(),
-                "byte",
-                &error.utf8_error().valid_up_to(),
-                "UTF-8 text",
-            )
-        })?),
-        None => config.chat_template.and_then(default_template),
-    };
-    Ok(tokenizer.with_chat(roles, template))
+        let roles = SpecialTokens {
+            bos: config.bos_token.or(map.bos_token).map(HfToken::into_text),
+            eos: config.eos_token.or(map.eos_token).map(HfToken::into_text),
+            unk: config.unk_token.or(map.unk_token).map(HfToken::into_text),
+            pad: config.pad_token.or(map.pad_token).map(HfToken::into_text),
+        };
+        add_tokens(&mut tokenizer, std::mem::take(&mut config.added_tokens_decoder), &origin)?;
+        mark_special(&mut tokenizer, &roles, &origin)?;
+        tokenizer.collect_special();
+
+        let template = match read_optional(&folder.join("chat_template.jinja"))? {
+            // A file of its own wins, as in transformers.
+            Some(bytes) => Some(String::from_utf8(bytes).map_err(|error| {
+                TextError::invalid(
+                    &folder.join("chat_template.jinja").display().to_string(),
+                    "byte",
+                    &error.utf8_error().valid_up_to(),
+                    "UTF-8 text",
+                )
+            })?),
+            None => config.chat_template.and_then(default_template),
+        };
+        Ok(tokenizer.with_chat(roles, template))
+    }
 }
 
 fn default_template(template: HfChatTemplate) -> Option<String> {

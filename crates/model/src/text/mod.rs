@@ -14,14 +14,16 @@ mod gguf;
 mod guard;
 mod hf_folder;
 mod precheck;
+mod special_tokens;
 mod stream;
 mod tokenizer;
 
 pub use chat::{ChatMessage, ChatTemplate};
 pub use error::TextError;
 pub use gguf::GgufTokenizerData;
+pub use special_tokens::SpecialTokens;
 pub use stream::StreamDecoder;
-pub use tokenizer::{SpecialTokens, Tokenizer};
+pub use tokenizer::Tokenizer;
 
 #[cfg(test)]
 mod tests;

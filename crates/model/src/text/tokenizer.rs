@@ -1,14 +1,13 @@
 //! The tokenizer.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use super::chat::ChatTemplate;
 use super::decoding::Decoding;
 use super::error::TextError;
 use super::guard::guarded;
-use super::hf_folder;
 use super::precheck::precheck;
+use super::special_tokens::SpecialTokens;
 
 /// Text to token ids and back.
 ///
@@ -23,38 +22,7 @@ pub struct Tokenizer {
     chat_template: Option<String>,
 }
 
-/// The tokens with a role, as text; chat templates refer to them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SpecialTokens {
-    /// Starts a text.
-    pub bos: Option<String>,
-    /// Ends a text or a turn.
-    pub eos: Option<String>,
-    /// Stands for what the vocabulary cannot express.
-    pub unk: Option<String>,
-    /// Fills up batches.
-    pub pad: Option<String>,
-}
-
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
-    ///
-    /// # Errors
-    /// The file cannot be read, or one of the errors of [`from_json`](Self::from_json).
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
-        let path = path.as_ref();
-        Self::from_json(&hf_folder::read(path)?, &path.display().to_string())
-    }
-
-    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `chat_template.jinja` for added tokens, the tokens with a role, and the chat template.
-    ///
-    /// # Errors
-    /// A file cannot be read or is malformed, or the files contradict each other.
-    pub fn from_hf_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
-        hf_folder::load(folder.as_ref())
-    }
-
     /// Reads the text of a `tokenizer.json`; `origin` names it in errors.
     ///
     /// # Errors

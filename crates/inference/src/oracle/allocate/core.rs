@@ -1,8 +1,8 @@
 //! Dynamic programming over the few groups for which the relaxation does not settle the choice.
 
+use super::change::Change;
 use super::hull::compare_slopes;
 use super::instance::Instance;
-use super::solve::Change;
 use std::cmp::Ordering;
 
 /// The most states that are compared at once; 40 bytes each.

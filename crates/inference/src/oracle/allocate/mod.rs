@@ -1,6 +1,7 @@
 //! One candidate for every sequence: the multiple-choice knapsack, exactly.
 
 mod allocation;
+mod change;
 mod core;
 mod error;
 mod frontier;

@@ -1,5 +1,6 @@
 //! The exact optimum: a core grown around the relaxation's solution.
 
+use super::change::Change;
 use super::core::{Core, Outcome};
 use super::hull::{Step, steps};
 use super::instance::Instance;
@@ -16,15 +17,6 @@ pub(super) struct Solution {
     pub optimal: bool,
     /// Steps of dynamic programming that this took.
     pub work: u64,
-}
-
-/// A choice that changes some groups of another one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Change {
-    pub cost: i64,
-    pub gain: i64,
-    /// Groups and their items.
-    pub picks: Vec<(u32, u32)>,
 }
 
 /// The choice of most gain within the capacity, and of those one of least cost.

@@ -1,14 +1,15 @@
 //! From what the lanes did to qualities and costs.
 
-use super::lanes::{Of, Task};
+use super::lane::{Done, Lane, Of, Task};
 use super::measured::{MeasuredCell, Output};
-use super::work::{Done, Lane, Work};
-use super::{DriveError, Item, Judged, Measure, OutputMeasure};
+use super::{Candidate, DriveError, DriveOptions, Item, Judged, Measure, OutputMeasure};
 use crate::oracle::numbers::count;
 
 /// One item's lanes, all done.
 pub(super) struct Judge<'a> {
-    pub(super) work: &'a Work<'a>,
+    pub(super) candidates: &'a [Candidate<'a>],
+    pub(super) measure: &'a Measure<'a>,
+    pub(super) options: &'a DriveOptions<'a>,
     pub(super) item: &'a Item,
     pub(super) lanes: &'a [Lane],
     /// The full model's own output, where it was wanted.
@@ -17,15 +18,15 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     /// A cell per candidate.
-    pub(super) fn candidates(&self) -> Result<Vec<MeasuredCell>, DriveError> {
-        let candidates = self.work.candidates.iter().enumerate();
+    pub(super) fn of_candidates(&self) -> Result<Vec<MeasuredCell>, DriveError> {
+        let candidates = self.candidates.iter().enumerate();
         candidates.map(|(index, candidate)| self.cell(Of::Candidate(index), candidate.name().to_owned())).collect()
     }
 
     /// A cell per random route.
-    pub(super) fn routes(&self) -> Result<Vec<MeasuredCell>, DriveError> {
-        let numbers = 0..self.work.candidates.len();
-        let depths = self.work.options.null_depths.iter().copied();
+    pub(super) fn of_routes(&self) -> Result<Vec<MeasuredCell>, DriveError> {
+        let numbers = 0..self.candidates.len();
+        let depths = self.options.null_depths.iter().copied();
         let routes = depths.flat_map(|depth| numbers.clone().map(move |number| (depth, number)));
         routes
             .map(|(depth, number)| self.cell(Of::Route { depth, number }, format!("random:{depth}#{number}")))
@@ -33,7 +34,7 @@ impl Judge<'_> {
     }
 
     fn cell(&self, of: Of, candidate: String) -> Result<MeasuredCell, DriveError> {
-        let mut cell = match self.work.measure {
+        let mut cell = match self.measure {
             Measure::Output(measure) => self.of_output(of, measure),
             Measure::Likelihood => self.of_likelihood(of),
             Measure::Agreement => self.of_agreement(of),
@@ -42,7 +43,7 @@ impl Judge<'_> {
             // A route needs no more than its quality.
             cell = MeasuredCell { halves: None, label_free: None, output: None, ..cell };
         }
-        if self.work.options.halves.is_none() {
+        if self.options.halves.is_none() {
             cell.halves = None;
         }
         let halves = cell.halves.unwrap_or_default();
@@ -67,7 +68,7 @@ impl Judge<'_> {
         let by_reference = |done: &Done| judge(&done.output, &item.reference, &item.reference_tokens);
         let greedy = self.done(of, Task::Greedy).cloned().unwrap_or_default();
         let half = |half| self.done(of, Task::Sampled(half)).map(by_reference);
-        let label_free = self.full.filter(|_| self.work.options.label_free && matches!(of, Of::Candidate(_)));
+        let label_free = self.full.filter(|_| self.options.label_free && matches!(of, Of::Candidate(_)));
         MeasuredCell {
             halves: half(0).zip(half(1)).map(Into::into),
             label_free: label_free.map(|full| judge(&greedy.output, &full.text, &full.tokens)),

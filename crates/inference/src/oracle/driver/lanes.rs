@@ -3,36 +3,6 @@
 use super::candidate::Boxed;
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Share, Site, Split};
 
-/// What a lane does after the prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
-    /// Generates greedily.
-    Greedy,
-    /// Generates by sampling, for the first half of the score or the second.
-    Sampled(u64),
-    /// Steps through the reference.
-    Reference,
-    /// Steps through what the full model generated.
-    FullOutput,
-}
-
-impl Task {
-    pub(super) fn generates(self) -> bool {
-        matches!(self, Self::Greedy | Self::Sampled(_))
-    }
-}
-
-/// Whose lane it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
-    /// The candidate's of that index.
-    Candidate(usize),
-    /// The full model's own.
-    Full,
-    /// A random route's: its depth and its number.
-    Route { depth: usize, number: usize },
-}
-
 /// Looks at the prompt on behalf of all lanes.
 pub(super) struct Watching<'a>(pub(super) &'a mut [Boxed]);
 

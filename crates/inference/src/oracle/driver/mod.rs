@@ -7,6 +7,7 @@ mod header;
 mod item;
 mod journal;
 mod judge;
+mod lane;
 mod lanes;
 mod measure;
 mod measured;

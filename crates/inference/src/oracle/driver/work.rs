@@ -2,7 +2,8 @@
 
 use super::candidate::Boxed;
 use super::judge::Judge;
-use super::lanes::{Lanes, Of, Task, Watching};
+use super::lane::{Done, Lane, Of, Task};
+use super::lanes::{Lanes, Watching};
 use super::measured::{Measured, Output};
 use super::{Candidate, Cost, DriveError, DriveOptions, Item, Measure};
 use crate::controllers::{FullDepth, RandomSkip, SkipLayers};
@@ -18,22 +19,6 @@ pub(super) struct Work<'a> {
     pub(super) candidates: &'a [Candidate<'a>],
     pub(super) measure: &'a Measure<'a>,
     pub(super) options: &'a DriveOptions<'a>,
-}
-
-/// A lane under way.
-pub(super) struct Lane {
-    pub(super) of: Of,
-    pub(super) task: Task,
-    pub(super) done: Option<Done>,
-}
-
-/// What came of a lane.
-#[derive(Clone, Default)]
-pub(super) struct Done {
-    pub(super) output: Output,
-    /// Of given tokens: their log-probabilities, and whether they were the likeliest.
-    pub(super) scored: Vec<(f64, bool)>,
-    pub(super) cost: f64,
 }
 
 impl Work<'_> {
@@ -57,8 +42,15 @@ impl Work<'_> {
         let full = self.full(&lanes);
         let mut run = Run { work: self, item, prefilled: &prefilled, lanes: &mut lanes, controllers: &mut controllers };
         run.all(|task| task == Task::FullOutput, &full.clone().unwrap_or_default().tokens).map_err(failed)?;
-        let judge = Judge { work: self, item, lanes: &lanes, full: full.as_ref() };
-        let (cells, null) = (judge.candidates()?, judge.routes()?);
+        let judge = Judge {
+            candidates: self.candidates,
+            measure: self.measure,
+            options: self.options,
+            item,
+            lanes: &lanes,
+            full: full.as_ref(),
+        };
+        let (cells, null) = (judge.of_candidates()?, judge.of_routes()?);
         let seconds = started.elapsed().as_secs_f64();
         Ok(Measured { sequence: item.id, digest: item.digest(), full, cells, null, seconds })
     }

@@ -8,7 +8,7 @@ use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
 use super::error::TextError;
-use super::tokenizer::SpecialTokens;
+use super::special_tokens::SpecialTokens;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,8 @@ use tokenizers::processors::template::TemplateProcessing;
 use self::checked::{Checked, Kind};
 use super::error::{TextError, shorten};
 use super::guard::guarded;
-use super::tokenizer::{SpecialTokens, Tokenizer};
+use super::special_tokens::SpecialTokens;
+use super::tokenizer::Tokenizer;
 
 /// How GGUF metadata is named in errors.
 const ORIGIN: &str = "GGUF metadata";

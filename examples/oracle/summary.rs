@@ -110,7 +110,7 @@ fn router(out: &mut String, ControllerRow { row, regret, .. }: &ControllerRow, r
 fn gain(row: &ControlRow) -> String {
     match (row.gain, row.over_mix) {
         (Some(single), Some(mix)) => {
-            format!("{} over one candidate for all, and {} over the best mix", amount(single), amount(mix))
+            format!("gains {} over one candidate for all and {} over the best mix", amount(single), amount(mix))
         }
         _ => "has no single candidate within its budget to be compared with".to_owned(),
     }
@@ -120,9 +120,9 @@ fn amount(Interval { value, low, high }: Interval) -> String {
     let sure = if low > 0.0 {
         ""
     } else if high < 0.0 {
-        ", a loss,"
+        " (a loss)"
     } else {
-        ", not reliably different from nothing,"
+        " (not reliably different from nothing)"
     };
-    format!("gains {value:.4} [{low:.4}, {high:.4}]{sure}")
+    format!("{value:.4} [{low:.4}, {high:.4}]{sure}")
 }

@@ -17,8 +17,6 @@ const MAX_TOKENS: usize = 16;
 const MIN_PARALLEL_WORK: usize = 1 << 17;
 /// Weights that are kept in the second-level cache while all inputs see them.
 const BLOCK_BYTES: usize = 1 << 17;
-/// Weight rows that are worked on together.
-const ROWS: usize = 4;
 
 /// The kernel for [`linear`](super::super::linear()).
 pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: &[Tensor<2>; N]) -> Option<[Tensor<3>; N]> {
@@ -75,8 +73,8 @@ fn widened(weights: &[f16]) -> Vec<f32> {
 fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option<Vec<Vec<f32>>> {
     let outputs: usize = weights.iter().map(|weight| weight.layout().shape()[0]).sum();
     let threads = if n * width * outputs < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
-    // Equal shares, so that no thread waits for another; a share is a whole number of row groups.
-    let share = outputs.div_ceil(threads).next_multiple_of(ROWS);
+    // Equal shares, so that no thread waits for another.
+    let share = outputs.div_ceil(threads);
 
     let mut products: Vec<Vec<f32>> = weights.iter().map(|weight| vec![0.0; weight.layout().shape()[0] * n]).collect();
     let mut jobs: Vec<Vec<Share<'_>>> = vec![Vec::new()];
@@ -198,29 +196,33 @@ impl WithSimd for Rows<'_, f16, Avx512> {
 /// The products of all rows with all inputs.
 ///
 /// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers; rows go in blocks
-/// that stay in the cache until all inputs have seen them, so that each weight comes from memory once.
+/// that stay in the cache until all inputs have seen them, so that each weight comes from memory once. Few inputs have
+/// several sums each, for the latency of multiply-adds.
 #[inline(always)]
 fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], width: usize, out: &mut [f32]) {
     let n = x.len() / width;
-    let rows = (BLOCK_BYTES / (width * size_of::<W>()).max(1)).next_multiple_of(ROWS);
+    let rows = (BLOCK_BYTES / (width * size_of::<W>()).max(1)).max(1);
     for (w, out) in w.chunks(rows * width).zip(out.chunks_mut(rows * n)) {
         let mut first = 0;
         while first < n {
             first += match n - first {
-                8.. => group::<S, W, L, 8, 2>(simd, load, w, x, width, out, first),
-                6.. => group::<S, W, L, 6, 2>(simd, load, w, x, width, out, first),
-                4.. => group::<S, W, L, 4, ROWS>(simd, load, w, x, width, out, first),
-                3 => group::<S, W, L, 3, ROWS>(simd, load, w, x, width, out, first),
-                2 => group::<S, W, L, 2, ROWS>(simd, load, w, x, width, out, first),
-                _ => group::<S, W, L, 1, ROWS>(simd, load, w, x, width, out, first),
+                8.. => group::<S, W, L, 8, 1>(simd, load, w, x, width, out, first),
+                6.. => group::<S, W, L, 6, 1>(simd, load, w, x, width, out, first),
+                4.. => group::<S, W, L, 4, 2>(simd, load, w, x, width, out, first),
+                3 => group::<S, W, L, 3, 2>(simd, load, w, x, width, out, first),
+                2 => group::<S, W, L, 2, 4>(simd, load, w, x, width, out, first),
+                _ => group::<S, W, L, 1, 4>(simd, load, w, x, width, out, first),
             };
         }
     }
 }
 
-/// The products of all rows with the inputs `first..first + INPUTS`, `R` rows at a time; returns `INPUTS`.
+/// The products of all rows with the inputs `first..first + INPUTS`; returns `INPUTS`.
+///
+/// One row after the other: their weights are one stream through memory, which the processor fetches ahead of its use.
+/// Rows side by side are several short ones, which it does not.
 #[inline(always)]
-fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const R: usize>(
+fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const SUMS: usize>(
     simd: S,
     load: L,
     weights: &[W],
@@ -234,59 +236,51 @@ fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const R: usize>(
     for (i, input) in inputs.iter_mut().enumerate() {
         *input = &x[(first + i) * width..(first + i + 1) * width];
     }
-    let mut groups = weights.chunks_exact(R * width);
-    let mut outs = out.chunks_exact_mut(R * n);
-    for (group, out) in (&mut groups).zip(&mut outs) {
-        let mut rows: [&[W]; R] = [&[]; R];
-        for (r, row) in rows.iter_mut().enumerate() {
-            *row = &group[r * width..(r + 1) * width];
-        }
-        let sums = dot::<S, W, L, INPUTS, R>(simd, load, rows, inputs);
-        for (out, sums) in out.chunks_exact_mut(n).zip(&sums) {
-            out[first..first + INPUTS].copy_from_slice(sums);
-        }
-    }
-    for (row, out) in groups.remainder().chunks_exact(width).zip(outs.into_remainder().chunks_exact_mut(n)) {
-        let [sums] = dot::<S, W, L, INPUTS, 1>(simd, load, [row], inputs);
-        out[first..first + INPUTS].copy_from_slice(&sums);
+    for (row, out) in weights.chunks_exact(width).zip(out.chunks_exact_mut(n)) {
+        out[first..first + INPUTS].copy_from_slice(&dot::<S, W, L, INPUTS, SUMS>(simd, load, row, inputs));
     }
     INPUTS
 }
 
-/// Dot products of each row with each input.
-///
-/// All rows advance together: their loads are independent streams and their sums independent chains, which hides the
-/// latency of memory and of multiply-adds.
+/// Dot products of a row with each input, each of them added up in `SUMS` parts.
 #[inline(always)]
-fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const R: usize>(
+fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const SUMS: usize>(
     simd: S,
     load: L,
-    rows: [&[W]; R],
+    row: &[W],
     x: [&[f32]; INPUTS],
-) -> [[f32; INPUTS]; R] {
+) -> [f32; INPUTS] {
     let width = x[0].len();
     let vectors = width / S::F32_LANES;
-    let mut lanes = [[simd.splat_f32s(0.0); INPUTS]; R];
-    for i in 0..vectors {
-        let mut inputs = [simd.splat_f32s(0.0); INPUTS];
-        for (input, x) in inputs.iter_mut().zip(&x) {
-            *input = S::as_simd_f32s(x).0[i];
-        }
-        for (row, sums) in rows.iter().zip(&mut lanes) {
-            let weights = load.vector(row, i);
+    let inputs = x.map(|x| &S::as_simd_f32s(x).0[..vectors]);
+    let mut sums = [[simd.splat_f32s(0.0); INPUTS]; SUMS];
+    let mut at = 0;
+    while at + SUMS <= vectors {
+        for (u, sums) in sums.iter_mut().enumerate() {
+            let weights = load.vector(row, at + u);
             for (sum, input) in sums.iter_mut().zip(&inputs) {
-                *sum = simd.mul_add_e_f32s(weights, *input, *sum);
+                *sum = simd.mul_add_e_f32s(weights, input[at + u], *sum);
             }
         }
+        at += SUMS;
     }
-    let mut sums = [[0f32; INPUTS]; R];
-    for (sums, (lanes, row)) in sums.iter_mut().zip(lanes.iter().zip(&rows)) {
-        for (sum, (lanes, x)) in sums.iter_mut().zip(lanes.iter().zip(&x)) {
-            *sum = simd.reduce_sum_f32s(*lanes);
-            for at in vectors * S::F32_LANES..width {
-                *sum += load.scalar(row[at]) * x[at];
-            }
+    while at < vectors {
+        let weights = load.vector(row, at);
+        for (sum, input) in sums[0].iter_mut().zip(&inputs) {
+            *sum = simd.mul_add_e_f32s(weights, input[at], *sum);
+        }
+        at += 1;
+    }
+    let mut products = [0f32; INPUTS];
+    for (i, (product, x)) in products.iter_mut().zip(&x).enumerate() {
+        let mut all = sums[0][i];
+        for sums in &sums[1..] {
+            all = simd.add_f32s(all, sums[i]);
+        }
+        *product = simd.reduce_sum_f32s(all);
+        for at in vectors * S::F32_LANES..width {
+            *product += load.scalar(row[at]) * x[at];
         }
     }
-    sums
+    products
 }

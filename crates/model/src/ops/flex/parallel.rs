@@ -1,9 +1,16 @@
 //! Work shared out over threads.
 
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How often a thread that is done looks whether the others are, before it sleeps: some tens of microseconds.
+const LOOKS: usize = 20_000;
+
 /// Runs `work` on every job, one of them on the calling thread.
 ///
 /// `rayon`'s parallel iterators park a caller that is none of its workers, which costs more than a small product; a
-/// scope in place lets it work.
+/// scope in place lets it work. Its end would park the caller too, unless all others are done by then; they mostly are
+/// about to be, so it waits awake for a moment.
 pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
     let work = &work;
     let mut jobs = jobs.into_iter();
@@ -11,10 +18,21 @@ pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
     if jobs.len() == 0 {
         return work(mine);
     }
+    let left = AtomicUsize::new(jobs.len());
     rayon::in_place_scope(|scope| {
         for job in jobs {
-            scope.spawn(move |_| work(job));
+            let left = &left;
+            scope.spawn(move |_| {
+                work(job);
+                left.fetch_sub(1, Ordering::Release);
+            });
         }
         work(mine);
+        for _ in 0..LOOKS {
+            if left.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            spin_loop();
+        }
     });
 }

@@ -12,7 +12,7 @@ use half::slice::HalfFloatSliceExt;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Tokens up to which the kernel is faster than a blocked matrix product.
-const MAX_TOKENS: usize = 16;
+const MAX_TOKENS: usize = 64;
 /// Multiply-adds below which waking another thread costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
 /// Weights that are kept in the second-level cache while all inputs see them.

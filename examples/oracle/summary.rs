@@ -88,13 +88,15 @@ fn honest(out: &mut String, results: &Results) -> std::fmt::Result {
 }
 
 fn router(out: &mut String, ControllerRow { row, regret, .. }: &ControllerRow, results: &Results) -> std::fmt::Result {
-    let verdict = match row.gain {
-        Some(gain) if gain.low > 0.0 => "beats",
-        _ => "does not beat",
+    let beats = |gain: Option<Interval>| gain.is_some_and(|gain| gain.low > 0.0);
+    let verdict = match (beats(row.gain), beats(row.over_mix)) {
+        (true, true) => "beats the best single candidate and the best mix",
+        (true, false) => "beats the best single candidate, but not reliably the best mix",
+        (false, _) => "does not reliably beat the best single candidate",
     };
     write!(
         out,
-        "- The prompt router (state entering layer {}, trained on other items) {verdict} the best single candidate: it {}",
+        "- The prompt router (state entering layer {}, trained on other items) {verdict}: it {}",
         results.router_layer,
         gain(row)
     )?;

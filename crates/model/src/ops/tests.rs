@@ -32,6 +32,19 @@ proptest! {
         }
     }
 
+    /// More weights than stay in the cache while groups of inputs see them, on both sides of the most tokens.
+    #[test]
+    fn large_linears_agree(tokens in prop_oneof![8usize..24, 62usize..67], width in 400usize..700, d_out in 200usize..400) {
+        let x = random([1, tokens, width]);
+        let weight = random([d_out, width]);
+        let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
+        // Sums of up to 700 products.
+        assert_close(found, linear::definition(x.clone(), weight.clone()), 2e-5);
+        let weight = weight.cast(DType::F16);
+        let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
+        assert_close(found, linear::definition(x, weight.cast(DType::F32)), 2e-5);
+    }
+
     /// The same numbers in f16 and in f32: widening is exact, so the products agree as sums do.
     #[test]
     fn linear_agrees_for_f16(tokens in 1usize..20, width in 1usize..200, d_out in 1usize..70) {

@@ -16,8 +16,10 @@ pub struct ControlRow {
     /// How much better that is than the best single candidate within the same cost; `None` if there is no such one. For
     /// the cross-fitted oracle that candidate is chosen on one half and judged on the other, too.
     pub gain: Option<Interval>,
-    /// How much better that is than the best mix ([`Controls::best_mix`]) within the same cost: what knowing the sequences
-    /// is worth, as a mix also spends all of the budget. `None` and the cross-fitted oracle as for `gain`.
+    /// How much better that is than the best mix ([`Controls::best_mix`]) within the same cost: what telling sequences
+    /// apart is worth, as a mix also spends all of the budget. For the oracle and the null oracle that includes the luck of
+    /// choosing by the scores that they are judged by. `None` if no single candidate is within the cost; the cross-fitted
+    /// oracle's mix is chosen on one half and judged on the other.
     #[serde(default)]
     pub over_mix: Option<Interval>,
 }
@@ -39,7 +41,7 @@ pub struct StaticRow {
 pub struct ControllerRow {
     /// The controller's name.
     pub name: String,
-    /// What it reaches; its gain is over the best single candidate within the controller's own cost.
+    /// What it reaches; its gains are over the best single candidate and the best mix within the controller's own cost.
     pub row: ControlRow,
     /// How much more the oracle reaches for the controller's own mean cost; `None` if the evidence has no allocation
     /// that cheap.
@@ -71,7 +73,9 @@ pub struct Controls {
     /// The best single candidate within the budget; `None` if there is none.
     pub best_static: Option<StaticRow>,
     /// The best lottery between candidates, the same for every sequence, whose expected cost is within the budget: the
-    /// concave envelope of the single candidates. `None` if none is within the budget.
+    /// concave envelope of the single candidates. `None` if none is within the budget. As for [`StaticRow::row`], every
+    /// resampling has its own, so the interval lies high, and those of gains over it low: the comparison errs against
+    /// all the others.
     #[serde(default)]
     pub best_mix: Option<ControlRow>,
     /// The oracle's own mix of candidates, dealt out to the sequences at random: the exact expectation.
@@ -98,7 +102,7 @@ impl fmt::Display for Controls {
             self.budget,
             level * 100.0
         )?;
-        writeln!(f, "{:62} {:24} {:25} {:26} cost", "", "quality", "over one for all", "over the best mix")?;
+        writeln!(f, "{:62} {:27} {:27} {:27} cost", "", "quality", "over one for all", "over the best mix")?;
         row(f, "oracle (has seen the scores)", Some(&self.oracle))?;
         row(f, "cross-fitted oracle (chosen on one half, scored on the other)", self.cross_fitted.as_ref())?;
         row(f, "label-free oracle (chosen by the full model's output)", self.label_free.as_ref())?;
@@ -139,5 +143,5 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, row: Option<&ControlRow>) -> fmt:
     };
     let text = |Interval { value, low, high }: &Interval| format!("{value:.4} [{low:.4}, {high:.4}]");
     let compared = |gain: &Option<Interval>| gain.as_ref().map_or("none to compare with".to_owned(), text);
-    writeln!(f, "{name:62} {:24} {:25} {:26} {mean_cost:.4}", text(quality), compared(gain), compared(over_mix))
+    writeln!(f, "{name:62} {:27} {:27} {:27} {mean_cost:.4}", text(quality), compared(gain), compared(over_mix))
 }

@@ -17,6 +17,8 @@ const MAX_TOKENS: usize = 64;
 const MIN_PARALLEL_WORK: usize = 1 << 17;
 /// Weights that are kept in the second-level cache while all inputs see them.
 const BLOCK_BYTES: usize = 1 << 17;
+/// Parts of a sum that are added up apart, for the latency of multiply-adds.
+const SUMS: usize = 2;
 
 /// The kernel for [`linear`](super::super::linear()).
 pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: &[Tensor<2>; N]) -> Option<[Tensor<3>; N]> {
@@ -196,8 +198,7 @@ impl WithSimd for Rows<'_, f16, Avx512> {
 /// The products of all rows with all inputs.
 ///
 /// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers; rows go in blocks
-/// that stay in the cache until all inputs have seen them, so that each weight comes from memory once. Few inputs have
-/// several sums each, for the latency of multiply-adds.
+/// that stay in the cache until all inputs have seen them, so that each weight comes from memory once.
 #[inline(always)]
 fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], width: usize, out: &mut [f32]) {
     let n = x.len() / width;
@@ -206,12 +207,12 @@ fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], wi
         let mut first = 0;
         while first < n {
             first += match n - first {
-                8.. => group::<S, W, L, 8, 1>(simd, load, w, x, width, out, first),
-                6.. => group::<S, W, L, 6, 1>(simd, load, w, x, width, out, first),
-                4.. => group::<S, W, L, 4, 2>(simd, load, w, x, width, out, first),
-                3 => group::<S, W, L, 3, 2>(simd, load, w, x, width, out, first),
-                2 => group::<S, W, L, 2, 4>(simd, load, w, x, width, out, first),
-                _ => group::<S, W, L, 1, 4>(simd, load, w, x, width, out, first),
+                8.. => group::<S, W, L, 8>(simd, load, w, x, width, out, first),
+                6.. => group::<S, W, L, 6>(simd, load, w, x, width, out, first),
+                4.. => group::<S, W, L, 4>(simd, load, w, x, width, out, first),
+                3 => group::<S, W, L, 3>(simd, load, w, x, width, out, first),
+                2 => group::<S, W, L, 2>(simd, load, w, x, width, out, first),
+                _ => group::<S, W, L, 1>(simd, load, w, x, width, out, first),
             };
         }
     }
@@ -222,7 +223,7 @@ fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], wi
 /// One row after the other: their weights are one stream through memory, which the processor fetches ahead of its use.
 /// Rows side by side are several short ones, which it does not.
 #[inline(always)]
-fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const SUMS: usize>(
+fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,
     load: L,
     weights: &[W],
@@ -237,14 +238,15 @@ fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const SUMS: usize
         *input = &x[(first + i) * width..(first + i + 1) * width];
     }
     for (row, out) in weights.chunks_exact(width).zip(out.chunks_exact_mut(n)) {
-        out[first..first + INPUTS].copy_from_slice(&dot::<S, W, L, INPUTS, SUMS>(simd, load, row, inputs));
+        out[first..first + INPUTS].copy_from_slice(&dot::<S, W, L, INPUTS>(simd, load, row, inputs));
     }
     INPUTS
 }
 
-/// Dot products of a row with each input, each of them added up in `SUMS` parts.
+/// Dot products of a row with each input, each of them added up in [`SUMS`] parts whatever the group, so that an input's
+/// product does not depend on what others there are.
 #[inline(always)]
-fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize, const SUMS: usize>(
+fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,
     load: L,
     row: &[W],

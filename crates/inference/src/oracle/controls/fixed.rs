@@ -22,10 +22,9 @@ struct Static {
     cost: Vec<f64>,
 }
 
-/// The best of them within a budget.
+/// One of them, or a lottery between two, where sequences count so often each.
 #[derive(Clone, Copy)]
-pub(super) struct BestStatic {
-    pub candidate: usize,
+pub(super) struct Means {
     /// What it was chosen by.
     pub quality: f64,
     /// What it is judged by.
@@ -33,13 +32,10 @@ pub(super) struct BestStatic {
     pub cost: f64,
 }
 
-/// A lottery between candidates, the same for all sequences, as expected.
-pub(super) struct Mix {
-    /// What it was chosen by.
-    pub quality: f64,
-    /// What it is judged by.
-    pub score: f64,
-    pub cost: f64,
+impl Means {
+    pub fn fits(&self, budget: f64) -> bool {
+        self.cost <= budget * (1.0 + 1e-9)
+    }
 }
 
 impl Statics {
@@ -56,47 +52,50 @@ impl Statics {
         Self { columns: columns.collect() }
     }
 
-    /// The best within the budget where sequences count so often each; of equal ones the cheaper. Where none is within
-    /// the budget, as may happen on a resampling, the cheapest.
-    pub fn best(&self, weights: &[f64], budget: f64) -> Option<BestStatic> {
-        self.means(weights).reduce(|best, other| {
-            let fits = |one: &BestStatic| one.cost <= budget * (1.0 + 1e-9);
-            let better = match (fits(&best), fits(&other)) {
-                (true, true) => (other.quality, -other.cost) > (best.quality, -best.cost),
-                (false, false) => other.cost < best.cost,
-                (_, other) => other,
-            };
-            if better { other } else { best }
-        })
+    /// The best within the budget where sequences count so often each, and which candidate that is; of equal ones the
+    /// cheaper. Where none is within the budget, as may happen on a resampling, the cheapest.
+    pub fn best(&self, weights: &[f64], budget: f64) -> Option<(usize, Means)> {
+        let (at, best) = best_of(&self.means(weights), budget)?;
+        Some((self.columns[at].candidate, best))
     }
 
     /// The best lottery between two of them whose expected cost is within the budget: the concave envelope of their means.
     /// Where none is within the budget, the cheapest.
-    pub fn best_mix(&self, weights: &[f64], budget: f64) -> Option<Mix> {
-        let single = self.best(weights, budget)?;
-        let all: Vec<BestStatic> = self.means(weights).collect();
-        let mut best = Mix { quality: single.quality, score: single.score, cost: single.cost };
+    pub fn best_mix(&self, weights: &[f64], budget: f64) -> Option<Means> {
+        let all = self.means(weights);
+        let (_, mut best) = best_of(&all, budget)?;
         for below in all.iter().filter(|one| one.cost <= budget) {
             for above in all.iter().filter(|one| one.cost > budget) {
                 let share = (budget - below.cost) / (above.cost - below.cost);
                 let between = |a: f64, b: f64| a + share * (b - a);
                 let quality = between(below.quality, above.quality);
                 if quality > best.quality {
-                    best = Mix { quality, score: between(below.score, above.score), cost: budget };
+                    best = Means { quality, score: between(below.score, above.score), cost: budget };
                 }
             }
         }
         Some(best)
     }
 
-    fn means(&self, weights: &[f64]) -> impl Iterator<Item = BestStatic> {
-        self.columns.iter().map(move |column| BestStatic {
-            candidate: column.candidate,
+    fn means(&self, weights: &[f64]) -> Vec<Means> {
+        let means = |column: &Static| Means {
             quality: mean(&column.quality, weights),
             score: mean(&column.score, weights),
             cost: mean(&column.cost, weights),
-        })
+        };
+        self.columns.iter().map(means).collect()
     }
+}
+
+fn best_of(all: &[Means], budget: f64) -> Option<(usize, Means)> {
+    all.iter().copied().enumerate().reduce(|best, other| {
+        let better = match (best.1.fits(budget), other.1.fits(budget)) {
+            (true, true) => (other.1.quality, -other.1.cost) > (best.1.quality, -best.1.cost),
+            (false, false) => other.1.cost < best.1.cost,
+            (_, other) => other,
+        };
+        if better { other } else { best }
+    })
 }
 
 /// Quality and cost that every sequence can expect if the allocation's mix of candidates is dealt out at random.

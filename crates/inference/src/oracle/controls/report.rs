@@ -20,7 +20,6 @@ pub struct ControlRow {
     /// apart is worth, as a mix also spends all of the budget. For the oracle and the null oracle that includes the luck of
     /// choosing by the scores that they are judged by. `None` if no single candidate is within the cost; the cross-fitted
     /// oracle's mix is chosen on one half and judged on the other.
-    #[serde(default)]
     pub over_mix: Option<Interval>,
 }
 
@@ -76,7 +75,6 @@ pub struct Controls {
     /// concave envelope of the single candidates. `None` if none is within the budget. As for [`StaticRow::row`], every
     /// resampling has its own, so the interval lies high, and those of gains over it low: the comparison errs against
     /// all the others.
-    #[serde(default)]
     pub best_mix: Option<ControlRow>,
     /// The oracle's own mix of candidates, dealt out to the sequences at random: the exact expectation.
     pub dealt: ControlRow,

@@ -2,10 +2,11 @@
 
 use super::bootstrap::{Estimator, Sampled};
 use super::curve::Curve;
-use super::fixed::{BestStatic, Mix, Statics, dealt, mean};
+use super::fixed::{Means, Statics, dealt, mean};
 use super::null::Null;
 use super::outcome::in_order;
 use super::{Bootstrap, ControlRow, ControllerRow, Controls, ControlsError, Outcome, StaticRow};
+use crate::oracle::numbers::count;
 use crate::oracle::{Allocation, AllocationError, Allocator, Column, Evidence};
 use std::rc::Rc;
 
@@ -69,6 +70,31 @@ impl<'a> Plan<'a> {
         self.estimators.len() - 1
     }
 
+    /// What knows nothing of the sequences, chosen anew for every resampling, each within its own `budget`; the mean over
+    /// several columns. None of it if for one of them no candidate is within the budget.
+    fn add_baselines(
+        &mut self,
+        of: &Rc<[Statics]>,
+        ones: &[f64],
+        budget: impl Fn(&[f64]) -> f64 + Clone + 'a,
+    ) -> Baselines {
+        let within = budget(ones);
+        if !of.iter().all(|of| of.best(ones, within).is_some_and(|(_, best)| best.fits(within))) {
+            return Baselines::default();
+        }
+        let mut add = |chosen: fn(&Statics, &[f64], f64) -> Option<Means>| {
+            let (of, budget) = (Rc::clone(of), budget.clone());
+            let score = move |weights: &[f64]| {
+                let scores =
+                    of.iter().map(|of| chosen(of, weights, budget(weights)).map_or(0.0, |chosen| chosen.score));
+                scores.sum::<f64>() / count(of.len())
+            };
+            Some(self.add(score(ones), score))
+        };
+        let single = add(|of, weights, budget| of.best(weights, budget).map(|(_, best)| best));
+        Baselines { single, mix: add(Statics::best_mix) }
+    }
+
     /// A mean of what every sequence contributes, whatever the others do.
     fn add_mean(&mut self, values: Vec<f64>) -> usize {
         let value = mean(&values, &vec![1.0; values.len()]);
@@ -117,7 +143,8 @@ impl<'a> ControlsRun<'a> {
     /// Computes everything.
     ///
     /// Values are those of exact allocations. On the resamplings sequences are allocated anew, by the linear
-    /// relaxation, and the best single candidate and the best mix are chosen anew; other random mixes and controllers are as they are.
+    /// relaxation, and the best single candidate and the best mix are chosen anew; other random mixes and controllers are
+    /// as they are.
     ///
     /// # Errors
     /// [`ControlsError`] if the budget is infeasible, the null's or a controller's sequences are not those of the
@@ -127,21 +154,13 @@ impl<'a> ControlsRun<'a> {
         let (evidence, budget) = (self.evidence, self.budget);
         let n = evidence.sequences().len();
         let ones = vec![1.0; n];
-        let statics = Statics::new(evidence, Column::Quality, Column::Quality);
-        let within = |budget: f64| statics.best(&ones, budget).filter(|best| best.cost <= budget * (1.0 + 1e-9));
+        let statics: Rc<[Statics]> = Rc::new([Statics::new(evidence, Column::Quality, Column::Quality)]);
         let allocator = self.allocator(Column::Quality)?;
         let curve = Curve::new(&allocator, Column::Quality);
         let allocation = allocator.most_quality(budget)?;
 
         let mut plan = Plan::default();
-        let best_static = within(budget);
-        let best_mix = statics.best_mix(&ones, budget).filter(|_| best_static.is_some());
-        let baselines = Baselines {
-            single: best_static.map(|best| plan.add(best.quality, |weights| score(statics.best(weights, budget)))),
-            mix: best_mix
-                .as_ref()
-                .map(|mix| plan.add(mix.quality, |weights| expected(statics.best_mix(weights, budget)))),
-        };
+        let baselines = plan.add_baselines(&statics, &ones, move |_| budget);
 
         let quality = plan.add(allocation.mean_quality, |weights| curve.score(weights, budget));
         let oracle = Planned { cost: allocation.mean_cost, quality, baselines };
@@ -171,16 +190,9 @@ impl<'a> ControlsRun<'a> {
         for (name, outcomes) in &self.controllers {
             let (qualities, costs) = in_order(name, outcomes, evidence)?;
             let cost = mean(&costs, &ones);
-            let best = within(cost);
-            let own = best.map_or(Baselines::default(), |best| {
-                let statics = &statics;
-                let of = costs.clone();
-                let single = plan.add(best.quality, move |weights| score(statics.best(weights, mean(&of, weights))));
-                let of = costs.clone();
-                let value = expected(statics.best_mix(&ones, cost));
-                let mix = plan.add(value, move |weights| expected(statics.best_mix(weights, mean(&of, weights))));
-                Baselines { single: Some(single), mix: Some(mix) }
-            });
+            let costs: Rc<[f64]> = costs.into();
+            let of = Rc::clone(&costs);
+            let own = plan.add_baselines(&statics, &ones, move |weights| mean(&of, weights));
             let oracle = match allocator.most_quality(cost) {
                 Ok(found) => {
                     let curve = &curve;
@@ -204,11 +216,14 @@ impl<'a> ControlsRun<'a> {
             oracle: row(oracle),
             cross_fitted: cross_fitted.map(row),
             label_free: label_free.map(row),
-            best_static: best_static.zip(baselines.single).map(|(best, quality)| StaticRow {
-                candidate: evidence.candidates()[best.candidate].clone(),
-                row: row(Planned { cost: best.cost, quality, baselines }),
+            best_static: statics[0].best(&ones, budget).zip(baselines.single).map(|((candidate, best), quality)| {
+                StaticRow {
+                    candidate: evidence.candidates()[candidate].clone(),
+                    row: row(Planned { cost: best.cost, quality, baselines }),
+                }
             }),
-            best_mix: best_mix
+            best_mix: statics[0]
+                .best_mix(&ones, budget)
                 .zip(baselines.mix)
                 .map(|(mix, quality)| row(Planned { cost: mix.cost, quality, baselines })),
             dealt: row(dealt),
@@ -247,24 +262,9 @@ impl<'a> ControlsRun<'a> {
     fn cross_fitted(&self, plan: &mut Plan<'_>) -> Result<Planned, AllocationError> {
         let budget = self.budget;
         let swapped = [(Column::FirstHalf, Column::SecondHalf), (Column::SecondHalf, Column::FirstHalf)];
-        let statics = swapped.map(|(choose, score)| Statics::new(self.evidence, choose, score));
+        let statics: Rc<[Statics]> = Rc::new(swapped.map(|(choose, score)| Statics::new(self.evidence, choose, score)));
         let ones = vec![1.0; self.evidence.sequences().len()];
-        let fits =
-            |statics: &Statics| statics.best(&ones, budget).is_some_and(|best| best.cost <= budget * (1.0 + 1e-9));
-        let baselines = if statics.iter().all(fits) {
-            // One closure for all sequences' weights and the resamplings'.
-            let statics = Rc::new(statics);
-            let of = Rc::clone(&statics);
-            let single = move |weights: &[f64]| {
-                of.iter().map(|of| of.best(weights, budget).map_or(0.0, |best| best.score)).sum::<f64>() / 2.0
-            };
-            let mix = move |weights: &[f64]| {
-                statics.iter().map(|of| of.best_mix(weights, budget).map_or(0.0, |mix| mix.score)).sum::<f64>() / 2.0
-            };
-            Baselines { single: Some(plan.add(single(&ones), single)), mix: Some(plan.add(mix(&ones), mix)) }
-        } else {
-            Baselines::default()
-        };
+        let baselines = plan.add_baselines(&statics, &ones, move |_| budget);
         let first = self.chosen_by(Column::FirstHalf, Column::SecondHalf)?;
         let second = self.chosen_by(Column::SecondHalf, Column::FirstHalf)?;
         let (cost, value) = (f64::midpoint(first.0, second.0), f64::midpoint(first.1, second.1));
@@ -273,14 +273,6 @@ impl<'a> ControlsRun<'a> {
             .add(value, move |weights| f64::midpoint(curves.0.score(weights, budget), curves.1.score(weights, budget)));
         Ok(Planned { cost, quality, baselines })
     }
-}
-
-fn score(best: Option<BestStatic>) -> f64 {
-    best.map_or(0.0, |best| best.quality)
-}
-
-fn expected(mix: Option<Mix>) -> f64 {
-    mix.map_or(0.0, |mix| mix.quality)
 }
 
 fn row(planned: &Planned, sampled: &[Sampled], level: f64) -> ControlRow {

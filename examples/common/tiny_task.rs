@@ -10,7 +10,7 @@ use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, Trai
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{Problem, Task, problems};
+use dynlayer::tiny::{self, Problem, Task, problems};
 use std::error::Error;
 
 /// Seeds of problems that routers learn from begin here, so that they are not the model's own.
@@ -107,12 +107,7 @@ impl StudyTask for TinyTask<'_> {
     }
 
     fn options(&self) -> GenerateOptions<'_> {
-        GenerateOptions {
-            max_new_tokens: 12,
-            stop_tokens: vec![self.end],
-            tokenizer: Some(self.tokenizer),
-            ..GenerateOptions::default()
-        }
+        tiny::options(self.tokenizer)
     }
 
     /// Exact match.

@@ -2,7 +2,7 @@
 
 use super::common::{Loaded, embedded};
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
-use dynlayer::inference::{Completion, ControlFrom, Controller, GenerateOptions, generate};
+use dynlayer::inference::{Completion, Controller, GenerateOptions, generate};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::tiny::{self, Problem, Task};
@@ -104,13 +104,9 @@ impl<'a> Bench<'a> {
     pub fn generate(&self, problems: &[usize], controller: impl Controller) -> Result<Answers, Box<dyn Error>> {
         let prompts: Vec<Vec<u32>> = problems.iter().map(|i| self.prompts[*i].clone()).collect();
         let options = GenerateOptions {
-            max_new_tokens: 12,
-            stop_tokens: self.tokenizer.eos_id().into_iter().collect(),
-            tokenizer: Some(self.tokenizer),
-            control_from: ControlFrom::LastPromptToken,
             // The oracle knows problems by their index.
             sequence_ids: problems.iter().map(|i| *i as u64).collect(),
-            ..GenerateOptions::default()
+            ..tiny::options(self.tokenizer)
         };
         let (completions, report) = generate(self.model, controller, &prompts, options)?.finish()?;
         let depths = report.sequences.iter().map(|sequence| sequence.depth().unwrap_or(0.0)).collect();

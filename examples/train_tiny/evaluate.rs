@@ -1,10 +1,10 @@
 //! Exact match of held-out problems by task and depth.
 
 use dynlayer::inference::controllers::ExitAfter;
-use dynlayer::inference::{ControlFrom, GenerateOptions, generate};
+use dynlayer::inference::generate;
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{Problem, Task};
+use dynlayer::tiny::{self, Problem, Task};
 use std::error::Error;
 use std::fmt;
 
@@ -42,14 +42,7 @@ pub fn table(model: &Llama, tokenizer: &Tokenizer, problems: &[Problem]) -> Resu
 fn run(model: &Llama, tokenizer: &Tokenizer, problems: &[&Problem], depth: usize) -> Result<u32, Box<dyn Error>> {
     let prompts =
         problems.iter().map(|problem| tokenizer.encode(&problem.prompt, false)).collect::<Result<Vec<_>, _>>()?;
-    let options = GenerateOptions {
-        max_new_tokens: 12,
-        stop_tokens: tokenizer.eos_id().into_iter().collect(),
-        tokenizer: Some(tokenizer),
-        control_from: ControlFrom::LastPromptToken,
-        ..GenerateOptions::default()
-    };
-    let (completions, _) = generate(model, ExitAfter(depth), &prompts, options)?.finish()?;
+    let (completions, _) = generate(model, ExitAfter(depth), &prompts, tiny::options(tokenizer))?.finish()?;
     let solved = completions.iter().zip(problems).filter(|(completion, problem)| problem.solved_by(&completion.text));
     Ok(u32::try_from(solved.count())?)
 }

@@ -9,6 +9,8 @@ mod task;
 pub use problem::{Problem, problems};
 pub use task::Task;
 
+use dynlayer_inference::{ControlFrom, GenerateOptions};
+use dynlayer_model::text::Tokenizer;
 use std::path::{Path, PathBuf};
 
 /// The folder of the embedded model: `config.json`, `model.safetensors`, `tokenizer.json`, as Hugging Face names them.
@@ -22,4 +24,15 @@ use std::path::{Path, PathBuf};
 /// ```
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny")
+}
+
+/// How answers are generated: greedily, to the token that ends a text, every token by a controlled pass.
+pub fn options(tokenizer: &Tokenizer) -> GenerateOptions<'_> {
+    GenerateOptions {
+        max_new_tokens: 12,
+        stop_tokens: tokenizer.eos_id().into_iter().collect(),
+        tokenizer: Some(tokenizer),
+        control_from: ControlFrom::LastPromptToken,
+        ..GenerateOptions::default()
+    }
 }

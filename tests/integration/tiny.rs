@@ -2,7 +2,7 @@
 
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
-use dynlayer::inference::{ControlFrom, Controller, GenerateOptions, generate};
+use dynlayer::inference::{Controller, generate};
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use dynlayer::tiny::{self, Problem, Task, problems};
@@ -24,14 +24,8 @@ fn run(
     controller: impl Controller,
 ) -> (Vec<bool>, Vec<f64>) {
     let prompts: Vec<Vec<u32>> = problems.iter().map(|p| tokenizer.encode(&p.prompt, false).unwrap()).collect();
-    let options = GenerateOptions {
-        max_new_tokens: 12,
-        stop_tokens: tokenizer.eos_id().into_iter().collect(),
-        tokenizer: Some(tokenizer),
-        control_from: ControlFrom::LastPromptToken,
-        ..GenerateOptions::default()
-    };
-    let (completions, report) = generate(model, controller, &prompts, options).unwrap().finish().unwrap();
+    let (completions, report) =
+        generate(model, controller, &prompts, tiny::options(tokenizer)).unwrap().finish().unwrap();
     let solved = completions.iter().zip(problems).map(|(completion, problem)| problem.solved_by(&completion.text));
     (solved.collect(), report.sequences.iter().map(|s| s.depth().unwrap()).collect())
 }

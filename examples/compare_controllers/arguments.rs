@@ -10,8 +10,8 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
-    pub model: PathBuf,
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    pub model: Option<PathBuf>,
     /// Plain text to measure on; a short one is built in.
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,

@@ -39,8 +39,8 @@ impl Controller for Saturated {
 #[command(about = "Runs a controller of some 15 lines")]
 struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    model: Option<PathBuf>,
     /// What to ask, through the model's chat template. By default a problem for the embedded model, and a question for
     /// others.
     #[arg(long)]
@@ -64,8 +64,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     conformance::check(&conformance::small_model(&device)?, controller)?;
 
     let dynlayer_examples::Loaded { checkpoint, tokenizer, model } =
-        dynlayer_examples::Loaded::open(&arguments.model, WeightDtype::F16, &device, false)?;
-    let prompt = if arguments.chat.is_none() && dynlayer_examples::embedded::is_embedded(&arguments.model) {
+        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F16, &device, false)?;
+    let prompt = if arguments.chat.is_none() && arguments.model.is_none() {
         "sort 52938174=".to_owned()
     } else {
         let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template")?;

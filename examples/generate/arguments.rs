@@ -12,8 +12,8 @@ use std::path::PathBuf;
 #[command(name = "generate")]
 struct Raw {
     /// A Hugging Face folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    model: Option<PathBuf>,
     #[command(flatten)]
     source: RawSource,
     /// What decides which layers run.
@@ -113,7 +113,7 @@ struct RawSource {
 /// The command line, read.
 #[derive(Debug)]
 pub struct Arguments {
-    pub model: PathBuf,
+    pub model: Option<PathBuf>,
     pub source: Source,
     pub controller: ControllerSpec,
     pub calibration: Option<PathBuf>,

@@ -29,7 +29,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = arguments.device.device()?;
     let started = Instant::now();
     let quiet = arguments.json || arguments.logits_top.is_some();
-    let loaded = Loaded::open(&arguments.model, arguments.dtype, &device, quiet)?;
+    let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, quiet)?;
     let prompt = prompt(&arguments.source, &loaded.tokenizer)?;
     let load_seconds = started.elapsed().as_secs_f64();
 
@@ -57,7 +57,7 @@ fn complete(
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
+    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
     let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();

@@ -18,8 +18,8 @@ use clap::Parser;
 use dynlayer::inference::training::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
-use dynlayer_tiny as tiny;
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use texts::Texts;
 use dynlayer_examples::tiny_task::TinyTask;
@@ -33,21 +33,21 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // Before the work, not after it.
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
-    let path = arguments.model.clone().unwrap_or_else(tiny::folder);
+    let name = arguments.model.as_deref().map_or("tiny".into(), Path::to_string_lossy);
     let device = arguments.device.device()?;
     let quiet = arguments.quiet || arguments.json;
     let dynlayer_examples::Loaded { tokenizer, model, checkpoint } =
-        dynlayer_examples::Loaded::open(&path, WeightDtype::F32, &device, quiet)?;
+        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &device, quiet)?;
     let router = (arguments.router, arguments.bias);
     let (report, quality) = match &arguments.data {
         None => {
             let task = TinyTask::new(&model, &tokenizer, router, arguments.batch, arguments.items)?;
-            (study(arguments, &model, &task, &path.display().to_string())?, "exact match")
+            (study(arguments, &model, &task, &name)?, "exact match")
         }
         Some(data) => {
             let stops = checkpoint.stop_tokens(&tokenizer)?;
             let task = Texts::open(data, &model, &tokenizer, stops, arguments)?;
-            let what = format!("{} {} {}", path.display(), data.display(), arguments.tokens);
+            let what = format!("{name} {} {}", data.display(), arguments.tokens);
             (study(arguments, &model, &task, &what)?, "ROUGE-L")
         }
     };

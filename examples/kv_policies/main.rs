@@ -25,8 +25,8 @@ use std::process::ExitCode;
 #[command(about = "Measures the KV policies on given text")]
 struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
-    model: PathBuf,
+    #[arg(long, value_name = "DIR|FILE.gguf")]
+    model: Option<PathBuf>,
     /// Plain text to measure on; a short one is built in.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
@@ -50,10 +50,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let dynlayer_examples::Loaded { tokenizer, model, .. } =
-        dynlayer_examples::Loaded::open(&arguments.model, WeightDtype::F32, &Device::flex(), false)?;
+        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &Device::flex(), false)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
     let items =
-        dynlayer_examples::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
+        dynlayer_examples::items(arguments.text.as_deref(), arguments.model.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
     let n_layers = model.layers().len();
     if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
         return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());

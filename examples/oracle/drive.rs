@@ -25,7 +25,7 @@ pub fn drive(
     };
     let calibration = arguments.calibration.as_deref().map_or_else(|| "built-in".to_owned(), file_name);
     let labels = [
-        ("model", file_name(&arguments.model)),
+        ("model", arguments.model.as_deref().map_or_else(|| "tiny".to_owned(), file_name)),
         ("data", arguments.data.as_deref().map_or_else(|| "built-in".to_owned(), file_name)),
         ("calibration", calibration),
         ("chat", arguments.chat.to_string()),

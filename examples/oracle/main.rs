@@ -38,16 +38,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
     let lines = match &arguments.data {
         Some(file) => data::read(file, arguments.limit)?,
-        None if dynlayer_examples::embedded::is_embedded(&arguments.model) => data::problems(arguments.limit),
+        None if arguments.model.is_none() => data::problems(arguments.limit),
         None => return Err("--data FILE.jsonl is needed: only the embedded model has problems of its own".into()),
     };
     let device = arguments.device.device()?;
-    let loaded = Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
+    let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
     let items = data::items(&lines, tokenizer, arguments.chat, arguments.max_new_tokens)?;
     let specs = candidates::specs(arguments, n_layers)?;
-    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
+    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
 

@@ -13,7 +13,7 @@ mod show;
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::model::{Backend, WeightDtype};
-use dynlayer_tiny::{self as tiny, Task, problems};
+use dynlayer_tiny::{Task, problems};
 use measure::{Bench, Row};
 use std::error::Error;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = arguments.device.device()?;
-    let loaded = dynlayer_examples::Loaded::open(&tiny::folder(), WeightDtype::F32, &device, true)?;
+    let loaded = dynlayer_examples::Loaded::open(None, WeightDtype::F32, &device, true)?;
     let problems = problems(&Task::ALL, arguments.problems.max(1), arguments.seed);
     let bench = Bench::new(&loaded, &problems, arguments.timed)?;
     let n_layers = loaded.model.layers().len();

@@ -56,7 +56,7 @@ impl<'a> Bench<'a> {
             problems,
             prompts: problems.iter().map(encode).collect::<Result<_, _>>()?,
             timed: (0..problems.len()).filter(|i| i % of_task < timed.max(1)).collect(),
-            resources: Resources::new().texts(embedded::calibration(tokenizer)?).folder(tiny::folder()),
+            resources: tiny::resources().texts(embedded::calibration(tokenizer)?),
         })
     }
 

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 /// Trains a router for the embedded model, from hidden states.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// The embedded model's folder.
-    #[arg(long, value_name = "DIR", default_value_os_t = dynlayer_tiny::folder())]
-    pub model: PathBuf,
+    /// A folder with another training of the embedded model.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
     /// The file that the router goes to.
     #[arg(long, value_name = "FILE", default_value = "crates/tiny/assets/router.safetensors")]
     pub out: PathBuf,

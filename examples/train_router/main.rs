@@ -32,7 +32,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     writable(&arguments.out)?;
     let device = arguments.device.device()?;
     let dynlayer_examples::Loaded { tokenizer, model, .. } =
-        dynlayer_examples::Loaded::open(&arguments.model, WeightDtype::F32, &device, arguments.quiet)?;
+        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &device, arguments.quiet)?;
     let new = (arguments.router, arguments.bias);
     let task = TinyTask::new(&model, &tokenizer, new, arguments.batch, arguments.problems)?;
     let routed = train(arguments, &model, &task)?;
@@ -60,7 +60,8 @@ fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Ro
     training.temperature = Temperature { first: 1.0, last: arguments.final_temperature, steps: arguments.steps };
     training.router.ends = arguments.ends;
     (training.control_from, training.seed) = (FROM, arguments.seed);
-    let what = format!("{} {:?} {} {}", arguments.model.display(), arguments.router, arguments.bias, arguments.batch);
+    let model_name = arguments.model.as_deref().map_or("tiny".into(), Path::to_string_lossy);
+    let what = format!("{model_name} {:?} {} {}", arguments.router, arguments.bias, arguments.batch);
     let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
     let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
     bar.set_length(arguments.steps);

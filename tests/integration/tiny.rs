@@ -4,14 +4,14 @@ use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
 use dynlayer::inference::{Controller, generate};
 use dynlayer::model::text::Tokenizer;
-use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer::model::{Llama, WeightDtype};
 use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 
 /// Problems of each task.
 const N: u64 = 25;
 
 fn embedded() -> (Llama, Tokenizer) {
-    let checkpoint = Checkpoint::open(tiny::folder()).unwrap();
+    let checkpoint = tiny::checkpoint().unwrap();
     let tokenizer = checkpoint.tokenizer().unwrap();
     (checkpoint.load(WeightDtype::F32, &crate::support::device(), |_| ()).unwrap(), tokenizer)
 }
@@ -39,7 +39,7 @@ fn mean(depths: &[f64]) -> f64 {
 }
 
 fn spec(text: &str, model: &Llama) -> Box<dyn Controller + Send> {
-    text.parse::<ControllerSpec>().unwrap().build(model, &Resources::new().folder(tiny::folder())).unwrap()
+    text.parse::<ControllerSpec>().unwrap().build(model, &tiny::resources()).unwrap()
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn the_oracle_reaches_the_full_model_with_a_third_of_its_layers() {
 
 #[test]
 fn it_is_small() {
-    let files = std::fs::read_dir(tiny::folder()).unwrap();
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/crates/tiny/assets")).unwrap();
     let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert!(bytes <= 6_000_000, "{bytes} bytes");
 }

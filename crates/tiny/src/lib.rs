@@ -1,7 +1,25 @@
-//! The embedded model: a Llama of 12 layers that this project trained itself, and the tasks that it was trained on.
+//! The embedded model: a Llama of 12 layers that this project trained, compiled into the program, and the tasks that it solves.
 //!
-//! It is small enough to come with the sources (`assets/tiny`), and it has depth to save: easy tasks need few of its
-//! layers and hard ones many. The examples run it unless they are given another model.
+//! Easy tasks need few of its layers and hard ones many, so that a controller has depth to save. The examples of dynlayer run
+//! it unless they are given another model.
+//!
+//! ```
+//! use dynlayer_inference::controllers::{ConfidenceExit, ExitRule};
+//! use dynlayer_inference::generate;
+//! use dynlayer_model::{Backend, WeightDtype};
+//!
+//! let checkpoint = dynlayer_tiny::checkpoint()?;
+//! let tokenizer = checkpoint.tokenizer()?;
+//! let model = checkpoint.load(WeightDtype::F32, &Backend::Flex.device()?, |_progress| {})?;
+//!
+//! let prompt = tokenizer.encode("sort 52938174=", false)?;
+//! let controller = ConfidenceExit::new(ExitRule::new(0.9));
+//! let (completions, report) = generate(&model, controller, &[prompt], dynlayer_tiny::options(&tokenizer))?.finish()?;
+//! assert_eq!(completions[0].text, "12345789");
+//! assert!(report.decode.layers_per_token() < Some(6.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
 
 mod problem;
 mod task;
@@ -9,24 +27,36 @@ mod task;
 pub use problem::{Problem, problems};
 pub use task::Task;
 
+use dynlayer_inference::controllers::Resources;
 use dynlayer_inference::{ControlFrom, GenerateOptions};
 use dynlayer_model::text::Tokenizer;
-use std::path::{Path, PathBuf};
+use dynlayer_model::{Checkpoint, LoadError};
 
-/// The folder of the embedded model: `config.json`, `model.safetensors`, `tokenizer.json`, as Hugging Face names them.
+/// The model's files, by their names in a Hugging Face folder.
+const FILES: [(&str, &[u8]); 4] = [
+    ("config.json", include_bytes!("../assets/config.json")),
+    ("model.safetensors", include_bytes!("../assets/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../assets/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../assets/tokenizer_config.json")),
+];
+
+/// A router trained for the model, in the form that [`Routed::load`](dynlayer_inference::controllers::Routed::load) reads.
+const ROUTER: &[u8] = include_bytes!("../assets/router.safetensors");
+
+/// Opens the embedded model.
 ///
-/// ```no_run
-/// use dynlayer_model::Checkpoint;
-///
-/// let checkpoint = Checkpoint::open(dynlayer_tiny::folder())?;
-/// assert_eq!(checkpoint.config().n_layers, 12);
-/// # Ok::<(), dynlayer_model::LoadError>(())
-/// ```
-pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
+/// # Errors
+/// None in practice: the files are part of the program and were tested.
+pub fn checkpoint() -> Result<Checkpoint, LoadError> {
+    Checkpoint::from_files(FILES)
 }
 
-/// How answers are generated: greedily, to the token that ends a text, every token by a controlled pass.
+/// Resources for building controllers from text, with the model's learned router as `router:router.safetensors`.
+pub fn resources() -> Resources {
+    Resources::new().file("router.safetensors", ROUTER)
+}
+
+/// Generation options for the model's tasks: greedy, up to the token that ends an answer, every token by a controlled pass.
 pub fn options(tokenizer: &Tokenizer) -> GenerateOptions<'_> {
     GenerateOptions {
         max_new_tokens: 12,

@@ -1,27 +1,27 @@
-//! Problems to learn from, and others to be judged by.
+//! Problems: some for training, others held out.
 
 use super::Task;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// One prompt in so many is held out: training never sees it.
+/// One prompt in this many is held out: training never sees it.
 const HELD_OUT: u64 = 8;
 
 /// A prompt and the only right answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The kind.
+    /// The task.
     pub task: Task,
-    /// What the model is given.
+    /// The prompt.
     pub prompt: String,
-    /// What it should say, before the token that ends a text.
+    /// The answer, without the token that ends a text.
     pub answer: String,
 }
 
 impl Problem {
-    /// The problem with this index of a seed: one that training may see, or one that it never does.
+    /// Draws problem `index` of a seed, either a held-out one or one for training.
     ///
-    /// A prompt is held out or not for good, by its text, so no seed and no index can bring a prompt to both sides.
+    /// A prompt is held out by its text alone, whatever the seed and index, so none is on both sides.
     ///
     /// ```
     /// use dynlayer_tiny::{Problem, Task};

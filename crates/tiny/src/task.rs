@@ -1,13 +1,13 @@
-//! What the embedded model was trained to do.
+//! The tasks of the embedded model.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
 use std::fmt;
 use std::str::FromStr;
 
-/// Letters that tables and strings are made of.
+/// The letters of strings.
 const LETTERS: [char; 10] = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'];
-/// Places of a lookup table.
+/// The number of places in a lookup table.
 const TABLE: usize = 8;
 
 /// A kind of problem with an answer that a program can check.
@@ -20,7 +20,7 @@ pub enum Task {
     Copy,
     /// Eight letters from the last to the first: `reverse DBACJFIA=` has `AIFJCABD`.
     Reverse,
-    /// How often A, B and C occur among eight: `count ABBCABCC=` has `233`.
+    /// The number of As, Bs and Cs among eight letters: `count ABBCABCC=` has `233`.
     Count,
     /// The sum of two numbers of three digits, with four digits: `add 357+468=` has `0825`.
     Add,
@@ -51,7 +51,7 @@ impl Task {
         }
     }
 
-    /// A random prompt and its answer, without any regard to what is held out.
+    /// Draws a prompt and its answer, held out or not.
     pub(super) fn draw(self, rng: &mut impl Rng) -> (String, String) {
         match self {
             Self::Sort => {
@@ -85,7 +85,7 @@ impl Task {
     }
 }
 
-/// A table that leads once around its places, and where some steps from a place lead.
+/// A table that leads once around its places, and the place that `steps` steps lead to.
 fn follow(steps: usize, rng: &mut impl Rng) -> (String, String) {
     let mut circle: Vec<usize> = (0..TABLE).collect();
     circle.shuffle(rng);
@@ -98,8 +98,8 @@ fn follow(steps: usize, rng: &mut impl Rng) -> (String, String) {
     (format!("follow {digits},{}+{steps}=", circle[start]), circle[(start + steps) % TABLE].to_string())
 }
 
-fn letters(n: usize, of: usize, rng: &mut impl Rng) -> String {
-    (0..n).map(|_| LETTERS[rng.random_range(0..of)]).collect()
+fn letters(n: usize, kinds: usize, rng: &mut impl Rng) -> String {
+    (0..n).map(|_| LETTERS[rng.random_range(0..kinds)]).collect()
 }
 
 fn counts(letters: &str) -> [usize; 3] {

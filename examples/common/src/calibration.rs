@@ -14,16 +14,19 @@ const PIECE: usize = 256;
 /// Tokens in all at most; what comes after them is not used.
 const LIMIT: usize = 4096;
 
-/// The token ids of a text file, in pieces; without one of the built-in text, or of problems if `folder` is the embedded
-/// model's.
+/// The token ids of a text file, in pieces. Without a file, those of the built-in text, or of problems for the embedded model
+/// (no `model_path`).
+///
+/// # Errors
+/// If the file cannot be read or holds no token.
 pub fn texts(
     file: Option<&Path>,
-    folder: &Path,
+    model_path: Option<&Path>,
     tokenizer: &Tokenizer,
     model: &Llama,
 ) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     let text = match file {
-        None if embedded::is_embedded(folder) => return embedded::calibration(tokenizer),
+        None if model_path.is_none() => return embedded::calibration(tokenizer),
         None => BUILT_IN.to_owned(),
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
     };

@@ -2,17 +2,11 @@
 
 use dynlayer::inference::ScoreItem;
 use dynlayer::model::text::Tokenizer;
-use dynlayer_tiny::{self as tiny, Problem, Task};
+use dynlayer_tiny::{Problem, Task};
 use std::error::Error;
-use std::path::Path;
 
 /// Problems of each task that controllers are calibrated on.
 const CALIBRATION: u64 = 40;
-
-/// Whether a path is that of the embedded model, which knows nothing of plain text.
-pub fn is_embedded(model: &Path) -> bool {
-    model == tiny::folder()
-}
 
 /// The first `n` held-out problems, the tasks in turn.
 pub fn held_out(n: usize) -> impl Iterator<Item = Problem> {

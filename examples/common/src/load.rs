@@ -1,4 +1,4 @@
-//! Getting a model.
+//! Opening a model, the embedded one or the user's.
 
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::error::Error;
 use std::path::Path;
 
-/// A checkpoint with its tokenizer and its model.
+/// A checkpoint with its tokenizer and its loaded model.
 pub struct Loaded {
     /// The files.
     pub checkpoint: Checkpoint,
@@ -18,9 +18,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads a model, with a bar on standard error unless `quiet`.
-    pub fn open(path: &Path, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Self, Box<dyn Error>> {
-        let checkpoint = Checkpoint::open(path)?;
+    /// Loads the model at `path`, or the embedded one without a path, with a progress bar on standard error unless `quiet`.
+    pub fn open(path: Option<&Path>, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Self, Box<dyn Error>> {
+        let checkpoint = path.map_or_else(dynlayer_tiny::checkpoint, Checkpoint::open)?;
         let tokenizer = checkpoint.tokenizer()?;
         let bar = progress_bar(quiet, "loading {bar:40} {bytes} of {total_bytes}");
         let model = checkpoint.load(dtype, device, |progress| {
@@ -32,7 +32,7 @@ impl Loaded {
     }
 }
 
-/// A bar on standard error.
+/// A progress bar on standard error.
 pub fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);

@@ -10,11 +10,14 @@ use std::path::Path;
 const BUILT_IN: &str = include_str!("evaluation.txt");
 
 /// Cuts a text file, or without one the built-in text, into at most `limit` items of `prompt` and `continuation` tokens, one after
-/// another from the beginning. For the embedded model, in `folder`, the built-in items are problems with their answers,
+/// another from the beginning. For the embedded model (no `model_path`) the built-in items are problems with their answers,
 /// whatever their length.
+///
+/// # Errors
+/// If the file cannot be read, a length is zero, or the text is too short for one item.
 pub fn items(
     file: Option<&Path>,
-    folder: &Path,
+    model_path: Option<&Path>,
     tokenizer: &Tokenizer,
     prompt: usize,
     continuation: usize,
@@ -22,7 +25,7 @@ pub fn items(
 ) -> Result<Vec<ScoreItem>, Box<dyn Error>> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?,
-        None if embedded::is_embedded(folder) => return embedded::items(tokenizer, limit),
+        None if model_path.is_none() => return embedded::items(tokenizer, limit),
         None => BUILT_IN.to_owned(),
     };
     if prompt == 0 || continuation == 0 {

@@ -18,8 +18,10 @@ pub mod conformance;
 mod control;
 pub mod controllers;
 mod engine;
+mod files;
 mod generation;
 pub mod oracle;
+mod parameters;
 mod random;
 pub mod report;
 pub mod sampling;
@@ -31,8 +33,10 @@ pub use control::{
     Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,
 };
 pub use engine::{DeviceCost, KvPolicy, PartialSkips};
+pub use files::FileError;
 pub use generation::{
     Completion, ControlFrom, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence,
     ScoredToken, Scores, Stop, TokenEvent, generate, score, score_batch,
 };
+pub use parameters::DeviceError;
 pub use unknown_name::UnknownName;

@@ -1,9 +1,11 @@
 //! Every layer runs with a probability.
 
 use super::Ends;
+use super::spec::{Argument, Spec, SpecError, option};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use crate::random;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
 /// arXiv 1603.09382, section 3) with the same survival probability everywhere, and no rescaling.
@@ -17,10 +19,13 @@ use rand::Rng;
 /// let controller = BernoulliSkip::new(0.8).ends(Ends::Free);
 /// # let _: Box<dyn dynlayer_inference::Controller> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BernoulliSkip {
     probability: f32,
+    #[serde(default)]
     ends: Ends,
+    #[serde(skip)]
     seed: u64,
 }
 
@@ -30,7 +35,7 @@ impl BernoulliSkip {
         Self { probability, ends: Ends::default(), seed: 0 }
     }
 
-    /// Whether the first and the last layer always run.
+    /// Sets whether the first and the last layer always run.
     pub fn ends(self, ends: Ends) -> Self {
         Self { ends, ..self }
     }
@@ -38,6 +43,19 @@ impl BernoulliSkip {
     fn runs(&self, sequence: u64, position: usize, layer: usize) -> bool {
         let mut rng = random::at(*b"bernoull", self.seed, sequence, position as u64, layer as u64);
         rng.random::<f64>() < f64::from(self.probability)
+    }
+}
+
+impl Spec for BernoulliSkip {
+    const SYNTAX: &'static str = "bernoulli:PROBABILITY[,ends=free]";
+    const ABOUT: &'static str = "each layer with this probability, drawn per token";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self::new(argument.value()?).ends(argument.option("ends", Ends::Kept)?))
+    }
+
+    fn write(&self) -> String {
+        format!("{}{}", self.probability, option("ends", self.ends, Ends::Kept))
     }
 }
 
@@ -73,7 +91,6 @@ mod tests {
             let controller = BernoulliSkip::new(p);
             let draws = 20_000;
             let ran = (0..draws).filter(|i| controller.runs(3, i / 10, i % 10)).count();
-            #[allow(clippy::cast_precision_loss, reason = "small numbers")]
             let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
             // Five standard deviations of a binomial count; none at the ends.
             assert!((ran - draws * p).abs() <= 5.0 * (draws * p * (1.0 - p)).sqrt() + 1e-3, "{ran} of {draws} at {p}");

@@ -1,6 +1,9 @@
-//! Another controller, held to a budget.
+//! A budget for another controller.
 
+use super::spec::{Argument, Build, BuildError, ControllerSpec, Resources, Spec, SpecError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Never lets another controller spend more than a budget: after every layer of every controlled pass, the layers that
@@ -16,15 +19,17 @@ use std::collections::HashMap;
 /// let controller = Budgeted::new(18.0, ConfidenceExit::new(ExitRule::new(0.9)));
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budgeted<C> {
     budget: f32,
     inner: C,
+    #[serde(skip)]
     accounts: HashMap<u64, Account>,
 }
 
-/// What a sequence has spent.
-#[derive(Clone, Copy, Debug, Default)]
+/// The spending of one sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Account {
     passes: u64,
     /// Sublayers run so far.
@@ -43,7 +48,7 @@ impl<C> Budgeted<C> {
         &self.inner
     }
 
-    /// Answers for a row, and takes what it costs from its account.
+    /// The action that a row can afford, paid from its account.
     fn pay(&mut self, sequence: u64, action: Action) -> Action {
         let budget = f64::from(self.budget);
         let account = self.accounts.entry(sequence).or_default();
@@ -73,9 +78,28 @@ impl<C> Budgeted<C> {
     }
 }
 
+impl Spec for Budgeted<Box<ControllerSpec>> {
+    const SYNTAX: &'static str = "budgeted:LAYERS:CONTROLLER";
+    const ABOUT: &'static str = "those of CONTROLLER, at any time at most LAYERS per pass on average";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        let (budget, inner) = argument.around()?;
+        Ok(Self::new(budget, inner))
+    }
+
+    fn write(&self) -> String {
+        format!("{}:{}", self.budget, self.inner)
+    }
+}
+
+impl Build for Budgeted<Box<ControllerSpec>> {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        Ok(Box::new(Budgeted::new(self.budget, self.inner.build(model, resources)?)))
+    }
+}
+
 /// Whether `sublayers` more are within the budget.
 fn fits(budget: f64, account: &Account, sublayers: u64) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let (wanted, passes) = ((account.sublayers + sublayers) as f64, account.passes as f64);
     sublayers == 0 || wanted <= 2.0 * budget * passes
 }

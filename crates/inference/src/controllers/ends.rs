@@ -1,11 +1,11 @@
-//! Whether the first and the last layer are up for a choice.
+//! The choice to keep the first and the last layer.
 
 use crate::unknown_name::{self, UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Whether a controller may skip the first and the last layer.
+/// The choice whether a controller may skip the first and the last layer.
 ///
 /// They change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
 /// by default they always run.
@@ -22,7 +22,7 @@ pub enum Ends {
     /// The first and the last layer always run.
     #[default]
     Kept,
-    /// They are layers like any other.
+    /// The first and the last layer may be skipped as any other.
     Free,
 }
 
@@ -39,7 +39,7 @@ impl Ends {
         }
     }
 
-    /// How many of `n_layers` always run.
+    /// The number of layers, of `n_layers`, that always run.
     pub(super) fn count(self, n_layers: usize) -> usize {
         match self {
             Self::Kept => n_layers.min(2),

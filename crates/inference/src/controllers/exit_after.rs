@@ -1,6 +1,8 @@
 //! Early exit at a fixed depth.
 
+use super::spec::{Argument, Spec, SpecError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use serde::{Deserialize, Serialize};
 
 /// Runs exactly the first `depth` layers: early exit at a fixed layer (CALM, Schuster et al. 2022, with a constant
 /// rule).
@@ -9,11 +11,44 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 /// # use dynlayer_inference::{Controller, controllers::ExitAfter};
 /// let controller: Box<dyn Controller> = Box::new(ExitAfter(20));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Depth", into = "Depth")]
 pub struct ExitAfter(
-    /// How many layers run.
+    /// The number of layers that run.
     pub usize,
 );
+
+/// The JSON form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Depth {
+    depth: usize,
+}
+
+impl From<Depth> for ExitAfter {
+    fn from(Depth { depth }: Depth) -> Self {
+        Self(depth)
+    }
+}
+
+impl From<ExitAfter> for Depth {
+    fn from(ExitAfter(depth): ExitAfter) -> Self {
+        Self { depth }
+    }
+}
+
+impl Spec for ExitAfter {
+    const SYNTAX: &'static str = "exit:LAYERS";
+    const ABOUT: &'static str = "the first LAYERS layers";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self(argument.value()?))
+    }
+
+    fn write(&self) -> String {
+        self.0.to_string()
+    }
+}
 
 impl Controller for ExitAfter {
     fn decide(&mut self, site: &Site<'_>) -> Decision {

@@ -1,15 +1,18 @@
-//! A budget of layers, the least influential ones dropped.
+//! A budget of layers without the least influential ones.
 
-use super::{BlockInfluence, CalibrationError};
+use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
+use super::{CalibrationError, LayerInfluence};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 
 /// Runs the `budget` layers with the most block influence: layer removal after `ShortGPT` (Men et al. 2024,
 /// arXiv 2403.03853), per token and without changing the model.
 ///
 /// ```
-/// use dynlayer_inference::controllers::{BlockInfluence, InfluenceSkip};
+/// use dynlayer_inference::controllers::{InfluenceSkip, LayerInfluence};
 ///
-/// let influence = BlockInfluence::from_values(vec![0.9, 0.1, 0.3, 0.8])?; // or BlockInfluence::measure
+/// let influence = LayerInfluence::from_values(vec![0.9, 0.1, 0.3, 0.8])?; // or LayerInfluence::measure
 /// let controller = InfluenceSkip::new(3, influence);
 /// assert_eq!(controller.kept(), [0, 2, 3]);
 /// # Ok::<(), dynlayer_inference::controllers::CalibrationError>(())
@@ -23,13 +26,41 @@ pub struct InfluenceSkip {
 
 impl InfluenceSkip {
     /// Runs `budget` layers per token.
-    pub fn new(budget: usize, influence: BlockInfluence) -> Self {
+    pub fn new(budget: usize, influence: LayerInfluence) -> Self {
         Self { budget, n_layers: influence.values().len(), kept: influence.kept(budget) }
     }
 
     /// The layers that run, ascending.
     pub fn kept(&self) -> &[usize] {
         &self.kept
+    }
+}
+
+/// An [`InfluenceSkip`] whose influence is measured on [`Resources::texts`], or given as [`Resources::influence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InfluenceSpec {
+    /// Layers per token.
+    pub budget: usize,
+}
+
+impl Spec for InfluenceSpec {
+    const SYNTAX: &'static str = "influence:LAYERS";
+    const ABOUT: &'static str = "the LAYERS layers that change states most on calibration text";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self { budget: argument.value()? })
+    }
+
+    fn write(&self) -> String {
+        self.budget.to_string()
+    }
+}
+
+impl Build for InfluenceSpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let influence = resources.measured_influence(model, || self.to_text())?;
+        Ok(Box::new(InfluenceSkip::new(self.budget, influence)))
     }
 }
 

@@ -1,9 +1,11 @@
 //! A budget of layers, drawn at random for every sequence.
 
 use super::Ends;
+use super::spec::{Argument, Spec, SpecError, option};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use crate::random;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Runs `budget` layers per token, a random set that is drawn once per sequence: the random skipping of
@@ -21,12 +23,16 @@ use std::collections::HashMap;
 /// let anything = RandomSkip::new(4).ends(Ends::Free);
 /// # let _ = anything;
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RandomSkip {
     budget: usize,
+    #[serde(default)]
     ends: Ends,
+    #[serde(skip)]
     seed: u64,
-    /// Which layers run, by sequence.
+    /// For each sequence, whether a layer runs.
+    #[serde(skip)]
     routes: HashMap<u64, Vec<bool>>,
 }
 
@@ -36,12 +42,17 @@ impl RandomSkip {
         Self { budget, ends: Ends::default(), seed: 0, routes: HashMap::new() }
     }
 
-    /// Whether the first and the last layer always run.
+    /// The number of layers that run.
+    pub fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Sets whether the first and the last layer always run.
     pub fn ends(self, ends: Ends) -> Self {
         Self { ends, ..self }
     }
 
-    /// Which of `n_layers` layers run for a sequence, layer by layer.
+    /// The route of a sequence through `n_layers` layers: for each layer, whether it runs.
     pub fn route(&self, n_layers: usize, seed: u64, sequence: u64) -> Vec<bool> {
         let mut runs: Vec<bool> = (0..n_layers).map(|layer| self.ends.keeps(layer, n_layers)).collect();
         let mut others: Vec<usize> = (0..n_layers).filter(|layer| !runs[*layer]).collect();
@@ -54,6 +65,19 @@ impl RandomSkip {
             runs[others[i]] = true;
         }
         runs
+    }
+}
+
+impl Spec for RandomSkip {
+    const SYNTAX: &'static str = "random:LAYERS[,ends=free]";
+    const ABOUT: &'static str = "LAYERS layers, drawn once per sequence";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self::new(argument.value()?).ends(argument.option("ends", Ends::Kept)?))
+    }
+
+    fn write(&self) -> String {
+        format!("{}{}", self.budget, option("ends", self.ends, Ends::Kept))
     }
 }
 

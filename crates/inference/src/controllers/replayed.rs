@@ -1,11 +1,14 @@
-//! A run that is repeated.
+//! Repetition of a recorded run.
 
-use super::{Recording, RecordingError};
+use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
+use super::Recording;
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::path::PathBuf;
 
-/// Repeats the actions of a [`Recording`], by sequence id and pass: whatever the batch, its order, and who decided
-/// first.
+/// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ.
 ///
 /// A sequence that the recording does not know, or one that runs on after its end, ends the run with a
 /// [`RecordingError`] as source.
@@ -34,6 +37,35 @@ impl Replayed {
     }
 }
 
+/// A [`Replayed`] whose recording is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaySpec {
+    /// A file that [`Recording::save`] wrote, relative to [`Resources::folder`].
+    pub file: PathBuf,
+}
+
+impl Spec for ReplaySpec {
+    const SYNTAX: &'static str = "replay:FILE";
+    const ABOUT: &'static str = "those of the recorded run in FILE";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self { file: argument.file()? })
+    }
+
+    fn write(&self) -> String {
+        self.file.display().to_string()
+    }
+}
+
+impl Build for ReplaySpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let recording = Recording::load(resources.path(&self.file))?;
+        recording.check_layers(model.layers().len())?;
+        Ok(Box::new(Replayed::new(recording)))
+    }
+}
+
 impl Controller for Replayed {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         if site.layer() == 0 {
@@ -52,10 +84,7 @@ impl Controller for Replayed {
     /// # Errors
     /// If the recording was made with a model of other depth.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        let (found, expected) = (self.recording.n_layers(), batch.n_layers());
-        if found != expected {
-            return Err(ControllerError::other(RecordingError::Layers { found, expected }));
-        }
+        self.recording.check_layers(batch.n_layers()).map_err(ControllerError::other)?;
         self.passes.clear();
         Ok(())
     }

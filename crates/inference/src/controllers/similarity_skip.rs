@@ -1,8 +1,11 @@
-//! Skip a layer that has done little to states like this one.
+//! Skipping of layers that have done little to states like this one.
 
+use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError, option};
 use super::{CalibrationError, Ends, StateEffects};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Device, Tensor, TensorData};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 
 /// Skips a layer whose effect on states like the one that enters it, measured beforehand, is below a threshold.
 ///
@@ -28,7 +31,7 @@ pub struct SimilaritySkip {
     threshold: f32,
     ends: Ends,
     effects: StateEffects,
-    /// On the device, filled in when a layer is first asked about.
+    /// The clusters of each layer, brought to the device when the layer is first reached.
     layers: Vec<Option<Clusters>>,
 }
 
@@ -47,7 +50,7 @@ impl SimilaritySkip {
         Self { threshold, ends: Ends::default(), effects, layers: Vec::new() }
     }
 
-    /// Whether the first and the last layer always run.
+    /// Sets whether the first and the last layer always run.
     pub fn ends(self, ends: Ends) -> Self {
         Self { ends, ..self }
     }
@@ -66,6 +69,48 @@ impl SimilaritySkip {
                 effects: Tensor::from_floats(effects.as_slice(), device),
             }
         })
+    }
+}
+
+/// A [`SimilaritySkip`] whose effects are measured on [`Resources::texts`], or given as [`Resources::effects`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimilaritySpec {
+    /// The effect below which a layer is skipped.
+    pub threshold: f32,
+    /// Kinds of states per layer.
+    #[serde(default = "default_clusters")]
+    pub clusters: usize,
+    /// Whether the first and the last layer always run.
+    #[serde(default)]
+    pub ends: Ends,
+}
+
+fn default_clusters() -> usize {
+    8
+}
+
+impl Spec for SimilaritySpec {
+    const SYNTAX: &'static str = "similarity:EFFECT[,clusters=N][,ends=free]";
+    const ABOUT: &'static str = "those that changed calibration states like this one by EFFECT or more";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        let threshold = argument.value()?;
+        let clusters = argument.option("clusters", default_clusters())?;
+        Ok(Self { threshold, clusters, ends: argument.option("ends", Ends::Kept)? })
+    }
+
+    fn write(&self) -> String {
+        let Self { threshold, clusters, ends } = *self;
+        let options = option("clusters", clusters, default_clusters()) + &option("ends", ends, Ends::Kept);
+        format!("{threshold}{options}")
+    }
+}
+
+impl Build for SimilaritySpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let effects = resources.measured_effects(model, self.clusters, || self.to_text())?;
+        Ok(Box::new(SimilaritySkip::new(self.threshold, effects).ends(self.ends)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! A budget of layers, evenly spread.
 
+use super::spec::{Argument, Spec, SpecError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use serde::{Deserialize, Serialize};
 
 /// Runs `budget` layers, evenly spread from the first to the last: uniform skipping of arXiv 2410.20022.
 ///
@@ -11,11 +13,14 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 /// # use dynlayer_inference::controllers::UniformSkip;
 /// assert_eq!(UniformSkip::new(3).kept(9), [0, 4, 8]);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UniformSkip {
     budget: usize,
-    /// Of so many layers.
+    /// The layers of the model that `kept` is for.
+    #[serde(skip)]
     n_layers: usize,
+    #[serde(skip)]
     kept: Vec<usize>,
 }
 
@@ -23,6 +28,11 @@ impl UniformSkip {
     /// Runs `budget` layers per token.
     pub fn new(budget: usize) -> Self {
         Self { budget, n_layers: 0, kept: Vec::new() }
+    }
+
+    /// The number of layers that run.
+    pub fn budget(&self) -> usize {
+        self.budget
     }
 
     /// The layers that run, of `n_layers`, ascending.
@@ -39,6 +49,19 @@ impl UniformSkip {
             let known = Self::new(self.budget.min(n_layers));
             (self.n_layers, self.kept) = (n_layers, known.kept(n_layers));
         }
+    }
+}
+
+impl Spec for UniformSkip {
+    const SYNTAX: &'static str = "uniform:LAYERS";
+    const ABOUT: &'static str = "LAYERS layers, evenly spread from the first to the last";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self::new(argument.value()?))
+    }
+
+    fn write(&self) -> String {
+        self.budget.to_string()
     }
 }
 

@@ -1,7 +1,10 @@
-//! Another controller, from a later token on.
+//! Full depth for the first tokens, then another controller.
 
+use super::spec::{Argument, Build, BuildError, ControllerSpec, Resources, Spec, SpecError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Bool, Tensor, TensorData};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 
 /// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
 /// another controller.
@@ -16,7 +19,8 @@ use burn::tensor::{Bool, Tensor, TensorData};
 /// let controller = WarmUp::new(4, UniformSkip::new(20));
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WarmUp<C> {
     tokens: usize,
     inner: C,
@@ -31,6 +35,26 @@ impl<C> WarmUp<C> {
     /// The controller inside.
     pub fn inner(&self) -> &C {
         &self.inner
+    }
+}
+
+impl Spec for WarmUp<Box<ControllerSpec>> {
+    const SYNTAX: &'static str = "warmup:TOKENS:CONTROLLER";
+    const ABOUT: &'static str = "all for the first TOKENS generated tokens, then those of CONTROLLER";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        let (tokens, inner) = argument.around()?;
+        Ok(Self::new(tokens, inner))
+    }
+
+    fn write(&self) -> String {
+        format!("{}:{}", self.tokens, self.inner)
+    }
+}
+
+impl Build for WarmUp<Box<ControllerSpec>> {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        Ok(Box::new(WarmUp::new(self.tokens, self.inner.build(model, resources)?)))
     }
 }
 

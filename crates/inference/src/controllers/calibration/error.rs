@@ -1,8 +1,9 @@
-//! Why a calibration is not possible.
+//! Errors of calibrations.
 
-use std::path::PathBuf;
+use crate::files::FileError;
+use crate::parameters::DeviceError;
 
-/// Why a model cannot be calibrated on texts, or a calibration not be used.
+/// The error of a calibration that cannot be measured, read or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrationError {
@@ -44,13 +45,8 @@ pub enum CalibrationError {
         what: &'static str,
     },
     /// The device did not deliver the states.
-    #[error("reading the states at layer {layer} from the device failed: {reason}")]
-    Device {
-        /// The layer.
-        layer: usize,
-        /// What the device said.
-        reason: String,
-    },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A calibration does not fit the model.
     #[error("the calibration's {what} is {found}; the model's is {expected}")]
     Mismatch {
@@ -61,30 +57,17 @@ pub enum CalibrationError {
         /// Of the model.
         expected: usize,
     },
-    /// Values that no measurement gives.
+    /// A value is none that a measurement can give.
     #[error("a calibration with {what} {found}; expected {expected}")]
     Value {
         /// What it is.
         what: &'static str,
         /// Its value.
         found: String,
-        /// What is possible.
+        /// The values that are possible.
         expected: &'static str,
     },
-    /// The file cannot be read or written.
-    #[error("{path}: cannot be read or written")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The file is not the JSON of a calibration.
-    #[error("{path}: not a calibration of this kind")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser found, with line and column.
-        source: serde_json::Error,
-    },
+    /// The file cannot be read or written, or is not a calibration's.
+    #[error(transparent)]
+    File(#[from] FileError),
 }

@@ -6,7 +6,7 @@ const ITERATIONS: usize = 25;
 
 /// Divides `points: [n, width]`, each of length 1 (or 0), into at most `k` clusters by cosine.
 ///
-/// Gives the centroids, of length 1, and each point's cluster; no cluster is empty.
+/// Returns the centroids, of length 1, and each point's cluster; no cluster is empty.
 pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng) -> (Vec<Vec<f32>>, Vec<usize>) {
     let points: Vec<&[f32]> = points.chunks_exact(width).collect();
     let mut centroids = seeds(&points, k, rng);

@@ -1,6 +1,7 @@
 //! The residual states of texts at full depth, layer by layer.
 
 use super::CalibrationError;
+use crate::parameters::to_host;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 
@@ -15,7 +16,7 @@ pub(super) struct States<'a> {
 }
 
 impl States<'_> {
-    /// What the layer does to each token's state: 1 - cos(entering, leaving), from 0 to 2.
+    /// The effect of the layer on each token's state: 1 - cos(entering, leaving), from 0 to 2.
     pub(super) fn effects(&self) -> impl Iterator<Item = f64> {
         self.entering.chunks_exact(self.width).zip(self.leaving.chunks_exact(self.width)).map(|(a, b)| effect(a, b))
     }
@@ -33,12 +34,12 @@ fn effect(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// Runs every text at full depth, one layer of all texts after the other, and shows each layer's states. Says how many
-/// tokens there were.
+/// Runs every text at full depth, one layer of all texts after the other, and calls `visit` with each layer's states.
+/// Returns the number of tokens.
 pub(super) fn walk(
     model: &Llama,
     texts: &[Vec<u32>],
-    mut see: impl FnMut(&States<'_>),
+    mut visit: impl FnMut(&States<'_>),
 ) -> Result<usize, CalibrationError> {
     check(model, texts)?;
     let mut hidden: Vec<Tensor<3>> = texts.iter().map(|text| model.embed(model.tokens(&[text]))).collect();
@@ -51,7 +52,7 @@ pub(super) fn walk(
             *hidden = block.forward(hidden.clone(), &frame, cache.layer_mut(layer));
         }
         let leaving = read(&hidden, layer, "leaving")?;
-        see(&States { layer, width: model.config().d_model, entering: &entering, leaving: &leaving });
+        visit(&States { layer, width: model.config().d_model, entering: &entering, leaving: &leaving });
         entering = leaving;
     }
     Ok(texts.iter().map(Vec::len).sum())
@@ -80,9 +81,7 @@ fn check(model: &Llama, texts: &[Vec<u32>]) -> Result<(), CalibrationError> {
 fn read(hidden: &[Tensor<3>], layer: usize, what: &'static str) -> Result<Vec<f32>, CalibrationError> {
     let mut states = Vec::new();
     for hidden in hidden {
-        let device = |reason| CalibrationError::Device { layer, reason };
-        let data = hidden.clone().try_into_data().map_err(|error| device(format!("{error:?}")))?;
-        states.extend(data.try_into_vec_as::<f32>().map_err(|error| device(format!("{error:?}")))?);
+        states.extend(to_host(hidden.clone(), || format!("the state {what} layer {layer}"))?);
     }
     if states.iter().all(|x| x.is_finite()) { Ok(states) } else { Err(CalibrationError::NotFinite { layer, what }) }
 }

@@ -1,9 +1,11 @@
 //! Exit where the state has stopped changing.
 
+use super::super::spec::{Argument, Spec, SpecError};
 use super::ExitRule;
-use super::streaks::Streaks;
+use super::rule::Checks;
 use crate::control::{Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// Exits where the hidden state has saturated: the cosine of the states entering this layer and the one before is at
 /// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, "Local confidence
@@ -18,18 +20,41 @@ use burn::tensor::Tensor;
 /// let controller = SaturationExit::new(ExitRule { min_layers: 5, ..ExitRule::new(0.99) });
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct SaturationExit {
     rule: ExitRule,
-    streaks: Streaks,
+    #[serde(skip)]
+    checks: Checks,
     /// The state entering the layer before, `[rows, d_model]`.
+    #[serde(skip)]
     previous: Option<Tensor<2>>,
+}
+
+/// Compares the rules: states of a run are no part of what a controller is.
+impl PartialEq for SaturationExit {
+    fn eq(&self, other: &Self) -> bool {
+        self.rule == other.rule
+    }
 }
 
 impl SaturationExit {
     /// Exits at a cosine of at least the rule's threshold, from -1 (always) to 1.
     pub fn new(rule: ExitRule) -> Self {
-        Self { rule, streaks: Streaks::default(), previous: None }
+        Self { rule, checks: Checks::default(), previous: None }
+    }
+}
+
+impl Spec for SaturationExit {
+    const SYNTAX: &'static str = "saturation:COSINE[,patience=CHECKS][,min=LAYERS][,every=LAYERS]";
+    const ABOUT: &'static str = "until a layer leaves a state of this cosine to the one before";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        ExitRule::read(argument).map(Self::new)
+    }
+
+    fn write(&self) -> String {
+        self.rule.write()
     }
 }
 
@@ -37,14 +62,14 @@ impl Controller for SaturationExit {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         let now = site.last_hidden();
         let before = self.previous.replace(now.clone()).filter(|_| site.layer() > 0);
-        let due = self.streaks.due(&self.rule, site);
-        let Some(before) = before.filter(|_| !due.is_empty()) else { return self.streaks.answer(site) };
+        let due = self.checks.due(&self.rule, site);
+        let Some(before) = before.filter(|_| !due.is_empty()) else { return self.checks.decision(site) };
         let cosines = site.read(cosine(now, before));
-        self.streaks.decide(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold)
+        self.checks.count(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold)
     }
 
     /// # Errors
-    /// If the rule makes no sense for the model, or the threshold is not from -1 to 1.
+    /// If the rule does not fit the model, or the threshold is not from -1 to 1.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.previous = None;
         self.rule.check(batch)?;

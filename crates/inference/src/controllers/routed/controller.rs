@@ -1,14 +1,18 @@
-//! The controller that asks a router.
+//! The controller that follows a router.
 
+use super::super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
 use super::features::{sinusoids, standardise};
 use super::shuffle::{Reservoir, permute};
-use super::{Router, RouterError, RouterInput, RouterOptions, noise};
+use super::{AnyRouter, Router, RouterError, RouterInput, RouterOptions, noise};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Phase, Row, Site};
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::path::PathBuf;
 
-/// Runs the layers that a learned [`Router`] is for: the controller of arXiv 2410.20022.
+/// Runs the layers that a learned [`Router`] chooses: the controller of arXiv 2410.20022.
 ///
 /// In decoding a layer runs where the router's probability is above [`RouterOptions::threshold`]: no noise, one host
 /// read per layer. In a pass of several tokens the last one decides.
@@ -44,7 +48,7 @@ pub struct Routed<R> {
     reservoir: Reservoir,
     /// The position encoding of the pass, which all layers share.
     positions: Option<(Vec<Row>, Tensor<3>)>,
-    /// For [`RouterInput::Constant`]: what each layer does in decoding, once it is known.
+    /// For [`RouterInput::Constant`]: the action of each layer in decoding, once it is known.
     constant: Vec<Option<Action>>,
 }
 
@@ -68,39 +72,47 @@ impl<R> Routed<R> {
         &self.router
     }
 
-    /// How it is used.
+    /// The options of its use.
     pub fn options(&self) -> &RouterOptions {
         &self.options
     }
 
-    /// The router, back.
+    /// Takes the router out.
     pub fn into_router(self) -> R {
         self.router
     }
 
-    /// The same with another router, as an optimizer gives one after every step.
+    /// Exchanges the router, as an optimizer gives a new one after every step.
     pub fn with_router<S>(self, router: S) -> Routed<S> {
         let Self { options, seed, step, labels, reservoir, positions, .. } = self;
         Routed { router, options, seed, step, labels, reservoir, positions, constant: Vec::new() }
     }
 
-    /// The training step that noise and permutations derive from, below 2^48.
+    /// Sets the training step that noise and permutations derive from, below 2^48.
     pub fn set_step(&mut self, step: u64) {
         self.step = step;
     }
 
-    /// Per row of a training pass, which tokens are label tokens, by index into the pass: those that
-    /// [`RouterInput::ShuffledHidden`] permutes. Without one per row, all tokens that are not padding.
+    /// Sets the label tokens of each row of a training pass, by index into the pass: those that
+    /// [`RouterInput::ShuffledHidden`] permutes. Without a range per row, all tokens that are not padding are.
     pub fn set_labels(&mut self, labels: Vec<Range<usize>>) {
         self.labels = labels;
     }
 }
 
 impl<R: Router> Routed<R> {
-    /// What the router sees of the last `tokens` tokens of the pass, `[rows, tokens, d_model]`.
+    /// Refuses a model, given by layers and width, that the router was not made for.
+    fn check_dimensions(&self, expected: [usize; 2]) -> Result<(), RouterError> {
+        match self.router.dimensions() {
+            Some(found) if found != expected => Err(RouterError::Dimensions { found, expected }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The features of the last `tokens` tokens of the pass, `[rows, tokens, d_model]`.
     fn features(&mut self, site: &Site<'_>, tokens: usize) -> Tensor<3> {
-        let [rows, of_pass, d_model] = site.hidden().dims();
-        let last = |x: &Tensor<3>| x.clone().detach().narrow(1, of_pass - tokens, tokens);
+        let [rows, pass_tokens, d_model] = site.hidden().dims();
+        let last = |x: &Tensor<3>| x.clone().detach().narrow(1, pass_tokens - tokens, tokens);
         match self.options.input {
             RouterInput::Hidden => standardise(last(site.hidden())),
             RouterInput::Embedding => standardise(last(site.embedded())),
@@ -110,7 +122,7 @@ impl<R: Router> Routed<R> {
                 let labels = if self.labels.len() == rows {
                     self.labels.clone()
                 } else {
-                    site.padding.iter().map(|padding| *padding..of_pass).collect()
+                    site.padding.iter().map(|padding| *padding..pass_tokens).collect()
                 };
                 let hidden = site.hidden().clone().detach();
                 standardise(permute(hidden, &labels, site.rows(), self.seed, self.step, site.layer()))
@@ -134,7 +146,7 @@ impl<R: Router> Routed<R> {
         }
     }
 
-    /// `[rows, tokens]`, or `None` if the router gives something else; the run ends then.
+    /// The router's logits, `[rows, tokens]`; `None` if they have another shape, which ends the run.
     fn logits(&self, site: &Site<'_>, features: Tensor<3>) -> Option<Tensor<2>> {
         let [rows, tokens, _] = features.dims();
         let logits = self.router.logits(site.layer(), features);
@@ -146,7 +158,7 @@ impl<R: Router> Routed<R> {
         None
     }
 
-    /// The noisy probability of running, `[rows, tokens]`; `None` if the router gives something of another shape.
+    /// The noisy probability of running, `[rows, tokens]`; `None` if the logits have another shape.
     pub(crate) fn soft_gate(&mut self, site: &Site<'_>) -> Option<Tensor<2>> {
         let tokens = site.hidden().dims()[1];
         let features = self.features(site, tokens);
@@ -183,6 +195,35 @@ impl<R: Router> Routed<R> {
     }
 }
 
+/// A [`Routed`] whose router is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterSpec {
+    /// A file that [`Routed::save`] wrote, relative to [`Resources::folder`].
+    pub file: PathBuf,
+}
+
+impl Spec for RouterSpec {
+    const SYNTAX: &'static str = "router:FILE";
+    const ABOUT: &'static str = "those that the learned router in FILE chooses";
+
+    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
+        Ok(Self { file: argument.file()? })
+    }
+
+    fn write(&self) -> String {
+        self.file.display().to_string()
+    }
+}
+
+impl Build for RouterSpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let routed = Routed::<AnyRouter>::load(resources.path(&self.file), &model.device())?;
+        routed.check_dimensions([model.layers().len(), model.config().d_model])?;
+        Ok(Box::new(routed))
+    }
+}
+
 impl<R: Router> Controller for Routed<R> {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         if self.options.ends.keeps(site.layer(), site.n_layers()) {
@@ -199,10 +240,7 @@ impl<R: Router> Controller for Routed<R> {
         ControllerError::check(ok, "the router's threshold", threshold, "above 0 and below 1")?;
         let ok = temperature.is_finite() && temperature > 0.0;
         ControllerError::check(ok, "the router's temperature", temperature, "a finite number above 0")?;
-        let expected = [batch.n_layers(), batch.config().d_model];
-        if let Some(found) = self.router.dimensions().filter(|found| *found != expected) {
-            return Err(ControllerError::other(RouterError::Dimensions { found, expected }));
-        }
+        self.check_dimensions([batch.n_layers(), batch.config().d_model]).map_err(ControllerError::other)?;
         self.seed = batch.seed();
         self.reservoir.clear();
         self.positions = None;

@@ -1,32 +1,32 @@
-//! What can go wrong in a study.
+//! Errors of a study.
 
-use crate::generation::GenerateError;
-use crate::training::TrainingError;
-use dynlayer_metrics::statistics::StatisticsError;
+use dynlayer::inference::GenerateError;
+use dynlayer::inference::training::TrainingError;
+use dynlayer::metrics::statistics::StatisticsError;
 use std::path::PathBuf;
 
-/// Why a study cannot begin or go on.
+/// The error of a study that cannot begin or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
-    /// A list has nothing in it.
+    /// A list is empty.
     #[error("no {what}; at least one is needed")]
     Empty {
         /// `inputs`, `prices of depth`, `seeds` or `items`.
         what: &'static str,
     },
-    /// An item has nothing whose likelihood could be measured.
+    /// An item has no continuation to measure the likelihood of.
     #[error("item {item} has an empty continuation; at least one token is needed")]
     EmptyContinuation {
         /// The item.
         item: usize,
     },
-    /// A quality is not a number.
+    /// A quality is not finite.
     #[error("the quality of item {item} is {found}; expected a finite number")]
     Quality {
         /// The item.
         item: usize,
-        /// What the task said.
+        /// The quality that the task returned.
         found: f64,
     },
     /// A router could not be trained.
@@ -35,35 +35,35 @@ pub enum StudyError {
     /// A router could not be measured.
     #[error(transparent)]
     Generate(#[from] GenerateError),
-    /// The numbers have no statistic.
+    /// The numbers have no such statistic.
     #[error(transparent)]
     Statistics(#[from] StatisticsError),
     /// A file or folder cannot be used.
     #[error("{path}: {what}")]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// What failed.
         what: &'static str,
-        /// What the operating system said.
+        /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A stored run is not the JSON it should be.
+    /// A stored run is not the JSON that it should be.
     #[error("{path}: the stored run cannot be read")]
     Json {
         /// The file.
         path: PathBuf,
-        /// What the parser found.
+        /// The parser's reason.
         source: serde_json::Error,
     },
     /// A stored run belongs to another study.
-    #[error("{path}: a run of {found}; expected {expected}")]
+    #[error("{path}: a stored run of {found}; expected {expected}")]
     Stored {
         /// The file.
         path: PathBuf,
-        /// What it was made with.
+        /// The recipe of the stored run.
         found: String,
-        /// What this study would make it with.
+        /// The recipe of this study.
         expected: String,
     },
 }

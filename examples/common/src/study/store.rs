@@ -1,20 +1,20 @@
-//! Finished runs on disk, so that a study can be stopped and gone on with.
+//! Finished runs on disk, so that a study can be stopped and continued.
 
 use super::{StudyError, StudyRun};
-use crate::controllers::RouterInput;
-use crate::training::{DepthLoss, RouterTraining, TrainingFolder};
-use dynlayer_model::format::write_atomic;
+use dynlayer::inference::controllers::RouterInput;
+use dynlayer::inference::training::{DepthLoss, RouterTraining, TrainingFolder};
+use dynlayer::model::format::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A file per run.
+/// The folder of finished runs, if there is one: a file per run.
 #[derive(Debug)]
 pub(super) struct Store<'a>(Option<TrainingFolder<'a>>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// What was run, as JSON.
+    /// The recipe of the run, as JSON.
     identity: String,
     run: StudyRun,
 }
@@ -30,7 +30,7 @@ impl<'a> Store<'a> {
         Ok(Self(folder))
     }
 
-    /// The run, if it was finished before.
+    /// Reads a run, if it was finished before.
     pub(super) fn load(&self, recipe: &RouterTraining, items: usize) -> Result<Option<StudyRun>, StudyError> {
         let Some((path, expected)) = self.place(recipe, items)? else { return Ok(None) };
         if !path.exists() {
@@ -51,7 +51,7 @@ impl<'a> Store<'a> {
         write_atomic(&path, &text).map_err(|source| StudyError::Io { path, what: "cannot be written", source })
     }
 
-    /// A run's file, and what must be written in it.
+    /// The file of a run, and its recipe as JSON.
     fn place(&self, recipe: &RouterTraining, items: usize) -> Result<Option<(PathBuf, String)>, StudyError> {
         let Some(TrainingFolder { path, what }) = self.0 else { return Ok(None) };
         let json = |source| StudyError::Json { path: path.to_path_buf(), source };
@@ -61,7 +61,7 @@ impl<'a> Store<'a> {
     }
 }
 
-/// An input's name.
+/// The name of an input.
 pub(super) fn input_name(input: RouterInput) -> &'static str {
     match input {
         RouterInput::Hidden => "hidden",

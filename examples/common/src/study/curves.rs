@@ -1,15 +1,15 @@
 //! Curves of quality against depth, on resampled items and seeds.
 
 use super::{Evaluation, Measure, StudyRun};
-use dynlayer_metrics::frontier::{Between, Frontier, Point};
-use dynlayer_metrics::statistics::{Bootstrap, Interval, StatisticsError};
+use dynlayer::metrics::frontier::{Between, Frontier, Point};
+use dynlayer::metrics::statistics::{Bootstrap, Interval, StatisticsError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Depths at which curves are compared.
 const DEPTHS: u32 = 100;
 
-/// A drawn item, or a drawn seed, by index, in any order and number.
+/// The items and seeds of a resample, by index; any may be there several times.
 #[derive(Clone, Copy)]
 pub(super) struct Drawn<'a> {
     pub(super) items: &'a [usize],
@@ -19,15 +19,14 @@ pub(super) struct Drawn<'a> {
 /// The runs of one input and price, one per seed.
 pub(super) type Setting<'a> = Vec<&'a StudyRun>;
 
-/// Layers and measure of a setting on what was drawn.
+/// Mean layers and mean measure of a setting, on a resample.
 pub(super) fn point(setting: &Setting<'_>, measure: Measure, drawn: Drawn<'_>) -> Point {
     let evaluations: Vec<&Evaluation> = drawn.seeds.iter().map(|seed| &setting[*seed].evaluation).collect();
-    of(&evaluations, measure, drawn.items)
+    mean_point(&evaluations, measure, drawn.items)
 }
 
 /// Means over items and runs.
-fn of(evaluations: &[&Evaluation], measure: Measure, items: &[usize]) -> Point {
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 items")]
+fn mean_point(evaluations: &[&Evaluation], measure: Measure, items: &[usize]) -> Point {
     let n = (evaluations.len() * items.len()) as f64;
     let mean = |values: fn(&Evaluation) -> &[f64]| -> f64 {
         let sum = |evaluation: &&Evaluation| items.iter().map(|item| values(evaluation)[*item]).sum::<f64>();
@@ -40,18 +39,18 @@ fn of(evaluations: &[&Evaluation], measure: Measure, items: &[usize]) -> Point {
     }
 }
 
-/// A statistic of drawn items and seeds.
+/// The bootstrap interval of a statistic over items and seeds.
 pub(super) fn bootstrap(
     options: &Bootstrap,
     items: usize,
     seeds: usize,
     mut statistic: impl FnMut(Drawn<'_>) -> f64,
 ) -> Result<Interval, StatisticsError> {
-    // Seeds have their own draws, the same for every statistic, as items have.
+    // Seeds are drawn by themselves, and as items the same for every statistic.
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0x5eed_5eed);
     let mut whole = true;
     options.statistic(items, |items| {
-        // The first call is about all items as they are.
+        // The first call is with all items, once each.
         let draw = |i: usize| if whole { i } else { rng.random_range(0..seeds) };
         let drawn: Vec<usize> = (0..seeds).map(draw).collect();
         whole = false;
@@ -59,7 +58,7 @@ pub(super) fn bootstrap(
     })
 }
 
-/// The depths that both inputs reach with their own settings, if they have any in common.
+/// The range of depths that the settings of both inputs reach, if there is one.
 pub(super) fn common(first: &[Setting<'_>], second: &[Setting<'_>], measure: Measure) -> Option<(f64, f64)> {
     let range = |settings: &[Setting<'_>]| {
         let costs = settings.iter().map(|setting| {
@@ -74,7 +73,7 @@ pub(super) fn common(first: &[Setting<'_>], second: &[Setting<'_>], measure: Mea
     (from < to).then_some((from, to))
 }
 
-/// The mean distance of two inputs' curves over a range of depths; not a number if a curve cannot be made.
+/// The mean distance of two inputs' curves over a range of depths; NaN if a curve cannot be made.
 pub(super) fn gain(
     [first, second]: [&[Setting<'_>]; 2],
     full: &Evaluation,
@@ -86,7 +85,7 @@ pub(super) fn gain(
         let points: Vec<Point> = settings
             .iter()
             .map(|setting| point(setting, measure, drawn))
-            .chain([of(&[full], measure, drawn.items)])
+            .chain([mean_point(&[full], measure, drawn.items)])
             .collect();
         Frontier::of(&points).ok()
     };
@@ -98,7 +97,8 @@ pub(super) fn gain(
     differences.sum::<f64>() / f64::from(DEPTHS + 1)
 }
 
-/// A curve at a depth. A resampled curve may begin a little above the range: it is continued as it begins.
+/// The quality of a curve at a depth. Below its first point a curve is continued at that point's quality, as a resampled
+/// curve may begin a little above the range.
 fn at(curve: &Frontier, depth: f64) -> f64 {
     let first = curve.points().first().map_or(f64::NAN, |point| point.quality);
     curve.quality_at(depth, Between::Lines).unwrap_or(first)
@@ -107,10 +107,10 @@ fn at(curve: &Frontier, depth: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controllers::RouterInput;
-    use crate::training::DepthLoss;
+    use dynlayer::inference::controllers::RouterInput;
+    use dynlayer::inference::training::DepthLoss;
 
-    /// A run whose items all reach the same.
+    /// A run with the same result for all items.
     fn run(layers: f64, quality: f64, items: usize) -> StudyRun {
         let all = |x: f64| vec![x; items];
         StudyRun {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_gain_is_the_mean_distance_of_the_curves() {
-        // The one loses 0.1 per layer below 10, the other 0.2; both are 1 at 10 layers.
+        // The first loses 0.1 per layer below 10, the second 0.2; both are 1 at 10 layers.
         let line = |slope: f64| [4.0, 6.0, 8.0].map(|layers| run(layers, 1.0 - slope * (10.0 - layers), 7));
         let (one, other) = (line(0.1), line(0.2));
         let (one, other) = (settings(&one), settings(&other));

@@ -1,32 +1,32 @@
-//! A controller measured by decoding.
+//! Measurement of a controller by decoding.
 
 use super::{StudyError, StudyTask};
-use crate::control::Controller;
-use crate::generation::{ControlFrom, GenerateOptions, ScoreOptions, generate, score_batch};
-use crate::report::SequenceReport;
-use dynlayer_model::Llama;
+use dynlayer::inference::report::SequenceReport;
+use dynlayer::inference::{
+    ControlFrom, Controller, GenerateOptions, ScoreOptions, ScoredSequence, generate, score_batch,
+};
+use dynlayer::model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// What a controller reaches on every item, in their order.
+/// The results of a controller, item by item.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// The quality of the generated text.
     pub quality: Vec<f64>,
-    /// Layers per token while it was generated, as the decisions asked for. An item without a controlled token counts
-    /// with all layers, which is what it ran.
+    /// Layers per generated token, as decided. An item without a controlled token ran, and counts with, all layers.
     pub layers: Vec<f64>,
     /// Mean negative log-likelihood of the given text, in nats per token.
     pub nll: Vec<f64>,
-    /// Layers per token while that was measured.
+    /// Layers per token of the given text.
     pub nll_layers: Vec<f64>,
 }
 
-/// Measures a controller on a task's items, `batch` at a time: generation for the quality, and the given texts, pass by
-/// pass as decoding would run, for their likelihood.
+/// Measures a controller on a task's items, `batch` at a time: quality by generation, and the likelihood of the given
+/// texts by scoring them as decoding would run.
 ///
 /// # Errors
-/// If there are no items, one has nothing to measure the likelihood of, a quality is not finite, or a run fails.
+/// If there are no items, an item has an empty continuation, a quality is not finite, or a run fails.
 pub fn evaluate<C: Controller, T: StudyTask>(
     model: &Llama,
     controller: &mut C,
@@ -60,13 +60,12 @@ pub fn evaluate<C: Controller, T: StudyTask>(
         result.layers.extend(report.sequences.iter().map(|sequence| depth(sequence, n_layers)));
         let options = ScoreOptions { control_from, seed, sequence_ids, ..ScoreOptions::default() };
         let scores = score_batch(model, &mut *controller, items, &options)?;
-        result.nll.extend(scores.sequences.iter().filter_map(crate::generation::ScoredSequence::mean_nll));
+        result.nll.extend(scores.sequences.iter().filter_map(ScoredSequence::mean_nll));
         result.nll_layers.extend(scores.report.sequences.iter().map(|sequence| depth(sequence, n_layers)));
     }
     Ok(result)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a few layers")]
 fn depth(sequence: &SequenceReport, n_layers: usize) -> f64 {
     sequence.depth().unwrap_or(n_layers as f64)
 }

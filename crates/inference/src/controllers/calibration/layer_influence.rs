@@ -1,32 +1,35 @@
-//! How much each layer changes the residual stream.
+//! The influence of each layer on the residual stream.
 
 use super::{CalibrationError, states};
+use crate::files;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::path::Path;
 
-/// Block influence: for each layer `1 - mean cos(x, y)` over calibration tokens, where `x` enters the layer and `y`
-/// leaves it, at full depth. From 0 (changes nothing) to 2. `ShortGPT` (Men et al. 2024, arXiv 2403.03853, equation 1).
+/// The block influence of each layer, and the ranking of the layers by it, for
+/// [`InfluenceSkip`](super::super::InfluenceSkip) or for your own use.
 ///
-/// A ranking of the layers, for [`InfluenceSkip`](super::super::InfluenceSkip) or for use of your own.
+/// Block influence is `1 - mean cos(x, y)` over calibration tokens at full depth, where `x` enters the layer and `y`
+/// leaves it: from 0 (changes nothing) to 2. `ShortGPT` (Men et al. 2024, arXiv 2403.03853, equation 1). The measurement
+/// is in `f64` on the host; `dynlayer_metrics::hidden::BlockInfluence` computes the same from states on a device.
 ///
 /// ```
-/// use dynlayer_inference::controllers::BlockInfluence;
+/// use dynlayer_inference::controllers::LayerInfluence;
 ///
-/// let influence = BlockInfluence::from_values(vec![0.9, 0.1, 0.3, 0.1, 0.8])?;
+/// let influence = LayerInfluence::from_values(vec![0.9, 0.1, 0.3, 0.1, 0.8])?;
 /// assert_eq!(influence.ranking(), [3, 1, 2, 4, 0], "the least first; of equals the later one");
 /// assert_eq!(influence.kept(3), [0, 2, 4]);
 /// # Ok::<(), dynlayer_inference::controllers::CalibrationError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
-pub struct BlockInfluence {
+pub struct LayerInfluence {
     influence: Vec<f64>,
     tokens: usize,
 }
 
-/// As in the file.
+/// The JSON form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -34,7 +37,7 @@ struct Raw {
     tokens: usize,
 }
 
-impl TryFrom<Raw> for BlockInfluence {
+impl TryFrom<Raw> for LayerInfluence {
     type Error = CalibrationError;
 
     fn try_from(raw: Raw) -> Result<Self, CalibrationError> {
@@ -42,13 +45,13 @@ impl TryFrom<Raw> for BlockInfluence {
     }
 }
 
-impl From<BlockInfluence> for Raw {
-    fn from(influence: BlockInfluence) -> Self {
+impl From<LayerInfluence> for Raw {
+    fn from(influence: LayerInfluence) -> Self {
         Self { block_influence: influence.influence, tokens: influence.tokens }
     }
 }
 
-impl BlockInfluence {
+impl LayerInfluence {
     /// Measures a model on texts, given as token ids: one pass at full depth over each.
     ///
     /// # Errors
@@ -57,15 +60,14 @@ impl BlockInfluence {
     pub fn measure(model: &Llama, texts: &[Vec<u32>]) -> Result<Self, CalibrationError> {
         let mut sums = Vec::with_capacity(model.layers().len());
         let tokens = states::walk(model, texts, |states| sums.push(states.effects().sum::<f64>()))?;
-        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 tokens")]
         let influence = sums.into_iter().map(|sum| sum / tokens as f64).collect();
         Ok(Self { influence, tokens })
     }
 
-    /// From values of another source, a layer each.
+    /// Takes values of another source, one per layer.
     ///
     /// # Errors
-    /// [`CalibrationError::Value`] if one is not from 0 to 2.
+    /// [`CalibrationError::Value`] if a value is not from 0 to 2.
     pub fn from_values(influence: Vec<f64>) -> Result<Self, CalibrationError> {
         match influence.iter().find(|x| !(0.0..=2.0).contains(*x)) {
             Some(x) => {
@@ -80,7 +82,7 @@ impl BlockInfluence {
         &self.influence
     }
 
-    /// How many tokens it was measured on; 0 for values of another source.
+    /// The number of tokens it was measured on; 0 for values of another source.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
@@ -102,33 +104,21 @@ impl BlockInfluence {
         kept
     }
 
-    /// Writes it as JSON: the file is there whole or not at all.
+    /// Writes a JSON file, which is there whole or not at all.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CalibrationError> {
-        save(self, path.as_ref())
+        Ok(files::save_json(path.as_ref(), "a layer influence", self)?)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
     /// If the file cannot be read or is something else.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CalibrationError> {
-        load(path.as_ref())
+        Ok(files::load_json(path.as_ref(), "a layer influence")?)
     }
-}
-
-pub(super) fn save(calibration: &impl Serialize, path: &Path) -> Result<(), CalibrationError> {
-    let json =
-        serde_json::to_vec(calibration).map_err(|source| CalibrationError::Json { path: path.into(), source })?;
-    dynlayer_model::format::write_atomic(path, &json)
-        .map_err(|source| CalibrationError::Io { path: path.into(), source })
-}
-
-pub(super) fn load<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, CalibrationError> {
-    let bytes = std::fs::read(path).map_err(|source| CalibrationError::Io { path: path.into(), source })?;
-    serde_json::from_slice(&bytes).map_err(|source| CalibrationError::Json { path: path.into(), source })
 }
 
 #[cfg(test)]
@@ -141,7 +131,7 @@ mod tests {
         fn the_kept_are_no_less_influential(values in prop::collection::vec(0u8..5, 0..20), budget in 0usize..25) {
             let values: Vec<f64> = values.into_iter().map(|x| f64::from(x) / 4.0).collect();
             let n = values.len();
-            let kept = BlockInfluence::from_values(values.clone()).unwrap().kept(budget);
+            let kept = LayerInfluence::from_values(values.clone()).unwrap().kept(budget);
             prop_assert_eq!(kept.len(), budget.min(n));
             for dropped in (0..n).filter(|layer| !kept.contains(layer)) {
                 for layer in &kept {
@@ -154,9 +144,9 @@ mod tests {
     #[test]
     fn values_that_cannot_be() {
         for x in [f64::NAN, -0.1, 2.1, f64::INFINITY] {
-            assert!(matches!(BlockInfluence::from_values(vec![x]), Err(CalibrationError::Value { .. })));
+            assert!(matches!(LayerInfluence::from_values(vec![x]), Err(CalibrationError::Value { .. })));
         }
-        let wrong = serde_json::from_str::<BlockInfluence>(r#"{"block_influence": [0.5, 7], "tokens": 3}"#);
+        let wrong = serde_json::from_str::<LayerInfluence>(r#"{"block_influence": [0.5, 7], "tokens": 3}"#);
         assert!(wrong.unwrap_err().to_string().contains("a block influence of 7"));
     }
 }

@@ -1,16 +1,17 @@
-//! What a study found, as data and as a table.
+//! The result of a study, as data and as a table.
 
 use super::curves::{self, Setting};
 use super::store::input_name;
 use super::{Evaluation, Study, StudyError, StudyRun};
-use crate::controllers::RouterInput;
-use crate::generation::ControlFrom;
-use crate::training::DepthLoss;
-use dynlayer_metrics::statistics::Interval;
+use dynlayer::inference::ControlFrom;
+use dynlayer::inference::controllers::RouterInput;
+use dynlayer::inference::training::DepthLoss;
+use dynlayer::metrics::frontier::Point;
+use dynlayer::metrics::statistics::Interval;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What curves are made of.
+/// A measure whose curve against depth is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
@@ -24,13 +25,13 @@ pub enum Measure {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StudyPoint {
-    /// What the routers saw.
+    /// The input of the routers.
     pub input: RouterInput,
-    /// What depth cost them.
+    /// The cost of depth in their training.
     pub depth: DepthLoss,
     /// Layers per token of generation.
     pub layers: Interval,
-    /// Quality of what was generated.
+    /// Quality of the generated texts.
     pub quality: Interval,
     /// Layers per token of the given texts.
     pub nll_layers: Interval,
@@ -42,46 +43,45 @@ pub struct StudyPoint {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// What the one saw.
+    /// The input.
     pub input: RouterInput,
-    /// What the other saw.
+    /// The input that it is compared with.
     pub baseline: RouterInput,
-    /// What is compared.
+    /// The measure.
     pub measure: Measure,
-    /// The depths that both reach, from and to, in layers per token; `None` if there are none in common.
+    /// The range of depths that both reach, in layers per token; `None` if there is none.
     pub layers: Option<(f64, f64)>,
-    /// How much better the one is than the other, on average over those depths: quality, or nats per token that the
-    /// likelihood is higher.
+    /// The advantage of the input on average over those depths: in quality, or in nats per token of likelihood.
     pub gain: Option<Interval>,
 }
 
-/// What an interval says.
+/// The conclusion from an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The interval is above 0.
     Better,
-    /// It is below 0.
+    /// The interval is below 0.
     Worse,
-    /// It holds 0.
+    /// The interval holds 0.
     NoDifference,
-    /// There is no depth that both reach.
+    /// There is no depth that both inputs reach.
     NotComparable,
 }
 
-/// What a study found.
+/// The result of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StudyReport {
-    /// How it was made.
+    /// The settings of the study.
     pub study: Study,
-    /// Layers of the model.
+    /// The number of layers of the model.
     pub n_layers: usize,
-    /// The model with all layers.
+    /// The results of the model with all layers.
     pub full: Evaluation,
-    /// Every router.
+    /// The results of every router.
     pub runs: Vec<StudyRun>,
-    /// Input by input, the routers' means.
+    /// The means of the routers, input by input.
     pub points: Vec<StudyPoint>,
     /// Every input against the constant, and hidden states against those of other tokens.
     pub comparisons: Vec<Comparison>,
@@ -96,13 +96,13 @@ impl StudyReport {
     ) -> Result<Self, StudyError> {
         let (items, seeds) = (full.quality.len(), study.seeds.len());
         let settings = |input: RouterInput| -> Vec<Setting<'_>> {
-            let of = |depth: DepthLoss| runs.iter().filter(move |run| run.input == input && run.depth == depth);
-            study.depths.iter().map(|depth| of(*depth).collect()).collect()
+            let setting = |depth: &DepthLoss| runs.iter().filter(|run| run.input == input && run.depth == *depth).collect();
+            study.depths.iter().map(setting).collect()
         };
         let mut points = Vec::new();
         for &input in &study.inputs {
             for (setting, &depth) in settings(input).iter().zip(&study.depths) {
-                let interval = |measure, value: fn(dynlayer_metrics::frontier::Point) -> f64| {
+                let interval = |measure, value: fn(Point) -> f64| {
                     curves::bootstrap(&study.bootstrap, items, seeds, |drawn| {
                         value(curves::point(setting, measure, drawn))
                     })
@@ -139,21 +139,20 @@ impl StudyReport {
         Ok(Self { study: study.clone(), n_layers, full, points, comparisons, runs })
     }
 
-    /// Hidden states against the constant, the question of the study, if both were among the inputs.
+    /// The comparison that the study is about, hidden states against the constant, if both were among the inputs.
     pub fn hidden_against_constant(&self, measure: Measure) -> Option<&Comparison> {
-        let asked =
-            |c: &&Comparison| (c.input, c.baseline, c.measure) == (RouterInput::Hidden, RouterInput::Constant, measure);
-        self.comparisons.iter().find(asked)
+        let wanted = (RouterInput::Hidden, RouterInput::Constant, measure);
+        self.comparisons.iter().find(|c| (c.input, c.baseline, c.measure) == wanted)
     }
 
-    /// Where control began.
+    /// The first controlled tokens.
     pub fn control_from(&self) -> ControlFrom {
         self.study.training.control_from
     }
 }
 
 impl Comparison {
-    /// What the interval says.
+    /// The conclusion from the interval of the gain.
     pub fn verdict(&self) -> Verdict {
         match self.gain {
             None => Verdict::NotComparable,
@@ -164,7 +163,7 @@ impl Comparison {
     }
 }
 
-/// A sentence: `hidden is better than constant at equal depth by 0.031 [0.012, 0.049] in quality (4.1 to 9.8 layers)`.
+/// A sentence: `hidden is better than constant at equal depth: +0.0310 [+0.0120, +0.0490] in quality (4.1 to 9.8 layers)`.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (input, baseline) = (input_name(self.input), input_name(self.baseline));
@@ -186,7 +185,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// As Markdown: a row per input and price, then the comparisons.
+/// Markdown: a table with a row per input and price, then the comparisons.
 impl fmt::Display for StudyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (items, seeds) = (self.full.quality.len(), self.study.seeds.len());
@@ -198,7 +197,6 @@ impl fmt::Display for StudyReport {
         )?;
         writeln!(f, "| input | trained with | layers per token | quality | NLL (nats) | at layers |")?;
         writeln!(f, "|---|---|---:|---:|---:|---:|")?;
-        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 items")]
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let (quality, nll) = (mean(&self.full.quality), mean(&self.full.nll));
         writeln!(f, "| none | full depth | {0} | {quality:.3} | {nll:.4} | {0} |", self.n_layers)?;

@@ -4,7 +4,8 @@ use super::super::{
     ExitLoss, LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch,
     TrainingError, TrainingItem, pass,
 };
-use super::{item, model};
+use super::super::fixtures::{config, item, model, weights};
+use crate::files::FileError;
 use burn::module::Module;
 use burn::tensor::Device;
 use dynlayer_model::Llama;
@@ -35,11 +36,6 @@ fn loss(model: &Llama, StepPart { step, part }: StepPart) -> Result<StepLoss, Tr
 
 fn start(folder: &Path) -> Result<Trainer<Llama>, TrainingError> {
     Trainer::in_folder(folder, "a test", model(&Device::flex().autodiff()), options())
-}
-
-fn weights(model: &Llama) -> Vec<u32> {
-    let values = super::super::parameters::values(model).unwrap();
-    values.into_values().flat_map(|(_, values)| values).map(f32::to_bits).collect()
 }
 
 /// The log without times.
@@ -95,12 +91,12 @@ fn another_training_is_refused() {
     let model = || model(&Device::flex().autodiff());
     let refused = |what, model, options| {
         let error = Trainer::<Llama>::in_folder(folder.path(), what, model, options).unwrap_err();
-        assert!(matches!(error, TrainingError::Checkpoint { .. }), "{error}");
+        assert!(matches!(error, TrainingError::File(FileError::Content { .. })), "{error}");
         error.to_string()
     };
     assert!(refused("another", model(), options()).contains("options"));
     refused("a test", model(), TrainerOptions { accumulation: 3, ..options() });
-    let mut config = super::config();
+    let mut config = config();
     config.n_layers = 5;
     let deeper = config.init(3, dynlayer_model::WeightDtype::F32, &Device::flex().autodiff()).unwrap();
     assert!(refused("a test", deeper, options()).contains("layers.4."));
@@ -144,7 +140,7 @@ fn broken_checkpoints_are_errors() {
         // Whatever it is, it is no panic; a flipped bit may leave a checkpoint that can be read.
         match start(folder.path()) {
             Ok(_) => assert!(i % 3 != 0, "a part of a file was taken for the whole"),
-            Err(TrainingError::Checkpoint { .. } | TrainingError::Format(_)) => {}
+            Err(TrainingError::File(_)) => {}
             Err(error) => panic!("{error}"),
         }
         assert_eq!(std::fs::read(&path).unwrap(), bytes, "the file is left alone");
@@ -154,7 +150,7 @@ fn broken_checkpoints_are_errors() {
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&nan);
     std::fs::write(&path, &bytes).unwrap();
-    assert!(matches!(start(folder.path()), Err(TrainingError::Checkpoint { .. })));
+    assert!(matches!(start(folder.path()), Err(TrainingError::File(FileError::Content { .. }))));
 }
 
 #[test]

@@ -1,20 +1,20 @@
-//! The trainings and measurements of a study.
+//! The settings of a study, its trainings and its measurements.
 
 use super::store::Store;
 use super::{Evaluation, StudyError, StudyReport, StudyTask, evaluate};
-use crate::controllers::{FullDepth, RouterInput};
-use crate::training::{DepthLoss, RouterTraining, StepReport, TrainingFolder};
-use dynlayer_metrics::statistics::Bootstrap;
-use dynlayer_model::Llama;
+use dynlayer::inference::controllers::{FullDepth, RouterInput};
+use dynlayer::inference::training::{DepthLoss, RouterTraining, StepReport, TrainingFolder};
+use dynlayer::metrics::statistics::Bootstrap;
+use dynlayer::model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// Which routers are trained and compared, and how.
+/// The settings of a study: the routers that are trained and compared.
 ///
 /// ```
-/// use dynlayer_inference::ControlFrom;
-/// use dynlayer_inference::controllers::RouterInput;
-/// use dynlayer_inference::training::study::Study;
-/// use dynlayer_inference::training::{DepthLoss, RouterTraining};
+/// use dynlayer::inference::ControlFrom;
+/// use dynlayer::inference::controllers::RouterInput;
+/// use dynlayer::inference::training::{DepthLoss, RouterTraining};
+/// use dynlayer_examples::study::Study;
 ///
 /// let mut training = RouterTraining::new(200, 5e-3, DepthLoss::budget(8.0));
 /// training.control_from = ControlFrom::LastPromptToken;
@@ -25,62 +25,62 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
-    /// How every router is trained. Its input, its depth loss and its seed are those of each run.
+    /// The training of every router, but for the input, the depth loss and the seed, which each run sets.
     pub training: RouterTraining,
-    /// What routers see.
+    /// The inputs of the routers.
     pub inputs: Vec<RouterInput>,
     /// The prices of depth, or budgets.
     pub depths: Vec<DepthLoss>,
     /// The seeds of weights, data and noise.
     pub seeds: Vec<u64>,
-    /// Items that are measured together; a matter of speed only.
+    /// The number of items that are measured together, which changes only the speed.
     pub batch: usize,
-    /// How intervals are computed.
+    /// The bootstrap of the intervals.
     pub bootstrap: Bootstrap,
 }
 
-/// A router that was trained and measured.
+/// The results of one router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudyRun {
-    /// What it saw.
+    /// Its input.
     pub input: RouterInput,
-    /// What depth cost.
+    /// The cost of depth in its training.
     pub depth: DepthLoss,
-    /// The seed.
+    /// Its seed.
     pub seed: u64,
     /// Loss of the last training step, with noise.
     pub training_loss: f64,
     /// Layers per token of the last training step, with noise.
     pub training_layers: f64,
-    /// What it reaches without.
+    /// The measurement, without noise.
     pub evaluation: Evaluation,
 }
 
-/// How far a study is.
+/// The progress of a study.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum StudyProgress<'a> {
-    /// A router learned.
+    /// A training step.
     Step {
-        /// What it sees, what depth costs, and its seed.
+        /// Input, cost of depth and seed of the router.
         run: (RouterInput, DepthLoss, u64),
-        /// The step.
+        /// The report of the step.
         report: &'a StepReport,
     },
-    /// A router is trained and measured, or was so before.
+    /// A router that is trained and measured, now or by an earlier call.
     Run {
-        /// What it reaches.
+        /// Its results.
         run: &'a StudyRun,
-        /// Runs done.
+        /// The number of runs done.
         done: usize,
-        /// Runs of the study.
-        of: usize,
+        /// The number of runs of the study.
+        total: usize,
     },
 }
 
 impl Study {
-    /// All five inputs, 50 items at a time, intervals from 1,000 resamples.
+    /// A study of all five inputs, with 50 items at a time and intervals from 1,000 resamples.
     pub fn new(
         training: RouterTraining,
         depths: impl IntoIterator<Item = DepthLoss>,
@@ -104,8 +104,8 @@ impl Study {
 
     /// Trains and measures all routers.
     ///
-    /// With a folder, finished runs are kept there, a file each, and not repeated; studies that share inputs, prices or
-    /// seeds may share it, also at the same time.
+    /// With a folder, finished runs are kept there, a file each, and are not repeated. Studies that share inputs, prices or
+    /// seeds may share the folder, also at the same time.
     ///
     /// # Errors
     /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement fails.
@@ -125,8 +125,8 @@ impl Study {
         }
         let store = Store::open(folder)?;
         let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
-        let of = self.inputs.len() * self.depths.len() * self.seeds.len();
-        let mut runs = Vec::with_capacity(of);
+        let total = self.inputs.len() * self.depths.len() * self.seeds.len();
+        let mut runs = Vec::with_capacity(total);
         // Seed by seed, so that a study that is stopped early has whole comparisons.
         for &seed in &self.seeds {
             for &depth in &self.depths {
@@ -138,12 +138,12 @@ impl Study {
                             let step = |report: &StepReport| {
                                 progress(StudyProgress::Step { run: (input, depth, seed), report });
                             };
-                            let run = self.one(model, task, &recipe, step)?;
+                            let run = self.train_and_measure(model, task, &recipe, step)?;
                             store.save(&recipe, task.items().len(), &run)?;
                             run
                         }
                     };
-                    progress(StudyProgress::Run { run: &run, done: runs.len() + 1, of });
+                    progress(StudyProgress::Run { run: &run, done: runs.len() + 1, total });
                     runs.push(run);
                 }
             }
@@ -157,7 +157,7 @@ impl Study {
         recipe
     }
 
-    fn one<T: StudyTask>(
+    fn train_and_measure<T: StudyTask>(
         &self,
         model: &Llama,
         task: &T,

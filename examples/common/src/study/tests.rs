@@ -1,13 +1,49 @@
-//! The study, small.
+//! A small study of a model that can count.
 
-use super::{counting, counting_model};
-use crate::controllers::{LinearRouter, RouterInput};
-use crate::training::study::{Measure, Study, StudyError, StudyProgress, StudyTask, Verdict};
-use crate::training::{
-    DepthLoss, RouterTraining, StepPart, TrainingBatch, TrainingError, TrainingFolder, TrainingItem,
+use super::{Measure, Study, StudyError, StudyProgress, StudyReport, StudyTask, Verdict};
+use dynlayer::burn::module::Module;
+use dynlayer::burn::tensor::Device;
+use dynlayer::inference::conformance::small_model;
+use dynlayer::inference::controllers::{FullDepth, LinearRouter, RouterInput};
+use dynlayer::inference::training::{
+    AdamWOptions, DepthLoss, PassOptions, RouterTraining, StepLoss, StepPart, Trainer, TrainerOptions, TrainingBatch,
+    TrainingError, TrainingFolder, TrainingItem, pass,
 };
-use crate::{Completion, ControlFrom, GenerateOptions, ScoreItem};
-use burn::tensor::Device;
+use dynlayer::inference::{Completion, ControlFrom, GenerateOptions, ScoreItem};
+use dynlayer::model::Llama;
+use std::sync::OnceLock;
+
+/// Numbers that count up: `a a+1 a+2` goes on with `a+3 a+4 a+5`, modulo 20.
+fn counting(first: u64, n: u64) -> Vec<TrainingItem> {
+    let item = |id: u64| {
+        let number = |i: u64| u32::try_from((id * 7 + i) % 20).unwrap();
+        TrainingItem { id, prompt: (0..3).map(number).collect(), answer: (3..6).map(number).collect() }
+    };
+    (first..first + n).map(item).collect()
+}
+
+fn counting_batch(model: &Llama, at: StepPart, n: u64) -> Result<TrainingBatch, TrainingError> {
+    TrainingBatch::new(model, counting((at.step + (at.part << 20)) * n, n))
+}
+
+/// A model of six layers that can count, which needs few of them.
+fn counting_model() -> &'static Llama {
+    static MODEL: OnceLock<Llama> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let mut options = TrainerOptions::new(80, 5e-3);
+        options.adamw = AdamWOptions { weight_decay: 0.0, ..AdamWOptions::default() };
+        let loss = |model: &Llama, at: StepPart| {
+            let batch = counting_batch(model, at, 16)?;
+            let pass = pass(model, &mut FullDepth, &batch, PassOptions::default())?;
+            Ok(StepLoss { loss: pass.cross_entropy(model, &batch), metrics: Vec::new() })
+        };
+        let random = small_model(&Device::flex()).unwrap();
+        let mut last = f64::NAN;
+        let model = Trainer::new(random.train(), options).unwrap().run(loss, |report| last = report.loss);
+        assert!(last < 0.1, "the model did not learn to count: {last}");
+        model.unwrap().valid()
+    })
+}
 
 struct Counting {
     items: Vec<ScoreItem>,
@@ -91,7 +127,7 @@ fn a_study_is_a_table_and_an_answer() {
     assert_eq!(study.run(counting_model(), &task, kept, count).unwrap(), report);
     assert_eq!(again, 0);
     let json = serde_json::to_string(&report).unwrap();
-    assert_eq!(serde_json::from_str::<crate::training::study::StudyReport>(&json).unwrap(), report);
+    assert_eq!(serde_json::from_str::<StudyReport>(&json).unwrap(), report);
     let mut other = study.clone();
     other.training.trainer.rate.peak = 1e-3;
     let refused = other.run(counting_model(), &task, kept, |_| {});

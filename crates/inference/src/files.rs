@@ -97,12 +97,7 @@ pub(crate) fn load_versioned_json<T: DeserializeOwned>(
     versioned(path, &json, what, version)
 }
 
-fn versioned<T: DeserializeOwned>(
-    path: &Path,
-    json: &[u8],
-    what: &'static str,
-    expected: u32,
-) -> Result<T, FileError> {
+fn versioned<T: DeserializeOwned>(path: &Path, json: &[u8], what: &'static str, expected: u32) -> Result<T, FileError> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,

@@ -1,11 +1,11 @@
 //! Controllers that are measured on text.
 
 use super::{LAYERS, assert_batch_equals_solo, options, prompts, run, small, without_effect};
-use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{
-    BlockInfluence, CalibrationError, Ends, FullDepth, InfluenceSkip, SimilaritySkip, StateEffects,
+    CalibrationError, Ends, FullDepth, InfluenceSkip, LayerInfluence, SimilaritySkip, StateEffects,
 };
 use dynlayer::inference::report::Ran;
+use dynlayer::inference::{ControlFrom, FileError};
 use dynlayer::model::Llama;
 
 fn texts() -> Vec<Vec<u32>> {
@@ -38,7 +38,7 @@ fn effects(model: &Llama, texts: &[Vec<u32>]) -> Vec<Vec<(Vec<f64>, f64)>> {
 #[test]
 fn block_influence_is_its_definition() {
     let model = small();
-    let influence = BlockInfluence::measure(&model, &texts()).unwrap();
+    let influence = LayerInfluence::measure(&model, &texts()).unwrap();
     assert_eq!(influence.tokens(), 65);
     for (found, tokens) in influence.values().iter().zip(effects(&model, &texts())) {
         let expected = tokens.iter().map(|(_, effect)| effect).sum::<f64>() / 65.0;
@@ -50,7 +50,7 @@ fn block_influence_is_its_definition() {
 #[test]
 fn layers_that_do_nothing_are_dropped_first_and_nothing_changes() {
     let model = without_effect(small(), &[1, 3]);
-    let influence = BlockInfluence::measure(&model, &texts()).unwrap();
+    let influence = LayerInfluence::measure(&model, &texts()).unwrap();
     assert_eq!((influence.values()[1], influence.values()[3]), (0.0, 0.0));
     assert_eq!(influence.ranking()[..2], [3, 1], "of equals the earlier one stays");
     assert_eq!(influence.kept(4), [0, 1, 2, 4]);
@@ -148,16 +148,22 @@ fn calibrations_are_saved_and_loaded() {
     let model = small();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.json");
-    let influence = BlockInfluence::measure(&model, &texts()).unwrap();
+    let influence = LayerInfluence::measure(&model, &texts()).unwrap();
     influence.save(&path).unwrap();
-    let loaded = BlockInfluence::load(&path).unwrap();
+    let loaded = LayerInfluence::load(&path).unwrap();
     assert_eq!(loaded.ranking(), influence.ranking());
     assert!(loaded.values().iter().zip(influence.values()).all(|(a, b)| (a - b).abs() < 1e-15));
-    assert!(matches!(StateEffects::load(&path), Err(CalibrationError::Json { .. })), "a file of the other kind");
+    assert!(
+        matches!(StateEffects::load(&path), Err(CalibrationError::File(FileError::Json { .. }))),
+        "a file of the other kind"
+    );
     let effects = StateEffects::measure(&model, &texts(), 3, 0).unwrap();
     effects.save(&path).unwrap();
     assert_eq!(StateEffects::load(&path).unwrap(), effects);
-    assert!(matches!(BlockInfluence::load(folder.path().join("none")), Err(CalibrationError::Io { .. })));
+    assert!(matches!(
+        LayerInfluence::load(folder.path().join("none")),
+        Err(CalibrationError::File(FileError::Io { .. }))
+    ));
     let wide = r#"{"d_model": 2, "state_effects": [[{"centroid": [1.0], "effect": 0.5, "tokens": 1}]]}"#;
     assert!(serde_json::from_str::<StateEffects>(wide).unwrap_err().to_string().contains("a centroid of width 1"));
 }
@@ -165,7 +171,7 @@ fn calibrations_are_saved_and_loaded() {
 #[test]
 fn texts_that_cannot_be_measured() {
     let model = small();
-    let measure = |texts: &[Vec<u32>]| BlockInfluence::measure(&model, texts).unwrap_err();
+    let measure = |texts: &[Vec<u32>]| LayerInfluence::measure(&model, texts).unwrap_err();
     assert!(matches!(measure(&[]), CalibrationError::NoText));
     assert!(matches!(measure(&[vec![1], vec![]]), CalibrationError::EmptyText { text: 1 }));
     assert!(matches!(measure(&[vec![1; 65]]), CalibrationError::TextTooLong { tokens: 65, context: 64, .. }));
@@ -177,7 +183,7 @@ fn texts_that_cannot_be_measured() {
     let shape = broken.embed_tokens.val().dims();
     let nan = burn::tensor::Tensor::full(shape, f32::NAN, &broken.device());
     broken.embed_tokens = burn::module::Param::from_tensor(nan);
-    let error = BlockInfluence::measure(&broken, &texts()).unwrap_err();
+    let error = LayerInfluence::measure(&broken, &texts()).unwrap_err();
     assert!(matches!(error, CalibrationError::NotFinite { layer: 0, what: "entering" }), "{error}");
 }
 

@@ -1,7 +1,7 @@
 //! Repetition of a recorded run.
 
-use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
 use super::Recording;
+use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};

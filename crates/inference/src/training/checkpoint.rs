@@ -110,9 +110,8 @@ pub(super) fn load<M: Module>(
         let mut take = |moment: &str| {
             let key = format!("{moment}.{name}");
             let values = moments.remove(&key).filter(|values| Some(values.len()) == size);
-            let values = values.ok_or_else(|| {
-                FileError::content(&path, key, "missing or of another size", "one number per weight")
-            })?;
+            let values = values
+                .ok_or_else(|| FileError::content(&path, key, "missing or of another size", "one number per weight"))?;
             let n = values.len();
             Ok::<_, FileError>(Tensor::<1>::from_data(TensorData::new(values, [n]), device))
         };

@@ -156,9 +156,9 @@ impl FromStr for DepthLoss {
         let loss = match words.as_slice() {
             [alpha] | ["alpha", alpha] => number(alpha).map(|alpha| Self::Price { alpha }),
             ["budget", layers] => number(layers).map(Self::budget),
-            ["budget", layers, "weight", weight] => number(layers)
-                .zip(number(weight))
-                .map(|(layers, weight)| Self::Budget { layers, weight }),
+            ["budget", layers, "weight", weight] => {
+                number(layers).zip(number(weight)).map(|(layers, weight)| Self::Budget { layers, weight })
+            }
             _ => None,
         };
         loss.ok_or_else(|| TrainingError::Option {

@@ -89,7 +89,8 @@ mod tests {
     use crate::parameters;
 
     fn bits(model: &Llama) -> Vec<(String, Vec<u32>)> {
-        let bits = |(name, (_, values)): (String, (_, Vec<f32>))| (name, values.into_iter().map(f32::to_bits).collect());
+        let bits =
+            |(name, (_, values)): (String, (_, Vec<f32>))| (name, values.into_iter().map(f32::to_bits).collect());
         parameters::values(model).unwrap().into_iter().map(bits).collect()
     }
 

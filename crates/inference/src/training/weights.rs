@@ -59,7 +59,8 @@ pub(super) fn restore<M: Module>(module: M, weights: Tensors, path: &Path) -> Re
             let expected = tensor.dims().to_vec();
             let tensor = match self.weights.remove(&name) {
                 Some((shape, values)) if shape == expected => {
-                    let restored = Tensor::from_data(TensorData::new(values, shape), (&tensor.device(), tensor.dtype()));
+                    let restored =
+                        Tensor::from_data(TensorData::new(values, shape), (&tensor.device(), tensor.dtype()));
                     if tensor.is_require_grad() { restored.require_grad() } else { restored }
                 }
                 found => {

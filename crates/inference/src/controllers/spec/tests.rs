@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::controllers::{Ends, ExitRule};
-use std::path::PathBuf;
 use proptest::prelude::*;
+use std::path::PathBuf;
 
 fn rules() -> impl Strategy<Value = ExitRule> {
     (finite(), any::<usize>(), 0usize..3, 0usize..3).prop_map(|(threshold, patience, min_layers, every)| ExitRule {
@@ -35,7 +35,8 @@ fn specs() -> impl Strategy<Value = ControllerSpec> {
         any::<usize>().prop_map(|depth| ControllerSpec::Exit(ExitAfter(depth))),
         any::<usize>().prop_map(|budget| ControllerSpec::Influence(InfluenceSpec { budget })),
         (any::<usize>(), ends()).prop_map(|(budget, ends)| ControllerSpec::Random(RandomSkip::new(budget).ends(ends))),
-        (finite(), ends()).prop_map(|(probability, ends)| ControllerSpec::Bernoulli(BernoulliSkip::new(probability).ends(ends))),
+        (finite(), ends())
+            .prop_map(|(probability, ends)| ControllerSpec::Bernoulli(BernoulliSkip::new(probability).ends(ends))),
         schedule.prop_map(|(max, min, from, to, warm_up)| ControllerSpec::Schedule(Schedule {
             max,
             min,
@@ -46,11 +47,9 @@ fn specs() -> impl Strategy<Value = ControllerSpec> {
         rules().prop_map(|rule| ControllerSpec::Confidence(ConfidenceExit::new(rule))),
         rules().prop_map(|rule| ControllerSpec::Entropy(EntropyExit::new(rule))),
         rules().prop_map(|rule| ControllerSpec::Saturation(SaturationExit::new(rule))),
-        (finite(), 0usize..20, ends()).prop_map(|(threshold, clusters, ends)| ControllerSpec::Similarity(SimilaritySpec {
-            threshold,
-            clusters,
-            ends
-        })),
+        (finite(), 0usize..20, ends()).prop_map(|(threshold, clusters, ends)| ControllerSpec::Similarity(
+            SimilaritySpec { threshold, clusters, ends }
+        )),
         files().prop_map(|file| ControllerSpec::Router(RouterSpec { file })),
         files().prop_map(|file| ControllerSpec::Replay(ReplaySpec { file })),
     ];
@@ -181,7 +180,8 @@ fn wrong_texts_say_what_is_wrong() {
 #[test]
 fn names_are_the_same_in_text_and_json() {
     // One of each, in the order of the registry.
-    let texts = ["full", "skip:1", "uniform:1", "exit:1", "influence:1", "random:1", "bernoulli:1", "schedule:2..1,to=1"];
+    let texts =
+        ["full", "skip:1", "uniform:1", "exit:1", "influence:1", "random:1", "bernoulli:1", "schedule:2..1,to=1"];
     let more = ["confidence:1", "entropy:1", "saturation:1", "similarity:1", "router:a", "replay:a", "budgeted:1:full"];
     let texts = texts.iter().chain(&more).chain(&["warmup:1:full"]);
     assert_eq!(texts.clone().count(), ControllerSpec::all().len());

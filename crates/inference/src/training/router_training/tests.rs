@@ -16,9 +16,7 @@ use super::super::{
     TrainingFolder, TrainingItem, TrainingPass, pass,
 };
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
-use crate::controllers::{
-    Ends, FullDepth, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions,
-};
+use crate::controllers::{Ends, FullDepth, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions};
 use crate::files::FileError;
 use crate::parameters::{self, VisitNamed, visit};
 use crate::{ControlFrom, ScoreItem, ScoreOptions, controller_fn, score_batch};
@@ -31,7 +29,6 @@ use std::path::Path;
 
 const FROM: ControlFrom = ControlFrom::LastPromptToken;
 const STEP: f32 = 0.02;
-
 
 fn router() -> LinearRouter {
     LinearRouter::new([6, 32], 2.0, 0, &Device::flex())
@@ -218,7 +215,8 @@ fn open_gates_cost_the_whole_price_however_long_the_answers() {
     }
     let model = random_model();
     let batch = TrainingBatch::new(&model, any_items()).unwrap();
-    let StepLoss { loss, metrics } = training(1, DepthLoss::Price { alpha: 2.0 }).loss(&model, &Open, &batch, 0).unwrap();
+    let StepLoss { loss, metrics } =
+        training(1, DepthLoss::Price { alpha: 2.0 }).loss(&model, &Open, &batch, 0).unwrap();
     let [(_, cross_entropy), (_, layers)] = metrics.as_slice() else { panic!("{metrics:?}") };
     assert!((layers - 6.0).abs() < 1e-5);
     assert!((number(loss) - cross_entropy - 2.0).abs() < 1e-5);

@@ -1,10 +1,10 @@
 //! Interrupted trainings.
 
+use super::super::fixtures::{config, item, model, weights};
 use super::super::{
     ExitLoss, LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch,
     TrainingError, TrainingItem, pass,
 };
-use super::super::fixtures::{config, item, model, weights};
 use crate::files::FileError;
 use burn::module::Module;
 use burn::tensor::Device;

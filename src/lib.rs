@@ -1,8 +1,82 @@
-//! Dynamic depth for Llama-style decoders on [burn](https://burn.dev).
-
+//! Dynamic depth for Llama-style decoders on [burn](https://burn.dev): a *controller* decides, while the model generates,
+//! which layers each token or sequence runs. A skipped layer is not launched, so skipping saves time.
+//!
+//! The library follows "Dynamic layer selection in decoder-only transformers" (Glavas et al. 2024, arXiv 2410.20022).
+//! It loads real checkpoints, generates and scores batches under any controller, reports what every token ran and what it
+//! cost, and measures what a choice of depth is worth.
+//!
+//! # A first generation
+//!
+//! ```
+//! use dynlayer::inference::controllers::UniformSkip;
+//! use dynlayer::inference::{GenerateOptions, generate};
+//! use dynlayer::model::{Backend, WeightDtype};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The embedded model comes with the feature `tiny`; `Checkpoint::open` takes a folder or a GGUF file.
+//! # #[cfg(feature = "tiny")] {
+//! let checkpoint = dynlayer::tiny::checkpoint()?;
+//! let tokenizer = checkpoint.tokenizer()?;
+//! let model = checkpoint.load(WeightDtype::F32, &Backend::Flex.device()?, |_progress| {})?;
+//!
+//! // Ten of its twelve layers, evenly spread.
+//! let prompt = tokenizer.encode("sort 52938174=", false)?;
+//! let options = GenerateOptions {
+//!     max_new_tokens: 8,
+//!     tokenizer: Some(&tokenizer),
+//!     ..GenerateOptions::default()
+//! };
+//! let (completions, report) = generate(&model, UniformSkip::new(10), &[prompt], options)?.finish()?;
+//! assert_eq!(completions[0].text.len(), 8);
+//! assert_eq!(report.decode.layers_per_token(), Some(10.0));
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A controller
+//!
+//! [`Controller`](inference::Controller) has one required method, asked once per layer and pass for the whole batch. What it
+//! sees is a [`Site`](inference::Site), what it answers a [`Decision`](inference::Decision). A closure will do:
+//!
+//! ```
+//! use dynlayer::inference::{Action, GenerateOptions, conformance, controller_fn, generate};
+//! use dynlayer::model::Backend;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A small model with random weights, for trying controllers.
+//! let model = conformance::small_model(&Backend::Flex.device()?)?;
+//! let every_other = controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip.into() } else { Action::Run.into() });
+//! let (_, report) = generate(&model, every_other, &[vec![1, 2, 3]], GenerateOptions::default())?.finish()?;
+//! assert_eq!(report.decode.layers_per_token(), Some(model.layers().len() as f64 / 2.0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The parts
+//!
+//! | module | |
+//! |---|---|
+//! | [`inference`] | the `Controller` trait, built-in controllers, generation and scoring, reports, the oracle, training |
+//! | [`model`] | checkpoints, tokenizers, chat templates, and the decoder in pieces |
+//! | [`metrics`] | ROUGE, perplexity, divergences, similarity, cost, frontiers, allocation; stands alone |
+//! | `tiny` | the embedded model (feature `tiny`) |
+//! | [`guide`] | the guides, from a first controller to the oracle |
+//! | [`burn`] | the tensor library, for crates that do not depend on it themselves |
+//!
+//! # Cargo features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `flex` | yes | processors, with kernels for decoding |
+//! | `training` | yes | gradients: learned controllers, models that can leave early |
+//! | `ndarray` | | burn-ndarray |
+//! | `cuda`, `wgpu` | | GPUs |
+//! | `plot` | | plots as SVG and PNG |
+//! | `tiny` | | the embedded model, 4.6 MB in the program |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// The tensor library that all of it is built on, for crates that do not depend on it themselves.
 #[doc(no_inline)]
 pub use burn;
 #[doc(inline)]
@@ -11,27 +85,14 @@ pub use dynlayer_inference as inference;
 pub use dynlayer_metrics as metrics;
 #[doc(inline)]
 pub use dynlayer_model as model;
+#[cfg(feature = "tiny")]
+#[doc(inline)]
+pub use dynlayer_tiny as tiny;
 
-pub mod tiny;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 /// The README's code blocks, compiled as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
-
-/// The guides' code blocks, likewise.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/controllers.md")]
-struct ControllersDoctests;
-#[cfg(doctest)]
-#[doc = include_str!("../docs/kv-cache.md")]
-struct KvCacheDoctests;
-#[cfg(doctest)]
-#[doc = include_str!("../docs/metrics.md")]
-struct MetricsDoctests;
-#[cfg(doctest)]
-#[doc = include_str!("../docs/oracle.md")]
-struct OracleDoctests;
-#[cfg(all(doctest, feature = "autodiff"))]
-#[doc = include_str!("../docs/training.md")]
-struct TrainingDoctests;

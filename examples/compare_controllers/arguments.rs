@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
     pub model: PathBuf,
     /// Plain text to measure on; a short one is built in.
     #[arg(long, value_name = "FILE")]

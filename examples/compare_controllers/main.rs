@@ -11,8 +11,6 @@
 #![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
 
 mod arguments;
-#[path = "../common/mod.rs"]
-mod common;
 mod compare;
 mod output;
 
@@ -25,7 +23,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -37,12 +35,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Err("of a single token, which the prompt's pass predicts, no controller decides anything".into());
     }
     let device = arguments.device.device()?;
-    let common::Loaded { tokenizer, model, .. } =
-        common::Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
+    let dynlayer_examples::Loaded { tokenizer, model, .. } =
+        dynlayer_examples::Loaded::open(&arguments.model, arguments.dtype, &device, arguments.json)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
     let items =
-        common::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, &tokenizer, &model)?;
+        dynlayer_examples::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
+    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, &tokenizer, &model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
     let n_layers = model.layers().len();
@@ -64,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for spec in specs {
         controllers.push((spec.to_string(), spec.build(&model, &resources)?));
     }
-    let bar = common::progress_bar(arguments.json, "comparing {bar:40} {pos} of {len}, {eta} left");
+    let bar = dynlayer_examples::progress_bar(arguments.json, "comparing {bar:40} {pos} of {len}, {eta} left");
     bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.max(1))) as u64);
     let results = Comparison { model: &model, arguments, bar: &bar }.run(&items, controllers)?;
     bar.finish_and_clear();

@@ -4,8 +4,6 @@
 //! cargo run --release --example custom_controller -- --model DIR|FILE.gguf [--chat TEXT] [--threshold 0.99]
 //! ```
 
-#[path = "../common/mod.rs"]
-mod common;
 
 use burn::tensor::{Device, Tensor};
 use clap::Parser;
@@ -41,7 +39,7 @@ impl Controller for Saturated {
 #[command(about = "Runs a controller of some 15 lines")]
 struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
     model: PathBuf,
     /// What to ask, through the model's chat template. By default a problem for the embedded model, and a question for
     /// others.
@@ -56,7 +54,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -65,9 +63,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Before it is trusted: does it keep what controllers promise?
     conformance::check(&conformance::small_model(&device)?, controller)?;
 
-    let common::Loaded { checkpoint, tokenizer, model } =
-        common::Loaded::open(&arguments.model, WeightDtype::F16, &device, false)?;
-    let prompt = if arguments.chat.is_none() && common::embedded::is_embedded(&arguments.model) {
+    let dynlayer_examples::Loaded { checkpoint, tokenizer, model } =
+        dynlayer_examples::Loaded::open(&arguments.model, WeightDtype::F16, &device, false)?;
+    let prompt = if arguments.chat.is_none() && dynlayer_examples::embedded::is_embedded(&arguments.model) {
         "sort 52938174=".to_owned()
     } else {
         let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template")?;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[command(name = "generate")]
 struct Raw {
     /// A Hugging Face folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
     model: PathBuf,
     #[command(flatten)]
     source: RawSource,

@@ -6,13 +6,11 @@
 //! ```
 
 mod arguments;
-#[path = "../common/mod.rs"]
-mod common;
 mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
-use common::Loaded;
+use dynlayer_examples::Loaded;
 use dynlayer::inference::controllers::{Recorded, Resources};
 use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::{GenerateOptions, generate};
@@ -23,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -59,7 +57,7 @@ fn complete(
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
+    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::tiny_task::RouterKind;
+use dynlayer_examples::tiny_task::RouterKind;
 use clap::Parser;
 use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::RouterInput;

@@ -10,26 +10,22 @@
 //! ```
 
 mod arguments;
-#[path = "../common/mod.rs"]
-mod common;
 mod output;
 mod texts;
-#[path = "../common/tiny_task.rs"]
-mod tiny_task;
 
 use arguments::Arguments;
 use clap::Parser;
 use dynlayer::inference::training::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
-use dynlayer::tiny;
+use dynlayer_tiny as tiny;
 use std::error::Error;
 use std::process::ExitCode;
 use texts::Texts;
-use tiny_task::TinyTask;
+use dynlayer_examples::tiny_task::TinyTask;
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -40,8 +36,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let path = arguments.model.clone().unwrap_or_else(tiny::folder);
     let device = arguments.device.device()?;
     let quiet = arguments.quiet || arguments.json;
-    let common::Loaded { tokenizer, model, checkpoint } =
-        common::Loaded::open(&path, WeightDtype::F32, &device, quiet)?;
+    let dynlayer_examples::Loaded { tokenizer, model, checkpoint } =
+        dynlayer_examples::Loaded::open(&path, WeightDtype::F32, &device, quiet)?;
     let router = (arguments.router, arguments.bias);
     let (report, quality) = match &arguments.data {
         None => {
@@ -74,7 +70,7 @@ fn study<T: StudyTask>(
     let what = format!("{what} {:?} {} {}", arguments.router, arguments.bias, arguments.batch);
     let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
     let quiet = arguments.quiet || arguments.json;
-    let bar = common::progress_bar(quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}  {msg}");
+    let bar = dynlayer_examples::progress_bar(quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}  {msg}");
     let runs = arguments.inputs.len() * arguments.alphas.len() * arguments.seeds.len();
     bar.set_length(runs as u64 * arguments.steps);
     let report = study.run(model, task, folder, |progress| match progress {

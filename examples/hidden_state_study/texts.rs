@@ -1,7 +1,7 @@
 //! Prompts with references, for any model.
 
 use crate::arguments::Arguments;
-use crate::tiny_task::RouterKind;
+use dynlayer_examples::tiny_task::RouterKind;
 use dynlayer::inference::controllers::AnyRouter;
 use dynlayer::inference::training::study::StudyTask;
 use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, TrainingItem};

@@ -7,8 +7,6 @@
 
 #![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
 
-#[path = "../common/mod.rs"]
-mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
@@ -27,7 +25,7 @@ use std::process::ExitCode;
 #[command(about = "Measures the KV policies on given text")]
 struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
+    #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer_tiny::folder(), hide_default_value = true)]
     model: PathBuf,
     /// Plain text to measure on; a short one is built in.
     #[arg(long, value_name = "FILE")]
@@ -47,15 +45,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let common::Loaded { tokenizer, model, .. } =
-        common::Loaded::open(&arguments.model, WeightDtype::F32, &Device::flex(), false)?;
+    let dynlayer_examples::Loaded { tokenizer, model, .. } =
+        dynlayer_examples::Loaded::open(&arguments.model, WeightDtype::F32, &Device::flex(), false)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
     let items =
-        common::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
+        dynlayer_examples::items(arguments.text.as_deref(), &arguments.model, &tokenizer, prompt, continuation, arguments.limit)?;
     let n_layers = model.layers().len();
     if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
         return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());

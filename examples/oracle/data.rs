@@ -1,9 +1,9 @@
 //! Prompts and references.
 
-use crate::common::embedded::held_out;
+use dynlayer_examples::embedded::held_out;
 use dynlayer::inference::oracle::Item;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer::tiny::Problem;
+use dynlayer_tiny::Problem;
 use serde::Deserialize;
 use std::error::Error;
 use std::io::{BufRead, BufReader};

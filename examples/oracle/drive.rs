@@ -2,7 +2,7 @@
 
 use crate::arguments::{Arguments, Cost, Metric};
 use crate::candidates::null_depths;
-use crate::common::{Loaded, progress_bar};
+use dynlayer_examples::{Loaded, progress_bar};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::oracle::{self, Candidate, Drive, DriveOptions, Driven, Item, Measure};
 use dynlayer::inference::sampling::Sampling;

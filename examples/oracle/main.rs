@@ -12,8 +12,6 @@
 
 mod arguments;
 mod candidates;
-#[path = "../common/mod.rs"]
-mod common;
 mod data;
 mod drive;
 mod results;
@@ -23,7 +21,7 @@ mod tables;
 
 use arguments::Arguments;
 use clap::Parser;
-use common::Loaded;
+use dynlayer_examples::Loaded;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::oracle::{Candidate, Driven};
 use results::Results;
@@ -32,7 +30,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -40,7 +38,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
     let lines = match &arguments.data {
         Some(file) => data::read(file, arguments.limit)?,
-        None if common::embedded::is_embedded(&arguments.model) => data::problems(arguments.limit),
+        None if dynlayer_examples::embedded::is_embedded(&arguments.model) => data::problems(arguments.limit),
         None => return Err("--data FILE.jsonl is needed: only the embedded model has problems of its own".into()),
     };
     let device = arguments.device.device()?;
@@ -49,7 +47,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let n_layers = model.layers().len();
     let items = data::items(&lines, tokenizer, arguments.chat, arguments.max_new_tokens)?;
     let specs = candidates::specs(arguments, n_layers)?;
-    let texts = common::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
+    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
 

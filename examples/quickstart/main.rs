@@ -9,13 +9,11 @@ mod oracle;
 mod plot;
 mod show;
 
-#[path = "../common/mod.rs"]
-mod common;
 
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::model::{Backend, WeightDtype};
-use dynlayer::tiny::{self, Task, problems};
+use dynlayer_tiny::{self as tiny, Task, problems};
 use measure::{Bench, Row};
 use std::error::Error;
 use std::path::PathBuf;
@@ -59,12 +57,12 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = arguments.device.device()?;
-    let loaded = common::Loaded::open(&tiny::folder(), WeightDtype::F32, &device, true)?;
+    let loaded = dynlayer_examples::Loaded::open(&tiny::folder(), WeightDtype::F32, &device, true)?;
     let problems = problems(&Task::ALL, arguments.problems.max(1), arguments.seed);
     let bench = Bench::new(&loaded, &problems, arguments.timed)?;
     let n_layers = loaded.model.layers().len();

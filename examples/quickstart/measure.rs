@@ -1,11 +1,11 @@
 //! What a controller reaches on the problems, and how fast.
 
-use super::common::{Loaded, embedded};
+use dynlayer_examples::{Loaded, embedded};
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{Completion, Controller, GenerateOptions, generate};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{self, Problem, Task};
+use dynlayer_tiny::{self as tiny, Problem, Task};
 use std::error::Error;
 
 /// Problems that run together where time does not matter.

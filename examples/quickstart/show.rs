@@ -3,7 +3,7 @@
 use super::measure::{Answers, Bench, Row};
 use super::oracle::Oracle;
 use dynlayer::inference::report::DepthMap;
-use dynlayer::tiny::Task;
+use dynlayer_tiny::Task;
 use std::error::Error;
 use std::io::IsTerminal;
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::tiny_task::RouterKind;
+use dynlayer_examples::tiny_task::RouterKind;
 use clap::Parser;
 use dynlayer::inference::controllers::Ends;
 use dynlayer::inference::training::DepthLoss;
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// The embedded model's folder.
-    #[arg(long, value_name = "DIR", default_value_os_t = dynlayer::tiny::folder())]
+    #[arg(long, value_name = "DIR", default_value_os_t = dynlayer_tiny::folder())]
     pub model: PathBuf,
     /// The file that the router goes to.
-    #[arg(long, value_name = "FILE", default_value = "assets/tiny/router.safetensors")]
+    #[arg(long, value_name = "FILE", default_value = "crates/tiny/assets/router.safetensors")]
     pub out: PathBuf,
     /// What depth costs: budget:LAYERS, or an alpha in nats.
     #[arg(long, default_value_t = DepthLoss::budget(7.5), value_parser = depth, value_name = "budget:LAYERS|ALPHA")]

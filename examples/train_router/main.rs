@@ -1,14 +1,10 @@
 //! Trains the router that comes with the embedded model: which layers a token runs, from its hidden state.
 //!
 //! ```text
-//! cargo run --release --example train_router -- --depth budget:7.5 --out assets/tiny/router.safetensors
+//! cargo run --release --example train_router -- --depth budget:7.5 --out crates/tiny/assets/router.safetensors
 //! ```
 
 mod arguments;
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/tiny_task.rs"]
-mod tiny_task;
 
 use arguments::Arguments;
 use clap::Parser;
@@ -17,11 +13,11 @@ use dynlayer::inference::controllers::{AnyRouter, FullDepth, Routed};
 use dynlayer::inference::training::study::{Evaluation, StudyTask, evaluate};
 use dynlayer::inference::training::{RouterTraining, StepReport, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
-use dynlayer::tiny::Task;
+use dynlayer_tiny::Task;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
-use tiny_task::TinyTask;
+use dynlayer_examples::tiny_task::TinyTask;
 
 /// All generated tokens come from controlled passes, as in every table of the embedded model.
 const FROM: ControlFrom = ControlFrom::LastPromptToken;
@@ -29,14 +25,14 @@ const FROM: ControlFrom = ControlFrom::LastPromptToken;
 const BATCH: usize = 50;
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     writable(&arguments.out)?;
     let device = arguments.device.device()?;
-    let common::Loaded { tokenizer, model, .. } =
-        common::Loaded::open(&arguments.model, WeightDtype::F32, &device, arguments.quiet)?;
+    let dynlayer_examples::Loaded { tokenizer, model, .. } =
+        dynlayer_examples::Loaded::open(&arguments.model, WeightDtype::F32, &device, arguments.quiet)?;
     let new = (arguments.router, arguments.bias);
     let task = TinyTask::new(&model, &tokenizer, new, arguments.batch, arguments.problems)?;
     let routed = train(arguments, &model, &task)?;
@@ -66,7 +62,7 @@ fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Ro
     (training.control_from, training.seed) = (FROM, arguments.seed);
     let what = format!("{} {:?} {} {}", arguments.model.display(), arguments.router, arguments.bias, arguments.batch);
     let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
-    let bar = common::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
+    let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
     bar.set_length(arguments.steps);
     let progress = |report: &StepReport| {
         let of = |name| report.metrics.get(name).copied().unwrap_or_default();

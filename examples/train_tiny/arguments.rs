@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// Where the model goes.
-    #[arg(long, value_name = "DIR", default_value = "assets/tiny")]
+    #[arg(long, value_name = "DIR", default_value = "crates/tiny/assets")]
     pub out: PathBuf,
     /// Where checkpoints and the log of steps are kept.
     #[arg(long, value_name = "DIR", default_value = "target/train_tiny")]

@@ -6,7 +6,7 @@ use super::stage::stages;
 use dynlayer::inference::training::StepReport;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::model::Llama;
-use dynlayer::tiny::Problem;
+use dynlayer_tiny::Problem;
 use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;

@@ -3,7 +3,7 @@
 use dynlayer::inference::training::{TrainingBatch, TrainingError, TrainingItem};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{Problem, Task};
+use dynlayer_tiny::{Problem, Task};
 
 pub struct Data {
     tokenizer: Tokenizer,

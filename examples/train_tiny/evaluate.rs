@@ -4,7 +4,7 @@ use dynlayer::inference::controllers::ExitAfter;
 use dynlayer::inference::generate;
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{self, Problem, Task};
+use dynlayer_tiny::{self as tiny, Problem, Task};
 use std::error::Error;
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Trains the embedded model: a Llama of 12 layers on problems of graded difficulty, by `LayerSkip`'s recipe.
 //!
 //! ```text
-//! cargo run --release --example train_tiny -- --out assets/tiny
+//! cargo run --release --example train_tiny -- --out crates/tiny/assets
 //! ```
 //!
 //! Stopped at any time, it goes on from its last checkpoint when started again with the same options.
@@ -14,8 +14,6 @@ mod evaluate;
 mod stage;
 mod tokenizer;
 
-#[path = "../common/mod.rs"]
-mod common;
 
 use arguments::Arguments;
 use burn::tensor::Tensor;
@@ -28,14 +26,14 @@ use dynlayer::inference::training::{
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
-use dynlayer::tiny::{Task, problems};
+use dynlayer_tiny::{Task, problems};
 use stage::{Stage, stages};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    common::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -97,7 +95,7 @@ fn train_stage(
         "tasks": tasks.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     let trainer = Trainer::in_folder(folder, &what.to_string(), model, options)?;
-    let bar = common::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} {elapsed} left {eta}  {msg}");
+    let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} {elapsed} left {eta}  {msg}");
     bar.set_length(*steps);
     bar.set_position(trainer.steps_done());
     bar.reset_eta();

@@ -1,7 +1,7 @@
 //! The parts of the training: the hardest task comes last, when what it is made of is known.
 
 use super::arguments::Arguments;
-use dynlayer::tiny::Task;
+use dynlayer_tiny::Task;
 use std::path::PathBuf;
 
 /// A training of its own: a learning rate that rises and falls, and an optimizer that starts anew.

@@ -5,7 +5,7 @@ use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleControll
 use dynlayer::inference::{Controller, generate};
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
-use dynlayer::tiny::{self, Problem, Task, problems};
+use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 
 /// Problems of each task.
 const N: u64 = 25;

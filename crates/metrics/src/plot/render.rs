@@ -44,11 +44,19 @@ pub(super) trait Draw {
 pub(super) type Area<B> = DrawingArea<B, Shift>;
 pub(super) type DrawError<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
 
-/// The drawing as SVG.
+/// Swaps ink and paper where the viewer prefers dark pages. Style rules win over the attributes that plotters writes.
+const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
+    [fill=\"#FFFFFF\"] {fill: #0d1117} [fill=\"#000000\"] {fill: #e6edf3} [stroke=\"#000000\"] {stroke: #e6edf3}\
+    }</style>";
+
+/// The drawing as SVG, which follows the viewer's preference for light or dark pages.
 pub(super) fn svg(drawing: &impl Draw, size: Size) -> Result<String, PlotError> {
     prepare(drawing, size)?;
     let mut text = String::new();
     fill(drawing, SVGBackend::with_string(&mut text, (size.width, size.height)))?;
+    if let Some(opening) = text.find("<svg").and_then(|start| text[start..].find('>').map(|end| start + end)) {
+        text.insert_str(opening + 1, DARK);
+    }
     Ok(text)
 }
 

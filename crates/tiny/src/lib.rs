@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 /// The folder of the embedded model: `config.json`, `model.safetensors`, `tokenizer.json`, as Hugging Face names them.
 ///
 /// ```no_run
-/// use dynlayer::model::Checkpoint;
+/// use dynlayer_model::Checkpoint;
 ///
-/// let checkpoint = Checkpoint::open(dynlayer::tiny::folder())?;
+/// let checkpoint = Checkpoint::open(dynlayer_tiny::folder())?;
 /// assert_eq!(checkpoint.config().n_layers, 12);
-/// # Ok::<(), dynlayer::model::LoadError>(())
+/// # Ok::<(), dynlayer_model::LoadError>(())
 /// ```
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
 }
 
 /// How answers are generated: greedily, to the token that ends a text, every token by a controlled pass.

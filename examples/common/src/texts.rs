@@ -1,6 +1,6 @@
 //! Texts to measure on.
 
-use super::embedded;
+use crate::embedded;
 use dynlayer::inference::ScoreItem;
 use dynlayer::model::text::Tokenizer;
 use std::error::Error;

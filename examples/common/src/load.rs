@@ -9,8 +9,11 @@ use std::path::Path;
 
 /// A checkpoint with its tokenizer and its model.
 pub struct Loaded {
+    /// The files.
     pub checkpoint: Checkpoint,
+    /// The checkpoint's tokenizer.
     pub tokenizer: Tokenizer,
+    /// The weights, on the device.
     pub model: Llama,
 }
 

@@ -1,5 +1,4 @@
 //! Routers for the embedded model: what they learn from, and what they are judged by.
-#![allow(dead_code, reason = "every example compiles this for itself and uses a part of it")]
 
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -10,7 +9,7 @@ use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, Trai
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{self, Problem, Task, problems};
+use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 use std::error::Error;
 
 /// Seeds of problems that routers learn from begin here, so that they are not the model's own.

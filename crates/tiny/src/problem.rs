@@ -24,7 +24,7 @@ impl Problem {
     /// A prompt is held out or not for good, by its text, so no seed and no index can bring a prompt to both sides.
     ///
     /// ```
-    /// use dynlayer::tiny::{Problem, Task};
+    /// use dynlayer_tiny::{Problem, Task};
     ///
     /// let problem = Problem::new(Task::Add, 0, 0, true);
     /// assert!(problem.prompt.starts_with("add ") && problem.answer.len() == 4);
@@ -54,7 +54,7 @@ impl Problem {
 /// `n` held-out problems of each task, task by task.
 ///
 /// ```
-/// use dynlayer::tiny::{Task, problems};
+/// use dynlayer_tiny::{Task, problems};
 ///
 /// assert_eq!(problems(&[Task::Sort, Task::Add], 10, 1).len(), 20);
 /// ```

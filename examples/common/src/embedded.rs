@@ -2,7 +2,7 @@
 
 use dynlayer::inference::ScoreItem;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::tiny::{self, Problem, Task};
+use dynlayer_tiny::{self as tiny, Problem, Task};
 use std::error::Error;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Text that controllers are calibrated on.
 
-use super::embedded;
+use crate::embedded;
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
 use std::error::Error;

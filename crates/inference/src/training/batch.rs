@@ -161,7 +161,7 @@ impl TrainingBatch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{batch, item, items, model};
+    use super::super::tests::{batch, item, items, model};
     use super::*;
 
     #[test]

@@ -104,7 +104,7 @@ impl ExitLoss {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{batch, model, values};
+    use super::super::tests::{batch, model, values};
     use super::*;
     use crate::controllers::{ExitAfter, FullDepth};
     use crate::training::{PassOptions, pass};

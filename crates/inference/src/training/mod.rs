@@ -17,7 +17,7 @@ mod depth_loss;
 mod early_exit;
 mod error;
 #[cfg(test)]
-mod fixtures;
+mod tests;
 mod folder;
 mod layer_dropout;
 mod optimizer;

@@ -84,7 +84,7 @@ impl SkipTuning {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{counting_batch, counting_model};
+    use super::super::tests::{counting_batch, counting_model};
     use super::*;
     use crate::parameters;
 

@@ -1,7 +1,7 @@
 //! The optimizer against the rule, written out in f64.
 #![allow(clippy::cast_possible_truncation, reason = "few steps")]
 
-use super::super::fixtures::values;
+use super::super::tests::values;
 use super::super::{AdamWOptions, LearningRate, StepLoss, Trainer, TrainerOptions, TrainingError};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};

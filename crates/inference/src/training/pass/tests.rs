@@ -1,7 +1,7 @@
 //! Training passes against stepping through the same text, against each other, and their gradients against differences.
 #![allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "small numbers, compared exactly on purpose")]
 
-use super::super::fixtures::{any_items, batch, items, model, number, random_model, values};
+use super::super::tests::{any_items, batch, items, model, number, random_model, values};
 use super::super::weights::{MapNamed, map};
 use super::super::{LayerDropout, PassOptions, TrainingBatch, TrainingItem, TrainingPass, gated_depth, pass};
 use crate::control::{Action, Controller, Decision, Phase, Row, Site};

@@ -1,6 +1,6 @@
 //! Interrupted trainings.
 
-use super::super::fixtures::{config, item, model, weights};
+use super::super::tests::{config, item, model, weights};
 use super::super::{
     ExitLoss, LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch,
     TrainingError, TrainingItem, pass,

@@ -10,11 +10,11 @@ mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
-use dynlayer_examples::Loaded;
 use dynlayer::inference::controllers::{Recorded, Resources};
 use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer_examples::Loaded;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,7 +57,8 @@ fn complete(
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
+    let texts =
+        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();

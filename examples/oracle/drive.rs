@@ -2,11 +2,11 @@
 
 use crate::arguments::{Arguments, Cost, Metric};
 use crate::candidates::null_depths;
-use dynlayer_examples::{Loaded, progress_bar};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::oracle::{self, Candidate, Drive, DriveOptions, Driven, Item, Measure};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::metrics::text::{Rouge, RougeVariant};
+use dynlayer_examples::{Loaded, progress_bar};
 use std::error::Error;
 
 /// The name of the file that a run goes on from.

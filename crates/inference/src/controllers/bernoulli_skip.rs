@@ -1,7 +1,7 @@
 //! Every layer runs with a probability.
 
 use super::Ends;
-use super::spec::{Argument, Spec, SpecError, option};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use crate::random;
 use rand::Rng;
@@ -30,6 +30,12 @@ pub struct BernoulliSkip {
 }
 
 impl BernoulliSkip {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "bernoulli:PROBABILITY[,ends=free]",
+        about: "each layer with this probability, drawn per token",
+        fields: Fields::Values(&["probability"], &[("ends", "ends")]),
+    };
+
     /// Runs a layer with this probability; the first and the last always.
     pub fn new(probability: f32) -> Self {
         Self { probability, ends: Ends::default(), seed: 0 }
@@ -43,19 +49,6 @@ impl BernoulliSkip {
     fn runs(&self, sequence: u64, position: usize, layer: usize) -> bool {
         let mut rng = random::at(*b"bernoull", self.seed, sequence, position as u64, layer as u64);
         rng.random::<f64>() < f64::from(self.probability)
-    }
-}
-
-impl Spec for BernoulliSkip {
-    const SYNTAX: &'static str = "bernoulli:PROBABILITY[,ends=free]";
-    const ABOUT: &'static str = "each layer with this probability, drawn per token";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self::new(argument.value()?).ends(argument.option("ends", Ends::Kept)?))
-    }
-
-    fn write(&self) -> String {
-        format!("{}{}", self.probability, option("ends", self.ends, Ends::Kept))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A budget for another controller.
 
-use super::spec::{Argument, Build, BuildError, ControllerSpec, Resources, Spec, SpecError};
+use super::ControllerSpec;
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -78,18 +79,12 @@ impl<C> Budgeted<C> {
     }
 }
 
-impl Spec for Budgeted<Box<ControllerSpec>> {
-    const SYNTAX: &'static str = "budgeted:LAYERS:CONTROLLER";
-    const ABOUT: &'static str = "those of CONTROLLER, at any time at most LAYERS per pass on average";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        let (budget, inner) = argument.around()?;
-        Ok(Self::new(budget, inner))
-    }
-
-    fn write(&self) -> String {
-        format!("{}:{}", self.budget, self.inner)
-    }
+impl Budgeted<Box<ControllerSpec>> {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "budgeted:LAYERS:CONTROLLER",
+        about: "those of CONTROLLER, at any time at most LAYERS per pass on average",
+        fields: Fields::Around("budget"),
+    };
 }
 
 impl Build for Budgeted<Box<ControllerSpec>> {

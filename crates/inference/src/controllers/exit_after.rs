@@ -1,6 +1,6 @@
 //! Early exit at a fixed depth.
 
-use super::spec::{Argument, Spec, SpecError};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
 
@@ -37,17 +37,9 @@ impl From<ExitAfter> for Depth {
     }
 }
 
-impl Spec for ExitAfter {
-    const SYNTAX: &'static str = "exit:LAYERS";
-    const ABOUT: &'static str = "the first LAYERS layers";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self(argument.value()?))
-    }
-
-    fn write(&self) -> String {
-        self.0.to_string()
-    }
+impl ExitAfter {
+    pub(crate) const FORM: SpecForm =
+        SpecForm { syntax: "exit:LAYERS", about: "the first LAYERS layers", fields: Fields::Values(&["depth"], &[]) };
 }
 
 impl Controller for ExitAfter {

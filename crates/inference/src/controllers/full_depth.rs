@@ -1,6 +1,6 @@
 //! Every layer, always.
 
-use super::spec::{Argument, Spec, SpecError};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Controller, Decision, Site};
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +14,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct FullDepth;
 
-impl Spec for FullDepth {
-    const SYNTAX: &'static str = "full";
-    const ABOUT: &'static str = "all layers";
-
-    fn read(_: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self)
-    }
-
-    fn write(&self) -> String {
-        String::new()
-    }
+impl FullDepth {
+    pub(crate) const FORM: SpecForm = SpecForm { syntax: "full", about: "all layers", fields: Fields::None };
 }
 
 impl Controller for FullDepth {

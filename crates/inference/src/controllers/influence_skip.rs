@@ -1,6 +1,6 @@
 //! A budget of layers without the least influential ones.
 
-use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::{CalibrationError, LayerInfluence};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use dynlayer_model::Llama;
@@ -44,22 +44,17 @@ pub struct InfluenceSpec {
     pub budget: usize,
 }
 
-impl Spec for InfluenceSpec {
-    const SYNTAX: &'static str = "influence:LAYERS";
-    const ABOUT: &'static str = "the LAYERS layers that change states most on calibration text";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self { budget: argument.value()? })
-    }
-
-    fn write(&self) -> String {
-        self.budget.to_string()
-    }
+impl InfluenceSpec {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "influence:LAYERS",
+        about: "the LAYERS layers that change states most on calibration text",
+        fields: Fields::Values(&["budget"], &[]),
+    };
 }
 
 impl Build for InfluenceSpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
-        let influence = resources.measured_influence(model, || self.to_text())?;
+        let influence = resources.measured_influence(model)?;
         Ok(Box::new(InfluenceSkip::new(self.budget, influence)))
     }
 }

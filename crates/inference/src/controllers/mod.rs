@@ -50,6 +50,26 @@ pub use routed::{
 pub use schedule::Schedule;
 pub use similarity_skip::{SimilaritySkip, SimilaritySpec};
 pub use skip_layers::SkipLayers;
-pub use spec::{BuildError, ControllerSpec, Resources, SpecError, SpecForm};
+pub use spec::{BuildError, Resources, SpecError, SpecForm};
 pub use uniform_skip::UniformSkip;
 pub use warm_up::WarmUp;
+
+// The controllers that can be named in text and JSON.
+spec::registry! {
+    Full(FullDepth),
+    Skip(SkipLayers),
+    Uniform(UniformSkip),
+    Exit(ExitAfter),
+    Influence(InfluenceSpec),
+    Random(RandomSkip),
+    Bernoulli(BernoulliSkip),
+    Schedule(Schedule),
+    Confidence(ConfidenceExit),
+    Entropy(EntropyExit),
+    Saturation(SaturationExit),
+    Similarity(SimilaritySpec),
+    Router(RouterSpec),
+    Replay(ReplaySpec),
+    Budgeted(Budgeted<Box<ControllerSpec>>),
+    Warmup(WarmUp<Box<ControllerSpec>>),
+}

@@ -1,7 +1,7 @@
 //! A budget of layers, drawn at random for every sequence.
 
 use super::Ends;
-use super::spec::{Argument, Spec, SpecError, option};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use crate::random;
 use rand::Rng;
@@ -37,6 +37,12 @@ pub struct RandomSkip {
 }
 
 impl RandomSkip {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "random:LAYERS[,ends=free]",
+        about: "LAYERS layers, drawn once per sequence",
+        fields: Fields::Values(&["budget"], &[("ends", "ends")]),
+    };
+
     /// Runs `budget` layers, the first and the last among them.
     pub fn new(budget: usize) -> Self {
         Self { budget, ends: Ends::default(), seed: 0, routes: HashMap::new() }
@@ -68,19 +74,6 @@ impl RandomSkip {
     }
 }
 
-impl Spec for RandomSkip {
-    const SYNTAX: &'static str = "random:LAYERS[,ends=free]";
-    const ABOUT: &'static str = "LAYERS layers, drawn once per sequence";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self::new(argument.value()?).ends(argument.option("ends", Ends::Kept)?))
-    }
-
-    fn write(&self) -> String {
-        format!("{}{}", self.budget, option("ends", self.ends, Ends::Kept))
-    }
-}
-
 impl Controller for RandomSkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         for row in site.rows() {
@@ -105,7 +98,6 @@ impl Controller for RandomSkip {
 }
 
 #[cfg(test)]
-#[allow(clippy::cast_precision_loss, reason = "small numbers in tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! Repetition of a recorded run.
 
 use super::Recording;
-use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -45,23 +45,16 @@ pub struct ReplaySpec {
     pub file: PathBuf,
 }
 
-impl Spec for ReplaySpec {
-    const SYNTAX: &'static str = "replay:FILE";
-    const ABOUT: &'static str = "those of the recorded run in FILE";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self { file: argument.file()? })
-    }
-
-    fn write(&self) -> String {
-        self.file.display().to_string()
-    }
+impl ReplaySpec {
+    pub(crate) const FORM: SpecForm =
+        SpecForm { syntax: "replay:FILE", about: "those of the recorded run in FILE", fields: Fields::File };
 }
 
 impl Build for ReplaySpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
-        let recording = Recording::load(resources.path(&self.file))?;
-        recording.check_layers(model.layers().len())?;
+        let refused = |error| BuildError::file("replay", error);
+        let recording = Recording::load(resources.path(&self.file)).map_err(refused)?;
+        recording.check_layers(model.layers().len()).map_err(refused)?;
         Ok(Box::new(Replayed::new(recording)))
     }
 }

@@ -1,10 +1,8 @@
 //! A budget that shrinks with the position.
 
-use super::spec::{Argument, Spec, SpecError, Value, option};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// Runs fewer layers the later a token stands: `SkipDecode` (Del Corro et al. 2023, arXiv 2307.02628, section 3).
 ///
@@ -50,6 +48,12 @@ fn one() -> usize {
 }
 
 impl Schedule {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "schedule:MAX..MIN,to=POSITION[,from=POSITION][,warmup=LAYERS]",
+        about: "MAX layers at position 0 down to MIN at POSITION, the upper ones",
+        fields: Fields::Values(&["max", "min"], &[("to", "to"), ("from", "from"), ("warmup", "warm_up")]),
+    };
+
     /// Layers that a token at this position runs.
     pub fn budget(&self, position: usize) -> usize {
         let span = self.to.saturating_sub(self.from) as u128;
@@ -71,48 +75,6 @@ impl Schedule {
     }
 }
 
-impl Spec for Schedule {
-    const SYNTAX: &'static str = "schedule:MAX..MIN,to=POSITION[,from=POSITION][,warmup=LAYERS]";
-    const ABOUT: &'static str = "MAX layers at position 0 down to MIN at POSITION, the upper ones";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        let Span { max, min } = argument.value()?;
-        let (from, warm_up) = (argument.option("from", 0)?, argument.option("warmup", 1)?);
-        Ok(Self { max, min, from, to: argument.required("to")?, warm_up })
-    }
-
-    fn write(&self) -> String {
-        let Self { max, min, from, to, warm_up } = *self;
-        let options = option("from", from, 0) + &option("warmup", warm_up, 1);
-        format!("{},to={to}{options}", Span { max, min })
-    }
-}
-
-/// The budgets at the start and at the end, as `28..14`.
-#[derive(Clone, Copy, PartialEq)]
-struct Span {
-    max: usize,
-    min: usize,
-}
-
-impl FromStr for Span {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (max, min) = text.split_once("..").ok_or(())?;
-        let number = |text: &str| text.trim().parse().map_err(|_| ());
-        Ok(Self { max: number(max)?, min: number(min)? })
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.max, self.min)
-    }
-}
-
-impl Value for Span {}
-
 impl Controller for Schedule {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         let (layer, n) = (site.layer(), site.n_layers());
@@ -132,12 +94,7 @@ impl Controller for Schedule {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "small numbers in tests"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! Skipping of layers that have done little to states like this one.
 
-use super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError, option};
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::{CalibrationError, Ends, StateEffects};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -90,26 +90,17 @@ fn default_clusters() -> usize {
     8
 }
 
-impl Spec for SimilaritySpec {
-    const SYNTAX: &'static str = "similarity:EFFECT[,clusters=N][,ends=free]";
-    const ABOUT: &'static str = "those that changed calibration states like this one by EFFECT or more";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        let threshold = argument.value()?;
-        let clusters = argument.option("clusters", default_clusters())?;
-        Ok(Self { threshold, clusters, ends: argument.option("ends", Ends::Kept)? })
-    }
-
-    fn write(&self) -> String {
-        let Self { threshold, clusters, ends } = *self;
-        let options = option("clusters", clusters, default_clusters()) + &option("ends", ends, Ends::Kept);
-        format!("{threshold}{options}")
-    }
+impl SimilaritySpec {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "similarity:EFFECT[,clusters=N][,ends=free]",
+        about: "those that changed calibration states like this one by EFFECT or more",
+        fields: Fields::Values(&["threshold"], &[("clusters", "clusters"), ("ends", "ends")]),
+    };
 }
 
 impl Build for SimilaritySpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
-        let effects = resources.measured_effects(model, self.clusters, || self.to_text())?;
+        let effects = resources.measured_effects(model, self.clusters)?;
         Ok(Box::new(SimilaritySkip::new(self.threshold, effects).ends(self.ends)))
     }
 }

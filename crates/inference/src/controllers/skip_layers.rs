@@ -1,6 +1,6 @@
 //! A fixed set of skipped layers.
 
-use super::spec::{Argument, Spec, SpecError};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -19,6 +19,12 @@ pub struct SkipLayers {
 }
 
 impl SkipLayers {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "skip:LAYER,LAYER,..",
+        about: "all but these, counted from 0",
+        fields: Fields::List("layers"),
+    };
+
     /// Skips these layers, counted from 0; naming one twice is the same as once.
     pub fn new(layers: impl IntoIterator<Item = usize>) -> Self {
         Self { layers: layers.into_iter().collect() }
@@ -27,19 +33,6 @@ impl SkipLayers {
     /// The skipped layers, ascending.
     pub fn layers(&self) -> impl Iterator<Item = usize> {
         self.layers.iter().copied()
-    }
-}
-
-impl Spec for SkipLayers {
-    const SYNTAX: &'static str = "skip:LAYER,LAYER,..";
-    const ABOUT: &'static str = "all but these, counted from 0";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self::new(argument.list()?))
-    }
-
-    fn write(&self) -> String {
-        self.layers().map(|layer| layer.to_string()).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -1,6 +1,6 @@
 //! A budget of layers, evenly spread.
 
-use super::spec::{Argument, Spec, SpecError};
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,12 @@ pub struct UniformSkip {
 }
 
 impl UniformSkip {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "uniform:LAYERS",
+        about: "LAYERS layers, evenly spread from the first to the last",
+        fields: Fields::Values(&["budget"], &[]),
+    };
+
     /// Runs `budget` layers per token.
     pub fn new(budget: usize) -> Self {
         Self { budget, n_layers: 0, kept: Vec::new() }
@@ -52,19 +58,6 @@ impl UniformSkip {
     }
 }
 
-impl Spec for UniformSkip {
-    const SYNTAX: &'static str = "uniform:LAYERS";
-    const ABOUT: &'static str = "LAYERS layers, evenly spread from the first to the last";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self::new(argument.value()?))
-    }
-
-    fn write(&self) -> String {
-        self.budget.to_string()
-    }
-}
-
 impl Controller for UniformSkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         // A controller around this one may not have passed `begin` on.
@@ -82,12 +75,7 @@ impl Controller for UniformSkip {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "small numbers in tests"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,6 +1,7 @@
 //! Full depth for the first tokens, then another controller.
 
-use super::spec::{Argument, Build, BuildError, ControllerSpec, Resources, Spec, SpecError};
+use super::ControllerSpec;
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::Llama;
@@ -38,18 +39,12 @@ impl<C> WarmUp<C> {
     }
 }
 
-impl Spec for WarmUp<Box<ControllerSpec>> {
-    const SYNTAX: &'static str = "warmup:TOKENS:CONTROLLER";
-    const ABOUT: &'static str = "all for the first TOKENS generated tokens, then those of CONTROLLER";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        let (tokens, inner) = argument.around()?;
-        Ok(Self::new(tokens, inner))
-    }
-
-    fn write(&self) -> String {
-        format!("{}:{}", self.tokens, self.inner)
-    }
+impl WarmUp<Box<ControllerSpec>> {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "warmup:TOKENS:CONTROLLER",
+        about: "all for the first TOKENS generated tokens, then those of CONTROLLER",
+        fields: Fields::Around("tokens"),
+    };
 }
 
 impl Build for WarmUp<Box<ControllerSpec>> {

@@ -1,7 +1,8 @@
 //! The folder of a training.
 
-use super::{StepReport, TrainingError};
+use super::TrainingError;
 use dynlayer_model::format::write_atomic;
+use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ impl Log {
         Ok(Self { path, file })
     }
 
-    pub(super) fn write(&mut self, report: &StepReport) -> Result<(), TrainingError> {
+    pub(super) fn write(&mut self, report: &impl Serialize) -> Result<(), TrainingError> {
         let io = |source| TrainingError::Io { path: self.path.clone(), what: "cannot be written", source };
         let mut line = serde_json::to_vec(report).map_err(|error| io(error.into()))?;
         line.push(b'\n');

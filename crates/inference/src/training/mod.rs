@@ -16,8 +16,6 @@ mod checkpoint;
 mod depth_loss;
 mod early_exit;
 mod error;
-#[cfg(test)]
-mod tests;
 mod folder;
 mod layer_dropout;
 mod optimizer;
@@ -25,6 +23,8 @@ mod pass;
 mod router_training;
 mod schedule;
 mod skip_tuning;
+#[cfg(test)]
+mod tests;
 mod trainer;
 mod weights;
 

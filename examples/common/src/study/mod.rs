@@ -30,4 +30,5 @@ pub use error::StudyError;
 pub use evaluation::{Evaluation, evaluate};
 pub use report::{Comparison, Measure, StudyPoint, StudyReport, Verdict};
 pub use runs::{Study, StudyProgress, StudyRun};
+pub use store::input_name;
 pub use task::StudyTask;

@@ -96,7 +96,8 @@ impl StudyReport {
     ) -> Result<Self, StudyError> {
         let (items, seeds) = (full.quality.len(), study.seeds.len());
         let settings = |input: RouterInput| -> Vec<Setting<'_>> {
-            let setting = |depth: &DepthLoss| runs.iter().filter(|run| run.input == input && run.depth == *depth).collect();
+            let setting =
+                |depth: &DepthLoss| runs.iter().filter(|run| run.input == input && run.depth == *depth).collect();
             study.depths.iter().map(setting).collect()
         };
         let mut points = Vec::new();

@@ -61,15 +61,9 @@ impl<'a> Store<'a> {
     }
 }
 
-/// The name of an input.
-pub(super) fn input_name(input: RouterInput) -> &'static str {
-    match input {
-        RouterInput::Hidden => "hidden",
-        RouterInput::Embedding => "embedding",
-        RouterInput::Position => "position",
-        RouterInput::Constant => "constant",
-        RouterInput::ShuffledHidden => "shuffled-hidden",
-    }
+/// The name of an input, as in JSON: `shuffled-hidden`.
+pub fn input_name(input: RouterInput) -> String {
+    serde_json::to_value(input).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
 }
 
 fn depth_name(depth: DepthLoss) -> String {

@@ -1,6 +1,6 @@
 //! Exit where the two best tokens are far apart.
 
-use super::super::spec::{Argument, Spec, SpecError};
+use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::rule::Checks;
 use crate::control::{Batch, Controller, ControllerError, Decision, Site};
@@ -28,22 +28,15 @@ pub struct ConfidenceExit {
 }
 
 impl ConfidenceExit {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "confidence:GAP[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
+        about: "until the two best tokens are GAP apart in probability",
+        fields: ExitRule::FIELDS,
+    };
+
     /// Exits at a gap of at least the rule's threshold, from 0 (always) to 1.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default() }
-    }
-}
-
-impl Spec for ConfidenceExit {
-    const SYNTAX: &'static str = "confidence:GAP[,patience=CHECKS][,min=LAYERS][,every=LAYERS]";
-    const ABOUT: &'static str = "until the two best tokens are GAP apart in probability";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        ExitRule::read(argument).map(Self::new)
-    }
-
-    fn write(&self) -> String {
-        self.rule.write()
     }
 }
 

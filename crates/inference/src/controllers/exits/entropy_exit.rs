@@ -1,6 +1,6 @@
 //! Exit where the prediction has little entropy.
 
-use super::super::spec::{Argument, Spec, SpecError};
+use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::confidence_exit::read_due;
 use super::rule::Checks;
@@ -29,22 +29,15 @@ pub struct EntropyExit {
 }
 
 impl EntropyExit {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "entropy:NATS[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
+        about: "until the prediction's entropy is at most NATS",
+        fields: ExitRule::FIELDS,
+    };
+
     /// Exits at an entropy of at most the rule's threshold, in nats.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default() }
-    }
-}
-
-impl Spec for EntropyExit {
-    const SYNTAX: &'static str = "entropy:NATS[,patience=CHECKS][,min=LAYERS][,every=LAYERS]";
-    const ABOUT: &'static str = "until the prediction's entropy is at most NATS";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        ExitRule::read(argument).map(Self::new)
-    }
-
-    fn write(&self) -> String {
-        self.rule.write()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rule that turns a measure of confidence into an exit.
 
-use super::super::spec::{Argument, SpecError, option};
+use super::super::spec::Fields;
 use crate::control::{Action, Batch, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -38,6 +38,10 @@ fn one() -> usize {
 }
 
 impl ExitRule {
+    /// The places of the fields in the text of a specification.
+    pub(super) const FIELDS: Fields =
+        Fields::Values(&["threshold"], &[("patience", "patience"), ("min", "min_layers"), ("every", "every")]);
+
     /// Exits at the first layer but the embedding whose measure passes the threshold.
     pub fn new(threshold: f32) -> Self {
         Self { threshold, patience: 1, min_layers: 1, every: 1 }
@@ -46,20 +50,6 @@ impl ExitRule {
     /// Whether rows are checked before this layer.
     pub fn checks(&self, layer: usize) -> bool {
         layer.checked_sub(self.min_layers).is_some_and(|after| after.checked_rem(self.every) == Some(0))
-    }
-
-    /// Reads what follows a controller's name, as `0.9,patience=2,min=8,every=4`.
-    pub(super) fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        let threshold = argument.value()?;
-        let (patience, min_layers) = (argument.option("patience", 1)?, argument.option("min", 1)?);
-        Ok(Self { threshold, patience, min_layers, every: argument.option("every", 1)? })
-    }
-
-    /// Writes what [`read`](Self::read) reads.
-    pub(super) fn write(&self) -> String {
-        let Self { threshold, patience, min_layers, every } = *self;
-        let options = [option("patience", patience, 1), option("min", min_layers, 1), option("every", every, 1)];
-        format!("{threshold}{}", options.concat())
     }
 
     /// Checks the rule against a model.

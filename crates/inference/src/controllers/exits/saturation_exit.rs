@@ -1,6 +1,6 @@
 //! Exit where the state has stopped changing.
 
-use super::super::spec::{Argument, Spec, SpecError};
+use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::rule::Checks;
 use crate::control::{Batch, Controller, ControllerError, Decision, Site};
@@ -39,22 +39,15 @@ impl PartialEq for SaturationExit {
 }
 
 impl SaturationExit {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "saturation:COSINE[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
+        about: "until a layer leaves a state of this cosine to the one before",
+        fields: ExitRule::FIELDS,
+    };
+
     /// Exits at a cosine of at least the rule's threshold, from -1 (always) to 1.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default(), previous: None }
-    }
-}
-
-impl Spec for SaturationExit {
-    const SYNTAX: &'static str = "saturation:COSINE[,patience=CHECKS][,min=LAYERS][,every=LAYERS]";
-    const ABOUT: &'static str = "until a layer leaves a state of this cosine to the one before";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        ExitRule::read(argument).map(Self::new)
-    }
-
-    fn write(&self) -> String {
-        self.rule.write()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The controller that follows a router.
 
-use super::super::spec::{Argument, Build, BuildError, Resources, Spec, SpecError};
+use super::super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::features::{sinusoids, standardise};
 use super::shuffle::{Reservoir, permute};
 use super::{AnyRouter, Router, RouterError, RouterInput, RouterOptions, noise};
@@ -203,23 +203,19 @@ pub struct RouterSpec {
     pub file: PathBuf,
 }
 
-impl Spec for RouterSpec {
-    const SYNTAX: &'static str = "router:FILE";
-    const ABOUT: &'static str = "those that the learned router in FILE chooses";
-
-    fn read(argument: &mut Argument<'_>) -> Result<Self, SpecError> {
-        Ok(Self { file: argument.file()? })
-    }
-
-    fn write(&self) -> String {
-        self.file.display().to_string()
-    }
+impl RouterSpec {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "router:FILE",
+        about: "those that the learned router in FILE chooses",
+        fields: Fields::File,
+    };
 }
 
 impl Build for RouterSpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
-        let routed = Routed::<AnyRouter>::load(resources.path(&self.file), &model.device())?;
-        routed.check_dimensions([model.layers().len(), model.config().d_model])?;
+        let refused = |error| BuildError::file("router", error);
+        let routed = Routed::<AnyRouter>::load(resources.path(&self.file), &model.device()).map_err(refused)?;
+        routed.check_dimensions([model.layers().len(), model.config().d_model]).map_err(refused)?;
         Ok(Box::new(routed))
     }
 }

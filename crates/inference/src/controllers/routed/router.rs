@@ -80,7 +80,7 @@ impl From<MlpRouter> for AnyRouter {
 #[derive(Module, Debug)]
 pub(super) struct Linear {
     /// `[outputs, inputs]`.
-    weight: Param<Tensor<2>>,
+    pub(super) weight: Param<Tensor<2>>,
     /// `[outputs]`.
     bias: Param<Tensor<1>>,
 }

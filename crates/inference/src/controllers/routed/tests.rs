@@ -1,9 +1,5 @@
-//! What a router answers in training.
-#![allow(
-    clippy::cast_precision_loss,
-    clippy::float_cmp,
-    reason = "small numbers in tests, compared exactly on purpose"
-)]
+//! The answers of a router in training.
+#![allow(clippy::float_cmp, reason = "compared exactly on purpose")]
 
 use super::{AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions};
 use crate::control::{Action, Controller, Decision, Phase, Row, Site, Watch};
@@ -118,7 +114,7 @@ fn gradients_stop_at_the_features() {
         let found = values(leaf.grad(&gradients).expect("through the residual stream"));
         assert!(found.iter().all(|x| *x == 2.0), "{input:?}: {found:?}");
         let AnyRouter::Mlp(mlp) = routed.router() else { unreachable!() };
-        let up = values(mlp.layers[1].up.val().grad(&gradients).expect("the router's weight"));
+        let up = values(mlp.layers[1].up.weight.val().grad(&gradients).expect("the router's weight"));
         assert!(up.iter().any(|x| *x != 0.0));
     }
 }

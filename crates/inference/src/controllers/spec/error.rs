@@ -1,7 +1,6 @@
 //! Errors of specifications.
 
-use super::super::{CalibrationError, RecordingError, RouterError};
-use super::ControllerSpec;
+use super::super::{CalibrationError, ControllerSpec};
 
 /// The error for a text that is no specification of a controller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,23 +38,32 @@ fn forms() -> String {
 #[non_exhaustive]
 pub enum BuildError {
     /// The controller is measured on text first, and there is none.
-    #[error("{spec} is calibrated on text, and there is none: give some as Resources::texts, as token ids")]
+    #[error("{controller} is calibrated on text, and there is none: give some as Resources::texts, as token ids")]
     NoCalibrationText {
-        /// The specification.
-        spec: String,
+        /// The controller's name.
+        controller: &'static str,
     },
     /// The calibration failed.
-    #[error("the calibration of {spec} failed")]
+    #[error("the calibration of {controller} failed")]
     Calibration {
-        /// The specification.
-        spec: String,
+        /// The controller's name.
+        controller: &'static str,
         /// The reason.
         source: CalibrationError,
     },
-    /// The router's file cannot be used.
-    #[error("a router cannot be used")]
-    Router(#[from] RouterError),
-    /// The recording cannot be used.
-    #[error("a recording cannot be used")]
-    Recording(#[from] RecordingError),
+    /// A file cannot be used for the controller.
+    #[error("{controller} cannot be made from its file")]
+    File {
+        /// The controller's name.
+        controller: &'static str,
+        /// The reason: a [`RouterError`](crate::controllers::RouterError), or a
+        /// [`RecordingError`](crate::controllers::RecordingError).
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl BuildError {
+    pub(crate) fn file(controller: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::File { controller, source: source.into() }
+    }
 }

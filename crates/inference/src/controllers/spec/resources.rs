@@ -71,16 +71,12 @@ impl Resources {
     }
 
     /// The model's layer influence, measured once.
-    pub(in crate::controllers) fn measured_influence(
-        &self,
-        model: &Llama,
-        spec: impl Fn() -> String,
-    ) -> Result<LayerInfluence, BuildError> {
+    pub(in crate::controllers) fn measured_influence(&self, model: &Llama) -> Result<LayerInfluence, BuildError> {
         let mut kept = self.influence.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(influence) = &*kept {
             return Ok(influence.clone());
         }
-        let measured = self.measure(spec, |texts| LayerInfluence::measure(model, texts))?;
+        let measured = self.measure("influence", |texts| LayerInfluence::measure(model, texts))?;
         Ok(kept.insert(measured).clone())
     }
 
@@ -89,24 +85,23 @@ impl Resources {
         &self,
         model: &Llama,
         clusters: usize,
-        spec: impl Fn() -> String,
     ) -> Result<StateEffects, BuildError> {
         let mut kept = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(effects) = kept.get(&clusters) {
             return Ok(effects.clone());
         }
-        let measured = self.measure(spec, |texts| StateEffects::measure(model, texts, clusters, self.seed))?;
+        let measured = self.measure("similarity", |texts| StateEffects::measure(model, texts, clusters, self.seed))?;
         Ok(kept.entry(clusters).or_insert(measured).clone())
     }
 
     fn measure<T>(
         &self,
-        spec: impl Fn() -> String,
+        controller: &'static str,
         measure: impl FnOnce(&[Vec<u32>]) -> Result<T, CalibrationError>,
     ) -> Result<T, BuildError> {
         if self.texts.is_empty() {
-            return Err(BuildError::NoCalibrationText { spec: spec() });
+            return Err(BuildError::NoCalibrationText { controller });
         }
-        measure(&self.texts).map_err(|source| BuildError::Calibration { spec: spec(), source })
+        measure(&self.texts).map_err(|source| BuildError::Calibration { controller, source })
     }
 }

@@ -1,7 +1,6 @@
 //! Specifications as text and as JSON.
 
-use super::*;
-use crate::controllers::{Ends, ExitRule};
+use crate::controllers::*;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -145,19 +144,21 @@ fn wrong_texts_say_what_is_wrong() {
         ("uniform:-1", "uniform:-1", "uniform:LAYERS"),
         ("exit:1e3", "exit:1e3", "exit:LAYERS"),
         ("random:", "random:", random),
-        ("random:3,ends=loose", "ends=loose", random),
+        ("random:3,ends=loose", "random:3,ends=loose", random),
         ("random:3,ends=free,ends=kept", "ends=kept", random),
         ("random:3,4", "4", random),
         ("bernoulli:nan", "bernoulli:nan", "bernoulli:PROBABILITY[,ends=free]"),
         ("bernoulli:1e40", "bernoulli:1e40", "bernoulli:PROBABILITY[,ends=free]"),
         ("confidence:inf", "confidence:inf", exit),
         ("confidence:nan", "confidence:nan", exit),
-        ("confidence:0.9,min=", "min=", exit),
+        ("confidence:0.9,min=", "confidence:0.9,min=", exit),
         ("confidence:0.9,least=3", "least=3", exit),
         ("schedule:5..9", "schedule:5..9", schedule),
-        ("schedule:28..14,to", "schedule:28..14,to", schedule),
+        ("schedule:28..14,to", "to", schedule),
+        ("schedule:28..14", "schedule:28..14", schedule),
+        ("schedule:28..14..7,to=9", "schedule:28..14..7,to=9", schedule),
         ("schedule:28,to=3", "schedule:28,to=3", schedule),
-        ("similarity:0.1,clusters=-1", "clusters=-1", "similarity:EFFECT[,clusters=N][,ends=free]"),
+        ("similarity:0.1,clusters=-1", "similarity:0.1,clusters=-1", "similarity:EFFECT[,clusters=N][,ends=free]"),
         ("router:", "router:", "router:FILE"),
         ("replay: ", "replay:", "replay:FILE"),
         ("budgeted:nan:full", "budgeted:nan:full", "budgeted:LAYERS:CONTROLLER"),

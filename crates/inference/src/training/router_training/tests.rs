@@ -7,9 +7,7 @@
 //! a direction that has nothing to do with it.
 #![allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "small numbers, compared exactly on purpose")]
 
-use super::super::tests::{
-    any_items, counting, counting_batch, counting_model, number, random_model, values, weights,
-};
+use super::super::tests::{any_items, counting, counting_batch, counting_model, number, random_model, values, weights};
 use super::super::weights::restore;
 use super::super::{
     DepthLoss, PassOptions, RouterTraining, StepLoss, StepPart, Temperature, TrainingBatch, TrainingError,

@@ -37,9 +37,9 @@ pub enum FileError {
         path: PathBuf,
         /// A tensor, or an entry of the metadata.
         field: String,
-        /// What is there.
+        /// Its content.
         found: String,
-        /// What is needed.
+        /// The content that is needed.
         expected: String,
     },
     /// The file is not a readable safetensors file.

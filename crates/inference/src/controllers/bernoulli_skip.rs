@@ -1,4 +1,4 @@
-//! Every layer runs with a probability.
+//! Random skipping of layers, drawn per token.
 
 use super::Ends;
 use super::spec::{Fields, SpecForm};

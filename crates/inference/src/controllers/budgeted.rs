@@ -7,11 +7,11 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Never lets another controller spend more than a budget: after every layer of every controlled pass, the layers that
-/// a sequence has run so far are at most `budget` times its controlled passes so far, this one included.
+/// Keeps another controller within a budget: at any time, the layers that a sequence has run in controlled passes are at
+/// most `budget` times the number of these passes, the current one included.
 ///
-/// What a pass leaves over, later ones may spend. An action that no longer fits becomes [`Action::Skip`]; a sublayer
-/// costs half a layer; rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and
+/// Later passes may use what earlier ones saved. An action that does not fit the budget becomes [`Action::Skip`]. A
+/// sublayer costs half a layer, and rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and
 /// becomes an action per row as soon as one row cannot pay. A pass of several tokens (a controlled prompt) counts once.
 ///
 /// ```
@@ -33,7 +33,7 @@ pub struct Budgeted<C> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Account {
     passes: u64,
-    /// Sublayers run so far.
+    /// The number of sublayers run.
     sublayers: u64,
     exited: bool,
 }
@@ -44,7 +44,7 @@ impl<C> Budgeted<C> {
         Self { budget, inner, accounts: HashMap::new() }
     }
 
-    /// The controller inside.
+    /// The inner controller.
     pub fn inner(&self) -> &C {
         &self.inner
     }
@@ -66,7 +66,7 @@ impl<C> Budgeted<C> {
         }
     }
 
-    /// A gate stays one if every row that is still in the pass can pay for a whole layer.
+    /// Keeps the gate if every row that is still in the pass can pay for a whole layer; otherwise an action per row.
     fn pay_gate(&mut self, site: &Site<'_>, gate: burn::tensor::Tensor<2>) -> Decision {
         let budget = f64::from(self.budget);
         let broke = |row: &crate::Row| {
@@ -93,7 +93,7 @@ impl Build for Budgeted<Box<ControllerSpec>> {
     }
 }
 
-/// Whether `sublayers` more are within the budget.
+/// Returns true if `sublayers` more are within the budget.
 fn fits(budget: f64, account: &Account, sublayers: u64) -> bool {
     let (wanted, passes) = ((account.sublayers + sublayers) as f64, account.passes as f64);
     sublayers == 0 || wanted <= 2.0 * budget * passes
@@ -114,13 +114,13 @@ impl<C: Controller> Controller for Budgeted<C> {
                 Decision::per_row(site.rows().iter().zip(actions).map(|(row, action)| self.pay(row.id, action)))
             }
             Decision::Gate(gate) => self.pay_gate(site, gate),
-            // Too many or too few: the engine says so.
+            // The engine refuses a wrong number of actions.
             broken @ Decision::PerRow(_) => broken,
         }
     }
 
     /// # Errors
-    /// If the budget is negative or no number, or the controller inside refuses.
+    /// If the budget is negative or not finite, or the inner controller refuses the batch.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         let budget = self.budget;
         let ok = budget.is_finite() && budget >= 0.0;

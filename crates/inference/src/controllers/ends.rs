@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The choice whether a controller may skip the first and the last layer.
+/// The choice to run the first and the last layer always, or to let a controller skip them.
 ///
-/// They change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
+/// These two change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
 /// by default they always run.
 ///
 /// ```
@@ -27,7 +27,7 @@ pub enum Ends {
 }
 
 impl Ends {
-    /// Whether `layer`, of `n_layers`, always runs.
+    /// Returns true if `layer`, of `n_layers`, always runs.
     pub fn keeps(self, layer: usize, n_layers: usize) -> bool {
         self == Self::Kept && (layer == 0 || layer + 1 == n_layers)
     }

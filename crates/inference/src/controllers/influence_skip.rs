@@ -1,4 +1,4 @@
-//! A budget of layers without the least influential ones.
+//! Skipping of the least influential layers.
 
 use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::{CalibrationError, LayerInfluence};

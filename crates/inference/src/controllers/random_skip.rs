@@ -1,4 +1,4 @@
-//! A budget of layers, drawn at random for every sequence.
+//! Random layers within a budget, drawn per sequence.
 
 use super::Ends;
 use super::spec::{Fields, SpecForm};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Runs `budget` layers per token, a random set that is drawn once per sequence: the random skipping of
-/// arXiv 2410.20022, and the null that an oracle is compared with.
+/// arXiv 2410.20022, and a baseline of the oracle.
 ///
-/// All sets of the size are equally probable; with [`Ends::Kept`] all that hold the first and the last layer. The draw
+/// All sets of this size are equally probable; with [`Ends::Kept`], all that hold the first and the last layer. The draw
 /// depends on the run's seed and the sequence's id alone.
 ///
 /// ```
@@ -31,7 +31,7 @@ pub struct RandomSkip {
     ends: Ends,
     #[serde(skip)]
     seed: u64,
-    /// For each sequence, whether a layer runs.
+    /// The route of each sequence: for each layer, true if it runs.
     #[serde(skip)]
     routes: HashMap<u64, Vec<bool>>,
 }
@@ -58,7 +58,7 @@ impl RandomSkip {
         Self { ends, ..self }
     }
 
-    /// The route of a sequence through `n_layers` layers: for each layer, whether it runs.
+    /// The route of a sequence through `n_layers` layers: for each layer, true if it runs.
     pub fn route(&self, n_layers: usize, seed: u64, sequence: u64) -> Vec<bool> {
         let mut runs: Vec<bool> = (0..n_layers).map(|layer| self.ends.keeps(layer, n_layers)).collect();
         let mut others: Vec<usize> = (0..n_layers).filter(|layer| !runs[*layer]).collect();

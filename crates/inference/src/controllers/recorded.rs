@@ -38,7 +38,7 @@ impl<C> Recorded<C> {
         &self.recording
     }
 
-    /// The controller inside.
+    /// The inner controller.
     pub fn inner(&self) -> &C {
         &self.inner
     }
@@ -53,7 +53,7 @@ impl<C: Controller> Controller for Recorded<C> {
         let rows = site.rows().iter();
         match &decision {
             Decision::All(action) => rows.for_each(|row| self.recording.add(row.id, *action)),
-            // If there are too few or too many, the engine ends the run.
+            // The engine refuses a wrong number of actions.
             Decision::PerRow(actions) => {
                 rows.zip(actions).for_each(|(row, action)| self.recording.add(row.id, *action));
             }

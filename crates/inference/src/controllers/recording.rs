@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The version of the file that this crate writes, and reads.
+/// The version of the file.
 const VERSION: u32 = 1;
 
 /// The actions of a controller in a run, per sequence and controlled pass.
@@ -145,7 +145,7 @@ pub enum RecordingError {
         sequence: u64,
         /// The pass, from 0.
         pass: usize,
-        /// How many actions it has.
+        /// The number of its actions.
         found: usize,
         /// Its first exit.
         exit: Option<usize>,
@@ -173,7 +173,7 @@ pub enum RecordingError {
         sequence: u64,
         /// The pass that is needed, from 0.
         pass: usize,
-        /// How many there are.
+        /// The number of recorded passes.
         passes: usize,
     },
     /// The controller answered with a gate, which cannot be recorded.

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ.
 ///
-/// A sequence that the recording does not know, or one that runs on after its end, ends the run with a
-/// [`RecordingError`] as source.
+/// A sequence that is not in the recording, or that continues after its end, ends the run with a
+/// [`RecordingError`](super::RecordingError) as source.
 ///
 /// ```
 /// use dynlayer_inference::Action;
@@ -75,7 +75,7 @@ impl Controller for Replayed {
     }
 
     /// # Errors
-    /// If the recording was made with a model of other depth.
+    /// If the recording was made with a model of another depth.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.recording.check_layers(batch.n_layers()).map_err(ControllerError::other)?;
         self.passes.clear();

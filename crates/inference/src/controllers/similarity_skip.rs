@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 /// Skips a layer whose effect on states like the one that enters it, measured beforehand, is below a threshold.
 ///
 /// The effect of a layer on a state is `1 - cos(x, y)` of the states entering and leaving it. It is predicted as the
-/// mean effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. What is calibrated at
-/// full depth is used at less than full depth, where states differ more the more was skipped: a small threshold is
-/// safer than the mean effects suggest.
+/// mean effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. Effects are measured at full
+/// depth; in use, states differ from those the more layers are skipped. So choose a smaller threshold than the mean effects
+/// suggest.
 ///
-/// The idea is that of skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024,
-/// arXiv 2403.03853, equation 1), made dependent on the state. Costs a small product and a host read at a layer whose
+/// This is skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024, arXiv 2403.03853,
+/// equation 1), made dependent on the state. Costs a small product and a host read at a layer whose
 /// clusters disagree, and nothing where they agree. In a pass of several tokens the last one decides.
 ///
 /// ```no_run
@@ -81,7 +81,7 @@ pub struct SimilaritySpec {
     /// Kinds of states per layer.
     #[serde(default = "default_clusters")]
     pub clusters: usize,
-    /// Whether the first and the last layer always run.
+    /// The choice to run the first and the last layer always.
     #[serde(default)]
     pub ends: Ends,
 }
@@ -120,7 +120,7 @@ impl Controller for SimilaritySkip {
         }
         let states = site.last_hidden(); // [rows, d_model]
         let clusters = self.clusters(layer, &states.device());
-        // A state's length changes no comparison.
+        // The states need not be scaled: their length changes no comparison.
         let nearest = states.matmul(clusters.centroids.clone()).argmax(1).squeeze_dim::<1>(1); // [rows]
         let predicted = site.read(clusters.effects.clone().select(0, nearest));
         Decision::per_row(predicted.into_iter().map(action))

@@ -60,7 +60,7 @@ impl UniformSkip {
 
 impl Controller for UniformSkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        // A controller around this one may not have passed `begin` on.
+        // Here too, for a controller around this one that does not forward `begin`.
         self.prepare(site.n_layers());
         if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
     }

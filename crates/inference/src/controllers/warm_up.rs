@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
 /// another controller.
 ///
-/// The first token of a sequence counts, even where it comes from the prompt's uncontrolled pass. The controller inside
-/// is asked in every pass, so that what it remembers does not depend on the batch; its answer is put aside for rows
-/// that are warming up.
+/// The first token counts, also if it comes from the prompt's uncontrolled pass. The inner controller is asked in every
+/// pass, so that its memory does not depend on the batch; its answer is ignored for rows that are warming up.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{UniformSkip, WarmUp};
@@ -33,7 +32,7 @@ impl<C> WarmUp<C> {
         Self { tokens, inner }
     }
 
-    /// The controller inside.
+    /// The inner controller.
     pub fn inner(&self) -> &C {
         &self.inner
     }
@@ -75,7 +74,7 @@ impl<C: Controller> Controller for WarmUp<C> {
                 let open = Tensor::<2, Bool>::from_data(TensorData::new(warming, [shape[0], 1]), &device);
                 Decision::Gate(gate.mask_fill(open.expand(shape), 1.0))
             }
-            // The wrong number of rows: the engine says so.
+            // The engine refuses a wrong number of rows.
             broken @ (Decision::PerRow(_) | Decision::Gate(_)) => broken,
         }
     }

@@ -35,7 +35,7 @@ impl TrainingBatch {
     /// Pads the items for a model.
     ///
     /// # Errors
-    /// If there are none, a prompt or an answer is empty, a text is longer than the model's context, a token is not in
+    /// If there are no items, a prompt or an answer is empty, a text is longer than the model's context, a token is not in
     /// its vocabulary, or two items share an id.
     pub fn new(model: &Llama, items: Vec<TrainingItem>) -> Result<Self, TrainingError> {
         if items.is_empty() {
@@ -169,7 +169,7 @@ mod tests {
         let model = model(&Device::flex());
         let batch = batch(&model);
         assert_eq!((batch.width(), batch.label_count()), (7, 8));
-        // The rows end with the token before the last of the answer.
+        // Rows end with the last token but one of the answer.
         assert_eq!(batch.label_places(), [4..7, 6..7, 3..7]);
         assert_eq!(batch.controlled_places(ControlFrom::FirstGenerated), [5..7, 7..7, 4..7]);
         assert_eq!(batch.controlled_places(ControlFrom::LastPromptToken), [4..7, 6..7, 3..7]);

@@ -16,10 +16,10 @@ use std::str::FromStr;
 /// open = 1/(G B) sum_l sum_b (sum_t g[l, b, t]) / N_b         from 0 to 1
 /// ```
 ///
-/// so that every sequence counts the same, however long. Sequences without a controlled token are left out.
+/// so that long and short sequences count the same. Sequences without a controlled token are left out.
 ///
-/// As text it is `alpha 0.3`, `budget 7.5` or `budget 7.5 weight 5`. For command lines, `0.3` is read as an alpha, and a
-/// colon as a space.
+/// The text form is `alpha 0.3`, `budget 7.5` or `budget 7.5 weight 5`. A number alone is read as an alpha, and a colon as
+/// a space, for command lines.
 ///
 /// ```
 /// use dynlayer_inference::training::DepthLoss;
@@ -33,10 +33,10 @@ use std::str::FromStr;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum DepthLoss {
-    /// `alpha * open`: a layer costs the same however many run (arXiv 2410.20022). The depth that a price leads to
+    /// `alpha * open`: every layer has the same price (arXiv 2410.20022). The depth that a price leads to
     /// depends on the model and the data.
     Price {
-        /// In nats per label token, at least 0.
+        /// The price of all layers, in nats per label token, at least 0.
         alpha: f64,
     },
     /// `weight * ((layers - budget) / n_layers)^2`, where `layers` is the batch's mean of layers per controlled token,

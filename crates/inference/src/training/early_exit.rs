@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The early-exit loss of `LayerSkip` (Elhoushi et al. 2024, arXiv 2404.16710, section 4.1.2): the cross-entropy of final
 /// norm and head after every layer, later layers weighing more.
 ///
-/// After layer `l` of `L`, from 0, the weight is (equations 5 and 6), before all are divided by their sum,
+/// The weight after layer `l` of `L`, from 0, is (equations 5 and 6), before the weights are divided by their sum,
 ///
 /// ```text
 /// e(l) = scale * l (l + 1) / 2                       for l < L - 1
@@ -53,7 +53,7 @@ impl ExitLoss {
         weights.into_iter().map(|weight| weight / sum).collect()
     }
 
-    /// Refuses options out of range.
+    /// Checks the options.
     pub(super) fn check(&self) -> Result<(), TrainingError> {
         let ok = self.scale.is_finite() && self.scale >= 0.0;
         TrainingError::check(ok, "the scale of the exit loss", self.scale, "a finite number, at least 0")?;

@@ -84,7 +84,7 @@ pub enum TrainingError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What failed.
+        /// The failure.
         what: &'static str,
         /// The operating system's reason.
         source: std::io::Error,

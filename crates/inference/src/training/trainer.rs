@@ -38,7 +38,8 @@ impl TrainerOptions {
     }
 }
 
-/// The place of a loss in the training. Data and noise must derive from it, and from nothing that a resumed training lacks.
+/// The place of a loss in the training: a step, and a part of it. Data and noise must derive from it alone, so that a
+/// resumed training draws the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepPart {
     /// The step, from 0.

@@ -43,7 +43,7 @@ pub enum StudyError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What failed.
+        /// The failure.
         what: &'static str,
         /// The operating system's reason.
         source: std::io::Error,

@@ -50,17 +50,17 @@ pub enum CalibrationError {
     /// A calibration does not fit the model.
     #[error("the calibration's {what} is {found}; the model's is {expected}")]
     Mismatch {
-        /// What does not fit.
+        /// The quantity that does not fit.
         what: &'static str,
-        /// Of the calibration.
+        /// Its value in the calibration.
         found: usize,
-        /// Of the model.
+        /// Its value in the model.
         expected: usize,
     },
-    /// A value is none that a measurement can give.
+    /// A value is out of its range.
     #[error("a calibration with {what} {found}; expected {expected}")]
     Value {
-        /// What it is.
+        /// The quantity.
         what: &'static str,
         /// Its value.
         found: String,

@@ -46,7 +46,7 @@ pub(super) fn walk(
     let mut entering = read(&hidden, 0, "entering")?;
     for (layer, block) in model.layers().iter().enumerate() {
         for (hidden, text) in hidden.iter_mut().zip(texts) {
-            // One layer of all texts at a time: the states of one layer are held, and no cache outlives its use.
+            // One layer of all texts at a time, so that only the states of one layer are held.
             let mut cache = model.cache(1, text.len());
             let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
             *hidden = block.forward(hidden.clone(), &frame, cache.layer_mut(layer));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// for the state is at least the threshold. CALM's softmax response (Schuster et al. 2022, arXiv 2207.07061,
 /// "Local confidence measures"), with one threshold for all positions.
 ///
-/// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
+/// Costs a product with the head and a host read at every layer that is checked; set [`ExitRule::every`] to check fewer.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule};

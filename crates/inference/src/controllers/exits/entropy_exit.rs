@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Exits where the entropy of the prediction, `-sum p ln p` in nats over the vocabulary, is at most the threshold:
 /// `DeeBERT`'s criterion (Xin et al. 2020, arXiv 2004.12993).
 ///
-/// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
+/// Costs a product with the head and a host read at every layer that is checked; set [`ExitRule::every`] to check fewer.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{EntropyExit, ExitRule};

@@ -42,12 +42,12 @@ impl ExitRule {
     pub(super) const FIELDS: Fields =
         Fields::Values(&["threshold"], &[("patience", "patience"), ("min", "min_layers"), ("every", "every")]);
 
-    /// Exits at the first layer but the embedding whose measure passes the threshold.
+    /// A rule that checks before every layer but the first, and exits at the first check that passes.
     pub fn new(threshold: f32) -> Self {
         Self { threshold, patience: 1, min_layers: 1, every: 1 }
     }
 
-    /// Whether rows are checked before this layer.
+    /// Returns true if rows are checked before this layer.
     pub fn checks(&self, layer: usize) -> bool {
         layer.checked_sub(self.min_layers).is_some_and(|after| after.checked_rem(self.every) == Some(0))
     }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, "Local confidence
 /// measures"), with one threshold for all positions.
 ///
-/// Costs a host read at every layer that is checked, and no product. A layer that was skipped changes nothing, so under
-/// a controller that also skips, this one exits after the first skip that it sees.
+/// Costs a host read at every layer that is checked, and no product. A skipped layer leaves the state unchanged, so
+/// inside a controller that skips layers, this one exits after the first skip.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitRule, SaturationExit};
@@ -31,7 +31,7 @@ pub struct SaturationExit {
     previous: Option<Tensor<2>>,
 }
 
-/// Compares the rules: states of a run are no part of what a controller is.
+/// Compares the rules; the state of a run does not count.
 impl PartialEq for SaturationExit {
     fn eq(&self, other: &Self) -> bool {
         self.rule == other.rule
@@ -71,7 +71,7 @@ impl Controller for SaturationExit {
     }
 }
 
-/// The cosine of each pair of rows, `[rows]`; 1 for two states that are all zero, which nothing has changed.
+/// The cosine of each pair of rows, `[rows]`; 1 for two states that are all zero, since they are equal.
 fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
     let dot = (a.clone() * b.clone()).sum_dim(1);
     let norms = (a.square().sum_dim(1) * b.square().sum_dim(1)).sqrt(); // [rows, 1]

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 /// In decoding a layer runs where the router's probability is above [`RouterOptions::threshold`]: no noise, one host
 /// read per layer. In a pass of several tokens the last one decides.
 ///
-/// In [`Phase::Train`] the answer is a gate per token, differentiable in the router's weights and in nothing else:
+/// In [`Phase::Train`] the answer is a gate per token, differentiable in the router's weights alone:
 ///
 /// ```text
-/// soft = sigmoid((logit + noise) / temperature)      noise standard logistic
+/// soft = sigmoid((logit + noise) / temperature)      with standard logistic noise
 /// gate = 1 if soft > 1/2, else 0                     forward
 /// d gate = d soft                                    backward: straight-through (Bengio et al. 2013)
 /// ```
@@ -53,7 +53,7 @@ pub struct Routed<R> {
 }
 
 impl<R> Routed<R> {
-    /// A controller from a router.
+    /// Makes a controller of a router.
     pub fn new(router: R, options: RouterOptions) -> Self {
         Self {
             router,
@@ -72,7 +72,7 @@ impl<R> Routed<R> {
         &self.router
     }
 
-    /// The options of its use.
+    /// The options of the router.
     pub fn options(&self) -> &RouterOptions {
         &self.options
     }
@@ -170,7 +170,7 @@ impl<R: Router> Routed<R> {
     fn gate(&mut self, site: &Site<'_>) -> Decision {
         let Some(soft) = self.soft_gate(site) else { return Action::Run.into() };
         let hard = soft.clone().detach().greater_elem(0.5).float();
-        // The bracket is exactly 0 forward.
+        // The difference is exactly 0 in the forward pass.
         Decision::Gate(hard + (soft.clone() - soft.detach()))
     }
 

@@ -5,14 +5,14 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// A module that gives each token a logit for running a layer; [`Routed`](super::Routed) makes a controller of it.
+/// A module that gives each token a logit for running a layer; [`Routed`](super::Routed) makes it a controller.
 ///
 /// ```
 /// use burn::module::{Module, Param};
 /// use burn::tensor::Tensor;
 /// use dynlayer_inference::controllers::Router;
 ///
-/// /// One number per layer, whatever the token: the paper's learned constant.
+/// /// One number per layer for all tokens: the paper's learned constant.
 /// #[derive(Module, Debug)]
 /// struct Constant {
 ///     logits: Param<Tensor<1>>, // [n_layers]
@@ -100,7 +100,7 @@ impl Linear {
         Self::new(scaled(normals(purpose, seed, layer, inputs), 0.01, inputs), vec![bias], device)
     }
 
-    /// `[rows, tokens, inputs]` to `[rows, tokens]`, for one output.
+    /// Maps `[rows, tokens, inputs]` to `[rows, tokens]`, for one output.
     fn logit(&self, features: Tensor<3>) -> Tensor<2> {
         let products = features * self.weight.val().unsqueeze::<3>(); // [rows, tokens, inputs]
         products.sum_dim(2).squeeze_dim::<2>(2) + self.bias.val().unsqueeze::<2>()
@@ -111,7 +111,7 @@ impl Linear {
     }
 }
 
-/// Each value times `factor / sqrt(inputs)`.
+/// Multiplies each value by `factor / sqrt(inputs)`.
 fn scaled(mut values: Vec<f32>, factor: f32, inputs: usize) -> Vec<f32> {
     let scale = factor / (inputs as f32).sqrt();
     for x in &mut values {
@@ -120,8 +120,8 @@ fn scaled(mut values: Vec<f32>, factor: f32, inputs: usize) -> Vec<f32> {
     values
 }
 
-/// `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, whose two logits are here the one
-/// that decides, their difference.
+/// A linear router, `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, with the difference
+/// of its two logits as the logit.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -155,8 +155,8 @@ impl Router for LinearRouter {
     }
 }
 
-/// `logit = w_l . relu(U_l features + c_l) + b_l` for layer `l`, of widths `d_model`, `d_model / 8`, 1: the larger
-/// controller of arXiv 2410.20022, with one logit in place of two.
+/// A router with a hidden layer, `logit = w_l . relu(U_l features + c_l) + b_l` for layer `l`, of widths `d_model`,
+/// `d_model / 8`, 1: the larger controller of arXiv 2410.20022, with one logit in place of two.
 ///
 /// ```
 /// use burn::tensor::Device;

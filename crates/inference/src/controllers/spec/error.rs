@@ -23,7 +23,7 @@ pub enum SpecError {
     /// Too many controllers are inside each other.
     #[error("more than {limit} controllers inside each other")]
     TooDeep {
-        /// How many there may be.
+        /// The most that are allowed.
         limit: usize,
     },
 }

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 /// let resources = Resources::new().texts(vec![tokens]);
 /// let controller = "influence:28".parse::<ControllerSpec>()?.build(model, &resources)?;
 ///
-/// // Or with what was measured before.
+/// // Or with an earlier measurement.
 /// let resources = Resources::new().influence(LayerInfluence::load("influence.json")?);
 /// let controller = "influence:28".parse::<ControllerSpec>()?.build(model, &resources)?;
 /// # Ok(())
@@ -31,7 +31,7 @@ pub struct Resources {
     seed: u64,
     /// A panic while a lock was held leaves the value as it was, so a poisoned lock is used.
     influence: Mutex<Option<LayerInfluence>>,
-    /// By the number of clusters asked for.
+    /// The effects by the number of clusters.
     effects: Mutex<HashMap<usize, StateEffects>>,
 }
 

@@ -140,7 +140,7 @@ fn options(control_from: ControlFrom) -> PassOptions {
     PassOptions { control_from, keep_states: false, seed: 0 }
 }
 
-/// Whether a layer runs for a token: an arbitrary pattern.
+/// An arbitrary pattern of layers that run for a token.
 fn runs(id: u64, position: usize, layer: usize) -> bool {
     (id as usize * 31 + position * 17 + layer * 7 + position * layer) % 5 > 1
 }

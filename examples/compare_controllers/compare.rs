@@ -3,7 +3,9 @@
 use crate::arguments::Arguments;
 use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::controllers::FullDepth;
-use dynlayer::inference::{ControlFrom, Controller, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch};
+use dynlayer::inference::{
+    ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
+};
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::metrics::hidden::cosine_similarity;
 use dynlayer::model::Llama;
@@ -81,11 +83,14 @@ impl Comparison<'_> {
         first: u64,
     ) -> Result<Scores, Box<dyn Error>> {
         let options = ScoreOptions {
-            control_from: self.arguments.control_from,
-            kv_policy: self.arguments.kv_policy,
+            run: RunSettings {
+                control_from: self.arguments.control_from,
+                kv_policy: self.arguments.kv_policy,
+                seed: self.arguments.seed,
+                ..RunSettings::default()
+            },
             keep_logits: true,
             keep_hidden: true,
-            seed: self.arguments.seed,
             sequence_ids: (first..first + items.len() as u64).collect(),
             ..ScoreOptions::default()
         };

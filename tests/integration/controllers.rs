@@ -11,8 +11,8 @@ mod specs;
 use crate::support::{asked_for, device, filled};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
-    Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, Site,
-    generate,
+    Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, RunSettings,
+    Site, generate,
 };
 use dynlayer::model::Llama;
 
@@ -29,10 +29,10 @@ pub fn prompts() -> Vec<Vec<u32>> {
 
 pub fn options(ids: Vec<u64>, control_from: ControlFrom) -> GenerateOptions<'static> {
     GenerateOptions {
+        run: RunSettings { control_from, ..RunSettings::default() },
         max_new_tokens: 7,
         stop_tokens: vec![5, 50],
         sequence_ids: ids,
-        control_from,
         ..Default::default()
     }
 }

@@ -3,8 +3,8 @@
 use crate::support::{Routes, SMALL, asked_for, assert_close, config, device, masked, rows, skipped, small};
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, DeviceCost, GenerateOptions, KvPolicy, PartialSkips, ScoreItem, ScoreOptions,
-    ScoredSequence, Stop, controller_fn, generate, score, score_batch,
+    Action, ControlFrom, Decision, DeviceCost, GenerateOptions, KvPolicy, PartialSkips, RunSettings, ScoreItem,
+    ScoreOptions, ScoredSequence, Stop, controller_fn, generate, score, score_batch,
 };
 use dynlayer::model::WeightDtype;
 use proptest::prelude::*;
@@ -45,7 +45,10 @@ fn control() -> impl Strategy<Value = ControlFrom> {
 }
 
 fn last_prompt_token() -> ScoreOptions {
-    ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() }
+    ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    }
 }
 
 proptest! {
@@ -58,7 +61,7 @@ proptest! {
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8), policy in policy(),
     ) {
         let model = small(&device());
-        let options = ScoreOptions { kv_policy: policy, ..last_prompt_token() };
+        let options = ScoreOptions { run: RunSettings { kv_policy: policy, ..last_prompt_token().run }, ..last_prompt_token() };
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
         for whole in [false, true] {
             assert_close(&found, &masked(&model, &routes, &prompt, &continuation, whole, policy == KvPolicy::Omit));
@@ -72,7 +75,7 @@ proptest! {
     ) {
         let model = small(&device());
         let run = |kv_policy| {
-            let options = ScoreOptions { kv_policy, control_from: control, ..ScoreOptions::default() };
+            let options = ScoreOptions { run: RunSettings { kv_policy, control_from: control, ..RunSettings::default() }, ..ScoreOptions::default() };
             skipped(&model, &routes, &prompt, &continuation, &options)
         };
         assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
@@ -85,7 +88,7 @@ proptest! {
     ) {
         let model = small(&device());
         let run = |kv_policy| {
-            let options = ScoreOptions { kv_policy, ..last_prompt_token() };
+            let options = ScoreOptions { run: RunSettings { kv_policy, ..last_prompt_token().run }, ..last_prompt_token() };
             skipped(&model, &vec![route.clone()], &prompt, &continuation, &options)
         };
         assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
@@ -100,10 +103,7 @@ proptest! {
         policy in policy(), control in control(), skips in skips(),
     ) {
         let model = small(&device());
-        let options = |sequence_ids| ScoreOptions {
-            kv_policy: policy, control_from: control, partial_skips: skips, keep_logits: true, keep_hidden: true, sequence_ids,
-            ..ScoreOptions::default()
-        };
+        let options = |sequence_ids| ScoreOptions { run: RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, ..RunSettings::default() }, keep_logits: true, keep_hidden: true, sequence_ids, ..ScoreOptions::default() };
         let controller = || controller_fn(|site| {
             Decision::per_row(site.rows().iter().map(|row| {
                 let (_, _, routes) = &items[row.id as usize];
@@ -185,11 +185,7 @@ proptest! {
         policy in policy(),
     ) {
         let model = small(&device());
-        let options = |ids: Vec<u64>| GenerateOptions {
-            kv_policy: policy,
-            max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], control_from: control, sequence_ids: ids,
-            ..GenerateOptions::default()
-        };
+        let options = |ids: Vec<u64>| GenerateOptions { run: RunSettings { kv_policy: policy, control_from: control, ..RunSettings::default() }, max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], sequence_ids: ids, ..GenerateOptions::default() };
         let by_id: HashMap<u64, &Routes> = all.iter().enumerate().map(|(i, r)| (i as u64, r)).collect();
         let controller = || controller_fn(|site| {
             Decision::per_row(site.rows().iter().map(|row| {

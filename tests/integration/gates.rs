@@ -3,8 +3,8 @@
 use crate::support::{assert_close, device, small};
 use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, ScoreItem, ScoreOptions, Site, controller_fn,
-    generate, score_batch,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, RunSettings, ScoreItem, ScoreOptions, Site,
+    controller_fn, generate, score_batch,
 };
 use proptest::prelude::*;
 
@@ -46,7 +46,11 @@ fn logits(passes: &[Vec<Layer>], gated: bool, kv_policy: KvPolicy, control_from:
         item(vec![11], vec![12, 13]),
         item(vec![21, 22, 23, 24, 25], vec![26, 27, 28, 29]),
     ];
-    let options = ScoreOptions { kv_policy, control_from, keep_logits: true, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { kv_policy, control_from, ..RunSettings::default() },
+        keep_logits: true,
+        ..ScoreOptions::default()
+    };
     let scores = score_batch(&model, controller(passes, gated), &items, &options).unwrap();
     scores.sequences.into_iter().flat_map(|sequence| sequence.tokens).map(|token| token.logits).collect()
 }

@@ -5,8 +5,8 @@ use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, Ski
 use dynlayer::inference::report::{Route, RunReport, SequenceSummary};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase, ScoreOptions, Site,
-    Stop, controller_fn, generate, score,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase, RunSettings,
+    ScoreOptions, Site, Stop, controller_fn, generate, score,
 };
 
 fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
@@ -42,7 +42,7 @@ fn policies_cost_what_they_say() {
     let model = small(&device());
     let run = |kv_policy, controller: &str| {
         let controller = controller.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
-        let options = GenerateOptions { kv_policy, ..options(4) };
+        let options = GenerateOptions { run: RunSettings { kv_policy, ..RunSettings::default() }, ..options(4) };
         generate(&model, controller, &[vec![1, 2, 3]], options).unwrap().finish().unwrap().1
     };
     let kv = |report: &RunReport| report.decode.spent.executed.kv_projections;
@@ -76,7 +76,8 @@ fn deferred_work_is_done_when_it_is_needed() {
         let skips = site.layer() == 1 && site.rows()[0].generated < 4;
         if skips { Action::Skip.into() } else { Action::Run.into() }
     });
-    let options = GenerateOptions { kv_policy: KvPolicy::Deferred, ..options(6) };
+    let options =
+        GenerateOptions { run: RunSettings { kv_policy: KvPolicy::Deferred, ..RunSettings::default() }, ..options(6) };
     let (_, report) = generate(&model, controller, &[vec![1, 2], vec![3]], options).unwrap().finish().unwrap();
     assert_eq!((report.decode.spent.executed.kv_projections, report.decode.launches.kv_projections), (6, 1));
     assert_eq!(report.owed_bytes, 3 * 2 * 48 * 4);
@@ -96,7 +97,11 @@ fn sequences_are_counted_apart() {
         Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
     });
     let stop = first.remove(0).tokens;
-    let o = GenerateOptions { sequence_ids: vec![9, 4], partial_skips: PartialSkips::Gather, ..options(4) };
+    let o = GenerateOptions {
+        run: RunSettings { partial_skips: PartialSkips::Gather, ..RunSettings::default() },
+        sequence_ids: vec![9, 4],
+        ..options(4)
+    };
     let o = GenerateOptions { stop_tokens: stop[1..].to_vec(), ..o };
     let (done, report) = generate(&model, controller, &prompts, o).unwrap().finish().unwrap();
     let summaries = report.sequence_summaries();
@@ -142,7 +147,10 @@ fn weights_are_divided_among_those_who_asked() {
         let controller = controller_fn(|site: &Site<'_>| {
             Decision::per_row(site.rows().iter().map(|row| if row.id == 0 { Action::Exit } else { Action::Run }))
         });
-        let o = GenerateOptions { kv_policy: KvPolicy::Omit, partial_skips, ..options(2) };
+        let o = GenerateOptions {
+            run: RunSettings { kv_policy: KvPolicy::Omit, partial_skips, ..RunSettings::default() },
+            ..options(2)
+        };
         generate(&model, controller, &[vec![1], vec![2]], o).unwrap().finish().unwrap().1
     };
     for partial_skips in [PartialSkips::RunAll, PartialSkips::Gather] {
@@ -186,10 +194,15 @@ fn control_from_says_which_passes_are_asked_about() {
     let model = small(&device());
     let seen = |control_from| {
         let mut spy = Spy::default();
-        generate(&model, &mut spy, &[vec![1, 2, 3]], GenerateOptions { control_from, ..options(2) })
-            .unwrap()
-            .finish()
-            .unwrap();
+        generate(
+            &model,
+            &mut spy,
+            &[vec![1, 2, 3]],
+            GenerateOptions { run: RunSettings { control_from, ..RunSettings::default() }, ..options(2) },
+        )
+        .unwrap()
+        .finish()
+        .unwrap();
         spy.0
     };
     use Phase::{Decode, Prefill};
@@ -223,8 +236,9 @@ fn no_tokens_asked_for_none_computed() {
 fn sampling_repeats_with_its_seed() {
     let model = small(&device());
     let run = |seed| {
-        let sampling = Sampling { temperature: 2.0, top_k: Some(40), seed, ..Sampling::default() };
-        let o = GenerateOptions { sampling, ..options(12) };
+        let sampling = Sampling { temperature: 2.0, top_k: Some(40), ..Sampling::default() };
+        let run = RunSettings { seed, ..RunSettings::default() };
+        let o = GenerateOptions { run, sampling, ..options(12) };
         generate(&model, SkipLayers::new([2]), &[vec![1, 2]], o).unwrap().finish().unwrap().0.remove(0).tokens
     };
     assert_eq!(run(1), run(1));

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, FullDepth, Recorded, Resources};
 use dynlayer::inference::{
     Action, Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions,
-    KvPolicy, ScoreItem, ScoreOptions, Site, controller_fn, generate, score, score_batch,
+    KvPolicy, RunSettings, ScoreItem, ScoreOptions, Site, controller_fn, generate, score, score_batch,
 };
 use dynlayer::model::Llama;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,11 @@ fn prompts() -> Vec<Vec<u32>> {
 }
 
 fn options(control_from: ControlFrom) -> GenerateOptions<'static> {
-    GenerateOptions { max_new_tokens: 5, control_from, ..GenerateOptions::default() }
+    GenerateOptions {
+        run: RunSettings { control_from, ..RunSettings::default() },
+        max_new_tokens: 5,
+        ..GenerateOptions::default()
+    }
 }
 
 fn run(model: &Llama, controller: impl Controller, control_from: ControlFrom) -> Vec<Completion> {
@@ -142,7 +146,11 @@ fn an_exit_before_the_first_layer() {
     let model = small(&device());
     for kv_policy in KvPolicy::ALL {
         for control_from in ControlFrom::ALL {
-            let options = ScoreOptions { kv_policy, control_from, keep_logits: true, ..ScoreOptions::default() };
+            let options = ScoreOptions {
+                run: RunSettings { kv_policy, control_from, ..RunSettings::default() },
+                keep_logits: true,
+                ..ScoreOptions::default()
+            };
             let items = [
                 ScoreItem { prompt: vec![1, 2, 3], continuation: vec![4, 5, 6] },
                 ScoreItem { prompt: vec![7], continuation: vec![8] },

@@ -2,8 +2,8 @@
 
 use crate::support::{Routes, assert_close, config, device, follow, masked};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, KvPolicy, PartialSkips, ScoreItem, ScoreOptions, Site, controller_fn,
-    score, score_batch,
+    Action, ControlFrom, Controller, Decision, KvPolicy, PartialSkips, RunSettings, ScoreItem, ScoreOptions, Site,
+    controller_fn, score, score_batch,
 };
 use dynlayer::model::{Llama, WeightDtype};
 
@@ -38,8 +38,7 @@ fn a_growing_cache_keeps_what_it_holds() {
     let (prompt, continuation) = (text(5, 6), text(40, TOKENS));
     for kv_policy in KvPolicy::ALL {
         let options = ScoreOptions {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy,
+            run: RunSettings { control_from: ControlFrom::LastPromptToken, kv_policy, ..RunSettings::default() },
             keep_logits: true,
             ..ScoreOptions::default()
         };
@@ -68,9 +67,12 @@ fn rows_that_leave_before_and_after_it_grows() {
         .collect();
     for kv_policy in KvPolicy::ALL {
         let options = ScoreOptions {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy,
-            partial_skips: PartialSkips::Gather,
+            run: RunSettings {
+                control_from: ControlFrom::LastPromptToken,
+                kv_policy,
+                partial_skips: PartialSkips::Gather,
+                ..RunSettings::default()
+            },
             keep_logits: true,
             ..ScoreOptions::default()
         };

@@ -3,7 +3,7 @@
 use crate::support::{device, small};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
-    Action, Completion, Decision, DeviceCost, GenerateOptions, PartialSkips, Site, controller_fn, generate,
+    Action, Completion, Decision, DeviceCost, GenerateOptions, PartialSkips, RunSettings, Site, controller_fn, generate,
 };
 
 fn run(partial_skips: PartialSkips) -> (Vec<Completion>, RunReport) {
@@ -13,7 +13,11 @@ fn run(partial_skips: PartialSkips) -> (Vec<Completion>, RunReport) {
         let skips = |id: u64| id == 0 && site.layer() % 2 == 1;
         Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
     });
-    let options = GenerateOptions { max_new_tokens: 5, partial_skips, ..GenerateOptions::default() };
+    let options = GenerateOptions {
+        run: RunSettings { partial_skips, ..RunSettings::default() },
+        max_new_tokens: 5,
+        ..GenerateOptions::default()
+    };
     generate(&model, controller, &[vec![1, 2], vec![3], vec![4, 5, 6]], options).unwrap().finish().unwrap()
 }
 

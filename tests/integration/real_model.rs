@@ -2,8 +2,8 @@
 
 use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, ScoreItem, ScoreOptions, ScoredSequence, Site,
-    controller_fn, score, score_batch,
+    Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, RunSettings, ScoreItem, ScoreOptions, ScoredSequence,
+    Site, controller_fn, score, score_batch,
 };
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use std::path::PathBuf;
@@ -40,7 +40,10 @@ fn real_model_skipped_equals_masked() {
     let tokenizer = Checkpoint::open(path("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap().tokenizer().unwrap();
     let prompt = tokenizer.encode("The quick brown fox jumps over the lazy dog and", false).unwrap();
     let continuation = tokenizer.encode(" then it sleeps until the evening, as", false).unwrap();
-    let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     for seed in 0..50 {
         let routes = routes(seed, continuation.len(), model.config().n_layers);
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
@@ -73,9 +76,12 @@ fn real_model_policies_and_batches_agree() {
     let mut propagated = Vec::new();
     for kv_policy in KvPolicy::ALL {
         let options = |sequence_ids, partial_skips| ScoreOptions {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy,
-            partial_skips,
+            run: RunSettings {
+                control_from: ControlFrom::LastPromptToken,
+                kv_policy,
+                partial_skips,
+                ..RunSettings::default()
+            },
             keep_logits: true,
             sequence_ids,
             ..ScoreOptions::default()
@@ -107,7 +113,10 @@ fn real_model_cached_equals_uncached() {
     let model = load("SmolLM2-135M-Instruct.Q4_1.gguf", WeightDtype::F32);
     let full = vec![vec![Action::Run; model.config().n_layers]];
     let (prompt, continuation): (Vec<u32>, Vec<u32>) = ((400..420).collect(), (700..712).collect());
-    let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     let found = skipped(&model, &full, &prompt, &continuation, &options);
     assert_close(&found, &masked(&model, &full, &prompt, &continuation, true, false));
 }

@@ -28,11 +28,11 @@ pub mod training;
 mod unknown_name;
 
 pub use control::{
-    Action, Batch, Controller, ControllerError, ControllerFn, Decision, Phase, Row, Site, controller_fn,
+    Action, Batch, ControlFrom, Controller, ControllerError, ControllerFn, Decision, KvPolicy, PartialSkips, Phase,
+    Row, RunSettings, Site, controller_fn,
 };
-pub use engine::{DeviceCost, KvPolicy, PartialSkips};
 pub use generation::{
-    Completion, ControlFrom, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence,
-    ScoredToken, Scores, Stop, TokenEvent, generate, score, score_batch,
+    Completion, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence, ScoredToken,
+    Scores, Stop, TokenEvent, generate, score, score_batch,
 };
 pub use unknown_name::UnknownName;

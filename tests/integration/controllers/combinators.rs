@@ -8,8 +8,8 @@ use dynlayer::inference::controllers::{
 };
 use dynlayer::inference::report::{RunReport, SequenceReport};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, ScoreOptions, Site, controller_fn, generate,
-    score,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, RunSettings, ScoreOptions, Site, controller_fn,
+    generate, score,
 };
 use proptest::prelude::*;
 
@@ -98,7 +98,10 @@ fn a_budget_is_spent_and_what_is_left_is_kept_for_later() {
             Budgeted::new(budget, inner),
             &[1, 2],
             &[3, 4, 5, 6, 7],
-            &ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() },
+            &ScoreOptions {
+                run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+                ..ScoreOptions::default()
+            },
         );
         scored.unwrap().0.tokens.iter().map(|token| token.route.to_string()).collect::<Vec<_>>()
     };
@@ -156,7 +159,10 @@ fn the_controller_inside_is_asked_while_rows_warm_up() {
         asked += 1;
         Action::Skip.into()
     });
-    let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     score(&model, WarmUp::new(2, inner), &[1, 2], &[3, 4, 5], &options).unwrap();
     assert_eq!(asked, 3 * LAYERS);
 }

@@ -2,8 +2,8 @@
 
 use super::runs::{Text, routes, texts};
 use super::{Broken, Rule};
-use crate::control::Controller;
-use crate::generation::{ControlFrom, GenerateError};
+use crate::control::{ControlFrom, Controller};
+use crate::generation::GenerateError;
 use crate::report::Route;
 use burn::tensor::Device;
 use dynlayer_model::config::{ConfigError, LlamaConfig};

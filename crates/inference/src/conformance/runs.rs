@@ -1,7 +1,7 @@
 //! Texts, and the routes that a controller takes through them.
 
-use crate::control::Controller;
-use crate::generation::{ControlFrom, GenerateError, ScoreItem, ScoreOptions, score_batch};
+use crate::control::{ControlFrom, Controller, RunSettings};
+use crate::generation::{GenerateError, ScoreItem, ScoreOptions, score_batch};
 use crate::report::Route;
 use dynlayer_model::Llama;
 
@@ -32,9 +32,8 @@ pub(super) fn routes<C: Controller + ?Sized>(
 ) -> Result<Vec<(u64, Vec<Route>)>, GenerateError> {
     let items: Vec<ScoreItem> = texts.iter().map(|(_, item)| item.clone()).collect();
     let options = ScoreOptions {
-        control_from,
+        run: RunSettings { control_from, seed: 5, ..RunSettings::default() },
         sequence_ids: texts.iter().map(|(id, _)| *id).collect(),
-        seed: 5,
         ..ScoreOptions::default()
     };
     let scores = score_batch(model, controller, &items, &options)?;

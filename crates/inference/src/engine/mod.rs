@@ -5,7 +5,6 @@
 //! counts.
 
 mod holes;
-mod kv_policy;
 mod logits;
 mod owed;
 mod partial;
@@ -17,10 +16,8 @@ mod stream;
 mod sublayers;
 mod tally;
 
-pub use kv_policy::KvPolicy;
 pub(crate) use logits::read_logits;
 pub(crate) use partial::Chooser;
-pub use partial::{DeviceCost, PartialSkips};
 pub(crate) use pass::{Pass, PassInput, run};
 pub(crate) use policy_cache::PolicyCache;
 pub(crate) use tally::Tally;

@@ -1,12 +1,11 @@
 //! The cache, and what a KV policy remembers beside it.
 
-use super::KvPolicy;
 use super::holes::Holes;
 use super::owed::{self, Meter, Owed, State};
 use super::rows::select;
 use super::stream::Stream;
 use super::tally::Tally;
-use crate::control::Row;
+use crate::control::{KvPolicy, Row};
 use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama};
 use std::sync::Arc;
 

@@ -3,9 +3,8 @@
 use super::generate::Draw;
 use super::score::force;
 use super::session::{Session, Settings};
-use super::{ControlFrom, GenerateError, GenerateOptions, Generation, Scores};
-use crate::control::Controller;
-use crate::engine::{KvPolicy, PartialSkips};
+use super::{GenerateError, GenerateOptions, Generation, Scores};
+use crate::control::{ControlFrom, Controller, RunSettings};
 use crate::sampling::Sampling;
 use dynlayer_model::Llama;
 
@@ -20,15 +19,20 @@ pub(crate) struct Prefilled<'a> {
     sequence: u64,
 }
 
-/// What all lanes of a prompt share.
+/// Settings that all lanes of a prompt share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForkSettings {
-    pub(crate) kv_policy: KvPolicy,
-    pub(crate) partial_skips: PartialSkips,
-    /// Handed to the controllers.
-    pub(crate) seed: u64,
+    /// Control begins with the last prompt token, whatever this says.
+    pub(crate) run: RunSettings,
     /// Tokens per lane for which room is made at once.
     pub(crate) new_tokens: usize,
+}
+
+/// The sampling of one lane.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneSampling {
+    pub(crate) sampling: Sampling,
+    pub(crate) seed: u64,
 }
 
 impl<'a> Prefilled<'a> {
@@ -42,9 +46,9 @@ impl<'a> Prefilled<'a> {
         prompt: &[u32],
         settings: ForkSettings,
     ) -> Result<Self, GenerateError> {
-        let ForkSettings { kv_policy, partial_skips, seed, new_tokens } = settings;
-        let control_from = ControlFrom::LastPromptToken;
-        let settings = Settings { control_from, kv_policy, partial_skips, seed, keep_states: false };
+        let ForkSettings { run, new_tokens } = settings;
+        let run = RunSettings { control_from: ControlFrom::LastPromptToken, ..run };
+        let settings = Settings { run, keep_states: false };
         let mut session = Session::begin(model, controller, &[sequence], &[prompt.to_vec()], new_tokens, settings)?;
         session.prefill(controller)?;
         Ok(Self { session, sequence })
@@ -55,10 +59,10 @@ impl<'a> Prefilled<'a> {
         &self,
         controller: C,
         lanes: &[u64],
-        samplings: Vec<Sampling>,
+        samplings: Vec<LaneSampling>,
         options: GenerateOptions<'a>,
     ) -> Generation<'a, C> {
-        let draw = |sampling| Draw { sampling, sequence: self.sequence };
+        let draw = |LaneSampling { sampling, seed }| Draw { sampling, seed, sequence: self.sequence };
         let draws = samplings.into_iter().map(draw).collect();
         Generation::new(controller, self.session.fork(lanes), draws, options)
     }

@@ -5,7 +5,7 @@ use super::text::TextStream;
 use super::{GenerateError, GenerateOptions, Stop, TokenEvent, prompt};
 use crate::control::Controller;
 use crate::report::{Route, RunReport, SequenceReport};
-use crate::sampling::{Sampling, pick};
+use crate::sampling::{Place, Sampling, pick};
 use dynlayer_model::Llama;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -28,27 +28,23 @@ pub fn generate<'a, C: Controller>(
     let ids = prompt::ids(prompts.len(), &options.sequence_ids);
     let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
     let new_tokens = options.max_new_tokens.min(model.config().max_positions - shortest + 1);
-    let settings = Settings {
-        control_from: options.control_from,
-        kv_policy: options.kv_policy,
-        partial_skips: options.partial_skips,
-        seed: options.sampling.seed,
-        keep_states: false,
-    };
+    let settings = Settings { run: options.run, keep_states: false };
     // The last token is never fed back, so it needs no slot.
     let slots = new_tokens.saturating_sub(1);
     let mut session = Session::begin(model, &mut controller, &ids, prompts, slots, settings)?;
     if new_tokens == 0 {
         session.keep(&[]);
     }
-    let draws = ids.iter().map(|id| Draw { sampling: options.sampling.clone(), sequence: *id }).collect();
+    let draw = |id: &u64| Draw { sampling: options.sampling.clone(), seed: options.run.seed, sequence: *id };
+    let draws = ids.iter().map(draw).collect();
     Ok(Generation::new(controller, session, draws, options))
 }
 
-/// How a sequence's tokens are chosen.
+/// The sampling of one sequence.
 #[derive(Clone, Debug)]
 pub(super) struct Draw {
     pub(super) sampling: Sampling,
+    pub(super) seed: u64,
     /// The id that draws depend on.
     pub(super) sequence: u64,
 }
@@ -158,7 +154,8 @@ impl<'a, C: Controller> Generation<'a, C> {
             let live = &self.session.live()[row];
             let (index, sequence, next) = (live.index, live.row.id, live.row.position + 1);
             let draw = &self.draws[index];
-            let token = pick(logits, &live.seen, &draw.sampling, draw.sequence, next)?;
+            let place = Place { seed: draw.seed, sequence: draw.sequence, position: next };
+            let token = pick(logits, &live.seen, &draw.sampling, place)?;
             let stop = if self.options.stop_tokens.contains(&token) {
                 Some(Stop::Token(token))
             } else if live.row.generated + 1 == self.options.max_new_tokens {

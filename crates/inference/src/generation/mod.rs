@@ -1,6 +1,5 @@
 //! Generating text, one pass per token.
 
-mod control_from;
 mod error;
 mod event;
 mod fork;
@@ -11,10 +10,9 @@ mod score;
 mod session;
 mod text;
 
-pub use control_from::ControlFrom;
 pub use error::GenerateError;
 pub use event::{Stop, TokenEvent};
-pub(crate) use fork::{ForkSettings, Prefilled};
+pub(crate) use fork::{ForkSettings, LaneSampling, Prefilled};
 pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;

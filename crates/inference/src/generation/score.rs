@@ -1,36 +1,30 @@
 //! Given text instead of generated text: the same passes, with the tokens forced.
 
 use super::session::{Session, Settings, Step};
-use super::{ControlFrom, GenerateError, GenerateOptions, prompt};
-use crate::control::Controller;
-use crate::engine::{KvPolicy, PartialSkips};
+use super::{GenerateError, GenerateOptions, prompt};
+use crate::control::{Controller, RunSettings};
 use crate::report::{Route, RunReport};
 use crate::sampling::{check_finite, largest};
 use burn::tensor::{Tensor, s};
 use dynlayer_model::Llama;
 use std::time::Instant;
 
-/// How to score.
+/// Options of [`score`] and [`score_batch`].
 ///
 /// ```
 /// use dynlayer_inference::{ControlFrom, ScoreOptions};
 ///
-/// let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+/// let mut options = ScoreOptions::default();
+/// options.run.control_from = ControlFrom::LastPromptToken;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScoreOptions {
-    /// From which token on the controller decides.
-    pub control_from: ControlFrom,
-    /// What later tokens see at skipped layers.
-    pub kv_policy: KvPolicy,
-    /// What is done where rows of a batch disagree about a layer: a matter of speed only.
-    pub partial_skips: PartialSkips,
+    /// Settings shared with generation and the oracle, the seed of the controller's draws among them.
+    pub run: RunSettings,
     /// Whether every token's logits are kept: `vocab_size` numbers each, on the host.
     pub keep_logits: bool,
     /// Whether every token's hidden states are kept: `(n_layers + 1) * d_model` numbers each, on the device.
     pub keep_hidden: bool,
-    /// Handed to the controller, for random ones.
-    pub seed: u64,
     /// The sequences' ids; empty for 0, 1, 2, ..
     pub sequence_ids: Vec<u64>,
 }
@@ -128,13 +122,7 @@ pub fn score_batch<C: Controller>(
     let ids = prompt::ids(items.len(), &options.sequence_ids);
     let prompts: Vec<Vec<u32>> = items.iter().map(|item| item.prompt.clone()).collect();
     let longest = items.iter().map(|item| item.continuation.len()).max().unwrap_or(0);
-    let settings = Settings {
-        control_from: options.control_from,
-        kv_policy: options.kv_policy,
-        partial_skips: options.partial_skips,
-        seed: options.seed,
-        keep_states: options.keep_hidden,
-    };
+    let settings = Settings { run: options.run, keep_states: options.keep_hidden };
     let session = Session::begin(model, &mut controller, &ids, &prompts, longest.saturating_sub(1), settings)?;
     let continuations: Vec<&[u32]> = items.iter().map(|item| &item.continuation[..]).collect();
     force(session, &mut controller, &continuations, options.keep_logits)

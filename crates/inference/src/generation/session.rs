@@ -1,9 +1,9 @@
 //! Passes of a batch, one per token: what generating and scoring share.
 
+use super::GenerateError;
 use super::prompt::{self, Padded};
-use super::{ControlFrom, GenerateError};
-use crate::control::{Batch, Controller, Phase, Row};
-use crate::engine::{self, Chooser, DeviceCost, KvPolicy, PartialSkips, PassInput, PolicyCache};
+use crate::control::{Batch, ControlFrom, Controller, Phase, Row, RunSettings};
+use crate::engine::{self, Chooser, PassInput, PolicyCache};
 use crate::report::{Route, RunReport, SequenceReport};
 use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
@@ -13,13 +13,10 @@ use std::time::Instant;
 /// Slots for new tokens that a cache begins with; it grows as they are used up.
 const FIRST_SLOTS: usize = 256;
 
-/// What a session does the same for every token.
-#[derive(Clone, Debug)]
+/// Settings that hold for every token of a session.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    pub(super) control_from: ControlFrom,
-    pub(super) kv_policy: KvPolicy,
-    pub(super) partial_skips: PartialSkips,
-    pub(super) seed: u64,
+    pub(super) run: RunSettings,
     pub(super) keep_states: bool,
 }
 
@@ -67,7 +64,7 @@ impl<'a> Session<'a> {
         new_tokens: usize,
         settings: Settings,
     ) -> Result<Self, GenerateError> {
-        controller.begin(&Batch::new(model, ids, prompts, settings.seed))?;
+        controller.begin(&Batch::new(model, ids, prompts, settings.run.seed))?;
         let padded = prompt::pad(prompts);
         let width = padded.tokens.first().map_or(0, Vec::len);
         let sequence = |(id, prompt): (&u64, &Vec<u32>)| SequenceReport {
@@ -76,10 +73,7 @@ impl<'a> Session<'a> {
             ..Default::default()
         };
         let dimensions = dimensions(model);
-        let mut report = RunReport::new(dimensions, ids.iter().zip(prompts).map(sequence).collect());
-        report.control_from = settings.control_from;
-        report.kv_policy = settings.kv_policy;
-        report.partial_skips = settings.partial_skips;
+        let report = RunReport::new(dimensions, settings.run, ids.iter().zip(prompts).map(sequence).collect());
         let live = ids.iter().zip(prompts).zip(&padded.padding).enumerate();
         let live = live.map(|(index, ((id, prompt), padding))| Live {
             index,
@@ -87,12 +81,11 @@ impl<'a> Session<'a> {
             padding: *padding,
             seen: prompt.clone(),
         });
-        let chooser = Chooser { skips: settings.partial_skips, device: DeviceCost::of(&model.device()) };
         Ok(Self {
             model,
-            chooser,
+            chooser: Chooser::new(settings.run.partial_skips, &model.device()),
             live: live.collect(),
-            cache: PolicyCache::new(model, prompts.len(), width + new_tokens.min(FIRST_SLOTS), settings.kv_policy),
+            cache: PolicyCache::new(model, prompts.len(), width + new_tokens.min(FIRST_SLOTS), settings.run.kv_policy),
             settings,
             prompts: Some(padded),
             report,
@@ -180,13 +173,10 @@ impl<'a> Session<'a> {
         });
         let prompt_tokens = self.report.sequences[before.index].prompt_tokens;
         let sequence = |id: &u64| SequenceReport { id: *id, prompt_tokens, ..Default::default() };
-        let mut report = RunReport::new(self.report.dimensions, ids.iter().map(sequence).collect());
-        report.control_from = self.settings.control_from;
-        report.kv_policy = self.settings.kv_policy;
-        report.partial_skips = self.settings.partial_skips;
+        let report = RunReport::new(self.report.dimensions, self.settings.run, ids.iter().map(sequence).collect());
         Self {
             model: self.model,
-            settings: self.settings.clone(),
+            settings: self.settings,
             chooser: self.chooser,
             cache,
             live: live.collect(),
@@ -197,7 +187,7 @@ impl<'a> Session<'a> {
 
     /// Runs what it takes to know every live row's next token: the prompts first, then a pass per call.
     pub(super) fn step<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<Step, GenerateError> {
-        if self.settings.control_from == ControlFrom::LastPromptToken {
+        if self.settings.run.control_from == ControlFrom::LastPromptToken {
             self.prefill(controller)?;
         }
         let started = Instant::now();
@@ -207,8 +197,8 @@ impl<'a> Session<'a> {
             let positions: Vec<Vec<usize>> = self.live.iter().map(|live| vec![live.row.position]).collect();
             return self.last(controller, &tokens, &positions, Phase::Decode, true, started);
         };
-        if self.settings.control_from != ControlFrom::LastPromptToken {
-            let asks = self.settings.control_from == ControlFrom::All;
+        if self.settings.run.control_from != ControlFrom::LastPromptToken {
+            let asks = self.settings.run.control_from == ControlFrom::All;
             return self.last(controller, &tokens, &positions, Phase::Prefill, asks, started);
         }
         // The last prompt token is controlled, and those before it were not: two passes.

@@ -15,7 +15,7 @@ use std::fmt;
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
 /// use dynlayer_inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
-/// use dynlayer_inference::{ControlFrom, GenerateOptions, generate};
+/// use dynlayer_inference::{ControlFrom, GenerateOptions, RunSettings, generate};
 /// # let model = dynlayer_inference::conformance::small_model(&dynlayer_model::Backend::Flex.device()?)?;
 ///
 /// let evidence = Evidence::new([
@@ -29,7 +29,7 @@ use std::fmt;
 /// let oracle = OracleController::new(&evidence, &allocation, &candidates)?;
 /// let options = GenerateOptions {
 ///     sequence_ids: vec![8, 7],
-///     control_from: ControlFrom::LastPromptToken,
+///     run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
 ///     max_new_tokens: 3,
 ///     ..GenerateOptions::default()
 /// };

@@ -1,9 +1,8 @@
 //! The report of a run.
 
 use super::{PhaseReport, SequenceReport, SequenceSummary, SequenceTable, Shared, Spent, UsageHistogram, as_f64};
-use crate::control::Phase;
-use crate::engine::{KvPolicy, PartialSkips, Tally};
-use crate::generation::ControlFrom;
+use crate::control::{Phase, RunSettings};
+use crate::engine::Tally;
 use dynlayer_metrics::cost::{Counts, Dimensions};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,19 +16,16 @@ use std::fmt;
 pub struct RunReport {
     /// The model's dimensions, which turn counts into operations and bytes.
     pub dimensions: Dimensions,
-    /// From which token on the controller decided.
-    pub control_from: ControlFrom,
-    /// What later tokens saw at skipped layers.
-    pub kv_policy: KvPolicy,
-    /// What was done where rows disagreed.
-    pub partial_skips: PartialSkips,
+    /// The settings of the run.
+    #[serde(flatten)]
+    pub settings: RunSettings,
     /// The prompts' passes.
     pub prefill: PhaseReport,
     /// The passes that produced one token per row.
     pub decode: PhaseReport,
     /// One entry per sequence, in the order of the prompts.
     pub sequences: Vec<SequenceReport>,
-    /// Bytes of residual states that were kept for keys and values still owed ([`KvPolicy::Deferred`]), at most.
+    /// Bytes of residual states that were kept for keys and values still owed ([`KvPolicy::Deferred`](crate::KvPolicy::Deferred)), at most.
     pub owed_bytes: u64,
 }
 
@@ -77,12 +73,10 @@ pub struct PhaseSummary {
 const KV_BYTES: f64 = 4.0;
 
 impl RunReport {
-    pub(crate) fn new(dimensions: Dimensions, sequences: Vec<SequenceReport>) -> Self {
+    pub(crate) fn new(dimensions: Dimensions, settings: RunSettings, sequences: Vec<SequenceReport>) -> Self {
         Self {
             dimensions,
-            control_from: ControlFrom::default(),
-            kv_policy: KvPolicy::default(),
-            partial_skips: PartialSkips::default(),
+            settings,
             prefill: PhaseReport::default(),
             decode: PhaseReport::default(),
             sequences,

@@ -5,6 +5,6 @@ mod error;
 mod filter;
 mod options;
 
-pub(crate) use draw::{check_finite, largest, pick};
+pub(crate) use draw::{Place, check_finite, largest, pick};
 pub use error::SamplingError;
 pub use options::Sampling;

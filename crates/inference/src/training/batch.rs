@@ -1,8 +1,8 @@
 //! Texts with their answers, laid out for a pass.
 
 use super::TrainingError;
+use crate::control::ControlFrom;
 use crate::control::Row;
-use crate::generation::ControlFrom;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use dynlayer_model::Llama;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! A pass over whole texts, as training needs it.
 
 use super::{TrainingBatch, TrainingError};
-use crate::control::{Batch, Controller, ControllerError, Decision, Phase, Site};
-use crate::engine::{self, Chooser, DeviceCost, KvPolicy, PartialSkips, PassInput, PolicyCache};
-use crate::generation::{ControlFrom, dimensions};
+use crate::control::{Batch, ControlFrom, Controller, ControllerError, Decision, KvPolicy, PartialSkips, Phase, Site};
+use crate::engine::{self, Chooser, PassInput, PolicyCache};
+use crate::generation::dimensions;
 use crate::report::{PhaseReport, Route};
 use burn::tensor::{Tensor, activation::log_softmax};
 use dynlayer_model::Llama;
@@ -74,7 +74,7 @@ pub fn pass<C: Controller + ?Sized>(
         padding: batch.padding(),
         phase: Phase::Train,
         controlled: true,
-        chooser: Chooser { skips: PartialSkips::default(), device: DeviceCost::of(&device) },
+        chooser: Chooser::new(PartialSkips::default(), &device),
         dimensions: dimensions(model),
         keep_states: options.keep_states,
     };

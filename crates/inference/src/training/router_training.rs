@@ -6,8 +6,8 @@ use super::{
     DepthLoss, PassOptions, StepLoss, StepPart, StepReport, Temperature, TrainerOptions, TrainingBatch, TrainingError,
     gated_depth, pass,
 };
+use crate::control::ControlFrom;
 use crate::controllers::{Routed, Router, RouterOptions};
-use crate::generation::ControlFrom;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;

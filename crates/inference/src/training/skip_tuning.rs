@@ -3,9 +3,9 @@
 use super::folder::{TrainingFolder, trainer};
 use super::parameters::Place;
 use super::{PassOptions, StepLoss, StepPart, StepReport, TrainerOptions, TrainingBatch, TrainingError, pass};
+use crate::control::ControlFrom;
 use crate::control::{Action, controller_fn};
 use crate::control::{Decision, Site};
-use crate::generation::ControlFrom;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;

@@ -30,7 +30,8 @@ use std::fmt;
 /// let candidates = [Candidate::full(), Candidate::new("exit:1", || ExitAfter(1))];
 /// let router = PromptRouter::new(predictor, &candidates)?;
 /// let prompts: Vec<Vec<u32>> = items.into_iter().map(|item| item.prompt).collect();
-/// let options = GenerateOptions { control_from: ControlFrom::LastPromptToken, ..GenerateOptions::default() };
+/// let mut options = GenerateOptions::default();
+/// options.run.control_from = ControlFrom::LastPromptToken;
 /// let (_, report) = generate(&model, router, &prompts, options)?.finish()?;
 /// assert_eq!(report.decode.host_reads, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,7 +1,8 @@
 //! What the model makes of a prompt in its first layers.
 
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Row, Site};
-use crate::generation::{ControlFrom, GenerateError, GenerateOptions, generate};
+use crate::control::{ControlFrom, RunSettings};
+use crate::generation::{GenerateError, GenerateOptions, generate};
 use crate::oracle::Item;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
@@ -49,8 +50,8 @@ impl PromptStates {
             }
             let mut glance = Glance { layer, pool: Pool::default() };
             let options = GenerateOptions {
+                run: RunSettings { control_from: ControlFrom::All, ..RunSettings::default() },
                 max_new_tokens: 1,
-                control_from: ControlFrom::All,
                 sequence_ids: vec![item.id],
                 ..GenerateOptions::default()
             };

@@ -3,8 +3,8 @@
 use super::curves::{self, Setting};
 use super::store::input_name;
 use super::{Evaluation, Study, StudyError, StudyRun};
+use crate::control::ControlFrom;
 use crate::controllers::RouterInput;
-use crate::generation::ControlFrom;
 use crate::training::DepthLoss;
 use dynlayer_metrics::statistics::Interval;
 use serde::{Deserialize, Serialize};

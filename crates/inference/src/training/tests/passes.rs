@@ -3,7 +3,7 @@
 use super::super::{LayerDropout, PassOptions, TrainingBatch, cross_entropy, pass};
 use super::{batch, items, model, values};
 use crate::controllers::{ExitAfter, FullDepth, SkipLayers};
-use crate::{Controller, ScoreItem, ScoreOptions, score_batch};
+use crate::{Controller, RunSettings, ScoreItem, ScoreOptions, score_batch};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -12,7 +12,10 @@ fn stepped<C: Controller>(controller: C) -> f64 {
     let model = model(&Device::flex());
     let items: Vec<ScoreItem> =
         items().into_iter().map(|item| ScoreItem { prompt: item.prompt, continuation: item.answer }).collect();
-    let options = ScoreOptions { control_from: crate::ControlFrom::All, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: crate::ControlFrom::All, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     let scores = score_batch(&model, controller, &items, &options).unwrap();
     let tokens: Vec<f64> = scores.sequences.iter().flat_map(|s| s.tokens.iter().map(|t| -t.log_probability)).collect();
     tokens.iter().sum::<f64>() / tokens.len() as f64

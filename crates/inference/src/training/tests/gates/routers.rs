@@ -5,7 +5,7 @@ use crate::controllers::{Ends, FullDepth, LinearRouter, MlpRouter, Routed, Route
 use crate::training::{
     DepthLoss, RouterTraining, StepPart, TrainingBatch, TrainingError, TrainingFolder, TrainingItem, parameters,
 };
-use crate::{ControlFrom, Controller, ScoreItem, ScoreOptions, score_batch};
+use crate::{ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, score_batch};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dynlayer_model::Llama;
@@ -31,7 +31,8 @@ fn trained(training: &RouterTraining) -> Routed<LinearRouter> {
 fn measured(model: &Llama, controller: &mut impl Controller) -> (f64, f64) {
     let text = |item: TrainingItem| ScoreItem { prompt: item.prompt, continuation: item.answer };
     let texts: Vec<ScoreItem> = counting(1000, 20).into_iter().map(text).collect();
-    let options = ScoreOptions { control_from: FROM, ..ScoreOptions::default() };
+    let options =
+        ScoreOptions { run: RunSettings { control_from: FROM, ..RunSettings::default() }, ..ScoreOptions::default() };
     let scores = score_batch(model, controller, &texts, &options).unwrap();
     let nll = scores.sequences.iter().map(|sequence| sequence.mean_nll().unwrap()).sum::<f64>() / 20.0;
     (nll, scores.report.mean_depth().unwrap())

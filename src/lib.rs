@@ -32,6 +32,6 @@ struct MetricsDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/oracle.md")]
 struct OracleDoctests;
-#[cfg(all(doctest, feature = "autodiff"))]
+#[cfg(all(doctest, feature = "training"))]
 #[doc = include_str!("../docs/training.md")]
 struct TrainingDoctests;

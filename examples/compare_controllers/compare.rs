@@ -113,7 +113,7 @@ impl Comparison<'_> {
             sums.cosine += cosine.rows()[0].iter().sum::<f64>();
             sums.tokens += targets.len() as f64;
         }
-        let decode = found.report.decode_summary();
+        let decode = found.report.decode_summary().work;
         sums.decoded += decode.tokens as f64;
         sums.layers += decode.layers_per_token.unwrap_or_default() * decode.tokens as f64;
         sums.flops += decode.flops;

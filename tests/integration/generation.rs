@@ -1,4 +1,4 @@
-//! What a generation reports.
+//! Reports of generations.
 
 use crate::support::{device, small};
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, SkipLayers, UniformSkip};
@@ -36,7 +36,7 @@ fn the_report_counts_what_ran() {
     assert_eq!(launched, [3, 0, 3, 0, 3]);
 }
 
-/// Three decode passes that skip layers 1 and 3 of five: what each policy computes and keeps for them.
+/// The work and memory of each policy for three decode passes that skip layers 1 and 3 of five.
 #[test]
 fn policies_cost_what_they_say() {
     let model = small(&device());
@@ -50,14 +50,14 @@ fn policies_cost_what_they_say() {
     assert_eq!((kv(&propagate), propagate.decode.launches.kv_projections, propagate.owed_bytes), (6, 6, 0));
     let omit = run(KvPolicy::Omit, "uniform:3");
     assert_eq!((kv(&omit), omit.decode.launches.kv_projections, omit.owed_bytes), (0, 0, 0));
-    // Owed for ever: one state of 48 numbers per token and skipped layer.
+    // Never settled: one state of 48 numbers per token and skipped layer.
     let deferred = run(KvPolicy::Deferred, "uniform:3");
     assert_eq!((kv(&deferred), deferred.owed_bytes), (0, 3 * 2 * 48 * 4));
     // An exit leaves one state for all the layers that follow.
     assert_eq!(run(KvPolicy::Deferred, "exit:2").owed_bytes, 3 * 48 * 4);
-    // What is attended to: positions 4, 5 and 6 of three layers, or all but the holes there.
+    // Attended positions: 4, 5 and 6 in three layers, or all but the holes there.
     assert_eq!(propagate.decode.spent.nominal.attended, 3 * (4 + 5 + 6));
-    assert_eq!(propagate.decode_summary().flops_full_depth, full_flops(&propagate));
+    assert_eq!(propagate.decode_summary().work.flops_full_depth, full_flops(&propagate));
 }
 
 /// 48 wide, 80 inside the MLP, 6 query and 2 key/value heads of 12, 97 tokens: by hand, for three tokens of five layers.
@@ -83,7 +83,7 @@ fn deferred_work_is_done_when_it_is_needed() {
     assert_eq!(report.owed_bytes, 3 * 2 * 48 * 4);
 }
 
-/// Per sequence and phase: what it ran, and its part of what the batch shared.
+/// Per sequence and phase, its work, and its part of the shared costs.
 #[test]
 fn sequences_are_counted_apart() {
     let model = small(&device());
@@ -119,18 +119,18 @@ fn sequences_are_counted_apart() {
         assert_eq!(summary.prefill.head_products, 1);
     }
     let close = |a: f64, b: f64| assert!((a - b).abs() <= 1e-9 * a.abs().max(b.abs()), "{a} {b}");
-    for (phase, of) in [
-        (report.prefill_summary(), summaries.iter().map(|s| s.prefill).collect::<Vec<_>>()),
-        (report.decode_summary(), summaries.iter().map(|s| s.decode).collect()),
+    for (phase, sequences) in [
+        (report.prefill_summary().work, summaries.iter().map(|s| s.prefill).collect::<Vec<_>>()),
+        (report.decode_summary().work, summaries.iter().map(|s| s.decode).collect()),
     ] {
-        close(phase.weight_bytes, of.iter().map(|work| work.weight_bytes).sum());
-        close(phase.flops, of.iter().map(|work| work.flops).sum());
-        close(phase.flops_executed, of.iter().map(|work| work.flops_executed).sum());
-        close(phase.controller_seconds, of.iter().map(|work| work.controller_seconds).sum());
-        assert_eq!(phase.kv_projections, of.iter().map(|work| work.kv_projections).sum::<u64>());
-        assert_eq!(phase.sublayers[0], of.iter().map(|work| work.sublayers[0]).sum::<u64>());
+        close(phase.weight_bytes, sequences.iter().map(|work| work.weight_bytes).sum());
+        close(phase.flops, sequences.iter().map(|work| work.flops).sum());
+        close(phase.flops_executed, sequences.iter().map(|work| work.flops_executed).sum());
+        close(phase.controller_seconds, sequences.iter().map(|work| work.controller_seconds).sum());
+        assert_eq!(phase.kv_projections, sequences.iter().map(|work| work.kv_projections).sum::<u64>());
+        assert_eq!(phase.sublayers[0], sequences.iter().map(|work| work.sublayers[0]).sum::<u64>());
     }
-    // The table and the report say it to people, JSON to machines.
+    // The table and the report are for people, JSON for machines.
     let table = report.sequence_table().to_string();
     assert_eq!(table.lines().count(), 3);
     assert!(table.lines().nth(1).unwrap().trim_start().starts_with("9 "), "{table}");

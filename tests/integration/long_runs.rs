@@ -7,7 +7,7 @@ use dynlayer::inference::{
 };
 use dynlayer::model::{Llama, WeightDtype};
 
-/// Its cache begins with 256 slots beside the prompt's.
+/// More tokens than the 256 slots that a cache begins with beside the prompt's.
 const TOKENS: usize = 290;
 
 fn model() -> Llama {
@@ -21,7 +21,8 @@ fn text(start: usize, tokens: usize) -> Vec<u32> {
     (0..tokens).map(|i| ((start + i * i) % 97) as u32).collect()
 }
 
-/// Three tokens run with, one without the attention of each layer but the first, each layer at its own time.
+/// Routes in which each layer but the first runs its attention for three tokens and skips it for one, at a different time
+/// per layer.
 fn routes(row: usize) -> Routes {
     let action = |token: usize, layer: usize| match (token + 3 * layer + row) % 7 {
         0 | 1 => Action::Skip,
@@ -45,7 +46,7 @@ fn a_growing_cache_keeps_what_it_holds() {
         let routes = routes(0);
         let (scored, _) = score(&model, follow(&routes), &prompt, &continuation, &options).unwrap();
         let found: Vec<Vec<f32>> = scored.tokens.into_iter().map(|token| token.logits).collect();
-        // The reference's cache has all its room from the beginning.
+        // The reference's cache has its full size from the beginning.
         let omit = kv_policy == KvPolicy::Omit;
         assert_close(&found, &masked(&model, &routes, &prompt, &continuation, false, omit));
     }

@@ -1,4 +1,4 @@
-//! SmolLM2-135M-Instruct: fixed cases, run when asked for (see `main.rs`).
+//! Fixed cases on SmolLM2-135M-Instruct, run on request (see `main.rs`).
 
 use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
 use dynlayer::inference::{
@@ -51,9 +51,9 @@ fn real_model_skipped_equals_masked() {
     }
 }
 
-/// Policies, and rows of a batch, on a few fixed cases. Against the masked reference, whose products are the same, to the
-/// tolerance of the design. Owed tokens and the rows of a batch are summed in another order, and where layers are missing
-/// the rounding of 30 layers grows: to 1e-4 of the largest logit.
+/// KV policies and batches on a few fixed cases, against the masked reference, to the usual tolerance. Deferred tokens and
+/// batches are summed in another order, whose rounding grows over 30 layers where some are skipped: to 1e-4 of the largest
+/// logit.
 #[test]
 #[ignore = "needs SmolLM2"]
 fn real_model_policies_and_batches_agree() {
@@ -105,8 +105,8 @@ fn real_model_policies_and_batches_agree() {
     }
 }
 
-/// One pass over the text against one per token. At full depth only: where layers are missing, the rounding of another
-/// summation order grows, and 1e-4 of the largest logit was seen.
+/// One pass over the text agrees with one pass per token. At full depth only: where layers are skipped, the rounding of
+/// another summation order grows to 1e-4 of the largest logit.
 #[test]
 #[ignore = "needs SmolLM2"]
 fn real_model_cached_equals_uncached() {

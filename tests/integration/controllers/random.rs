@@ -1,4 +1,4 @@
-//! Random layers.
+//! Controllers that draw layers at random.
 
 use super::{LAYERS, assert_batch_equals_solo, options, prompts, run, small};
 use dynlayer::inference::controllers::{BernoulliSkip, Ends, RandomSkip};

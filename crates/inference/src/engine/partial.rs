@@ -5,22 +5,23 @@ use burn::tensor::Device;
 
 /// A device's speed, for deciding whether a smaller batch saves more time than taking it out and putting it back costs.
 ///
-/// A product of `n` tokens with `w` weights is taken to last `t0(w) + 2 n w / flops_per_second`. The first term, above all
-/// the weights' way from memory, is paid for any row, so that `n - m` rows fewer save `2 (n - m) w / flops_per_second`.
-/// Measured on a processor both terms add up (`docs/performance.md`); where a device overlaps them, as in a roofline
-/// (Williams, Waterman and Patterson 2009), a small batch saves less, but there the second term is small too.
+/// The model: a product of `n` tokens with `w` weights takes `t0(w) + 2 n w / flops_per_second`. The first term, mainly
+/// reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save
+/// `2 m w / flops_per_second`. On a processor the two terms add up (measured, `docs/performance.md`). Where a device
+/// overlaps them, as in a roofline (Williams, Waterman and Patterson 2009), a small batch saves less, but there the second
+/// term is small too.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DeviceCost {
+pub(super) struct DeviceCost {
     /// Floating-point operations in a second, two per multiply-add.
-    pub(crate) flops_per_second: f64,
+    pub(super) flops_per_second: f64,
     /// Time for taking rows out and putting them back, in seconds.
-    pub(crate) gather_seconds: f64,
+    pub(super) gather_seconds: f64,
 }
 
 impl DeviceCost {
     /// Two cores of a server processor with AVX-512, measured on flex (`docs/performance.md`).
     const CPU: Self = Self { flops_per_second: 50e9, gather_seconds: 30e-6 };
-    /// A data-centre GPU by its data sheet, at 5 microseconds for each of some eight launches; not measured.
+    /// A data-centre GPU by its data sheet, at 5 microseconds for each of about eight launches; not measured.
     const GPU: Self = Self { flops_per_second: 100e12, gather_seconds: 40e-6 };
 
     /// The cost for this kind of device.
@@ -28,7 +29,7 @@ impl DeviceCost {
         if dynlayer_model::is_gpu(device) { Self::GPU } else { Self::CPU }
     }
 
-    /// Whether running `some` of `all` tokens alone is faster, taking out and putting back included.
+    /// Returns `true` if running `some` of `all` tokens alone is faster, taking out and putting back included.
     fn gathers(&self, some: f64, all: f64, weights: f64) -> bool {
         2.0 * (all - some) * weights / self.flops_per_second > self.gather_seconds
     }
@@ -37,8 +38,8 @@ impl DeviceCost {
 /// Chooses between running all rows and gathering, for one model on one device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chooser {
-    skips: PartialSkips,
-    pub(crate) device: DeviceCost,
+    pub(super) skips: PartialSkips,
+    pub(super) device: DeviceCost,
 }
 
 impl Chooser {
@@ -46,8 +47,7 @@ impl Chooser {
         Self { skips, device: DeviceCost::of(device) }
     }
 
-    /// Whether to gather, for a sublayer of `weights` weights that `some` of `all` rows run, with `tokens` tokens each.
-    #[expect(clippy::cast_precision_loss, reason = "rows and tokens are far below 2^52")]
+    /// Returns `true` to gather a sublayer of `weights` weights that `some` of `all` rows run, with `tokens` tokens each.
     pub(super) fn gathers(&self, some: usize, all: usize, tokens: usize, weights: f64) -> bool {
         let tokens_of = |rows: usize| (rows * tokens) as f64;
         match self.skips {

@@ -1,18 +1,17 @@
-//! One prompt, many continuations: the prompt's passes are run once, and their cache is copied to every lane.
+//! Many continuations of one prompt: its passes run once, and every lane gets a copy of the cache.
 
 use super::generate::Draw;
-use super::score::force;
+use super::score::step_through;
 use super::session::{Session, Settings};
 use super::{GenerateError, GenerateOptions, Generation, Scores};
 use crate::control::{ControlFrom, Controller, RunSettings};
 use crate::sampling::Sampling;
 use dynlayer_model::Llama;
 
-/// A prompt that has run but its last token, at full depth: where all its lanes begin, as under
-/// [`ControlFrom::LastPromptToken`].
+/// A prompt that has run at full depth up to its last token, as under [`ControlFrom::LastPromptToken`].
 ///
-/// A *lane* is a row with a way of its own from there. Its id is what the caller says; its draws go by the sequence's
-/// id, so that a lane generates what the sequence alone would.
+/// A *lane* is a row that continues from there on its own. The caller chooses its id, but its draws derive from the
+/// sequence's id, so a lane generates what the sequence would alone.
 #[derive(Debug)]
 pub(crate) struct Prefilled<'a> {
     session: Session<'a>,
@@ -36,9 +35,7 @@ pub(crate) struct LaneSampling {
 }
 
 impl<'a> Prefilled<'a> {
-    /// Runs the prompt but its last token. The controller begins with the one sequence, and looks.
-    ///
-    /// The prompt has been checked.
+    /// Runs a checked prompt up to its last token. The controller begins with the one sequence, and observes.
     pub(crate) fn new<C: Controller + ?Sized>(
         model: &'a Llama,
         controller: &mut C,
@@ -54,7 +51,7 @@ impl<'a> Prefilled<'a> {
         Ok(Self { session, sequence })
     }
 
-    /// Generates in every lane, each with a sampling of its own. The controller is not begun again.
+    /// Generates in every lane, each with its own sampling. The controller does not begin again.
     pub(crate) fn generate<C: Controller>(
         &self,
         controller: C,
@@ -67,13 +64,13 @@ impl<'a> Prefilled<'a> {
         Generation::new(controller, self.session.fork(lanes), draws, options)
     }
 
-    /// Steps every lane through the same continuation. The controller is not begun again.
+    /// Steps every lane through the same continuation. The controller does not begin again.
     pub(crate) fn score<C: Controller + ?Sized>(
         &self,
         controller: &mut C,
         lanes: &[u64],
         continuation: &[u32],
     ) -> Result<Scores, GenerateError> {
-        force(self.session.fork(lanes), controller, &vec![continuation; lanes.len()], false)
+        step_through(self.session.fork(lanes), controller, &vec![continuation; lanes.len()], false)
     }
 }

@@ -1,4 +1,4 @@
-//! Generating text, one pass per token.
+//! Generation and scoring of text, one pass per token.
 
 mod error;
 mod event;
@@ -17,5 +17,3 @@ pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
-#[cfg(feature = "autodiff")]
-pub(crate) use session::dimensions;

@@ -26,7 +26,7 @@ pub struct GenerateOptions<'a> {
     pub stop_tokens: Vec<u32>,
     /// Strings that end a sequence and are left out of its text; they need a [`tokenizer`](Self::tokenizer).
     pub stop_strings: Vec<String>,
-    /// Turns tokens into the text of the events; `None` leaves it empty.
+    /// The decoder of the events' text; `None` leaves the text empty.
     pub tokenizer: Option<&'a Tokenizer>,
     /// The choice of each token from the logits; greedy by default.
     pub sampling: Sampling,

@@ -1,7 +1,7 @@
 //! The oracle's choices, run.
 
 use super::{Allocation, Candidate, Evidence};
-use crate::control::{Batch, Controller, ControllerError, Decision, Share, Site, Split};
+use crate::control::{Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
 use crate::controllers::BuildError;
 use std::collections::HashMap;
 use std::fmt;
@@ -43,7 +43,7 @@ pub struct OracleController {
     controllers: Vec<Box<dyn Controller + Send>>,
     /// By sequence, an index into both.
     chosen: HashMap<u64, usize>,
-    split: Split,
+    split: Dispatcher,
 }
 
 /// Why choices cannot be run.
@@ -102,7 +102,7 @@ impl OracleController {
             };
             chosen.insert(sequence, index);
         }
-        Ok(Self { names, controllers, chosen, split: Split::default() })
+        Ok(Self { names, controllers, chosen, split: Dispatcher::default() })
     }
 
     /// The name of a sequence's candidate.
@@ -140,8 +140,8 @@ impl Controller for OracleController {
     }
 }
 
-fn share(chosen: &HashMap<u64, usize>, id: u64) -> Option<Share> {
-    chosen.get(&id).map(|controller| Share { controller: *controller, id })
+fn share(chosen: &HashMap<u64, usize>, id: u64) -> Option<Assignment> {
+    chosen.get(&id).map(|controller| Assignment { controller: *controller, id })
 }
 
 impl fmt::Debug for OracleController {

@@ -1,4 +1,4 @@
-//! One choice.
+//! The choice of one token.
 
 use super::filter::{keep_at_least, keep_nucleus, penalise_repetition, ranked};
 use super::{Sampling, SamplingError};
@@ -30,9 +30,9 @@ pub(crate) fn pick(logits: &[f32], seen: &[u32], sampling: &Sampling, place: Pla
     token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
 }
 
-/// Refuses NaN and positive infinity; negative infinity is a token that cannot come.
+/// Refuses NaN and positive infinity. Negative infinity is allowed: a token of probability zero.
 pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
-    // `<` is false for NaN. Without a branch per value, as this reads the whole vocabulary for every token.
+    // `<` is false for NaN. There is no branch per value, because this reads the whole vocabulary for every token.
     if logits.iter().filter(|x| **x < f32::INFINITY).count() == logits.len() {
         return Ok(());
     }
@@ -42,7 +42,7 @@ pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
     }
 }
 
-/// The largest value's index, the first among equals; values are not NaN.
+/// Returns the index of the largest value, the first among equals. Values must not be NaN.
 pub(crate) fn largest(logits: &[f32]) -> Option<usize> {
     const LANES: usize = 16;
     let mut most = [f32::NEG_INFINITY; LANES];
@@ -77,16 +77,11 @@ fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
             return Some(*token);
         }
     }
-    candidates.last().map(|(token, _)| *token) // rounding left a crumb
+    candidates.last().map(|(token, _)| *token) // rounding left a remainder
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "small numbers in tests"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers in tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! From logits to a token.
+//! Sampling: the choice of a token from logits.
 
 mod draw;
 mod error;

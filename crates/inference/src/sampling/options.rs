@@ -1,4 +1,4 @@
-//! Sampling as data.
+//! Options of sampling.
 
 use super::SamplingError;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! Texts with their answers, laid out for a pass.
 
 use super::TrainingError;
-use crate::control::ControlFrom;
-use crate::control::Row;
+use crate::control::{ControlFrom, Row};
+use crate::tokens;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use dynlayer_model::Llama;
 use std::ops::Range;
@@ -41,26 +41,15 @@ impl TrainingBatch {
         if items.is_empty() {
             return Err(TrainingError::EmptyBatch);
         }
-        let (context, vocab_size) = (model.config().max_positions, model.config().vocab_size);
         let mut ids: Vec<u64> = items.iter().map(|item| item.id).collect();
         ids.sort_unstable();
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(TrainingError::RepeatedId { id: pair[0] });
         }
         for TrainingItem { id, prompt, answer } in &items {
-            if prompt.is_empty() || answer.is_empty() {
-                return Err(TrainingError::EmptyText {
-                    id: *id,
-                    part: if prompt.is_empty() { "prompt" } else { "answer" },
-                });
-            }
-            let tokens = prompt.len() + answer.len();
-            if tokens > context {
-                return Err(TrainingError::TooLong { id: *id, tokens, context });
-            }
-            let unknown = |token: &&u32| usize::try_from(**token).map_or(true, |token| token >= vocab_size);
-            if let Some(&token) = prompt.iter().chain(answer).find(unknown) {
-                return Err(TrainingError::TokenOutOfRange { id: *id, token, vocab_size });
+            let text = [&prompt[..], answer].concat();
+            for (part, ids) in [("prompt", prompt), ("answer", answer), ("text", &text)] {
+                tokens::check(model, ids).map_err(|problem| TrainingError::Item { id: *id, part, problem })?;
             }
         }
         let length = |item: &TrainingItem| item.prompt.len() + item.answer.len() - 1;

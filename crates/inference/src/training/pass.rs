@@ -1,10 +1,12 @@
 //! A pass over whole texts, as training needs it.
 
 use super::{TrainingBatch, TrainingError};
-use crate::control::{Batch, ControlFrom, Controller, ControllerError, Decision, KvPolicy, PartialSkips, Phase, Site};
+use crate::control::{
+    Batch, ControlFrom, Controller, ControllerError, Decision, KvPolicy, PartialSkips, Phase, Route, Site,
+};
 use crate::engine::{self, Chooser, PassInput, PolicyCache};
-use crate::generation::dimensions;
-use crate::report::{PhaseReport, Route};
+use crate::generation::GenerateError;
+use crate::report::PhaseReport;
 use burn::tensor::{Tensor, activation::log_softmax};
 use dynlayer_model::Llama;
 
@@ -75,10 +77,10 @@ pub fn pass<C: Controller + ?Sized>(
         phase: Phase::Train,
         controlled: true,
         chooser: Chooser::new(PartialSkips::default(), &device),
-        dimensions: dimensions(model),
+        dimensions: engine::dimensions(model),
         keep_states: options.keep_states,
     };
-    let pass = engine::run(input, &mut gated, &mut cache, &mut PhaseReport::default())?;
+    let pass = engine::run(input, &mut gated, &mut cache, &mut PhaseReport::default()).map_err(GenerateError::from)?;
     Ok(TrainingPass { hidden: pass.hidden, states: pass.states, gates: gated.gates, routes: pass.routes })
 }
 

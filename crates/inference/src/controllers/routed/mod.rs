@@ -10,7 +10,7 @@ mod options;
 mod routed_controller;
 mod router;
 mod shuffle;
-#[cfg(all(test, feature = "autodiff"))]
+#[cfg(all(test, feature = "training"))]
 mod train_tests;
 
 pub use error::RouterError;

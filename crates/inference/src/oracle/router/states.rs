@@ -4,6 +4,7 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Row, 
 use crate::control::{ControlFrom, RunSettings};
 use crate::generation::{GenerateError, GenerateOptions, generate};
 use crate::oracle::Item;
+use crate::tokens::TokenProblem;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ impl PromptStates {
         let mut states = HashMap::new();
         for item in items {
             let Some((_, before)) = item.prompt.split_last() else {
-                return Err(GenerateError::EmptyPrompt { prompt: 0 });
+                return Err(GenerateError::Prompt { prompt: 0, problem: TokenProblem::Empty });
             };
             if before.is_empty() {
                 states.insert(item.id, Vec::new());

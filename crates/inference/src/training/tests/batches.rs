@@ -2,7 +2,7 @@
 
 use super::super::{TrainingBatch, TrainingError};
 use super::{batch, item, items, model};
-use crate::ControlFrom;
+use crate::{ControlFrom, TokenProblem};
 use burn::tensor::Device;
 
 #[test]
@@ -22,16 +22,22 @@ fn what_cannot_be_learned_from_is_refused() {
     let model = model(&Device::flex());
     let refused = |items| TrainingBatch::new(&model, items).unwrap_err();
     assert!(matches!(refused(vec![]), TrainingError::EmptyBatch));
-    assert!(matches!(refused(vec![item(1, &[], &[2])]), TrainingError::EmptyText { id: 1, part: "prompt" }));
-    assert!(matches!(refused(vec![item(1, &[2], &[])]), TrainingError::EmptyText { id: 1, part: "answer" }));
+    assert!(matches!(
+        refused(vec![item(1, &[], &[2])]),
+        TrainingError::Item { id: 1, part: "prompt", problem: TokenProblem::Empty }
+    ));
+    assert!(matches!(
+        refused(vec![item(1, &[2], &[])]),
+        TrainingError::Item { id: 1, part: "answer", problem: TokenProblem::Empty }
+    ));
     assert!(matches!(refused(vec![item(5, &[1], &[2]), item(5, &[1], &[2])]), TrainingError::RepeatedId { id: 5 }));
     assert!(matches!(
         refused(vec![item(1, &[2; 30], &[2; 3])]),
-        TrainingError::TooLong { id: 1, tokens: 33, context: 32 }
+        TrainingError::Item { id: 1, part: "text", problem: TokenProblem::TooLong { tokens: 33, context: 32 } }
     ));
     assert!(matches!(
         refused(vec![item(1, &[2], &[30])]),
-        TrainingError::TokenOutOfRange { id: 1, token: 30, vocab_size: 30 }
+        TrainingError::Item { id: 1, problem: TokenProblem::OutOfRange { token: 30, vocab_size: 30 }, .. }
     ));
     assert!(TrainingBatch::new(&model, items()).is_ok());
 }

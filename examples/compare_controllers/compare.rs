@@ -92,7 +92,6 @@ impl Comparison<'_> {
             keep_logits: true,
             keep_hidden: true,
             sequence_ids: (first..first + items.len() as u64).collect(),
-            ..ScoreOptions::default()
         };
         let scores = score_batch(self.model, controller, items, &options)?;
         self.bar.inc(1);

@@ -86,7 +86,8 @@ pub fn write_folder(model: &Llama, folder: &Path) {
     write_safetensors(&tensors(model), &folder.join("model.safetensors"));
 }
 
-/// Writes a GGUF file as llama.cpp does: other names and, for its architecture `llama`, reordered rows of queries and keys.
+/// Writes a GGUF file as llama.cpp does: other names and, for its architecture `llama`, reordered rows of queries and
+/// keys.
 fn gguf(model: &Llama, architecture: &str) -> GgufWriter {
     let c = model.config();
     let n = |x: usize| GgufValue::U32(x as u32);

@@ -52,14 +52,15 @@ fn last_prompt_token() -> ScoreOptions {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Skipped work changes nothing: the engine, with one cached pass per token, against a reference that runs everything and
-    /// masks, in the same passes and in one.
+    /// Skipped work changes nothing: the engine, with one cached pass per token, against a reference that runs
+    /// everything and masks, in the same passes and in one.
     #[test]
     fn skipped_equals_masked(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8), policy in policy(),
     ) {
         let model = small(&device());
-        let options = ScoreOptions { run: RunSettings { kv_policy: policy, ..last_prompt_token().run }, ..last_prompt_token() };
+        let mut options = last_prompt_token();
+        options.run.kv_policy = policy;
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
         for whole in [false, true] {
             assert_close(&found, &masked(&model, &routes, &prompt, &continuation, whole, policy == KvPolicy::Omit));
@@ -73,35 +74,39 @@ proptest! {
     ) {
         let model = small(&device());
         let run = |kv_policy| {
-            let options = ScoreOptions { run: RunSettings { kv_policy, control_from: control, ..RunSettings::default() }, ..ScoreOptions::default() };
+            let run = RunSettings { kv_policy, control_from: control, ..RunSettings::default() };
+            let options = ScoreOptions { run, ..ScoreOptions::default() };
             skipped(&model, &routes, &prompt, &continuation, &options)
         };
         assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
     }
 
-    /// All policies agree if a layer's attention never runs again once it was skipped, as nothing reads the missing entries.
+    /// All policies agree if a layer's attention never runs again once it was skipped, as nothing reads the missing
+    /// entries.
     #[test]
     fn policies_agree_where_the_route_is_fixed(
         route in prop::collection::vec(action(), LAYERS), prompt in tokens(1..24), continuation in tokens(1..8),
     ) {
         let model = small(&device());
         let run = |kv_policy| {
-            let options = ScoreOptions { run: RunSettings { kv_policy, ..last_prompt_token().run }, ..last_prompt_token() };
+            let mut options = last_prompt_token();
+            options.run.kv_policy = kv_policy;
             skipped(&model, &vec![route.clone()], &prompt, &continuation, &options)
         };
         assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
         assert_close(&run(KvPolicy::Omit), &run(KvPolicy::Propagate));
     }
 
-    /// Each row of a batch has the logits and counts that it has alone: one to eight rows of different lengths, with given
-    /// tokens and different routes, which stop at different times.
+    /// Each row of a batch has the logits and counts that it has alone: one to eight rows of different lengths, with
+    /// given tokens and different routes, which stop at different times.
     #[test]
     fn mixed_batch_equals_solo(
         items in prop::collection::vec((tokens(1..16), tokens(0..8), routes()), 1..9),
         policy in policy(), control in control(), skips in skips(),
     ) {
         let model = small(&device());
-        let options = |sequence_ids| ScoreOptions { run: RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, ..RunSettings::default() }, keep_logits: true, keep_hidden: true, sequence_ids, ..ScoreOptions::default() };
+        let run = RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, seed: 0 };
+        let options = |sequence_ids| ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids };
         let controller = || controller_fn(|site| {
             Decision::per_row(site.rows().iter().map(|row| {
                 let (_, _, routes) = &items[row.id as usize];
@@ -183,7 +188,14 @@ proptest! {
         policy in policy(),
     ) {
         let model = small(&device());
-        let options = |ids: Vec<u64>| GenerateOptions { run: RunSettings { kv_policy: policy, control_from: control, ..RunSettings::default() }, max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], sequence_ids: ids, ..GenerateOptions::default() };
+        let run = RunSettings { kv_policy: policy, control_from: control, ..RunSettings::default() };
+        let options = |ids: Vec<u64>| GenerateOptions {
+            run,
+            max_new_tokens: 6,
+            stop_tokens: vec![stop, stop / 2],
+            sequence_ids: ids,
+            ..GenerateOptions::default()
+        };
         let by_id: HashMap<u64, &Routes> = all.iter().enumerate().map(|(i, r)| (i as u64, r)).collect();
         let controller = || controller_fn(|site| {
             Decision::per_row(site.rows().iter().map(|row| {

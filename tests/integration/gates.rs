@@ -58,8 +58,8 @@ fn logits(passes: &[Vec<Layer>], gated: bool, kv_policy: KvPolicy, control_from:
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// A gate of one equals a layer that runs, and a gate of zero one that is skipped under `Propagate`. Rows that have exited
-    /// stay out, whatever the gate says.
+    /// A gate of one equals a layer that runs, and a gate of zero one that is skipped under `Propagate`. Rows that have
+    /// exited stay out, whatever the gate says.
     #[test]
     fn gates_of_zero_and_one_are_actions(
         passes in passes(), control in prop::sample::select(ControlFrom::ALL.to_vec()),

@@ -60,7 +60,8 @@ fn policies_cost_what_they_say() {
     assert_eq!(propagate.decode_summary().work.flops_full_depth, full_flops(&propagate));
 }
 
-/// 48 wide, 80 inside the MLP, 6 query and 2 key/value heads of 12, 97 tokens: by hand, for three tokens of five layers.
+/// 48 wide, 80 inside the MLP, 6 query and 2 key/value heads of 12, 97 tokens: by hand, for three tokens of five
+/// layers.
 fn full_flops(report: &RunReport) -> f64 {
     assert_eq!(report.dimensions.bytes_per_weight, 4.0);
     let (attention, mlp, head) = (2 * 48 * 72 + 2 * 48 * 24, 3 * 48 * 80, 48 * 97);

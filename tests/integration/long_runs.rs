@@ -21,8 +21,8 @@ fn text(start: usize, tokens: usize) -> Vec<u32> {
     (0..tokens).map(|i| ((start + i * i) % 97) as u32).collect()
 }
 
-/// Routes in which each layer but the first runs its attention for three tokens and skips it for one, at a different time
-/// per layer.
+/// Routes in which each layer but the first runs its attention for three tokens and skips it for one, at a different
+/// time per layer.
 fn routes(row: usize) -> Routes {
     let action = |token: usize, layer: usize| match (token + 3 * layer + row) % 7 {
         0 | 1 => Action::Skip,

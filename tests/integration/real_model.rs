@@ -51,9 +51,9 @@ fn real_model_skipped_equals_masked() {
     }
 }
 
-/// KV policies and batches on a few fixed cases, against the masked reference, to the usual tolerance. Deferred tokens and
-/// batches are summed in another order, whose rounding grows over 30 layers where some are skipped: to 1e-4 of the largest
-/// logit.
+/// KV policies and batches on a few fixed cases, against the masked reference, to the usual tolerance. Deferred tokens
+/// and batches are summed in another order, whose rounding grows over 30 layers where some are skipped: to 1e-4 of the
+/// largest logit.
 #[test]
 #[ignore = "needs SmolLM2"]
 fn real_model_policies_and_batches_agree() {

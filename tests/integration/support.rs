@@ -83,9 +83,9 @@ pub fn skipped(
     scored.tokens.into_iter().map(|token| token.logits).collect()
 }
 
-/// The reference's logits for each token: it runs every sublayer and keeps the old state where the route skips, without a
-/// controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's. Corresponds to
-/// `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit` does.
+/// The reference's logits for each token: it runs every sublayer and keeps the old state where the route skips, without
+/// a controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's. Corresponds
+/// to `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit` does.
 pub fn masked(
     model: &Llama,
     routes: &Routes,
@@ -147,7 +147,8 @@ pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
     asked
 }
 
-/// Asserts equality to 1e-5 of the largest absolute logit: the rounding of a few hundred f32 additions in another order.
+/// Asserts equality to 1e-5 of the largest absolute logit: the rounding of a few hundred f32 additions in another
+/// order.
 #[track_caller]
 pub fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>]) {
     assert_close_to(found, expected, 1e-5);

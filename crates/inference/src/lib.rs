@@ -1,13 +1,14 @@
 //! Dynamic depth: a [`Controller`] decides, while a model generates, which layers each token or sequence runs.
 //!
-//! Part of dynlayer, after "Dynamic layer selection in decoder-only transformers" (Glavas et al. 2024, arXiv 2410.20022).
+//! Part of dynlayer, after "Dynamic layer selection in decoder-only transformers" (Glavas et al. 2024, arXiv
+//! 2410.20022).
 //!
 //! # Generate under a controller
 //!
 //! A decoder usually runs all of its layers for every token. Here the engine asks a controller before each layer. The
-//! controller answers for every *row*, which is one live sequence of the batch: run the layer, skip it, skip one of its two
-//! sublayers (attention and MLP), or exit and skip all later layers too. A skipped layer is not launched, so it costs no
-//! time. The engine takes care of the cache that later tokens read ([`KvPolicy`]).
+//! controller answers for every *row*, which is one live sequence of the batch: run the layer, skip it, skip one of its
+//! two sublayers (attention and MLP), or exit and skip all later layers too. A skipped layer is not launched, so it
+//! costs no time. The engine takes care of the cache that later tokens read ([`KvPolicy`]).
 //!
 //! [`generate`] returns an iterator over [`TokenEvent`]s, and [`Generation::finish`] collects them:
 //!
@@ -29,8 +30,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! By default control begins with the first generated token, and the prompt runs all layers. [`RunSettings`] changes that,
-//! and holds the seed of all random draws.
+//! By default control begins with the first generated token, and the prompt runs all layers. [`RunSettings`] changes
+//! that, and holds the seed of all random draws.
 //!
 //! # Write a controller
 //!

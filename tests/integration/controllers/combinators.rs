@@ -210,7 +210,8 @@ fn what_was_recorded_is_replayed() {
             assert_eq!(again, first);
             // The recorded run had head products of its own for the confidence.
             let ran = |report: &RunReport| -> Vec<_> {
-                let counts = |s: &SequenceReport| (s.id, s.depth(), s.decode.nominal.attended, s.prefill.nominal.attended);
+                let counts =
+                    |s: &SequenceReport| (s.id, s.depth(), s.decode.nominal.attended, s.prefill.nominal.attended);
                 report.sequences.iter().map(counts).collect()
             };
             assert_eq!(ran(&replayed), ran(&report));

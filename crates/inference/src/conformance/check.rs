@@ -9,11 +9,11 @@ use burn::tensor::Device;
 use dynlayer_model::config::{ConfigError, LlamaConfig};
 use dynlayer_model::{Llama, WeightDtype};
 
-/// Checks every [`Rule`] in order on this model, with controllers from `make`, which must be alike. Runs about 200 passes;
-/// [`small_model`] is enough unless the controller needs a certain model.
+/// Checks every [`Rule`] in order on this model, with controllers from `make`, which must be alike. Runs about 200
+/// passes; [`small_model`] is enough unless the controller needs a certain model.
 ///
-/// Decisions are compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a single
-/// row, whose sums are rounded in another order.
+/// Decisions are compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a
+/// single row, whose sums are rounded in another order.
 ///
 /// # Errors
 /// [`Broken`], with the first rule that is broken and the place.

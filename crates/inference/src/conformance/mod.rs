@@ -1,8 +1,8 @@
 //! Conformance checks for controllers.
 //!
-//! Users of a controller rely on the promises of the trait: rows do not influence each other, a run can be repeated, and
-//! nothing is left over from the run before. [`check`] runs a controller over texts of different lengths and reports the
-//! first promise that it breaks.
+//! Users of a controller rely on the promises of the trait: rows do not influence each other, a run can be repeated,
+//! and nothing is left over from the run before. [`check`] runs a controller over texts of different lengths and
+//! reports the first promise that it breaks.
 //!
 //! ```
 //! use burn::tensor::Device;

@@ -23,8 +23,8 @@ pub(super) fn texts(model: &Llama) -> Vec<Text> {
     texts.collect()
 }
 
-/// Runs the controller over the texts and returns the routes of each text's tokens. The tokens are given, not generated,
-/// so that a difference in routes is one of decisions, not of their effects.
+/// Runs the controller over the texts and returns the routes of each text's tokens. The tokens are given, not
+/// generated, so that a difference in routes is one of decisions, not of their effects.
 pub(super) fn routes<C: Controller + ?Sized>(
     model: &Llama,
     controller: &mut C,

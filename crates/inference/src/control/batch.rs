@@ -43,8 +43,8 @@ impl<'a> Batch<'a> {
         self.prompts
     }
 
-    /// The seed of the run, [`RunSettings::seed`](super::RunSettings::seed). A random controller should derive each draw
-    /// from it and from the sequence's id, the position and the layer.
+    /// The seed of the run, [`RunSettings::seed`](super::RunSettings::seed). A random controller should derive each
+    /// draw from it and from the sequence's id, the position and the layer.
     pub fn seed(&self) -> u64 {
         self.seed
     }

@@ -4,8 +4,8 @@ use super::{Batch, ControllerError, Decision, Site};
 
 /// Decides, while a model runs, which layers each row runs.
 ///
-/// One method is required. The engine calls it once per layer and pass, for the whole batch, and carries out the answer: a
-/// skipped layer is not launched. The engine also keeps the caches, the positions and the accounting.
+/// One method is required. The engine calls it once per layer and pass, for the whole batch, and carries out the
+/// answer: a skipped layer is not launched. The engine also keeps the caches, the positions and the accounting.
 ///
 /// This controller compares each state with the previous layer's and exits where little changes:
 ///
@@ -34,8 +34,8 @@ use super::{Batch, ControllerError, Decision, Site};
 ///
 /// # Rows leave the batch
 ///
-/// Finished rows leave the batch, so an index means another row in the next pass. Whatever a controller remembers of a row
-/// it must keep by [`Row::id`](super::Row::id).
+/// Finished rows leave the batch, so an index means another row in the next pass. Whatever a controller remembers of a
+/// row it must keep by [`Row::id`](super::Row::id).
 ///
 /// ```
 /// # use dynlayer_inference::{Action, Controller, Decision, Site};
@@ -54,7 +54,8 @@ use super::{Batch, ControllerError, Decision, Site};
 /// }
 /// ```
 pub trait Controller {
-    /// Decides what each row does at this layer. Called once per layer of a controlled pass, until all rows have exited.
+    /// Decides what each row does at this layer. Called once per layer of a controlled pass, until all rows have
+    /// exited.
     fn decide(&mut self, site: &Site<'_>) -> Decision;
 
     /// Prepares for a new batch: resets whatever belongs to one run, looks at the prompts, and refuses a model or batch
@@ -69,8 +70,8 @@ pub trait Controller {
 
     /// Looks at a site of a pass that is not controlled, by default the prompt's. Does nothing by default.
     ///
-    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) that pass ends before the prompts' last
-    /// tokens, so a row whose prompt is a single token is all padding in it ([`Site::token_mask`]).
+    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) that pass ends before the prompts'
+    /// last tokens, so a row whose prompt is a single token is all padding in it ([`Site::token_mask`]).
     fn observe(&mut self, site: &Site<'_>) {
         let _ = site;
     }

@@ -23,9 +23,10 @@ pub struct RunSettings {
     pub kv_policy: KvPolicy,
     /// How a layer is run that some rows of a batch run and others skip: affects speed, never results.
     pub partial_skips: PartialSkips,
-    /// The seed of every random draw of the run: of the controller, which reads it from [`Batch::seed`](super::Batch::seed),
-    /// and of [sampling](crate::sampling::Sampling). A draw depends on the seed, the draw's purpose, the sequence's id,
-    /// the position and the layer, so a sequence draws the same numbers alone and in a batch.
+    /// The seed of every random draw of the run: of the controller, which reads it from
+    /// [`Batch::seed`](super::Batch::seed), and of [sampling](crate::sampling::Sampling). A draw depends on the seed,
+    /// the draw's purpose, the sequence's id, the position and the layer, so a sequence draws the same numbers alone
+    /// and in a batch.
     pub seed: u64,
 }
 
@@ -74,8 +75,8 @@ impl FromStr for ControlFrom {
 
 /// The keys and values that later tokens see at a layer whose attention an earlier token skipped.
 ///
-/// Works with every controller. Once a sequence that has skipped a layer's attention never runs it again (any route fixed
-/// per sequence), all three policies give the same results.
+/// Works with every controller. Once a sequence that has skipped a layer's attention never runs it again (any route
+/// fixed per sequence), all three policies give the same results.
 ///
 /// ```
 /// use dynlayer_inference::KvPolicy;

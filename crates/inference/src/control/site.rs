@@ -22,7 +22,8 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// The sequence's id, chosen by the caller; its index in the batch by default. Does not change when other rows leave.
+    /// The sequence's id, chosen by the caller; its index in the batch by default. Does not change when other rows
+    /// leave.
     pub id: u64,
     /// The position of its last token in this pass, from 0 at the first prompt token.
     pub position: usize,
@@ -105,15 +106,17 @@ impl Site<'_> {
         Tensor::from_data(TensorData::new(real, [rows, tokens]), &self.hidden.device())
     }
 
-    /// The logits that each row's last token would have if the row exited here, `[rows, vocab_size]`: final norm and head
-    /// of [`last_hidden`](Self::last_hidden). Costs one product with the head, which the report counts for every row.
+    /// The logits that each row's last token would have if the row exited here, `[rows, vocab_size]`: final norm and
+    /// head of [`last_hidden`](Self::last_hidden). Costs one product with the head, which the report counts for every
+    /// row.
     pub fn exit_logits(&self) -> Tensor<2> {
         self.log.heads.borrow_mut().push((0..self.rows.len()).collect());
         self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
-    /// The [`exit_logits`](Self::exit_logits) of some rows, by index into [`rows`](Self::rows): `[indices, vocab_size]`.
-    /// The report counts these rows only, so rows that have exited need not be paid for again. No indices, no computation.
+    /// The [`exit_logits`](Self::exit_logits) of some rows, by index into [`rows`](Self::rows): `[indices,
+    /// vocab_size]`. The report counts these rows only, so rows that have exited need not be paid for again. No
+    /// indices, no computation.
     ///
     /// # Panics
     /// If an index is out of range.
@@ -133,8 +136,8 @@ impl Site<'_> {
         self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
-    /// Reads one number per row to the host, waiting for the device; the report counts these reads. The result always has
-    /// one entry per [row](Self::rows).
+    /// Reads one number per row to the host, waiting for the device; the report counts these reads. The result always
+    /// has one entry per [row](Self::rows).
     ///
     /// A wrong number of values, a value that is not finite or a device that fails ends the run with
     /// `GenerateError::Contract` after this decision; missing values are NaN, and the decision itself is ignored.
@@ -164,8 +167,8 @@ impl Site<'_> {
         values
     }
 
-    /// Ends the run with this error after the decision, which is then ignored. For problems that a controller can only find
-    /// on the way: a file of routes that is too short, a sequence that it was never told of.
+    /// Ends the run with this error after the decision, which is then ignored. For problems that a controller can only
+    /// find on the way: a file of routes that is too short, a sequence that it was never told of.
     pub fn fail(&self, error: ControllerError) {
         let mut noted = self.log.error.borrow_mut();
         if !matches!(*noted, Some(PassError::Controller(_))) {

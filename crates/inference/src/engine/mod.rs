@@ -1,8 +1,8 @@
 //! The layer loop: the one place that turns decisions into launches.
 //!
-//! `pass` is the loop, `plan` interprets a decision, `sublayers` runs the sublayers, `policy_cache` applies the KV policy
-//! to rows that skip one (with `owed` for deferred keys and values), `partial` chooses how rows that disagree are run,
-//! `tally` counts.
+//! `pass` is the loop, `plan` interprets a decision, `sublayers` runs the sublayers, `policy_cache` applies the KV
+//! policy to rows that skip one (with `owed` for deferred keys and values), `partial` chooses how rows that disagree
+//! are run, `tally` counts.
 
 mod owed;
 mod partial;

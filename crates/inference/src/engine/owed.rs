@@ -62,8 +62,8 @@ pub(super) struct Owed(Vec<Debt>);
 /// The keys and values of one pass that a layer owes.
 #[derive(Debug, Clone)]
 struct Debt {
-    /// The state to compute them from; `None` if they are in the cache already, because the layer ran for another row and
-    /// they came with it.
+    /// The state to compute them from; `None` if they are in the cache already, because the layer ran for another row
+    /// and they came with it.
     state: Option<Arc<State>>,
     /// Per row, the number of tokens that are owed.
     tokens: Vec<usize>,
@@ -85,7 +85,8 @@ impl Owed {
         self.0.push(Debt { state, tokens });
     }
 
-    /// Computes everything owed to these rows in one product, before their attention runs, and returns the cost per row.
+    /// Computes everything owed to these rows in one product, before their attention runs, and returns the cost per
+    /// row.
     pub(super) fn settle(&mut self, rows: &[usize], model: &Llama, block: &Block, kv: &mut LayerKv) -> Vec<Settled> {
         let mut settled = vec![Settled::default(); rows.len()];
         let mut states = Vec::new(); // [1, tokens, d_model] each

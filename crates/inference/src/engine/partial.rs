@@ -6,10 +6,10 @@ use burn::tensor::Device;
 /// A device's speed, for deciding whether a smaller batch saves more time than taking it out and putting it back costs.
 ///
 /// The model: a product of `n` tokens with `w` weights takes `t0(w) + 2 n w / flops_per_second`. The first term, mainly
-/// reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save
-/// `2 m w / flops_per_second`. On a processor the two terms add up (measured, `docs/performance.md`). Where a device
-/// overlaps them, as in a roofline (Williams, Waterman and Patterson 2009), a small batch saves less, but there the second
-/// term is small too.
+/// reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save `2 m w /
+/// flops_per_second`. On a processor the two terms add up (measured, `docs/performance.md`). Where a device overlaps
+/// them, as in a roofline (Williams, Waterman and Patterson 2009), a small batch saves less, but there the second term
+/// is small too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeviceCost {
     /// Floating-point operations in a second, two per multiply-add.
@@ -47,7 +47,8 @@ impl Chooser {
         Self { skips, device: DeviceCost::of(device) }
     }
 
-    /// Returns `true` to gather a sublayer of `weights` weights that `some` of `all` rows run, with `tokens` tokens each.
+    /// Returns `true` to gather a sublayer of `weights` weights that `some` of `all` rows run, with `tokens` tokens
+    /// each.
     pub(super) fn gathers(&self, some: usize, all: usize, tokens: usize, weights: f64) -> bool {
         let tokens_of = |rows: usize| (rows * tokens) as f64;
         match self.skips {

@@ -11,8 +11,8 @@ pub(super) enum Plan {
     Everything,
     /// The sublayers of each row.
     Rows(Vec<Ran>),
-    /// The whole layer for all rows, its update weighted by a gate of `[rows, tokens]`; with the sublayers that count as
-    /// run for each row.
+    /// The whole layer for all rows, its update weighted by a gate of `[rows, tokens]`; with the sublayers that count
+    /// as run for each row.
     Gate(Tensor<2>, Vec<Ran>),
 }
 

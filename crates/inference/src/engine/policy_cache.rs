@@ -77,8 +77,8 @@ impl PolicyCache {
         }
     }
 
-    /// Prepares the attention of `rows`: settles the layer's debts to them, and returns a frame without the holes, if there
-    /// are any.
+    /// Prepares the attention of `rows`: settles the layer's debts to them, and returns a frame without the holes, if
+    /// there are any.
     pub(super) fn ready(
         &mut self,
         layer: usize,

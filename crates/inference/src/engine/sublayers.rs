@@ -87,8 +87,8 @@ impl Sublayers<'_> {
         stream.set(hidden);
     }
 
-    /// Runs the whole layer for all rows, its update weighted by `gate: [rows, tokens]`, which is zero for rows that do not
-    /// count as run.
+    /// Runs the whole layer for all rows, its update weighted by `gate: [rows, tokens]`, which is zero for rows that do
+    /// not count as run.
     pub(super) fn gated(
         &self,
         layer: usize,

@@ -14,8 +14,8 @@ pub struct TokenEvent {
     pub token: u32,
     /// The route of the pass that produced it.
     pub route: Route,
-    /// The text that this token completes, without special tokens. Empty without a tokenizer, and while a character or a
-    /// possible stop string is incomplete. The last event of a sequence has all of the remaining text.
+    /// The text that this token completes, without special tokens. Empty without a tokenizer, and while a character or
+    /// a possible stop string is incomplete. The last event of a sequence has all of the remaining text.
     pub text: String,
     /// The reason why the sequence ends here, if it does.
     pub stop: Option<Stop>,

@@ -16,8 +16,8 @@ use std::time::Instant;
 /// Sequences that stop leave the batch. Dropping the iterator ends the generation.
 ///
 /// # Errors
-/// [`GenerateError`], if a prompt is empty, too long or holds unknown tokens, if the options contradict each other, or if
-/// the controller refuses the batch.
+/// [`GenerateError`], if a prompt is empty, too long or holds unknown tokens, if the options contradict each other, or
+/// if the controller refuses the batch.
 pub fn generate<'a, C: Controller>(
     model: &'a Llama,
     mut controller: C,
@@ -108,8 +108,8 @@ impl<'a, C: Controller> Generation<'a, C> {
         &self.controller
     }
 
-    /// Runs to the end and returns a completion per sequence, in the order of the prompts, and the report. Completions lack
-    /// tokens that the iterator has yielded before.
+    /// Runs to the end and returns a completion per sequence, in the order of the prompts, and the report. Completions
+    /// lack tokens that the iterator has yielded before.
     ///
     /// # Errors
     /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has yielded that error before.

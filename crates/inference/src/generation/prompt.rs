@@ -53,8 +53,8 @@ impl Padded {
     }
 }
 
-/// Pads prompts on the left, so that the last tokens of all prompts share a slot. Padding is token 0 at position 0, which
-/// no real token looks at.
+/// Pads prompts on the left, so that the last tokens of all prompts share a slot. Padding is token 0 at position 0,
+/// which no real token looks at.
 pub(super) fn pad(prompts: &[Vec<u32>]) -> Padded {
     let width = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let padding: Vec<usize> = prompts.iter().map(|prompt| width - prompt.len()).collect();

@@ -73,8 +73,8 @@ pub struct ScoredToken {
     pub route: Route,
     /// The logits of that pass, `[vocab_size]`; empty unless [`ScoreOptions::keep_logits`] is set.
     pub logits: Vec<f32>,
-    /// The states of that pass's last token, `[n_layers + 1, d_model]`: the states entering each layer, and the final normed
-    /// state; `None` unless [`ScoreOptions::keep_hidden`] is set.
+    /// The states of that pass's last token, `[n_layers + 1, d_model]`: the states entering each layer, and the final
+    /// normed state; `None` unless [`ScoreOptions::keep_hidden`] is set.
     pub hidden: Option<Tensor<2>>,
 }
 
@@ -86,7 +86,8 @@ impl ScoredSequence {
     }
 }
 
-/// Scores `continuation` after `prompt` under a controller: steps through it exactly as decoding would, one pass per token.
+/// Scores `continuation` after `prompt` under a controller: steps through it exactly as decoding would, one pass per
+/// token.
 ///
 /// # Errors
 /// As [`generate`](super::generate), and [`GenerateError::Prompt`] if both together exceed the model's context.

@@ -48,7 +48,8 @@ pub(super) struct Step {
     /// The logits row after row, `vocab_size` numbers each.
     pub(super) logits: Vec<f32>,
     pub(super) routes: Vec<Route>,
-    /// `[rows, n_layers + 1, d_model]`: the states entering each layer and the final normed state, if [`Settings::keep_states`] is set.
+    /// `[rows, n_layers + 1, d_model]`: the states entering each layer and the final normed state, if
+    /// [`Settings::keep_states`] is set.
     pub(super) states: Option<Tensor<3>>,
     pub(super) phase: Phase,
 }
@@ -58,8 +59,8 @@ pub(super) struct Step {
 enum Purpose {
     /// Write keys and values only; the controller observes.
     FillCache,
-    /// Predict the rows' next tokens; the controller decides if `controlled`, and otherwise observes.
-    Predict { controlled: bool },
+    /// Predict the rows' next tokens; the controller decides, or else only observes.
+    Predict { decides: bool },
 }
 
 impl<'a> Session<'a> {
@@ -140,8 +141,8 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Runs the prompts up to their last tokens, uncontrolled as `LastPromptToken` says, and leaves those to the next step.
-    /// Done before the first step, the rows can still be [forked](Self::fork).
+    /// Runs the prompts up to their last tokens, uncontrolled as `LastPromptToken` says, and leaves those to the next
+    /// step. Done before the first step, the rows can still be [forked](Self::fork).
     pub(super) fn prefill<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<(), GenerateError> {
         let started = Instant::now();
         let Some(Padded { tokens, positions, padding }) = self.prompts.take() else { return Ok(()) };
@@ -162,7 +163,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Copies the first row once per id, so that each copy can continue on its own. The new session has an empty report.
+    /// Copies the first row once per id, so that each copy can continue on its own. The new session has an empty
+    /// report.
     pub(super) fn fork(&self, ids: &[u64]) -> Self {
         let rows = vec![0; ids.len()];
         let mut cache = self.cache.clone();
@@ -205,8 +207,8 @@ impl<'a> Session<'a> {
             return self.predict(controller, &tokens, &positions, Phase::Decode, true, started);
         };
         if self.settings.run.control_from != ControlFrom::LastPromptToken {
-            let controlled = self.settings.run.control_from == ControlFrom::All;
-            return self.predict(controller, &tokens, &positions, Phase::Prefill, controlled, started);
+            let decides = self.settings.run.control_from == ControlFrom::All;
+            return self.predict(controller, &tokens, &positions, Phase::Prefill, decides, started);
         }
         // The last prompt token is controlled, and those before it were not: two passes.
         self.predict(controller, &tokens, &positions, Phase::Decode, true, started)
@@ -219,10 +221,10 @@ impl<'a> Session<'a> {
         tokens: &[Vec<u32>],
         positions: &[Vec<usize>],
         phase: Phase,
-        controlled: bool,
+        decides: bool,
         started: Instant,
     ) -> Result<Step, GenerateError> {
-        let pass = self.pass(controller, tokens, positions, phase, Purpose::Predict { controlled })?;
+        let pass = self.pass(controller, tokens, positions, phase, Purpose::Predict { decides })?;
         let last_token = |x: &Tensor<3>| x.clone().narrow(1, x.dims()[1] - 1, 1); // [rows, 1, d_model]
         let normed = self.model.final_norm(last_token(&pass.hidden));
         let states = self.settings.keep_states.then(|| {
@@ -257,7 +259,7 @@ impl<'a> Session<'a> {
             rows: &rows,
             padding: &pass_padding,
             phase,
-            controlled: purpose == Purpose::Predict { controlled: true },
+            controlled: purpose == Purpose::Predict { decides: true },
             chooser: self.chooser,
             dimensions: self.report.dimensions,
             keep_states: self.settings.keep_states && predicts,

@@ -48,7 +48,8 @@ impl StopFilter {
     /// Adds a piece; returns the text before the first stop string or possible beginning of one, and the stop string.
     fn push(&mut self, piece: &str) -> (String, Option<String>) {
         self.held.push_str(piece);
-        // The stop string that begins first; of two that begin together the longer, or the order of options would matter.
+        // The stop string that begins first; of two that begin together the longer, or the order of options would
+        // matter.
         let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str()).map(|at| (at, stop)));
         if let Some((at, stop)) = found.min_by_key(|(at, stop)| (*at, std::cmp::Reverse(stop.len()))) {
             let stop = stop.clone();

@@ -41,8 +41,8 @@ impl Piece {
 }
 
 impl DepthMap {
-    /// Adds a token's text. A token without text, such as the first bytes of a character, is joined to the next text, which
-    /// then has the mean depth of its tokens.
+    /// Adds a token's text. A token without text, such as the first bytes of a character, is joined to the next text,
+    /// which then has the mean depth of its tokens.
     pub fn push(&mut self, text: &str, route: &Route) {
         let (depth, n_layers) = (route.depth(), route.layers().len());
         match self.pieces.last_mut() {
@@ -55,8 +55,8 @@ impl DepthMap {
         }
     }
 
-    /// Renders the text for a terminal of 256 colours (ANSI escape codes): the deeper, the darker the background. Control
-    /// characters other than line ends and tabs are left out, so that the text cannot inject escape codes.
+    /// Renders the text for a terminal of 256 colours (ANSI escape codes): the deeper, the darker the background.
+    /// Control characters other than line ends and tabs are left out, so that the text cannot inject escape codes.
     pub fn terminal(&self) -> String {
         let mut out = String::new();
         for piece in &self.pieces {

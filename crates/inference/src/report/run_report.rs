@@ -9,8 +9,8 @@ use std::fmt;
 
 /// The work and the times of a run. Displays as text for people.
 ///
-/// *Nominal* work is the work that the decisions asked for, *executed* work the work that ran. They differ where rows of a
-/// batch disagree and a layer runs for all of them.
+/// *Nominal* work is the work that the decisions asked for, *executed* work the work that ran. They differ where rows
+/// of a batch disagree and a layer runs for all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunReport {

@@ -66,13 +66,13 @@ impl Spent {
     }
 }
 
-/// A sequence's part of the costs that the rows of a pass share. The parts of all sequences add up to the phase's costs,
-/// except for host reads.
+/// A sequence's part of the costs that the rows of a pass share. The parts of all sequences add up to the phase's
+/// costs, except for host reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Shared {
-    /// Bytes of weights read. Weights read for several rows count for each in equal parts; a row that skips a layer has no
-    /// part in it, even if the layer runs for it.
+    /// Bytes of weights read. Weights read for several rows count for each in equal parts; a row that skips a layer has
+    /// no part in it, even if the layer runs for it.
     pub weight_bytes: f64,
     /// The number of times that the controller waited for the device in passes with this sequence. One read serves all
     /// rows.

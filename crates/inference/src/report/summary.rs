@@ -54,7 +54,8 @@ pub struct WorkSummary {
     pub sublayers_executed: [u64; 2],
     /// K/V projections without their attention that the decisions and the KV policy asked for, in tokens.
     pub kv_projections: u64,
-    /// K/V projections actually computed; those that came for free because the layer ran for another row are not counted.
+    /// K/V projections actually computed; those that came for free because the layer ran for another row are not
+    /// counted.
     pub kv_projections_executed: u64,
     /// Products with the head, the controller's included.
     pub head_products: u64,

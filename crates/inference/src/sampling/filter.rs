@@ -11,7 +11,8 @@ pub(super) fn penalise_repetition(logits: &mut [f32], seen: &[u32], penalty: f32
     }
 }
 
-/// Returns the candidates of the `top_k` largest logits, ties with the last included, most probable first, equals by id.
+/// Returns the candidates of the `top_k` largest logits, ties with the last included, most probable first, equals by
+/// id.
 pub(super) fn ranked(logits: &[f32], top_k: Option<usize>) -> Vec<(usize, f32)> {
     let mut candidates: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
@@ -23,8 +24,8 @@ pub(super) fn ranked(logits: &[f32], top_k: Option<usize>) -> Vec<(usize, f32)> 
     candidates
 }
 
-/// Keeps the most probable candidates until their probabilities reach `p`. `ranked` is descending; its numbers need not sum
-/// to 1.
+/// Keeps the most probable candidates until their probabilities reach `p`. `ranked` is descending; its numbers need not
+/// sum to 1.
 pub(super) fn keep_nucleus(ranked: &mut Vec<(usize, f32)>, p: f32) {
     let total: f64 = ranked.iter().map(|(_, q)| f64::from(*q)).sum();
     let mut sum = 0.0;

@@ -11,8 +11,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use dynlayer::inference::controllers::{FullDepth, UniformSkip};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, KvPolicy, Row, ScoreItem, ScoreOptions, ScoredSequence, Scores, Site,
-    controller_fn, score_batch,
+    Action, ControlFrom, Controller, Decision, KvPolicy, Row, RunSettings, ScoreItem, ScoreOptions, ScoredSequence,
+    Scores, Site, controller_fn, score_batch,
 };
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::model::{Llama, WeightDtype};
@@ -127,8 +127,7 @@ fn score<C: Controller>(
     kv_policy: KvPolicy,
 ) -> Result<Scores, Box<dyn Error>> {
     let options = ScoreOptions {
-        control_from: ControlFrom::LastPromptToken,
-        kv_policy,
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, kv_policy, ..RunSettings::default() },
         keep_logits: true,
         ..ScoreOptions::default()
     };

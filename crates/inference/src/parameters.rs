@@ -11,7 +11,7 @@ pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 #[derive(Debug, thiserror::Error)]
 #[error("reading {what} from the device failed: {reason}")]
 #[non_exhaustive]
-pub struct DeviceError {
+pub struct DeviceReadError {
     /// The tensor.
     pub what: String,
     /// The device's reason.
@@ -22,10 +22,10 @@ pub struct DeviceError {
 pub(crate) fn to_host<const D: usize>(
     tensor: Tensor<D>,
     what: impl FnOnce() -> String,
-) -> Result<Vec<f32>, DeviceError> {
+) -> Result<Vec<f32>, DeviceReadError> {
     let data = tensor.cast(DType::F32).try_into_data().map_err(|error| format!("{error:?}"));
     let values = data.and_then(|data| data.try_into_vec_as::<f32>().map_err(|error| format!("{error:?}")));
-    values.map_err(|reason| DeviceError { what: what(), reason })
+    values.map_err(|reason| DeviceReadError { what: what(), reason })
 }
 
 /// A visit of a module's weights by name, such as `layers.3.mlp.up_proj.weight`.
@@ -58,8 +58,8 @@ impl<T: VisitNamed> ModuleVisitor for Named<'_, T> {
 }
 
 /// Brings all weights of a module to the host.
-pub(crate) fn values<M: Module>(module: &M) -> Result<Tensors, DeviceError> {
-    struct Read(Result<Tensors, DeviceError>);
+pub(crate) fn values<M: Module>(module: &M) -> Result<Tensors, DeviceReadError> {
+    struct Read(Result<Tensors, DeviceReadError>);
     impl VisitNamed for Read {
         fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
             let Ok(found) = &mut self.0 else { return };

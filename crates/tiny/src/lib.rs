@@ -9,7 +9,7 @@ mod task;
 pub use problem::{Problem, problems};
 pub use task::Task;
 
-use dynlayer_inference::{ControlFrom, GenerateOptions};
+use dynlayer_inference::{ControlFrom, GenerateOptions, RunSettings};
 use dynlayer_model::text::Tokenizer;
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,10 @@ pub fn folder() -> PathBuf {
 /// How answers are generated: greedily, to the token that ends a text, every token by a controlled pass.
 pub fn options(tokenizer: &Tokenizer) -> GenerateOptions<'_> {
     GenerateOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
         max_new_tokens: 12,
         stop_tokens: tokenizer.eos_id().into_iter().collect(),
         tokenizer: Some(tokenizer),
-        control_from: ControlFrom::LastPromptToken,
         ..GenerateOptions::default()
     }
 }

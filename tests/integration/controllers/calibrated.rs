@@ -5,14 +5,14 @@ use dynlayer::inference::controllers::{
     CalibrationError, Ends, FullDepth, InfluenceSkip, LayerInfluence, SimilaritySkip, StateEffects,
 };
 use dynlayer::inference::report::Ran;
-use dynlayer::inference::{ControlFrom, FileError};
+use dynlayer::inference::{ControlFrom, FileError, TokenProblem};
 use dynlayer::model::Llama;
 
 fn texts() -> Vec<Vec<u32>> {
     vec![(0..40).map(|i| (i * 7 + 3) % 97).collect(), (0..25).map(|i| (i * i) % 97).collect()]
 }
 
-/// 1 - cos of what enters and leaves each layer, for every token, by a plain pass.
+/// 1 - cos of the states entering and leaving each layer, for every token, from a plain pass.
 fn effects(model: &Llama, texts: &[Vec<u32>]) -> Vec<Vec<(Vec<f64>, f64)>> {
     let mut layers = vec![Vec::new(); model.layers().len()];
     for text in texts {
@@ -112,7 +112,7 @@ fn clusters_hold_the_mean_effect_of_their_tokens() {
     }
 }
 
-/// The route of every token follows from the states that it met: the nearest centroid's effect against the threshold.
+/// The route of every token follows from its states: the nearest centroid's effect against the threshold.
 #[test]
 fn similarity_follows_the_nearest_centroid() {
     let model = small();
@@ -173,9 +173,15 @@ fn texts_that_cannot_be_measured() {
     let model = small();
     let measure = |texts: &[Vec<u32>]| LayerInfluence::measure(&model, texts).unwrap_err();
     assert!(matches!(measure(&[]), CalibrationError::NoText));
-    assert!(matches!(measure(&[vec![1], vec![]]), CalibrationError::EmptyText { text: 1 }));
-    assert!(matches!(measure(&[vec![1; 65]]), CalibrationError::TextTooLong { tokens: 65, context: 64, .. }));
-    assert!(matches!(measure(&[vec![97]]), CalibrationError::TokenOutOfRange { token: 97, vocab_size: 97, .. }));
+    assert!(matches!(measure(&[vec![1], vec![]]), CalibrationError::Text { text: 1, problem: TokenProblem::Empty }));
+    assert!(matches!(
+        measure(&[vec![1; 65]]),
+        CalibrationError::Text { problem: TokenProblem::TooLong { tokens: 65, context: 64 }, .. }
+    ));
+    assert!(matches!(
+        measure(&[vec![97]]),
+        CalibrationError::Text { problem: TokenProblem::OutOfRange { token: 97, vocab_size: 97 }, .. }
+    ));
     let none = StateEffects::measure(&model, &texts(), 0, 0).unwrap_err();
     assert!(matches!(none, CalibrationError::Value { .. }), "{none}");
 

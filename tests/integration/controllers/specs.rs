@@ -1,4 +1,4 @@
-//! Controllers from text.
+//! Controllers made from text.
 
 use super::{LAYERS, assert_batch_equals_solo, chain, options, prompts, run, small};
 use dynlayer::inference::controllers::{
@@ -10,7 +10,7 @@ fn texts() -> Vec<Vec<u32>> {
     vec![(0..50).map(|i| (i * 11 + 5) % 97).collect()]
 }
 
-/// One of each, options included.
+/// One spec of each kind, options included.
 const SPECS: [&str; 22] = [
     "full",
     "skip:1,3",

@@ -1,8 +1,8 @@
 //! Batches of prompts and answers for a training pass.
 
 use super::TrainingError;
-use crate::control::Row;
-use crate::generation::ControlFrom;
+use crate::control::{ControlFrom, Row};
+use crate::tokens;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use dynlayer_model::Llama;
 use std::ops::Range;
@@ -41,26 +41,15 @@ impl TrainingBatch {
         if items.is_empty() {
             return Err(TrainingError::EmptyBatch);
         }
-        let (context, vocab_size) = (model.config().max_positions, model.config().vocab_size);
         let mut ids: Vec<u64> = items.iter().map(|item| item.id).collect();
         ids.sort_unstable();
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(TrainingError::RepeatedId { id: pair[0] });
         }
         for TrainingItem { id, prompt, answer } in &items {
-            if prompt.is_empty() || answer.is_empty() {
-                return Err(TrainingError::EmptyText {
-                    id: *id,
-                    part: if prompt.is_empty() { "prompt" } else { "answer" },
-                });
-            }
-            let tokens = prompt.len() + answer.len();
-            if tokens > context {
-                return Err(TrainingError::TooLong { id: *id, tokens, context });
-            }
-            let unknown = |token: &&u32| usize::try_from(**token).map_or(true, |token| token >= vocab_size);
-            if let Some(&token) = prompt.iter().chain(answer).find(unknown) {
-                return Err(TrainingError::TokenOutOfRange { id: *id, token, vocab_size });
+            let text = [&prompt[..], answer].concat();
+            for (part, ids) in [("prompt", prompt), ("answer", answer), ("text", &text)] {
+                tokens::check(model, ids).map_err(|problem| TrainingError::Item { id: *id, part, problem })?;
             }
         }
         let length = |item: &TrainingItem| item.prompt.len() + item.answer.len() - 1;
@@ -163,6 +152,7 @@ impl TrainingBatch {
 mod tests {
     use super::super::tests::{batch, item, items, model};
     use super::*;
+    use crate::TokenProblem;
 
     #[test]
     fn places_of_labels_and_gates() {
@@ -181,16 +171,22 @@ mod tests {
         let model = model(&Device::flex());
         let refused = |items| TrainingBatch::new(&model, items).unwrap_err();
         assert!(matches!(refused(vec![]), TrainingError::EmptyBatch));
-        assert!(matches!(refused(vec![item(1, &[], &[2])]), TrainingError::EmptyText { id: 1, part: "prompt" }));
-        assert!(matches!(refused(vec![item(1, &[2], &[])]), TrainingError::EmptyText { id: 1, part: "answer" }));
+        assert!(matches!(
+            refused(vec![item(1, &[], &[2])]),
+            TrainingError::Item { id: 1, part: "prompt", problem: TokenProblem::Empty }
+        ));
+        assert!(matches!(
+            refused(vec![item(1, &[2], &[])]),
+            TrainingError::Item { id: 1, part: "answer", problem: TokenProblem::Empty }
+        ));
         assert!(matches!(refused(vec![item(5, &[1], &[2]), item(5, &[1], &[2])]), TrainingError::RepeatedId { id: 5 }));
         assert!(matches!(
             refused(vec![item(1, &[2; 30], &[2; 3])]),
-            TrainingError::TooLong { id: 1, tokens: 33, context: 32 }
+            TrainingError::Item { id: 1, part: "text", problem: TokenProblem::TooLong { tokens: 33, context: 32 } }
         ));
         assert!(matches!(
             refused(vec![item(1, &[2], &[30])]),
-            TrainingError::TokenOutOfRange { id: 1, token: 30, vocab_size: 30 }
+            TrainingError::Item { id: 1, problem: TokenProblem::OutOfRange { token: 30, vocab_size: 30 }, .. }
         ));
         assert!(TrainingBatch::new(&model, items()).is_ok());
     }

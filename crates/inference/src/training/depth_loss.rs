@@ -1,7 +1,7 @@
 //! The cost of depth in training.
 
 use super::{TrainingBatch, TrainingError, TrainingPass};
-use crate::generation::ControlFrom;
+use crate::control::ControlFrom;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -3,7 +3,8 @@
 use crate::control::ControllerError;
 use crate::files::FileError;
 use crate::generation::GenerateError;
-use crate::parameters::DeviceError;
+use crate::parameters::DeviceReadError;
+use crate::tokens::TokenProblem;
 use std::path::PathBuf;
 
 /// The error of a training that cannot begin or continue.
@@ -13,39 +14,21 @@ pub enum TrainingError {
     /// A batch has no items.
     #[error("no items; at least one is needed")]
     EmptyBatch,
-    /// A prompt or an answer has no token.
-    #[error("item {id}: its {part} is empty; at least one token is needed")]
-    EmptyText {
-        /// The item.
+    /// The model cannot run an item.
+    #[error("item {id}: its {part} {problem}")]
+    Item {
+        /// The item's id.
         id: u64,
-        /// `prompt` or `answer`.
+        /// `prompt`, `answer`, or `text` for both together.
         part: &'static str,
+        /// The problem.
+        problem: TokenProblem,
     },
     /// Two items of a batch have the same id.
     #[error("two items of a batch have the id {id}; ids must differ")]
     RepeatedId {
         /// The id.
         id: u64,
-    },
-    /// A text has more tokens than the model has positions.
-    #[error("item {id} has {tokens} tokens; the model's context is {context}")]
-    TooLong {
-        /// The item.
-        id: u64,
-        /// Prompt and answer together.
-        tokens: usize,
-        /// The model's positions.
-        context: usize,
-    },
-    /// A token id is not in the model's vocabulary.
-    #[error("item {id} holds token {token}; the model's vocabulary has {vocab_size}")]
-    TokenOutOfRange {
-        /// The item.
-        id: u64,
-        /// The token.
-        token: u32,
-        /// The model's vocabulary.
-        vocab_size: usize,
     },
     /// An option is out of its range.
     #[error("{option} is {found}; expected {expected}")]
@@ -94,7 +77,7 @@ pub enum TrainingError {
     File(#[from] FileError),
     /// The device did not deliver a number.
     #[error(transparent)]
-    Device(#[from] DeviceError),
+    Device(#[from] DeviceReadError),
     /// The controller refused the batch.
     #[error(transparent)]
     Controller(#[from] ControllerError),

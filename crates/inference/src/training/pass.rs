@@ -1,10 +1,12 @@
 //! A training pass over whole texts.
 
 use super::{TrainingBatch, TrainingError};
-use crate::control::{Batch, Controller, ControllerError, Decision, Phase, Site};
-use crate::engine::{self, Chooser, DeviceCost, KvPolicy, PartialSkips, PassInput, PolicyCache};
-use crate::generation::{ControlFrom, dimensions};
-use crate::report::{PhaseReport, Route};
+use crate::control::{
+    Batch, ControlFrom, Controller, ControllerError, Decision, KvPolicy, PartialSkips, Phase, Route, Site,
+};
+use crate::engine::{self, Chooser, PassInput, PolicyCache};
+use crate::generation::GenerateError;
+use crate::report::PhaseReport;
 use burn::tensor::{Tensor, activation::log_softmax};
 use dynlayer_model::Llama;
 
@@ -67,11 +69,11 @@ pub fn pass<C: Controller + ?Sized>(
         padding: batch.padding(),
         phase: Phase::Train,
         controlled: true,
-        chooser: Chooser { skips: PartialSkips::default(), device: DeviceCost::of(&device) },
-        dimensions: dimensions(model),
+        chooser: Chooser::new(PartialSkips::default(), &device),
+        dimensions: engine::dimensions(model),
         keep_states: options.keep_states,
     };
-    let pass = engine::run(input, &mut gated, &mut cache, &mut PhaseReport::default())?;
+    let pass = engine::run(input, &mut gated, &mut cache, &mut PhaseReport::default()).map_err(GenerateError::from)?;
     Ok(TrainingPass { hidden: pass.hidden, states: pass.states, gates: gated.gates, routes: pass.routes })
 }
 

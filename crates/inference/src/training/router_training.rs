@@ -4,8 +4,8 @@ use super::{
     DepthLoss, PassOptions, StepLoss, StepPart, StepReport, Temperature, Trainer, TrainerOptions, TrainingBatch,
     TrainingError, TrainingFolder, gated_depth, pass,
 };
+use crate::control::ControlFrom;
 use crate::controllers::{Routed, Router, RouterOptions};
-use crate::generation::ControlFrom;
 use crate::parameters::to_host;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;

@@ -5,8 +5,7 @@ use super::{
     PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch, TrainingError, TrainingFolder,
     pass,
 };
-use crate::control::{Action, Decision, Site, controller_fn};
-use crate::generation::ControlFrom;
+use crate::control::{Action, ControlFrom, Decision, Site, controller_fn};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;

@@ -3,7 +3,7 @@
 use super::{StudyError, StudyTask};
 use dynlayer::inference::report::SequenceReport;
 use dynlayer::inference::{
-    ControlFrom, Controller, GenerateOptions, ScoreOptions, ScoredSequence, generate, score_batch,
+    ControlFrom, Controller, GenerateOptions, RunSettings, ScoreOptions, ScoredSequence, generate, score_batch,
 };
 use dynlayer::model::Llama;
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,9 @@ pub fn evaluate<C: Controller, T: StudyTask>(
         let first = i * batch.max(1);
         let sequence_ids: Vec<u64> = (first as u64..).take(items.len()).collect();
         let prompts: Vec<Vec<u32>> = items.iter().map(|item| item.prompt.clone()).collect();
-        let options = GenerateOptions { control_from, sequence_ids: sequence_ids.clone(), ..task.options() };
-        let seed = options.sampling.seed;
+        let options = GenerateOptions { sequence_ids: sequence_ids.clone(), ..task.options() };
+        let run = RunSettings { control_from, ..options.run };
+        let options = GenerateOptions { run, ..options };
         let (completions, report) = generate(model, &mut *controller, &prompts, options)?.finish()?;
         for (i, completion) in completions.iter().enumerate() {
             let (item, found) = (first + i, task.quality(first + i, completion));
@@ -58,7 +59,11 @@ pub fn evaluate<C: Controller, T: StudyTask>(
             result.quality.push(found);
         }
         result.layers.extend(report.sequences.iter().map(|sequence| depth(sequence, n_layers)));
-        let options = ScoreOptions { control_from, seed, sequence_ids, ..ScoreOptions::default() };
+        let options = ScoreOptions {
+            run: RunSettings { control_from, seed: run.seed, ..RunSettings::default() },
+            sequence_ids,
+            ..ScoreOptions::default()
+        };
         let scores = score_batch(model, &mut *controller, items, &options)?;
         result.nll.extend(scores.sequences.iter().filter_map(ScoredSequence::mean_nll));
         result.nll_layers.extend(scores.report.sequences.iter().map(|sequence| depth(sequence, n_layers)));

@@ -1,7 +1,8 @@
 //! Errors of calibrations.
 
 use crate::files::FileError;
-use crate::parameters::DeviceError;
+use crate::parameters::DeviceReadError;
+use crate::tokens::TokenProblem;
 
 /// The error of a calibration that cannot be measured, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -10,31 +11,13 @@ pub enum CalibrationError {
     /// There is no text.
     #[error("no calibration text; at least one token is needed")]
     NoText,
-    /// A text has no token.
-    #[error("calibration text {text} is empty; at least one token is needed")]
-    EmptyText {
+    /// The model cannot run a text.
+    #[error("calibration text {text} {problem}")]
+    Text {
         /// The text's index.
         text: usize,
-    },
-    /// A text has more tokens than the model has positions.
-    #[error("calibration text {text} has {tokens} tokens; the model's context is {context}")]
-    TextTooLong {
-        /// The text's index.
-        text: usize,
-        /// Its tokens.
-        tokens: usize,
-        /// The model's positions.
-        context: usize,
-    },
-    /// A token id is not in the model's vocabulary.
-    #[error("calibration text {text} holds token {token}; the model's vocabulary has {vocab_size}")]
-    TokenOutOfRange {
-        /// The text's index.
-        text: usize,
-        /// The token id.
-        token: u32,
-        /// The model's vocabulary.
-        vocab_size: usize,
+        /// The problem.
+        problem: TokenProblem,
     },
     /// The model computed something that is not a finite number.
     #[error("the state {what} layer {layer} holds a value that is not finite")]
@@ -46,7 +29,7 @@ pub enum CalibrationError {
     },
     /// The device did not deliver the states.
     #[error(transparent)]
-    Device(#[from] DeviceError),
+    Device(#[from] DeviceReadError),
     /// A calibration does not fit the model.
     #[error("the calibration's {what} is {found}; the model's is {expected}")]
     Mismatch {

@@ -2,6 +2,7 @@
 
 use super::CalibrationError;
 use crate::parameters::to_host;
+use crate::tokens;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 
@@ -59,23 +60,13 @@ pub(super) fn walk(
 }
 
 fn check(model: &Llama, texts: &[Vec<u32>]) -> Result<(), CalibrationError> {
-    let (context, vocab_size) = (model.config().max_positions, model.config().vocab_size);
     if texts.is_empty() {
         return Err(CalibrationError::NoText);
     }
-    for (text, ids) in texts.iter().enumerate() {
-        let tokens = ids.len();
-        if tokens == 0 {
-            return Err(CalibrationError::EmptyText { text });
-        }
-        if tokens > context {
-            return Err(CalibrationError::TextTooLong { text, tokens, context });
-        }
-        if let Some(&token) = ids.iter().find(|id| usize::try_from(**id).map_or(true, |id| id >= vocab_size)) {
-            return Err(CalibrationError::TokenOutOfRange { text, token, vocab_size });
-        }
-    }
-    Ok(())
+    let checked = |(text, ids): (usize, &Vec<u32>)| {
+        tokens::check(model, ids).map_err(|problem| CalibrationError::Text { text, problem })
+    };
+    texts.iter().enumerate().try_for_each(checked)
 }
 
 fn read(hidden: &[Tensor<3>], layer: usize, what: &'static str) -> Result<Vec<f32>, CalibrationError> {

@@ -1,7 +1,7 @@
 //! Errors of routers.
 
 use crate::files::FileError;
-use crate::parameters::DeviceError;
+use crate::parameters::DeviceReadError;
 
 /// The error of a router that cannot be saved, loaded or used.
 #[derive(Debug, thiserror::Error)]
@@ -31,5 +31,5 @@ pub enum RouterError {
     File(#[from] FileError),
     /// The device did not deliver a weight.
     #[error(transparent)]
-    Device(#[from] DeviceError),
+    Device(#[from] DeviceReadError),
 }

@@ -8,7 +8,7 @@ mod noise;
 mod options;
 mod router;
 mod shuffle;
-#[cfg(all(test, feature = "autodiff"))]
+#[cfg(all(test, feature = "training"))]
 mod tests;
 
 pub use controller::{Routed, RouterSpec};

@@ -2,7 +2,7 @@
 #![allow(clippy::float_cmp, reason = "compared exactly on purpose")]
 
 use super::{AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions};
-use crate::control::{Action, Controller, Decision, Phase, Row, Site, Watch};
+use crate::control::{Action, Controller, Decision, Phase, Row, Site, SiteLog};
 use burn::tensor::{Device, Tensor, TensorData};
 use dynlayer_model::config::LlamaConfig;
 use dynlayer_model::{Llama, WeightDtype};
@@ -31,7 +31,7 @@ fn states(rows: &[Row], device: &Device) -> Tensor<3> {
 }
 
 fn ask<R: Router>(routed: &mut Routed<R>, layer: usize, rows: &[Row], hidden: &Tensor<3>) -> Decision {
-    let (model, watch, padding) = (model(), Watch::default(), vec![0; rows.len()]);
+    let (model, log, padding) = (model(), SiteLog::default(), vec![0; rows.len()]);
     let site = Site {
         model: &model,
         layer,
@@ -40,10 +40,10 @@ fn ask<R: Router>(routed: &mut Routed<R>, layer: usize, rows: &[Row], hidden: &T
         hidden,
         embedded: hidden,
         padding: &padding,
-        watch: &watch,
+        log: &log,
     };
     let decision = routed.decide(&site);
-    assert!(watch.failure.into_inner().is_none() && watch.host_reads.get() == 0, "training reads nothing");
+    assert!(log.error.into_inner().is_none() && log.host_reads.get() == 0, "training reads nothing");
     decision
 }
 

@@ -6,7 +6,7 @@ use super::super::weights::{MapNamed, map};
 use super::super::{LayerDropout, PassOptions, TrainingBatch, TrainingItem, TrainingPass, gated_depth, pass};
 use crate::control::{Action, Controller, Decision, Phase, Row, Site};
 use crate::controllers::{ExitAfter, FullDepth, LinearRouter, Routed, RouterInput, RouterOptions, SkipLayers};
-use crate::{ControlFrom, KvPolicy, ScoreItem, ScoreOptions, controller_fn, score, score_batch};
+use crate::{ControlFrom, KvPolicy, RunSettings, ScoreItem, ScoreOptions, controller_fn, score, score_batch};
 use burn::module::Param;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -16,7 +16,10 @@ fn stepped<C: Controller>(controller: C) -> f64 {
     let model = model(&Device::flex());
     let items: Vec<ScoreItem> =
         items().into_iter().map(|item| ScoreItem { prompt: item.prompt, continuation: item.answer }).collect();
-    let options = ScoreOptions { control_from: ControlFrom::All, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::All, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     let scores = score_batch(&model, controller, &items, &options).unwrap();
     let tokens: Vec<f64> = scores.sequences.iter().flat_map(|s| s.tokens.iter().map(|t| -t.log_probability)).collect();
     tokens.iter().sum::<f64>() / tokens.len() as f64
@@ -182,8 +185,7 @@ fn hard_gates_are_the_skips_of_decoding() {
         let trained = pass(&model, &mut by_place(), &batch, options(control_from)).unwrap();
         for (row, item) in any_items().into_iter().enumerate() {
             let options = ScoreOptions {
-                control_from,
-                kv_policy: KvPolicy::Propagate,
+                run: RunSettings { control_from, kv_policy: KvPolicy::Propagate, ..RunSettings::default() },
                 sequence_ids: vec![item.id],
                 ..ScoreOptions::default()
             };
@@ -204,7 +206,11 @@ fn hard_gates_are_the_skips_of_decoding() {
         let texts = |item: &TrainingItem| ScoreItem { prompt: item.prompt.clone(), continuation: item.answer.clone() };
         let texts: Vec<ScoreItem> = items.iter().map(texts).collect();
         let sequence_ids = items.iter().map(|item| item.id).collect();
-        let options = ScoreOptions { control_from, sequence_ids, ..ScoreOptions::default() };
+        let options = ScoreOptions {
+            run: RunSettings { control_from, ..RunSettings::default() },
+            sequence_ids,
+            ..ScoreOptions::default()
+        };
         let report = score_batch(&model, by_place(), &texts, &options).unwrap().report;
         let depth = number(gated_depth(&trained, &batch, control_from).unwrap());
         assert!((depth - report.mean_depth().unwrap()).abs() < 1e-5, "every sequence counts the same");

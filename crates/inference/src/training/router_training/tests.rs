@@ -17,7 +17,7 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 use crate::controllers::{Ends, FullDepth, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions};
 use crate::files::FileError;
 use crate::parameters::{self, VisitNamed, visit};
-use crate::{ControlFrom, ScoreItem, ScoreOptions, controller_fn, score_batch};
+use crate::{ControlFrom, RunSettings, ScoreItem, ScoreOptions, controller_fn, score_batch};
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -47,7 +47,8 @@ fn trained(training: &RouterTraining) -> Routed<LinearRouter> {
 fn measured(model: &Llama, controller: &mut impl Controller) -> (f64, f64) {
     let text = |item: TrainingItem| ScoreItem { prompt: item.prompt, continuation: item.answer };
     let texts: Vec<ScoreItem> = counting(1000, 20).into_iter().map(text).collect();
-    let options = ScoreOptions { control_from: FROM, ..ScoreOptions::default() };
+    let options =
+        ScoreOptions { run: RunSettings { control_from: FROM, ..RunSettings::default() }, ..ScoreOptions::default() };
     let scores = score_batch(model, controller, &texts, &options).unwrap();
     let nll = scores.sequences.iter().map(|sequence| sequence.mean_nll().unwrap()).sum::<f64>() / 20.0;
     (nll, scores.report.mean_depth().unwrap())

@@ -1,18 +1,18 @@
-//! What ran for one token.
+//! Routes: the sublayers that ran for one token.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What ran of one layer.
+/// The sublayers of one layer that ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ran {
-    /// Whether the attention sublayer ran.
+    /// `true` if the attention sublayer ran.
     pub attention: bool,
-    /// Whether the MLP sublayer ran.
+    /// `true` if the MLP sublayer ran.
     pub mlp: bool,
 }
 
-/// What ran for one token, layer by layer.
+/// The sublayers that ran for one token, layer by layer.
 ///
 /// ```
 /// use dynlayer_inference::report::{Ran, Route};
@@ -27,17 +27,17 @@ pub struct Ran {
 pub struct Route(Vec<Ran>);
 
 impl Route {
-    /// A route from what ran of each layer, in order.
+    /// Makes a route from the layers in order.
     pub fn new(layers: Vec<Ran>) -> Self {
         Self(layers)
     }
 
-    /// What ran of each layer, in order.
+    /// The layers in order.
     pub fn layers(&self) -> &[Ran] {
         &self.0
     }
 
-    /// How many layers the token ran: half of the sublayers that did.
+    /// The number of layers that the token ran; each sublayer counts half.
     pub fn depth(&self) -> f64 {
         self.0.iter().map(|ran| f64::from(u8::from(ran.attention) + u8::from(ran.mlp)) / 2.0).sum()
     }

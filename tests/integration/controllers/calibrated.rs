@@ -48,6 +48,25 @@ fn block_influence_is_its_definition() {
 }
 
 #[test]
+fn the_metric_of_the_same_name_agrees() {
+    let model = small();
+    let mut metric = dynlayer::metrics::hidden::BlockInfluence::default();
+    for text in texts() {
+        let mut cache = model.cache(1, text.len());
+        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let mut states = vec![model.embed(model.tokens(&[&text]))];
+        for (layer, block) in model.layers().iter().enumerate() {
+            states.push(block.forward(states[layer].clone(), &frame, cache.layer_mut(layer)));
+        }
+        metric.add(&burn::tensor::Tensor::cat(states, 0)).unwrap();
+    }
+    let measured = LayerInfluence::measure(&model, &texts()).unwrap();
+    for (found, expected) in metric.values().unwrap().iter().zip(measured.values()) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+#[test]
 fn layers_that_do_nothing_are_dropped_first_and_nothing_changes() {
     let model = without_effect(small(), &[1, 3]);
     let influence = LayerInfluence::measure(&model, &texts()).unwrap();

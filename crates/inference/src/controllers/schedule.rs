@@ -49,7 +49,7 @@ fn one() -> usize {
 impl Schedule {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "schedule:MAX..MIN,to=POSITION[,from=POSITION][,warmup=LAYERS]",
-        about: "MAX layers at position 0 down to MIN at POSITION, the upper ones",
+        about: "MAX layers at position 0, falling to MIN at POSITION; lower layers are dropped first",
         fields: Fields::Values(&["max", "min"], &[("to", "to"), ("from", "from"), ("warmup", "warm_up")]),
     };
 

@@ -41,7 +41,7 @@ impl PartialEq for SaturationExit {
 impl SaturationExit {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "saturation:COSINE[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
-        about: "until a layer leaves a state of this cosine to the one before",
+        about: "all until the states before and after a layer have this cosine",
         fields: ExitRule::FIELDS,
     };
 

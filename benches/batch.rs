@@ -9,7 +9,9 @@
 mod common;
 
 use common::{option, smollm2, spread, threads};
-use dynlayer::inference::{Action, Controller, Decision, GenerateOptions, PartialSkips, Site, controller_fn, generate};
+use dynlayer::inference::{
+    Action, Controller, Decision, GenerateOptions, PartialSkips, RunSettings, Site, controller_fn, generate,
+};
 use dynlayer::model::{Llama, WeightDtype};
 use std::error::Error;
 
@@ -52,7 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Tokens per second of all rows together.
 fn decode(model: &Llama, rows: u32, skipping: u64, skips: PartialSkips, tokens: usize) -> Result<f64, Box<dyn Error>> {
     let prompts: Vec<Vec<u32>> = (0..rows).map(|row| (row * 1000..row * 1000 + 64).collect()).collect();
-    let options = GenerateOptions { max_new_tokens: tokens + 1, partial_skips: skips, ..GenerateOptions::default() };
+    let options = GenerateOptions {
+        run: RunSettings { partial_skips: skips, ..RunSettings::default() },
+        max_new_tokens: tokens + 1,
+        ..GenerateOptions::default()
+    };
     let (_, report) = generate(model, every_other(skipping), &prompts, options)?.finish()?;
     report.decode.tokens_per_second().ok_or_else(|| "no decode pass".into())
 }

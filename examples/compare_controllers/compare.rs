@@ -3,7 +3,9 @@
 use crate::arguments::Arguments;
 use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::controllers::FullDepth;
-use dynlayer::inference::{ControlFrom, Controller, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch};
+use dynlayer::inference::{
+    ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
+};
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::metrics::hidden::cosine_similarity;
 use dynlayer::model::Llama;
@@ -81,13 +83,15 @@ impl Comparison<'_> {
         first: u64,
     ) -> Result<Scores, Box<dyn Error>> {
         let options = ScoreOptions {
-            control_from: self.arguments.control_from,
-            kv_policy: self.arguments.kv_policy,
+            run: RunSettings {
+                control_from: self.arguments.control_from,
+                kv_policy: self.arguments.kv_policy,
+                seed: self.arguments.seed,
+                ..RunSettings::default()
+            },
             keep_logits: true,
             keep_hidden: true,
-            seed: self.arguments.seed,
             sequence_ids: (first..first + items.len() as u64).collect(),
-            ..ScoreOptions::default()
         };
         let scores = score_batch(self.model, controller, items, &options)?;
         self.bar.inc(1);
@@ -108,7 +112,7 @@ impl Comparison<'_> {
             sums.cosine += cosine.rows()[0].iter().sum::<f64>();
             sums.tokens += targets.len() as f64;
         }
-        let decode = found.report.decode_summary();
+        let decode = found.report.decode_summary().work;
         sums.decoded += decode.tokens as f64;
         sums.layers += decode.layers_per_token.unwrap_or_default() * decode.tokens as f64;
         sums.flops += decode.flops;

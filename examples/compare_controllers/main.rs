@@ -38,9 +38,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let dynlayer_examples::Loaded { tokenizer, model, .. } =
         dynlayer_examples::Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
-    let items =
-        dynlayer_examples::items(arguments.text.as_deref(), arguments.model.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
-    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), &tokenizer, &model)?;
+    let items = dynlayer_examples::items(
+        arguments.text.as_deref(),
+        arguments.model.as_deref(),
+        &tokenizer,
+        prompt,
+        continuation,
+        arguments.limit,
+    )?;
+    let texts =
+        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), &tokenizer, &model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
     let n_layers = model.layers().len();

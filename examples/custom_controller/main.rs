@@ -4,7 +4,6 @@
 //! cargo run --release --example custom_controller -- --model DIR|FILE.gguf [--chat TEXT] [--threshold 0.99]
 //! ```
 
-
 use burn::tensor::{Device, Tensor};
 use clap::Parser;
 use dynlayer::inference::report::DepthMap;

@@ -128,6 +128,7 @@ pub struct Arguments {
     pub ignore_eos: bool,
     pub stop: Vec<String>,
     pub sampling: Sampling,
+    pub seed: u64,
     pub json: bool,
     pub logits_top: Option<usize>,
 }
@@ -155,7 +156,6 @@ impl Arguments {
             top_p: raw.top_p,
             min_p: raw.min_p,
             repetition_penalty: raw.repetition_penalty,
-            seed: raw.seed,
         };
         Self {
             model: raw.model,
@@ -173,6 +173,7 @@ impl Arguments {
             ignore_eos: raw.ignore_eos,
             stop: raw.stop,
             sampling,
+            seed: raw.seed,
             json: raw.json,
             logits_top: raw.logits_top,
         }

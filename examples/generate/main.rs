@@ -10,11 +10,11 @@ mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
-use dynlayer_examples::Loaded;
 use dynlayer::inference::controllers::{Recorded, Resources};
 use dynlayer::inference::report::DepthMap;
-use dynlayer::inference::{GenerateOptions, generate};
+use dynlayer::inference::{GenerateOptions, RunSettings, generate};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer_examples::Loaded;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -47,18 +47,23 @@ fn complete(
     load_seconds: f64,
 ) -> Result<(), Box<dyn Error>> {
     let options = GenerateOptions {
+        run: RunSettings {
+            control_from: arguments.control_from,
+            kv_policy: arguments.kv_policy,
+            seed: arguments.seed,
+            ..RunSettings::default()
+        },
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: if arguments.ignore_eos { Vec::new() } else { checkpoint.stop_tokens(tokenizer)? },
         stop_strings: arguments.stop.clone(),
         tokenizer: Some(tokenizer),
         sampling: arguments.sampling.clone(),
-        control_from: arguments.control_from,
-        kv_policy: arguments.kv_policy,
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
-    let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.sampling.seed))?;
+    let texts =
+        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
+    let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();
     let (mut token_ids, mut text, mut stop, mut map) = (Vec::new(), String::new(), None, DepthMap::default());

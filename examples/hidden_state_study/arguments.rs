@@ -1,21 +1,21 @@
 //! The command line.
 
-use dynlayer_examples::tiny_task::RouterKind;
 use clap::Parser;
 use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::RouterInput;
 use dynlayer::inference::training::DepthLoss;
 use dynlayer::model::Backend;
+use dynlayer_examples::tiny_task::RouterKind;
 use std::path::PathBuf;
 
-/// Do hidden states help a router? Trains the same router with several inputs, and compares them at equal depth.
+/// Trains the same router with several inputs, and compares them at equal depth: do hidden states help?
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A checkpoint's folder, or a GGUF file; the embedded model by default. It stays as it is.
+    /// A checkpoint's folder, or a GGUF file; by default the embedded model. The file is not changed.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<PathBuf>,
-    /// Prompts with references to learn from and to measure on, a JSON object per line (`prompt`, `reference`); the
-    /// embedded model has tasks of its own.
+    /// Prompts with references to learn from and to measure on, a JSON object per line (`prompt`, `reference`); by default
+    /// the tasks of the embedded model.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
     /// Prices of depth in nats, or budgets as budget:LAYERS.
@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Seeds of weights, data and noise.
     #[arg(long, value_delimiter = ',', default_value = "0,1,2", value_name = "N,..")]
     pub seeds: Vec<u64>,
-    /// What routers see: hidden, constant, position, embedding, shuffled-hidden.
+    /// The inputs of the routers: hidden, constant, position, embedding, shuffled-hidden.
     #[arg(long, value_delimiter = ',', value_parser = input, value_name = "INPUT,..",
         default_value = "hidden,constant,position,embedding,shuffled-hidden")]
     pub inputs: Vec<RouterInput>,
@@ -37,10 +37,10 @@ pub struct Arguments {
     /// Items per step.
     #[arg(long, default_value_t = 48)]
     pub batch: usize,
-    /// The router.
+    /// The kind of router.
     #[arg(long, value_enum, default_value_t = RouterKind::Linear)]
     pub router: RouterKind,
-    /// The logit that a new router answers with.
+    /// The logit of a new router, everywhere.
     #[arg(long, default_value_t = 2.0)]
     pub bias: f32,
     /// The gates' temperature at the first step.
@@ -49,29 +49,29 @@ pub struct Arguments {
     /// The gates' temperature at the last step.
     #[arg(long, default_value_t = 1.0)]
     pub final_temperature: f64,
-    /// From which token on routers decide, in training and after it.
+    /// The first tokens that routers decide about, in training and after it.
     #[arg(long, default_value_t = ControlFrom::LastPromptToken)]
     pub control_from: ControlFrom,
-    /// Held-out items that routers are measured on; of each task, where there are tasks.
+    /// Held-out items to measure routers on; for the embedded model, of each task.
     #[arg(long, default_value_t = 50)]
     pub items: u64,
-    /// With --data: tokens of a prompt and of a reference at most; longer ones are cut.
+    /// With --data: the most tokens of a prompt and of a reference; longer ones are cut.
     #[arg(long, default_value_t = 48)]
     pub tokens: usize,
     /// A folder for the table (CSV), the report (JSON) and the plots (SVG, PNG).
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// A folder where finished trainings are kept, so that a study that was stopped goes on. Studies with other inputs,
-    /// alphas or seeds may run beside this one in the same folder.
+    /// A folder for finished trainings, so that a stopped study can continue. Studies with other inputs, alphas or seeds
+    /// may use the same folder at the same time.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// flex, ndarray, cuda or wgpu, as far as built in.
+    /// The backend: flex, ndarray, cuda or wgpu, if built in.
     #[arg(long, default_value_t = Backend::Flex)]
     pub device: Backend,
     /// Print the report as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
-    /// No bar.
+    /// Print no progress bar.
     #[arg(long)]
     pub quiet: bool,
 }

@@ -1,8 +1,8 @@
-//! Do hidden states help a router? The second experiment of arXiv 2410.20022, on the embedded model or on yours.
+//! The second experiment of arXiv 2410.20022, on the embedded model or on another one: do hidden states help a router?
 //!
 //! The same router learns to skip layers from hidden states, from a constant, from positions, from embeddings, and from
-//! hidden states of other tokens, at several prices of depth. Each is measured by decoding, without noise; the answer
-//! compares them at equal depth.
+//! hidden states of other tokens, at several prices of depth. Each is measured by decoding, without noise, and inputs are
+//! compared at equal depth.
 //!
 //! ```text
 //! cargo run --release --example hidden_state_study -- [--alphas 0.1,1] [--seeds 0,1,2] [--out DIR] [--work DIR] \
@@ -15,14 +15,14 @@ mod texts;
 
 use arguments::Arguments;
 use clap::Parser;
-use dynlayer::inference::training::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
+use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
+use dynlayer_examples::tiny_task::TinyTask;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use texts::Texts;
-use dynlayer_examples::tiny_task::TinyTask;
 
 fn main() -> ExitCode {
     dynlayer_examples::main_of(run(&Arguments::parse()))
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.out {
-        // Before the work, not after it.
+        // Made first, so that a folder that cannot be written stops the program before the work.
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let name = arguments.model.as_deref().map_or("tiny".into(), Path::to_string_lossy);

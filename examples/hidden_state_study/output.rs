@@ -1,10 +1,10 @@
-//! The table, the answer, and the plots.
+//! The table, the conclusion and the plots of a study.
 
 use crate::arguments::Arguments;
-use dynlayer::inference::training::study::{Comparison, Measure, StudyPoint, StudyReport, Verdict};
 use dynlayer::metrics::output::{write_csv, write_json};
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::metrics::statistics::Interval;
+use dynlayer_examples::study::{Comparison, Measure, StudyPoint, StudyReport, Verdict, input_name};
 use serde::Serialize;
 use std::error::Error;
 use std::fs;
@@ -30,7 +30,7 @@ struct Line {
 impl Line {
     fn new(point: &StudyPoint) -> Self {
         Self {
-            input: name(point),
+            input: input_name(point.input),
             trained_with: point.depth.to_string(),
             layers: point.layers.estimate,
             layers_low: point.layers.low,
@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-/// Prints the table and the answer, and writes the files if a folder was given.
+/// Prints the table and the conclusion, and writes the files if a folder was given.
 pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.out {
         let mut csv = Vec::new();
@@ -73,41 +73,37 @@ pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Resu
     writeln!(out, "{report}\n")?;
     for (measure, unit) in [(Measure::Quality, quality), (Measure::Nll, "nats per token of likelihood")] {
         if let Some(comparison) = report.hidden_against_constant(measure) {
-            writeln!(out, "{}", answer(comparison, unit))?;
+            writeln!(out, "{}", conclusion(comparison, unit))?;
         }
     }
     Ok(())
 }
 
-/// What the study is for.
-fn answer(comparison: &Comparison, unit: &str) -> String {
-    let by = match comparison.gain {
+/// The conclusion about hidden states, as a sentence.
+fn conclusion(comparison: &Comparison, unit: &str) -> String {
+    let gain = match comparison.gain {
         Some(Interval { low, estimate, high }) => format!("{estimate:+.4} [{low:+.4}, {high:+.4}] {unit}"),
         None => String::new(),
     };
     match comparison.verdict() {
-        Verdict::Better => format!("Hidden states helped here, at equal depth by {by}."),
-        Verdict::Worse => format!("Hidden states did harm here, at equal depth by {by}."),
-        Verdict::NoDifference => format!("No difference between hidden states and a constant was found: {by}."),
+        Verdict::Better => format!("Hidden states helped here, at equal depth by {gain}."),
+        Verdict::Worse => format!("Hidden states did worse here, at equal depth by {gain}."),
+        Verdict::NoDifference => format!("No difference between hidden states and a constant was found: {gain}."),
         Verdict::NotComparable => {
             "Hidden states and the constant reach no depth in common: try other --alphas.".to_owned()
         }
     }
 }
 
-/// Where a point is in a plot.
+/// The place of a point in a plot: layers, and the value with its interval.
 type Place = fn(&StudyPoint) -> (f64, Interval);
-
-fn name(point: &StudyPoint) -> String {
-    serde_json::to_value(point.input).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
-}
 
 /// A curve per input.
 fn plot(report: &StudyReport, label: &str, place: Place) -> CurvePlot {
     let curves = report.points.chunk_by(|a, b| a.input == b.input).map(|points| {
         let mut places: Vec<(f64, Interval)> = points.iter().map(place).collect();
         places.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Curve::with_bands(points.first().map(name).unwrap_or_default(), places)
+        Curve::with_bands(points.first().map(|point| input_name(point.input)).unwrap_or_default(), places)
     });
     CurvePlot {
         title: "What routers see".into(),

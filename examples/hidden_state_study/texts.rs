@@ -1,14 +1,14 @@
 //! Prompts with references, for any model.
 
 use crate::arguments::Arguments;
-use dynlayer_examples::tiny_task::RouterKind;
 use dynlayer::inference::controllers::AnyRouter;
-use dynlayer::inference::training::study::StudyTask;
 use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, TrainingItem};
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
 use dynlayer::metrics::text::Rouge;
 use dynlayer::model::Llama;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer_examples::study::StudyTask;
+use dynlayer_examples::tiny_task::RouterKind;
 use serde::Deserialize;
 use std::error::Error;
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Line {
     reference: String,
 }
 
-/// A file of prompts: the first are measured on, the others learned from.
+/// The prompts and references of a file: the first are for measuring, the others for learning.
 pub struct Texts<'a> {
     model: &'a Llama,
     tokenizer: &'a Tokenizer,
@@ -50,7 +50,7 @@ impl<'a> Texts<'a> {
                 Some(template) => template.render(&[ChatMessage::user(prompt)], true)?,
                 None => prompt,
             };
-            // The end of a prompt is what asks for the answer.
+            // Long prompts lose their beginning: the end asks for the answer.
             let mut prompt = tokenizer.encode(&prompt, false)?;
             prompt.drain(..prompt.len().saturating_sub(arguments.tokens));
             let mut continuation = tokenizer.encode(&reference, false)?;
@@ -82,7 +82,7 @@ impl StudyTask for Texts<'_> {
     fn batch(&self, seed: u64, StepPart { step, part }: StepPart) -> Result<TrainingBatch, TrainingError> {
         let first = (step + (part << 32)) * self.batch as u64;
         let items = (0..self.batch as u64).map(|i| {
-            // All texts in turn, each seed from another one on.
+            // All texts in turn, beginning with another one for each seed.
             let at = (first + i + 7919 * seed) % self.learned.len() as u64;
             let ScoreItem { prompt, continuation } =
                 usize::try_from(at).ok().and_then(|at| self.learned.get(at)).cloned().unwrap_or_default();

@@ -7,13 +7,12 @@
 
 #![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
 
-
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
 use dynlayer::inference::controllers::{FullDepth, UniformSkip};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, KvPolicy, Row, ScoreItem, ScoreOptions, ScoredSequence, Scores, Site,
-    controller_fn, score_batch,
+    Action, ControlFrom, Controller, Decision, KvPolicy, Row, RunSettings, ScoreItem, ScoreOptions, ScoredSequence,
+    Scores, Site, controller_fn, score_batch,
 };
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::model::{Llama, WeightDtype};
@@ -52,8 +51,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let dynlayer_examples::Loaded { tokenizer, model, .. } =
         dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &Device::flex(), false)?;
     let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
-    let items =
-        dynlayer_examples::items(arguments.text.as_deref(), arguments.model.as_deref(), &tokenizer, prompt, continuation, arguments.limit)?;
+    let items = dynlayer_examples::items(
+        arguments.text.as_deref(),
+        arguments.model.as_deref(),
+        &tokenizer,
+        prompt,
+        continuation,
+        arguments.limit,
+    )?;
     let n_layers = model.layers().len();
     if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
         return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());
@@ -122,8 +127,7 @@ fn score<C: Controller>(
     kv_policy: KvPolicy,
 ) -> Result<Scores, Box<dyn Error>> {
     let options = ScoreOptions {
-        control_from: ControlFrom::LastPromptToken,
-        kv_policy,
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, kv_policy, ..RunSettings::default() },
         keep_logits: true,
         ..ScoreOptions::default()
     };

@@ -1,7 +1,7 @@
 //! The candidates on the command line.
 
 use crate::arguments::{Arguments, Cost};
-use dynlayer::inference::controllers::ControllerSpec;
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, InfluenceSpec};
 use std::error::Error;
 
 /// Budgets that are tried by default, beside the full model.
@@ -13,8 +13,9 @@ pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpe
         Some(text) => split(text).map(str::parse).collect::<Result<Vec<ControllerSpec>, _>>()?,
         None => default(n_layers),
     };
-    if !specs.contains(&ControllerSpec::Full) {
-        specs.insert(0, ControllerSpec::Full);
+    let full = ControllerSpec::Full(FullDepth);
+    if !specs.contains(&full) {
+        specs.insert(0, full);
     }
     Ok(specs)
 }
@@ -41,8 +42,8 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     let step = |i: usize| n_layers - (n_layers - least) * i / DEFAULT_BUDGETS;
     let mut budgets: Vec<usize> = (1..=DEFAULT_BUDGETS).map(step).filter(|budget| *budget < n_layers).collect();
     budgets.dedup();
-    let influence = budgets.into_iter().map(|budget| ControllerSpec::Influence { budget });
-    std::iter::once(ControllerSpec::Full).chain(influence).collect()
+    let influence = budgets.into_iter().map(|budget| ControllerSpec::Influence(InfluenceSpec { budget }));
+    std::iter::once(ControllerSpec::Full(FullDepth)).chain(influence).collect()
 }
 
 /// Depths for random routes, evenly from the least budget of the candidates to all layers but one.
@@ -51,11 +52,11 @@ pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: us
         return Vec::new();
     }
     let budget = |spec: &ControllerSpec| match spec {
-        ControllerSpec::Uniform { budget }
-        | ControllerSpec::Influence { budget }
-        | ControllerSpec::Random { budget, .. } => Some(*budget),
-        ControllerSpec::Exit { depth } => Some(*depth),
-        ControllerSpec::Skip { layers } => n_layers.checked_sub(layers.len()),
+        ControllerSpec::Uniform(uniform) => Some(uniform.budget()),
+        ControllerSpec::Influence(influence) => Some(influence.budget),
+        ControllerSpec::Random(random) => Some(random.budget()),
+        ControllerSpec::Exit(exit) => Some(exit.0),
+        ControllerSpec::Skip(skip) => n_layers.checked_sub(skip.layers().count()),
         _ => None,
     };
     // The first and the last layer always run.

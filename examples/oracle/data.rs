@@ -1,8 +1,8 @@
 //! Prompts and references.
 
-use dynlayer_examples::embedded::held_out;
 use dynlayer::inference::oracle::Item;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer_examples::embedded::held_out;
 use dynlayer_tiny::Problem;
 use serde::Deserialize;
 use std::error::Error;

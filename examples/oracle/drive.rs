@@ -2,11 +2,12 @@
 
 use crate::arguments::{Arguments, Cost, Metric};
 use crate::candidates::null_depths;
-use dynlayer_examples::{Loaded, progress_bar};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::oracle::{self, Candidate, Drive, DriveOptions, Driven, Item, Measure};
 use dynlayer::inference::sampling::Sampling;
+use dynlayer::inference::{ControlFrom, RunSettings};
 use dynlayer::metrics::text::{Rouge, RougeVariant};
+use dynlayer_examples::{Loaded, progress_bar};
 use std::error::Error;
 
 /// The name of the file that a run goes on from.
@@ -35,8 +36,12 @@ pub fn drive(
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: checkpoint.stop_tokens(tokenizer)?,
         tokenizer: Some(tokenizer),
-        kv_policy: arguments.kv_policy,
-        seed: arguments.seed,
+        run: RunSettings {
+            control_from: ControlFrom::LastPromptToken,
+            kv_policy: arguments.kv_policy,
+            seed: arguments.seed,
+            ..RunSettings::default()
+        },
         // Given tokens are halved without a temperature.
         halves: (!sampled || arguments.halves > 0.0)
             .then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),

@@ -21,9 +21,9 @@ mod tables;
 
 use arguments::Arguments;
 use clap::Parser;
-use dynlayer_examples::Loaded;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::oracle::{Candidate, Driven};
+use dynlayer_examples::Loaded;
 use results::Results;
 use std::error::Error;
 use std::io::Write;
@@ -47,7 +47,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let n_layers = model.layers().len();
     let items = data::items(&lines, tokenizer, arguments.chat, arguments.max_new_tokens)?;
     let specs = candidates::specs(arguments, n_layers)?;
-    let texts = dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
+    let texts =
+        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
 

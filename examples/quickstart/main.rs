@@ -9,7 +9,6 @@ mod oracle;
 mod plot;
 mod show;
 
-
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::model::{Backend, WeightDtype};

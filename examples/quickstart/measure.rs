@@ -1,10 +1,10 @@
 //! What a controller reaches on the problems, and how fast.
 
-use dynlayer_examples::{Loaded, embedded};
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{Completion, Controller, GenerateOptions, generate};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
+use dynlayer_examples::{Loaded, embedded};
 use dynlayer_tiny::{self as tiny, Problem, Task};
 use std::error::Error;
 

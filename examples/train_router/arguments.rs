@@ -1,10 +1,10 @@
 //! The command line.
 
-use dynlayer_examples::tiny_task::RouterKind;
 use clap::Parser;
 use dynlayer::inference::controllers::Ends;
 use dynlayer::inference::training::DepthLoss;
 use dynlayer::model::Backend;
+use dynlayer_examples::tiny_task::RouterKind;
 use std::path::PathBuf;
 
 /// Trains a router for the embedded model, from hidden states.
@@ -13,13 +13,13 @@ pub struct Arguments {
     /// A folder with another training of the embedded model.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// The file that the router goes to.
+    /// The file to write the router to.
     #[arg(long, value_name = "FILE", default_value = "crates/tiny/assets/router.safetensors")]
     pub out: PathBuf,
-    /// What depth costs: budget:LAYERS, or an alpha in nats.
-    #[arg(long, default_value_t = DepthLoss::budget(7.5), value_parser = depth, value_name = "budget:LAYERS|ALPHA")]
+    /// The cost of depth: budget:LAYERS, or an alpha in nats.
+    #[arg(long, default_value_t = DepthLoss::budget(7.5), value_name = "budget:LAYERS|ALPHA")]
     pub depth: DepthLoss,
-    /// Steps.
+    /// Training steps.
     #[arg(long, default_value_t = 300)]
     pub steps: u64,
     /// The highest learning rate.
@@ -28,36 +28,31 @@ pub struct Arguments {
     /// Problems per step.
     #[arg(long, default_value_t = 48)]
     pub batch: usize,
-    /// The router.
+    /// The kind of router.
     #[arg(long, value_enum, default_value_t = RouterKind::Linear)]
     pub router: RouterKind,
-    /// Whether the first and the last layer always run: kept or free.
+    /// kept: the first and the last layer always run; free: they may be skipped.
     #[arg(long, default_value_t = Ends::Kept)]
     pub ends: Ends,
-    /// The logit that a new router answers with.
+    /// The logit of a new router, everywhere.
     #[arg(long, default_value_t = 2.0)]
     pub bias: f32,
-    /// The gates' temperature at the last step, from 1 at the first.
+    /// The gates' temperature at the last step; it begins with 1.
     #[arg(long, default_value_t = 1.0)]
     pub final_temperature: f64,
     /// The seed of weights, problems and noise.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Held-out problems of each task that the router is measured on.
+    /// Held-out problems of each task to measure the router on.
     #[arg(long, default_value_t = 100)]
     pub problems: u64,
-    /// A folder for checkpoints and the log of steps, so that a training that was stopped goes on.
+    /// A folder for checkpoints and the log of steps, so that a stopped training can continue.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// flex, ndarray, cuda or wgpu, as far as built in.
+    /// The backend: flex, ndarray, cuda or wgpu, if built in.
     #[arg(long, default_value_t = Backend::Flex)]
     pub device: Backend,
-    /// No bar.
+    /// Print no progress bar.
     #[arg(long)]
     pub quiet: bool,
-}
-
-/// As [`DepthLoss`] says, a default of its own included, which is shown as `budget 7.5`.
-fn depth(text: &str) -> Result<DepthLoss, String> {
-    text.replace(' ', ":").parse()
 }

@@ -1,4 +1,4 @@
-//! Trains the router that comes with the embedded model: which layers a token runs, from its hidden state.
+//! Trains the router that comes with the embedded model, which chooses the layers of a token from its hidden state.
 //!
 //! ```text
 //! cargo run --release --example train_router -- --depth budget:7.5 --out crates/tiny/assets/router.safetensors
@@ -10,14 +10,14 @@ use arguments::Arguments;
 use clap::Parser;
 use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{AnyRouter, FullDepth, Routed};
-use dynlayer::inference::training::study::{Evaluation, StudyTask, evaluate};
 use dynlayer::inference::training::{RouterTraining, StepReport, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
+use dynlayer_examples::study::{Evaluation, StudyTask, evaluate};
+use dynlayer_examples::tiny_task::TinyTask;
 use dynlayer_tiny::Task;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
-use dynlayer_examples::tiny_task::TinyTask;
 
 /// All generated tokens come from controlled passes, as in every table of the embedded model.
 const FROM: ControlFrom = ControlFrom::LastPromptToken;
@@ -38,7 +38,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let routed = train(arguments, &model, &task)?;
     routed.save(&arguments.out)?;
 
-    // As it is in the file.
+    // Measures the router as it is in the file.
     let mut routed = Routed::load(&arguments.out, &device)?;
     let full = evaluate(&model, &mut FullDepth, &task, FROM, BATCH)?;
     let found = evaluate(&model, &mut routed, &task, FROM, BATCH)?;
@@ -46,12 +46,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Refuses a place that cannot be written, before the work and not after it.
+/// Checks that a file can be written, before the work begins.
 fn writable(file: &Path) -> Result<(), Box<dyn Error>> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
-    std::fs::create_dir_all(folder).map_err(told)?;
-    tempfile::NamedTempFile::new_in(folder).map_err(told)?;
+    let named = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(folder).map_err(named)?;
+    tempfile::NamedTempFile::new_in(folder).map_err(named)?;
     Ok(())
 }
 
@@ -66,9 +66,9 @@ fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Ro
     let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
     bar.set_length(arguments.steps);
     let progress = |report: &StepReport| {
-        let of = |name| report.metrics.get(name).copied().unwrap_or_default();
+        let metric = |name| report.metrics.get(name).copied().unwrap_or_default();
         bar.set_position(report.step + 1);
-        bar.set_message(format!("cross-entropy {:.3}, {:.2} layers", of("cross_entropy"), of("layers")));
+        bar.set_message(format!("cross-entropy {:.3}, {:.2} layers", metric("cross_entropy"), metric("layers")));
     };
     let data = |at| task.batch(arguments.seed, at);
     let routed = training.run(model, task.router(arguments.seed), folder, data, progress)?;
@@ -76,13 +76,13 @@ fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Ro
     Ok(routed)
 }
 
-/// A row per task.
+/// Prints a table with a row per task.
 fn print(task: &TinyTask<'_>, full: &Evaluation, found: &Evaluation) {
     println!("| task | full depth | router | layers per token |");
     println!("|---|---:|---:|---:|");
-    let row = |name: &str, of: &dyn Fn(Task) -> bool| {
+    let row = |name: &str, includes: &dyn Fn(Task) -> bool| {
         let mean = |values: &[f64]| {
-            let chosen = values.iter().zip(task.problems()).filter(|(_, problem)| of(problem.task));
+            let chosen = values.iter().zip(task.problems()).filter(|(_, problem)| includes(problem.task));
             let (sum, n) = chosen.fold((0.0, 0.0), |(sum, n), (value, _)| (sum + value, n + 1.0));
             sum / n
         };
@@ -90,7 +90,7 @@ fn print(task: &TinyTask<'_>, full: &Evaluation, found: &Evaluation) {
         println!("| {name} | {:.1} | {:.1} | {layers:.2} |", 100.0 * all, 100.0 * quality);
     };
     for task in Task::ALL {
-        row(task.name(), &|of| of == task);
+        row(task.name(), &|other| other == task);
     }
     row("all", &|_| true);
 }

@@ -14,7 +14,6 @@ mod evaluate;
 mod stage;
 mod tokenizer;
 
-
 use arguments::Arguments;
 use burn::tensor::Tensor;
 use clap::Parser;

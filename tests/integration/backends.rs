@@ -1,4 +1,4 @@
-//! Backends by name, and what they agree about.
+//! Backends by name, and the agreement of their results.
 
 use dynlayer::model::{Backend, DeviceError};
 
@@ -32,7 +32,7 @@ mod ndarray {
     use dynlayer::inference::{Action, ScoreOptions};
     use dynlayer::model::{Backend, WeightDtype};
 
-    /// The tensor operations that every backend runs, on ndarray, against flex's kernels; 1e-4 absolute, as asked.
+    /// The tensor operations that every backend runs, on ndarray, against flex's kernels, to 1e-4 absolute.
     #[test]
     fn ndarray_gives_the_same_logits() {
         let routes = vec![

@@ -86,7 +86,8 @@ pub fn write_folder(model: &Llama, folder: &Path) {
     write_safetensors(&tensors(model), &folder.join("model.safetensors"));
 }
 
-/// As llama.cpp writes it: other names and, for its architecture `llama`, the rows of queries and keys reordered.
+/// Writes a GGUF file as llama.cpp does: other names and, for its architecture `llama`, reordered rows of queries and
+/// keys.
 fn gguf(model: &Llama, architecture: &str) -> GgufWriter {
     let c = model.config();
     let n = |x: usize| GgufValue::U32(x as u32);
@@ -184,7 +185,7 @@ fn a_gguf_file_comes_back_bit_for_bit() {
     assert_eq!(logits(&model), logits(&original()));
 }
 
-/// Biases, and rows in their own order.
+/// Checkpoints with biases, and with rows in the original order.
 #[test]
 fn a_gguf_file_of_qwen_2_comes_back_bit_for_bit() {
     let json = SMALL.replace("\"llama\"", "\"qwen2\"");
@@ -241,7 +242,7 @@ fn rotary_scaling_is_the_same_from_both_formats() {
     assert_close(&logits(&load()), &logits(&llama3));
 }
 
-/// In two files with an index, and in each element type: what is rounded is rounded once, to the nearest.
+/// Two files with an index, in each element type: every number is rounded once, to the nearest.
 #[test]
 fn shards_and_element_types() {
     let folder = tempfile::tempdir().unwrap();
@@ -285,7 +286,7 @@ fn shards_and_element_types() {
     }
 }
 
-/// The formulas of the costs, whose crate knows no model, against the tensors of one.
+/// The cost formulas, whose crate knows no model, against the tensors of a model.
 #[test]
 fn dimensions_count_the_weights_that_are_there() {
     let model = original();

@@ -1,4 +1,4 @@
-//! The suite itself: sound controllers pass, and each rule is broken by somebody.
+//! The conformance suite: sound controllers pass, and each rule is broken by some controller.
 
 use dynlayer::inference::conformance::{Rule, check, small_model};
 use dynlayer::inference::controllers::{
@@ -51,7 +51,7 @@ fn chance_without_a_seed() {
     assert_eq!(rule, Rule::Deterministic);
 }
 
-/// Skips once more in every pass that it has ever seen, and forgets nothing unless told to.
+/// Skips at every fifth call, counted over all runs; `begin` resets the count if `resets`.
 struct Counting {
     asked: usize,
     resets: bool,
@@ -86,7 +86,7 @@ fn the_first_row_speaks_for_all() {
     check(&model(), || Counting { asked: 0, resets: true }).unwrap();
 }
 
-/// Nothing that goes through the trait can be told from its box, but for whoever makes it: here every third is another.
+/// A controller cannot tell whether it is boxed, so this test makes every third controller a different one.
 #[test]
 fn a_box_that_does_something_else() {
     let count = Cell::new(0);
@@ -98,7 +98,7 @@ fn a_box_that_does_something_else() {
     assert_eq!(rule, Rule::BoxedEqualsUnboxed);
 }
 
-/// All controllers that come with the library keep the rules.
+/// All controllers of the library keep the rules.
 #[test]
 fn the_library_s_own_controllers_pass() {
     let model = model();

@@ -1,4 +1,4 @@
-//! Controllers that break their contract, and requests that make no sense.
+//! Controllers that break their contract, and invalid requests.
 
 use crate::support::{device, small};
 use burn::module::Param;
@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{
-    Action, Controller, ControllerError, Decision, GenerateError, GenerateOptions, ScoreOptions, Site, controller_fn,
-    generate, score,
+    Action, Controller, ControllerError, Decision, GenerateError, GenerateOptions, ScoreOptions, Site, TokenProblem,
+    controller_fn, generate, score,
 };
 
 fn fails(controller: impl Controller) -> GenerateError {
@@ -106,11 +106,23 @@ fn layers_and_budgets_that_the_model_does_not_have() {
 fn prompts_that_cannot_be_run() {
     let default = GenerateOptions::default;
     assert!(matches!(refused(&[], default()), GenerateError::EmptyBatch));
-    assert!(matches!(refused(&[vec![1], vec![]], default()), GenerateError::EmptyPrompt { prompt: 1 }));
+    assert!(matches!(
+        refused(&[vec![1], vec![]], default()),
+        GenerateError::Prompt { prompt: 1, problem: TokenProblem::Empty }
+    ));
     let long = refused(&[vec![1; 65]], default());
-    assert!(matches!(long, GenerateError::PromptTooLong { tokens: 65, context: 64, .. }), "{long}");
+    assert!(
+        matches!(long, GenerateError::Prompt { problem: TokenProblem::TooLong { tokens: 65, context: 64 }, .. }),
+        "{long}"
+    );
     let unknown = refused(&[vec![1, 97]], default());
-    assert!(matches!(unknown, GenerateError::TokenOutOfRange { token: 97, vocab_size: 97, .. }), "{unknown}");
+    assert!(
+        matches!(
+            unknown,
+            GenerateError::Prompt { problem: TokenProblem::OutOfRange { token: 97, vocab_size: 97 }, .. }
+        ),
+        "{unknown}"
+    );
     let twice = GenerateOptions { sequence_ids: vec![4, 4], ..default() };
     assert!(matches!(refused(&[vec![1], vec![2]], twice), GenerateError::SequenceIds { found: 1, prompts: 2 }));
     let stop = GenerateOptions { stop_strings: vec!["x".into()], ..default() };

@@ -1,4 +1,4 @@
-//! The controllers that come with the library.
+//! The controllers of the library.
 
 mod calibrated;
 mod combinators;
@@ -11,8 +11,8 @@ mod specs;
 use crate::support::{asked_for, device, filled};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
-    Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, Site,
-    generate,
+    Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, RunSettings,
+    Site, generate,
 };
 use dynlayer::model::Llama;
 
@@ -22,17 +22,17 @@ pub fn small() -> Llama {
     crate::support::small(&device())
 }
 
-/// Prompts that differ in length.
+/// Prompts of different lengths.
 pub fn prompts() -> Vec<Vec<u32>> {
     vec![vec![1, 2, 3], vec![40, 41, 42, 43, 44, 45, 46], vec![9], vec![77, 3, 77, 3]]
 }
 
 pub fn options(ids: Vec<u64>, control_from: ControlFrom) -> GenerateOptions<'static> {
     GenerateOptions {
+        run: RunSettings { control_from, ..RunSettings::default() },
         max_new_tokens: 7,
         stop_tokens: vec![5, 50],
         sequence_ids: ids,
-        control_from,
         ..Default::default()
     }
 }
@@ -57,7 +57,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     error.source().map_or(error.to_string(), |source| format!("{error}: {}", chain(source)))
 }
 
-/// Every sequence runs the same in a batch, in a batch of another order, and alone.
+/// Checks that every sequence runs the same in a batch, in a batch of another order, and alone.
 #[track_caller]
 pub fn assert_batch_equals_solo<C: Controller>(
     model: &Llama,
@@ -79,14 +79,14 @@ pub fn assert_batch_equals_solo<C: Controller>(
     }
 }
 
-/// The model with layers that change nothing: their two output projections are zero.
+/// The model with some layers that change nothing, because their two output projections are zero.
 pub fn without_effect(model: Llama, layers: &[usize]) -> Llama {
     let names = |layer: &usize| [format!("layers.{layer}.self_attn.o_proj"), format!("layers.{layer}.mlp.down_proj")];
     let names: Vec<String> = layers.iter().flat_map(names).collect();
     filled(model, &names, 0.0)
 }
 
-/// A controller whose sites somebody else sees too, just before it decides.
+/// A controller that shows each site to an observer just before it decides.
 pub fn watch<'a, C: Controller>(inner: &'a mut C, see: impl FnMut(&Site<'_>) + 'a) -> impl Controller + 'a {
     struct Watched<'a, C, F>(&'a mut C, F);
     impl<C: Controller, F: FnMut(&Site<'_>)> Controller for Watched<'_, C, F> {

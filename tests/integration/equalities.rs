@@ -1,9 +1,9 @@
-//! Paths that must agree.
+//! Ways of computing the same thing, which must agree.
 
 use crate::support::{Routes, SMALL, asked_for, assert_close, config, device, masked, rows, skipped, small};
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, DeviceCost, GenerateOptions, KvPolicy, PartialSkips, ScoreItem, ScoreOptions,
+    Action, ControlFrom, Decision, GenerateOptions, KvPolicy, PartialSkips, RunSettings, ScoreItem, ScoreOptions,
     ScoredSequence, Stop, controller_fn, generate, score, score_batch,
 };
 use dynlayer::model::WeightDtype;
@@ -35,9 +35,7 @@ fn policy() -> impl Strategy<Value = KvPolicy> {
 }
 
 fn skips() -> impl Strategy<Value = PartialSkips> {
-    // Slow enough for a few rows of a sublayer to be gathered, and not for one.
-    let device = DeviceCost { flops_per_second: 1e9, gather_seconds: 4e-5 };
-    prop::sample::select(vec![PartialSkips::RunAll, PartialSkips::Gather, PartialSkips::ModelledBy(device)])
+    prop::sample::select(vec![PartialSkips::RunAll, PartialSkips::Gather, PartialSkips::Modelled])
 }
 
 fn control() -> impl Strategy<Value = ControlFrom> {
@@ -45,65 +43,70 @@ fn control() -> impl Strategy<Value = ControlFrom> {
 }
 
 fn last_prompt_token() -> ScoreOptions {
-    ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() }
+    ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Skipping saves the work and changes nothing: the engine, one cached pass per token, against everything run and masked, with
-    /// the same passes and all at once.
+    /// Skipped work changes nothing: the engine, with one cached pass per token, against a reference that runs
+    /// everything and masks, in the same passes and in one.
     #[test]
     fn skipped_equals_masked(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8), policy in policy(),
     ) {
         let model = small(&device());
-        let options = ScoreOptions { kv_policy: policy, ..last_prompt_token() };
+        let mut options = last_prompt_token();
+        options.run.kv_policy = policy;
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
         for whole in [false, true] {
             assert_close(&found, &masked(&model, &routes, &prompt, &continuation, whole, policy == KvPolicy::Omit));
         }
     }
 
-    /// The same keys and values, computed later.
+    /// `Deferred` computes the keys and values of `Propagate`, only later.
     #[test]
     fn deferred_equals_propagated(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..10), control in control(),
     ) {
         let model = small(&device());
         let run = |kv_policy| {
-            let options = ScoreOptions { kv_policy, control_from: control, ..ScoreOptions::default() };
+            let run = RunSettings { kv_policy, control_from: control, ..RunSettings::default() };
+            let options = ScoreOptions { run, ..ScoreOptions::default() };
             skipped(&model, &routes, &prompt, &continuation, &options)
         };
         assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
     }
 
-    /// Once a layer's attention that was skipped never runs again, nobody looks at what is not there.
+    /// All policies agree if a layer's attention never runs again once it was skipped, as nothing reads the missing
+    /// entries.
     #[test]
     fn policies_agree_where_the_route_is_fixed(
         route in prop::collection::vec(action(), LAYERS), prompt in tokens(1..24), continuation in tokens(1..8),
     ) {
         let model = small(&device());
         let run = |kv_policy| {
-            let options = ScoreOptions { kv_policy, ..last_prompt_token() };
+            let mut options = last_prompt_token();
+            options.run.kv_policy = kv_policy;
             skipped(&model, &vec![route.clone()], &prompt, &continuation, &options)
         };
         assert_close(&run(KvPolicy::Deferred), &run(KvPolicy::Propagate));
         assert_close(&run(KvPolicy::Omit), &run(KvPolicy::Propagate));
     }
 
-    /// One to eight rows of different lengths, with forced tokens and routes of their own, that stop at different times: each
-    /// row has the logits and the counts that it has alone.
+    /// Each row of a batch has the logits and counts that it has alone: one to eight rows of different lengths, with
+    /// given tokens and different routes, which stop at different times.
     #[test]
     fn mixed_batch_equals_solo(
         items in prop::collection::vec((tokens(1..16), tokens(0..8), routes()), 1..9),
         policy in policy(), control in control(), skips in skips(),
     ) {
         let model = small(&device());
-        let options = |sequence_ids| ScoreOptions {
-            kv_policy: policy, control_from: control, partial_skips: skips, keep_logits: true, keep_hidden: true, sequence_ids,
-            ..ScoreOptions::default()
-        };
+        let run = RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, seed: 0 };
+        let options = |sequence_ids| ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids };
         let controller = || controller_fn(|site| {
             Decision::per_row(site.rows().iter().map(|row| {
                 let (_, _, routes) = &items[row.id as usize];
@@ -128,7 +131,7 @@ proptest! {
             prop_assert_eq!(routes(row), routes(&alone));
             let (row, alone) = (together.report.sequences[i], solo.sequences[0]);
             prop_assert_eq!((row.prefill.nominal, row.decode.nominal), (alone.prefill.nominal, alone.decode.nominal));
-            // What ran alone is what was asked for, but that nobody runs what nobody asked for.
+            // Alone, a row runs exactly what it asked for; in a batch only gathering guarantees that.
             prop_assert_eq!(alone.decode.executed.sublayers(), alone.decode.nominal.sublayers());
             if skips == PartialSkips::Gather {
                 prop_assert_eq!(row.decode.executed.sublayers(), row.decode.nominal.sublayers());
@@ -136,7 +139,7 @@ proptest! {
         }
     }
 
-    /// One pass over a text against one pass per token.
+    /// One pass over a text agrees with one pass per token.
     #[test]
     fn cached_equals_uncached(text in tokens(2..30), cut in 1usize..29) {
         let model = small(&device());
@@ -154,7 +157,7 @@ proptest! {
         assert_close(&found, &rows(model.logits(hidden)));
     }
 
-    /// What was truncated leaves no trace.
+    /// Truncated tokens leave no trace.
     #[test]
     fn truncation_forgets(text in tokens(4..20), keep in 1usize..3, wrong in tokens(1..6)) {
         let model = small(&device());
@@ -174,8 +177,8 @@ proptest! {
         prop_assert_eq!(run(true), run(false));
     }
 
-    /// Rows of a batch, of different lengths, with routes of their own, stopping at different times, against each alone.
-    /// Greedy tokens, so that a difference would show in all that follows.
+    /// Rows of a batch generate the tokens that they generate alone, with different lengths, routes and stopping times.
+    /// Choice is greedy, so a difference would show in all later tokens.
     #[test]
     fn batch_equals_solo(
         prompts in prop::collection::vec(tokens(1..12), 2..5),
@@ -185,9 +188,12 @@ proptest! {
         policy in policy(),
     ) {
         let model = small(&device());
+        let run = RunSettings { kv_policy: policy, control_from: control, ..RunSettings::default() };
         let options = |ids: Vec<u64>| GenerateOptions {
-            kv_policy: policy,
-            max_new_tokens: 6, stop_tokens: vec![stop, stop / 2], control_from: control, sequence_ids: ids,
+            run,
+            max_new_tokens: 6,
+            stop_tokens: vec![stop, stop / 2],
+            sequence_ids: ids,
             ..GenerateOptions::default()
         };
         let by_id: HashMap<u64, &Routes> = all.iter().enumerate().map(|(i, r)| (i as u64, r)).collect();

@@ -1,4 +1,4 @@
-//! What the supported families differ in, against a plain forward pass in `f64` written without the library.
+//! The differences of the supported families, against a plain forward pass in `f64` written without the library.
 
 use crate::checkpoints::tensors;
 use crate::support::{assert_close, config, device, rows};

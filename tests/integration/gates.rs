@@ -1,17 +1,17 @@
-//! Gates in decoding: everything runs, and the update is weighted.
+//! Gates in decoding: every layer runs, and its update is weighted.
 
 use crate::support::{assert_close, device, small};
 use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, ScoreItem, ScoreOptions, Site, controller_fn,
-    generate, score_batch,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, RunSettings, ScoreItem, ScoreOptions, Site,
+    controller_fn, generate, score_batch,
 };
 use proptest::prelude::*;
 
 const LAYERS: usize = 5;
 const ROWS: usize = 3;
 
-/// What a row does at a layer: 0 skips, 1 runs, 2 exits; and whether the layer is asked for as a gate.
+/// The actions of the rows at a layer (0 skips, 1 runs, 2 exits), and `true` to ask for the layer as a gate.
 type Layer = ([u8; ROWS], bool);
 
 fn passes() -> impl Strategy<Value = Vec<Vec<Layer>>> {
@@ -20,7 +20,7 @@ fn passes() -> impl Strategy<Value = Vec<Vec<Layer>>> {
     prop::collection::vec(prop::collection::vec(layer, LAYERS), 1..5)
 }
 
-/// Follows the passes. Where a layer is a gate and nobody exits there, with `gated` it is asked for as one.
+/// Runs the given passes. With `gated`, layers marked as gates where no row exits are asked for as gates.
 fn controller(passes: &[Vec<Layer>], gated: bool) -> impl Controller + '_ {
     controller_fn(move |site: &Site<'_>| {
         let layer = |generated: usize| passes[generated % passes.len()][site.layer()];
@@ -46,7 +46,11 @@ fn logits(passes: &[Vec<Layer>], gated: bool, kv_policy: KvPolicy, control_from:
         item(vec![11], vec![12, 13]),
         item(vec![21, 22, 23, 24, 25], vec![26, 27, 28, 29]),
     ];
-    let options = ScoreOptions { kv_policy, control_from, keep_logits: true, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { kv_policy, control_from, ..RunSettings::default() },
+        keep_logits: true,
+        ..ScoreOptions::default()
+    };
     let scores = score_batch(&model, controller(passes, gated), &items, &options).unwrap();
     scores.sequences.into_iter().flat_map(|sequence| sequence.tokens).map(|token| token.logits).collect()
 }
@@ -54,8 +58,8 @@ fn logits(passes: &[Vec<Layer>], gated: bool, kv_policy: KvPolicy, control_from:
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// A gate of one is a layer that runs, a gate of zero one that is skipped and whose keys and values are there: what
-    /// `Propagate` does. Rows that have exited stay out, whatever the gate says.
+    /// A gate of one equals a layer that runs, and a gate of zero one that is skipped under `Propagate`. Rows that have
+    /// exited stay out, whatever the gate says.
     #[test]
     fn gates_of_zero_and_one_are_actions(
         passes in passes(), control in prop::sample::select(ControlFrom::ALL.to_vec()),
@@ -65,7 +69,7 @@ proptest! {
         assert_close(&logits(&passes, true, KvPolicy::Deferred, control), &actions);
     }
 
-    /// Where every layer is a gate, no token is a hole or owed anything, unless it has exited.
+    /// If every layer is a gate, only tokens that have exited are holes or owed keys and values.
     #[test]
     fn policies_agree_on_gates(passes in passes()) {
         let all: Vec<Vec<Layer>> = passes
@@ -77,7 +81,7 @@ proptest! {
     }
 }
 
-/// What a controller answers for a row that has exited does not count, even if it is no number.
+/// The answer for a row that has exited is ignored, even if it is NaN.
 #[test]
 fn a_gate_that_is_no_number_for_an_exited_row() {
     let model = small(&device());

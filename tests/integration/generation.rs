@@ -1,12 +1,12 @@
-//! What a generation reports.
+//! Reports of generations.
 
 use crate::support::{device, small};
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, SkipLayers, UniformSkip};
 use dynlayer::inference::report::{Route, RunReport, SequenceSummary};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase, ScoreOptions, Site,
-    Stop, controller_fn, generate, score,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase, RunSettings,
+    ScoreOptions, Site, Stop, controller_fn, generate, score,
 };
 
 fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
@@ -36,13 +36,13 @@ fn the_report_counts_what_ran() {
     assert_eq!(launched, [3, 0, 3, 0, 3]);
 }
 
-/// Three decode passes that skip layers 1 and 3 of five: what each policy computes and keeps for them.
+/// The work and memory of each policy for three decode passes that skip layers 1 and 3 of five.
 #[test]
 fn policies_cost_what_they_say() {
     let model = small(&device());
     let run = |kv_policy, controller: &str| {
         let controller = controller.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
-        let options = GenerateOptions { kv_policy, ..options(4) };
+        let options = GenerateOptions { run: RunSettings { kv_policy, ..RunSettings::default() }, ..options(4) };
         generate(&model, controller, &[vec![1, 2, 3]], options).unwrap().finish().unwrap().1
     };
     let kv = |report: &RunReport| report.decode.spent.executed.kv_projections;
@@ -50,17 +50,18 @@ fn policies_cost_what_they_say() {
     assert_eq!((kv(&propagate), propagate.decode.launches.kv_projections, propagate.owed_bytes), (6, 6, 0));
     let omit = run(KvPolicy::Omit, "uniform:3");
     assert_eq!((kv(&omit), omit.decode.launches.kv_projections, omit.owed_bytes), (0, 0, 0));
-    // Owed for ever: one state of 48 numbers per token and skipped layer.
+    // Never settled: one state of 48 numbers per token and skipped layer.
     let deferred = run(KvPolicy::Deferred, "uniform:3");
     assert_eq!((kv(&deferred), deferred.owed_bytes), (0, 3 * 2 * 48 * 4));
     // An exit leaves one state for all the layers that follow.
     assert_eq!(run(KvPolicy::Deferred, "exit:2").owed_bytes, 3 * 48 * 4);
-    // What is attended to: positions 4, 5 and 6 of three layers, or all but the holes there.
+    // Attended positions: 4, 5 and 6 in three layers, or all but the holes there.
     assert_eq!(propagate.decode.spent.nominal.attended, 3 * (4 + 5 + 6));
-    assert_eq!(propagate.decode_summary().flops_full_depth, full_flops(&propagate));
+    assert_eq!(propagate.decode_summary().work.flops_full_depth, full_flops(&propagate));
 }
 
-/// 48 wide, 80 inside the MLP, 6 query and 2 key/value heads of 12, 97 tokens: by hand, for three tokens of five layers.
+/// 48 wide, 80 inside the MLP, 6 query and 2 key/value heads of 12, 97 tokens: by hand, for three tokens of five
+/// layers.
 fn full_flops(report: &RunReport) -> f64 {
     assert_eq!(report.dimensions.bytes_per_weight, 4.0);
     let (attention, mlp, head) = (2 * 48 * 72 + 2 * 48 * 24, 3 * 48 * 80, 48 * 97);
@@ -76,13 +77,14 @@ fn deferred_work_is_done_when_it_is_needed() {
         let skips = site.layer() == 1 && site.rows()[0].generated < 4;
         if skips { Action::Skip.into() } else { Action::Run.into() }
     });
-    let options = GenerateOptions { kv_policy: KvPolicy::Deferred, ..options(6) };
+    let options =
+        GenerateOptions { run: RunSettings { kv_policy: KvPolicy::Deferred, ..RunSettings::default() }, ..options(6) };
     let (_, report) = generate(&model, controller, &[vec![1, 2], vec![3]], options).unwrap().finish().unwrap();
     assert_eq!((report.decode.spent.executed.kv_projections, report.decode.launches.kv_projections), (6, 1));
     assert_eq!(report.owed_bytes, 3 * 2 * 48 * 4);
 }
 
-/// Per sequence and phase: what it ran, and its part of what the batch shared.
+/// Per sequence and phase, its work, and its part of the shared costs.
 #[test]
 fn sequences_are_counted_apart() {
     let model = small(&device());
@@ -96,7 +98,11 @@ fn sequences_are_counted_apart() {
         Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
     });
     let stop = first.remove(0).tokens;
-    let o = GenerateOptions { sequence_ids: vec![9, 4], partial_skips: PartialSkips::Gather, ..options(4) };
+    let o = GenerateOptions {
+        run: RunSettings { partial_skips: PartialSkips::Gather, ..RunSettings::default() },
+        sequence_ids: vec![9, 4],
+        ..options(4)
+    };
     let o = GenerateOptions { stop_tokens: stop[1..].to_vec(), ..o };
     let (done, report) = generate(&model, controller, &prompts, o).unwrap().finish().unwrap();
     let summaries = report.sequence_summaries();
@@ -114,18 +120,18 @@ fn sequences_are_counted_apart() {
         assert_eq!(summary.prefill.head_products, 1);
     }
     let close = |a: f64, b: f64| assert!((a - b).abs() <= 1e-9 * a.abs().max(b.abs()), "{a} {b}");
-    for (phase, of) in [
-        (report.prefill_summary(), summaries.iter().map(|s| s.prefill).collect::<Vec<_>>()),
-        (report.decode_summary(), summaries.iter().map(|s| s.decode).collect()),
+    for (phase, sequences) in [
+        (report.prefill_summary().work, summaries.iter().map(|s| s.prefill).collect::<Vec<_>>()),
+        (report.decode_summary().work, summaries.iter().map(|s| s.decode).collect()),
     ] {
-        close(phase.weight_bytes, of.iter().map(|work| work.weight_bytes).sum());
-        close(phase.flops, of.iter().map(|work| work.flops).sum());
-        close(phase.flops_executed, of.iter().map(|work| work.flops_executed).sum());
-        close(phase.controller_seconds, of.iter().map(|work| work.controller_seconds).sum());
-        assert_eq!(phase.kv_projections, of.iter().map(|work| work.kv_projections).sum::<u64>());
-        assert_eq!(phase.sublayers[0], of.iter().map(|work| work.sublayers[0]).sum::<u64>());
+        close(phase.weight_bytes, sequences.iter().map(|work| work.weight_bytes).sum());
+        close(phase.flops, sequences.iter().map(|work| work.flops).sum());
+        close(phase.flops_executed, sequences.iter().map(|work| work.flops_executed).sum());
+        close(phase.controller_seconds, sequences.iter().map(|work| work.controller_seconds).sum());
+        assert_eq!(phase.kv_projections, sequences.iter().map(|work| work.kv_projections).sum::<u64>());
+        assert_eq!(phase.sublayers[0], sequences.iter().map(|work| work.sublayers[0]).sum::<u64>());
     }
-    // The table and the report say it to people, JSON to machines.
+    // The table and the report are for people, JSON for machines.
     let table = report.sequence_table().to_string();
     assert_eq!(table.lines().count(), 3);
     assert!(table.lines().nth(1).unwrap().trim_start().starts_with("9 "), "{table}");
@@ -142,7 +148,10 @@ fn weights_are_divided_among_those_who_asked() {
         let controller = controller_fn(|site: &Site<'_>| {
             Decision::per_row(site.rows().iter().map(|row| if row.id == 0 { Action::Exit } else { Action::Run }))
         });
-        let o = GenerateOptions { kv_policy: KvPolicy::Omit, partial_skips, ..options(2) };
+        let o = GenerateOptions {
+            run: RunSettings { kv_policy: KvPolicy::Omit, partial_skips, ..RunSettings::default() },
+            ..options(2)
+        };
         generate(&model, controller, &[vec![1], vec![2]], o).unwrap().finish().unwrap().1
     };
     for partial_skips in [PartialSkips::RunAll, PartialSkips::Gather] {
@@ -186,10 +195,15 @@ fn control_from_says_which_passes_are_asked_about() {
     let model = small(&device());
     let seen = |control_from| {
         let mut spy = Spy::default();
-        generate(&model, &mut spy, &[vec![1, 2, 3]], GenerateOptions { control_from, ..options(2) })
-            .unwrap()
-            .finish()
-            .unwrap();
+        generate(
+            &model,
+            &mut spy,
+            &[vec![1, 2, 3]],
+            GenerateOptions { run: RunSettings { control_from, ..RunSettings::default() }, ..options(2) },
+        )
+        .unwrap()
+        .finish()
+        .unwrap();
         spy.0
     };
     use Phase::{Decode, Prefill};
@@ -223,8 +237,9 @@ fn no_tokens_asked_for_none_computed() {
 fn sampling_repeats_with_its_seed() {
     let model = small(&device());
     let run = |seed| {
-        let sampling = Sampling { temperature: 2.0, top_k: Some(40), seed, ..Sampling::default() };
-        let o = GenerateOptions { sampling, ..options(12) };
+        let sampling = Sampling { temperature: 2.0, top_k: Some(40), ..Sampling::default() };
+        let run = RunSettings { seed, ..RunSettings::default() };
+        let o = GenerateOptions { run, sampling, ..options(12) };
         generate(&model, SkipLayers::new([2]), &[vec![1, 2]], o).unwrap().finish().unwrap().0.remove(0).tokens
     };
     assert_eq!(run(1), run(1));

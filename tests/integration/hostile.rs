@@ -1,4 +1,4 @@
-//! What a careless user does to a run, and the runs after it.
+//! Careless use of a run, and its effect on later runs.
 
 use crate::controllers::chain;
 use crate::support::{assert_close, device, filled, rows, small};
@@ -6,12 +6,12 @@ use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, FullDepth, Recorded, Resources};
 use dynlayer::inference::{
     Action, Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions,
-    KvPolicy, ScoreItem, ScoreOptions, Site, controller_fn, generate, score, score_batch,
+    KvPolicy, RunSettings, ScoreItem, ScoreOptions, Site, TokenProblem, controller_fn, generate, score, score_batch,
 };
 use dynlayer::model::Llama;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Controllers that remember something from site to site.
+/// Controllers that keep state from site to site.
 const STATEFUL: [&str; 8] = [
     "budgeted:2.5:confidence:0.02",
     "confidence:0.02,patience=2",
@@ -28,17 +28,21 @@ fn prompts() -> Vec<Vec<u32>> {
 }
 
 fn options(control_from: ControlFrom) -> GenerateOptions<'static> {
-    GenerateOptions { max_new_tokens: 5, control_from, ..GenerateOptions::default() }
+    GenerateOptions {
+        run: RunSettings { control_from, ..RunSettings::default() },
+        max_new_tokens: 5,
+        ..GenerateOptions::default()
+    }
 }
 
 fn run(model: &Llama, controller: impl Controller, control_from: ControlFrom) -> Vec<Completion> {
     generate(model, controller, &prompts(), options(control_from)).unwrap().finish().unwrap().0
 }
 
-/// Panics at one question, after the controller inside has answered it.
+/// A controller that panics at one call, after the controller inside has decided.
 struct Panics<C> {
     inner: C,
-    /// Questions until then.
+    /// The number of calls before that.
     left: usize,
 }
 
@@ -54,7 +58,7 @@ impl<C: Controller> Controller for Panics<C> {
     }
 }
 
-/// A batch that was left in the middle of a pass says so, and says nothing else.
+/// A batch that was left in the middle of a pass reports that once, and nothing after it.
 #[test]
 fn a_generation_does_not_go_on_after_a_panic() {
     let model = small(&device());
@@ -82,7 +86,7 @@ fn a_generation_does_not_go_on_after_a_panic() {
     }
 }
 
-/// Whoever missed the error of a step does not take what is left for a whole run.
+/// `finish` reports an interrupted run even if the caller missed the error of the step.
 #[test]
 fn a_generation_does_not_finish_after_an_error() {
     let model = small(&device());
@@ -142,7 +146,11 @@ fn an_exit_before_the_first_layer() {
     let model = small(&device());
     for kv_policy in KvPolicy::ALL {
         for control_from in ControlFrom::ALL {
-            let options = ScoreOptions { kv_policy, control_from, keep_logits: true, ..ScoreOptions::default() };
+            let options = ScoreOptions {
+                run: RunSettings { kv_policy, control_from, ..RunSettings::default() },
+                keep_logits: true,
+                ..ScoreOptions::default()
+            };
             let items = [
                 ScoreItem { prompt: vec![1, 2, 3], continuation: vec![4, 5, 6] },
                 ScoreItem { prompt: vec![7], continuation: vec![8] },
@@ -161,7 +169,7 @@ fn an_exit_before_the_first_layer() {
     }
 }
 
-/// A controller that indexes by row what it has read wrongly is told what it did, and does not panic.
+/// A wrong read ends in an error that names it, even if the controller indexes the result by row.
 #[test]
 fn a_read_that_is_too_short_still_has_an_entry_for_each_row() {
     let model = small(&device());
@@ -187,7 +195,7 @@ fn the_logits_of_no_row_are_none_and_cost_nothing() {
     assert_eq!(report.decode.spent.nominal.head_products, report.decode.passes);
 }
 
-/// A layer that computes no numbers is named by the first controller that looks.
+/// A layer whose output is NaN is named by the error of the first controller that reads it.
 #[test]
 fn a_confidence_that_is_no_number() {
     let model = filled(small(&device()), &["layers.2.post_attention_layernorm".into()], f32::NAN);
@@ -212,19 +220,22 @@ fn texts_that_cannot_be_scored() {
     };
     assert!(matches!(score(&[], vec![]), Err(GenerateError::EmptyBatch)));
     let empty = score(&[item(&[1], &[2]), item(&[], &[2])], vec![]);
-    assert!(matches!(empty, Err(GenerateError::EmptyPrompt { prompt: 1 })));
+    assert!(matches!(empty, Err(GenerateError::Prompt { prompt: 1, problem: TokenProblem::Empty })));
     let twice = score(&[item(&[1], &[2]), item(&[3], &[2])], vec![8, 8]);
     assert!(matches!(twice, Err(GenerateError::SequenceIds { found: 1, prompts: 2 })));
     let few = score(&[item(&[1], &[2]), item(&[3], &[2])], vec![8]);
     assert!(matches!(few, Err(GenerateError::SequenceIds { found: 1, prompts: 2 })));
     let unknown = score(&[item(&[1], &[97])], vec![]);
-    assert!(matches!(unknown, Err(GenerateError::TokenOutOfRange { token: 97, .. })));
+    assert!(matches!(unknown, Err(GenerateError::Prompt { problem: TokenProblem::OutOfRange { token: 97, .. }, .. })));
     let long = score(&[item(&[1; 60], &[2; 5])], vec![]);
-    assert!(matches!(long, Err(GenerateError::PromptTooLong { tokens: 65, context: 64, .. })));
+    assert!(matches!(
+        long,
+        Err(GenerateError::Prompt { problem: TokenProblem::TooLong { tokens: 65, context: 64 }, .. })
+    ));
     score(&[item(&[1], &[]), item(&[3], &[])], vec![]).unwrap();
 }
 
-/// A controller around another that does not pass `begin` on: what is known only at a site is found out there.
+/// Controllers inside a wrapper that does not forward `begin` find their errors at the first site.
 #[test]
 fn a_wrapper_that_forgets_begin() {
     struct Forgetful<C>(C);
@@ -242,7 +253,7 @@ fn a_wrapper_that_forgets_begin() {
     }
 }
 
-/// Errors name the controller's own reason, through every level.
+/// Errors keep the controller's own reason through every level.
 #[test]
 fn a_refusal_is_told_with_its_cause() {
     struct Refuses;

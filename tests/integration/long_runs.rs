@@ -2,12 +2,12 @@
 
 use crate::support::{Routes, assert_close, config, device, follow, masked};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, KvPolicy, PartialSkips, ScoreItem, ScoreOptions, Site, controller_fn,
-    score, score_batch,
+    Action, ControlFrom, Controller, Decision, KvPolicy, PartialSkips, RunSettings, ScoreItem, ScoreOptions, Site,
+    controller_fn, score, score_batch,
 };
 use dynlayer::model::{Llama, WeightDtype};
 
-/// Its cache begins with 256 slots beside the prompt's.
+/// More tokens than the 256 slots that a cache begins with beside the prompt's.
 const TOKENS: usize = 290;
 
 fn model() -> Llama {
@@ -21,7 +21,8 @@ fn text(start: usize, tokens: usize) -> Vec<u32> {
     (0..tokens).map(|i| ((start + i * i) % 97) as u32).collect()
 }
 
-/// Three tokens run with, one without the attention of each layer but the first, each layer at its own time.
+/// Routes in which each layer but the first runs its attention for three tokens and skips it for one, at a different
+/// time per layer.
 fn routes(row: usize) -> Routes {
     let action = |token: usize, layer: usize| match (token + 3 * layer + row) % 7 {
         0 | 1 => Action::Skip,
@@ -38,15 +39,14 @@ fn a_growing_cache_keeps_what_it_holds() {
     let (prompt, continuation) = (text(5, 6), text(40, TOKENS));
     for kv_policy in KvPolicy::ALL {
         let options = ScoreOptions {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy,
+            run: RunSettings { control_from: ControlFrom::LastPromptToken, kv_policy, ..RunSettings::default() },
             keep_logits: true,
             ..ScoreOptions::default()
         };
         let routes = routes(0);
         let (scored, _) = score(&model, follow(&routes), &prompt, &continuation, &options).unwrap();
         let found: Vec<Vec<f32>> = scored.tokens.into_iter().map(|token| token.logits).collect();
-        // The reference's cache has all its room from the beginning.
+        // The reference's cache has its full size from the beginning.
         let omit = kv_policy == KvPolicy::Omit;
         assert_close(&found, &masked(&model, &routes, &prompt, &continuation, false, omit));
     }
@@ -68,9 +68,12 @@ fn rows_that_leave_before_and_after_it_grows() {
         .collect();
     for kv_policy in KvPolicy::ALL {
         let options = ScoreOptions {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy,
-            partial_skips: PartialSkips::Gather,
+            run: RunSettings {
+                control_from: ControlFrom::LastPromptToken,
+                kv_policy,
+                partial_skips: PartialSkips::Gather,
+                ..RunSettings::default()
+            },
             keep_logits: true,
             ..ScoreOptions::default()
         };

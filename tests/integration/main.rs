@@ -1,8 +1,8 @@
-//! The crates together, through the facade.
+//! Integration tests of the crates, through the facade.
 //!
 //! Most tests run a small random model: equalities between paths hold for any weights. Those named `real_model` need
 //! SmolLM2 (`scripts/get_smollm2.sh --hf`) and are ignored unless asked for; `DYNLAYER_MODEL` names its folder.
-//! Those named `real_text` need a text besides, which `DYNLAYER_TEXT` names.
+//! Those named `real_text` also need a text, which `DYNLAYER_TEXT` names.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

@@ -1,9 +1,9 @@
-//! Rows that disagree about a layer: what is launched follows the device's cost.
+//! Layers that some rows of a batch run and others skip.
 
 use crate::support::{device, small};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
-    Action, Completion, Decision, DeviceCost, GenerateOptions, PartialSkips, Site, controller_fn, generate,
+    Action, Completion, Decision, GenerateOptions, PartialSkips, RunSettings, Site, controller_fn, generate,
 };
 
 fn run(partial_skips: PartialSkips) -> (Vec<Completion>, RunReport) {
@@ -13,15 +13,17 @@ fn run(partial_skips: PartialSkips) -> (Vec<Completion>, RunReport) {
         let skips = |id: u64| id == 0 && site.layer() % 2 == 1;
         Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
     });
-    let options = GenerateOptions { max_new_tokens: 5, partial_skips, ..GenerateOptions::default() };
+    let options = GenerateOptions {
+        run: RunSettings { partial_skips, ..RunSettings::default() },
+        max_new_tokens: 5,
+        ..GenerateOptions::default()
+    };
     generate(&model, controller, &[vec![1, 2], vec![3], vec![4, 5, 6]], options).unwrap().finish().unwrap()
 }
 
 #[test]
-fn the_cost_of_the_device_decides() {
-    let cost =
-        |flops_per_second, gather_seconds| PartialSkips::ModelledBy(DeviceCost { flops_per_second, gather_seconds });
-    // Four decode passes of three rows, fifteen layers in all, of which one row wants three.
+fn partial_skips_change_the_work_and_not_the_tokens() {
+    // Four decode passes of three rows with five layers each, of which one row asks for three.
     let (asked, everything) = (4 * (3 + 5 + 5), 4 * 15);
     let executed = |skips| {
         let (done, report) = run(skips);
@@ -34,12 +36,8 @@ fn the_cost_of_the_device_decides() {
     assert_eq!(all, everything);
     for (skips, layers) in [
         (PartialSkips::Gather, asked),
-        (cost(1e3, 1e-9), asked),          // slow arithmetic, cheap copies
-        (cost(1e18, 1.0), everything),     // the other way round
-        (cost(f64::NAN, 1.0), everything), // no cost at all
-        // A row of this model saves some ten thousand multiply-adds: not worth the copies on a processor.
+        // A row of this model saves about ten thousand multiply-adds: not worth the copies on a processor.
         (PartialSkips::Modelled, everything),
-        (PartialSkips::ModelledBy(DeviceCost::CPU), everything),
     ] {
         let (done, ran) = executed(skips);
         assert_eq!(ran, layers, "{skips:?}");
@@ -55,7 +53,7 @@ fn a_report_says_what_was_executed_beside_what_was_asked_for() {
     let (_, report) = run(PartialSkips::RunAll);
     let text = report.to_string();
     assert!(text.contains("layers per token 4.33 of 5 (5.00 executed)"), "{text}");
-    let summary = report.decode_summary();
+    let summary = report.decode_summary().work;
     assert_eq!((summary.sublayers, summary.sublayers_executed), ([52, 52], [60, 60]));
     assert!(summary.flops_executed > summary.flops);
 }

@@ -1,9 +1,9 @@
-//! SmolLM2-135M-Instruct: fixed cases, run when asked for (see `main.rs`).
+//! Fixed cases on SmolLM2-135M-Instruct, run on request (see `main.rs`).
 
 use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, ScoreItem, ScoreOptions, ScoredSequence, Site,
-    controller_fn, score, score_batch,
+    Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, RunSettings, ScoreItem, ScoreOptions, ScoredSequence,
+    Site, controller_fn, score, score_batch,
 };
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use std::path::PathBuf;
@@ -40,7 +40,10 @@ fn real_model_skipped_equals_masked() {
     let tokenizer = Checkpoint::open(path("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap().tokenizer().unwrap();
     let prompt = tokenizer.encode("The quick brown fox jumps over the lazy dog and", false).unwrap();
     let continuation = tokenizer.encode(" then it sleeps until the evening, as", false).unwrap();
-    let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     for seed in 0..50 {
         let routes = routes(seed, continuation.len(), model.config().n_layers);
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
@@ -48,9 +51,9 @@ fn real_model_skipped_equals_masked() {
     }
 }
 
-/// Policies, and rows of a batch, on a few fixed cases. Against the masked reference, whose products are the same, to the
-/// tolerance of the design. Owed tokens and the rows of a batch are summed in another order, and where layers are missing
-/// the rounding of 30 layers grows: to 1e-4 of the largest logit.
+/// KV policies and batches on a few fixed cases, against the masked reference, to the usual tolerance. Deferred tokens
+/// and batches are summed in another order, whose rounding grows over 30 layers where some are skipped: to 1e-4 of the
+/// largest logit.
 #[test]
 #[ignore = "needs SmolLM2"]
 fn real_model_policies_and_batches_agree() {
@@ -73,9 +76,12 @@ fn real_model_policies_and_batches_agree() {
     let mut propagated = Vec::new();
     for kv_policy in KvPolicy::ALL {
         let options = |sequence_ids, partial_skips| ScoreOptions {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy,
-            partial_skips,
+            run: RunSettings {
+                control_from: ControlFrom::LastPromptToken,
+                kv_policy,
+                partial_skips,
+                ..RunSettings::default()
+            },
             keep_logits: true,
             sequence_ids,
             ..ScoreOptions::default()
@@ -99,15 +105,18 @@ fn real_model_policies_and_batches_agree() {
     }
 }
 
-/// One pass over the text against one per token. At full depth only: where layers are missing, the rounding of another
-/// summation order grows, and 1e-4 of the largest logit was seen.
+/// One pass over the text agrees with one pass per token. At full depth only: where layers are skipped, the rounding of
+/// another summation order grows to 1e-4 of the largest logit.
 #[test]
 #[ignore = "needs SmolLM2"]
 fn real_model_cached_equals_uncached() {
     let model = load("SmolLM2-135M-Instruct.Q4_1.gguf", WeightDtype::F32);
     let full = vec![vec![Action::Run; model.config().n_layers]];
     let (prompt, continuation): (Vec<u32>, Vec<u32>) = ((400..420).collect(), (700..712).collect());
-    let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     let found = skipped(&model, &full, &prompt, &continuation, &options);
     assert_close(&found, &masked(&model, &full, &prompt, &continuation, true, false));
 }

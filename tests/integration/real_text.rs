@@ -1,4 +1,4 @@
-//! SmolLM2-135M-Instruct on a text that is not part of the project, run when asked for (see `main.rs`).
+//! SmolLM2-135M-Instruct on a text that is not part of the project, run on request (see `main.rs`).
 
 use crate::real_model::{load, path};
 use dynlayer::metrics::distributions::{LogProbs, Windows, perplexity};

@@ -7,13 +7,12 @@ use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::{Backend, Llama, WeightDtype};
 
-/// Llama dimensions that differ from each other wherever they can.
+/// A Llama configuration in which as many dimensions as possible differ.
 pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80,
     "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 12,
     "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#;
 
-/// The device of all tests that are about the model and not about a backend: flex, or the backend that `DYNLAYER_BACKEND`
-/// names.
+/// The device of all tests that are not about a certain backend: flex, or the backend that `DYNLAYER_BACKEND` names.
 pub fn device() -> Device {
     match std::env::var("DYNLAYER_BACKEND") {
         Ok(name) => name.parse::<Backend>().and_then(Backend::device).unwrap(),
@@ -29,7 +28,7 @@ pub fn small(device: &Device) -> Llama {
     config(SMALL).init(7, WeightDtype::F32, device).unwrap()
 }
 
-/// The model with weights that are all the same number: those whose path holds one of these names.
+/// Sets all weights whose path contains one of these names to the same number.
 pub fn filled(model: Llama, names: &[String], number: f32) -> Llama {
     struct Fill<'a> {
         path: Vec<String>,
@@ -61,17 +60,17 @@ pub fn filled(model: Llama, names: &[String], number: f32) -> Llama {
     model
 }
 
-/// What each generated token runs, layer by layer.
+/// The actions of each generated token, layer by layer.
 pub type Routes = Vec<Vec<Action>>;
 
-/// A controller that follows routes: those of the token generated next.
+/// A controller that follows the routes of the token that is generated next.
 pub fn follow(routes: &Routes) -> impl Controller + '_ {
     controller_fn(move |site| {
         Decision::per_row(site.rows().iter().map(|row| routes[row.generated % routes.len()][site.layer()]))
     })
 }
 
-/// The logits that predict each token of `continuation`, by the engine.
+/// The engine's logits for each token of `continuation`.
 pub fn skipped(
     model: &Llama,
     routes: &Routes,
@@ -84,9 +83,9 @@ pub fn skipped(
     scored.tokens.into_iter().map(|token| token.logits).collect()
 }
 
-/// The same by running every sublayer and keeping the old state where the route skips: no controller, no skipped launch.
-/// `whole` runs all of the text at once, with nothing cached; otherwise the passes are those of the engine. For
-/// `ControlFrom::LastPromptToken`; for `KvPolicy::Omit` the skipped tokens' slots are hidden too (`holes`).
+/// The reference's logits for each token: it runs every sublayer and keeps the old state where the route skips, without
+/// a controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's. Corresponds
+/// to `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit` does.
 pub fn masked(
     model: &Llama,
     routes: &Routes,
@@ -132,14 +131,14 @@ pub fn masked(
     (first..text.len()).flat_map(|at| pass(at..at + 1)).collect()
 }
 
-/// `[1, tokens, vocab_size]` as a vector per token.
+/// Converts `[1, tokens, vocab_size]` to a vector per token.
 pub fn rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
     let width = logits.dims()[2];
     let values = logits.into_data().try_into_vec_as::<f32>().unwrap();
     values.chunks_exact(width).map(<[f32]>::to_vec).collect()
 }
 
-/// A sequence's counts without those that depend on the batch it was in: what ran for other rows' sake, and what was shared.
+/// A sequence's counts without those that depend on its batch: executed work and shared costs.
 pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
     let mut asked = sequence;
     asked.prefill.executed = asked.prefill.nominal;
@@ -148,8 +147,8 @@ pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
     asked
 }
 
-/// Compares with the tolerance of the design: 1e-5 of the largest absolute logit, the rounding of a few hundred f32
-/// additions in another order.
+/// Asserts equality to 1e-5 of the largest absolute logit: the rounding of a few hundred f32 additions in another
+/// order.
 #[track_caller]
 pub fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>]) {
     assert_close_to(found, expected, 1e-5);

@@ -1,4 +1,4 @@
-//! The embedded model: what its card says, and where a random model would prove nothing.
+//! The embedded model: the claims of its card, and tests that need a trained model.
 
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
@@ -7,7 +7,7 @@ use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Llama, WeightDtype};
 use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 
-/// Problems of each task.
+/// The number of problems of each task.
 const N: u64 = 25;
 
 fn embedded() -> (Llama, Tokenizer) {
@@ -16,7 +16,7 @@ fn embedded() -> (Llama, Tokenizer) {
     (checkpoint.load(WeightDtype::F32, &crate::support::device(), |_| ()).unwrap(), tokenizer)
 }
 
-/// Per problem, whether it was solved and the layers per token.
+/// Per problem, `true` if it was solved, and the layers per token.
 fn run(
     model: &Llama,
     tokenizer: &Tokenizer,
@@ -53,7 +53,7 @@ fn every_task_is_solved_and_the_hard_ones_need_depth() {
         full.push(share(&solved));
     }
     assert!(mean(&full) >= 0.95);
-    // A third of the layers: all that the easiest task needs, and not half of what the hardest does.
+    // A third of the layers is enough for the easiest task, and less than half of what the hardest needs.
     let third = |task| share(&run(&model, &tokenizer, &problems(&[task], N, 77), spec("exit:4", &model)).0);
     assert!(third(Task::Copy) >= 0.95);
     assert!(third(Task::Follow3) < 0.5);
@@ -68,7 +68,7 @@ fn a_confident_exit_and_the_learned_router_save_layers_and_keep_the_answers() {
         assert!(share(&solved) >= 0.95, "{controller}: {}", share(&solved));
         assert!(mean(&depths) < most, "{controller}: {}", mean(&depths));
     }
-    // As many layers, the same for every token, do not do that.
+    // The same number of layers, fixed for all tokens, is not enough.
     let (solved, _) = run(&model, &tokenizer, &problems, spec("uniform:5", &model));
     assert!(share(&solved) < 0.5);
 }
@@ -89,7 +89,7 @@ fn the_oracle_reaches_the_full_model_with_a_third_of_its_layers() {
     let (full, _) = evidence.static_means(11).unwrap();
     let allocation = Allocator::new(&evidence).unwrap().least_cost(full).unwrap();
     assert!(allocation.is_optimal() && allocation.mean_cost < 4.0, "{}", allocation.mean_cost);
-    // What the table says is what happens.
+    // A replay gives what the table says.
     let specs: Vec<ControllerSpec> = names.iter().map(|name| name.parse().unwrap()).collect();
     let resources = Resources::new();
     let candidates: Vec<Candidate<'_>> = specs.iter().map(|s| Candidate::from_spec(s, &model, &resources)).collect();

@@ -1,6 +1,6 @@
-//! Names of settings that there are not.
+//! The error for an unknown setting name.
 
-/// A text that names none of a setting's values.
+/// The error for a text that names none of a setting's values.
 ///
 /// ```
 /// use dynlayer_inference::KvPolicy;
@@ -12,15 +12,15 @@
 #[error("unknown {setting} {found:?}; known are {known}")]
 #[non_exhaustive]
 pub struct UnknownName {
-    /// What was to be named.
+    /// The setting.
     pub setting: &'static str,
-    /// The text.
+    /// The text that was given.
     pub found: String,
-    /// The names there are.
+    /// The setting's names.
     pub known: String,
 }
 
-/// The value of this name among those of a setting.
+/// Finds a setting's value by its name.
 pub(crate) fn find<T: Copy>(
     setting: &'static str,
     values: &[T],

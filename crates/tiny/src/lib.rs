@@ -28,7 +28,7 @@ pub use problem::{Problem, problems};
 pub use task::Task;
 
 use dynlayer_inference::controllers::Resources;
-use dynlayer_inference::{ControlFrom, GenerateOptions};
+use dynlayer_inference::{ControlFrom, GenerateOptions, RunSettings};
 use dynlayer_model::text::Tokenizer;
 use dynlayer_model::{Checkpoint, LoadError};
 
@@ -59,10 +59,10 @@ pub fn resources() -> Resources {
 /// Generation options for the model's tasks: greedy, up to the token that ends an answer, every token by a controlled pass.
 pub fn options(tokenizer: &Tokenizer) -> GenerateOptions<'_> {
     GenerateOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
         max_new_tokens: 12,
         stop_tokens: tokenizer.eos_id().into_iter().collect(),
         tokenizer: Some(tokenizer),
-        control_from: ControlFrom::LastPromptToken,
         ..GenerateOptions::default()
     }
 }

@@ -1,10 +1,12 @@
-//! Code that the examples share: opening a model, texts to measure on, and errors printed with their causes.
+//! Code that the examples share: opening a model, texts to measure on, errors printed with their causes, and the study
+//! whether hidden states help a router.
 #![forbid(unsafe_code)]
 
 pub mod calibration;
 pub mod embedded;
 mod errors;
 mod load;
+pub mod study;
 mod texts;
 pub mod tiny_task;
 

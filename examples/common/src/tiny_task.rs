@@ -1,10 +1,10 @@
 //! Routers for the embedded model: what they learn from, and what they are judged by.
 
+use crate::study::StudyTask;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use dynlayer::burn;
 use dynlayer::inference::controllers::{AnyRouter, LinearRouter, MlpRouter};
-use dynlayer::inference::training::study::StudyTask;
 use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, TrainingItem};
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
 use dynlayer::model::Llama;

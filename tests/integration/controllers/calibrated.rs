@@ -1,18 +1,18 @@
 //! Controllers that are measured on text.
 
 use super::{LAYERS, assert_batch_equals_solo, options, prompts, run, small, without_effect};
-use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{
-    BlockInfluence, CalibrationError, Ends, FullDepth, InfluenceSkip, SimilaritySkip, StateEffects,
+    CalibrationError, Ends, FullDepth, InfluenceSkip, LayerInfluence, SimilaritySkip, StateEffects,
 };
 use dynlayer::inference::report::Ran;
+use dynlayer::inference::{ControlFrom, FileError, TokenProblem};
 use dynlayer::model::Llama;
 
 fn texts() -> Vec<Vec<u32>> {
     vec![(0..40).map(|i| (i * 7 + 3) % 97).collect(), (0..25).map(|i| (i * i) % 97).collect()]
 }
 
-/// 1 - cos of what enters and leaves each layer, for every token, by a plain pass.
+/// 1 - cos of the states entering and leaving each layer, for every token, from a plain pass.
 fn effects(model: &Llama, texts: &[Vec<u32>]) -> Vec<Vec<(Vec<f64>, f64)>> {
     let mut layers = vec![Vec::new(); model.layers().len()];
     for text in texts {
@@ -38,7 +38,7 @@ fn effects(model: &Llama, texts: &[Vec<u32>]) -> Vec<Vec<(Vec<f64>, f64)>> {
 #[test]
 fn block_influence_is_its_definition() {
     let model = small();
-    let influence = BlockInfluence::measure(&model, &texts()).unwrap();
+    let influence = LayerInfluence::measure(&model, &texts()).unwrap();
     assert_eq!(influence.tokens(), 65);
     for (found, tokens) in influence.values().iter().zip(effects(&model, &texts())) {
         let expected = tokens.iter().map(|(_, effect)| effect).sum::<f64>() / 65.0;
@@ -48,9 +48,28 @@ fn block_influence_is_its_definition() {
 }
 
 #[test]
+fn the_metric_of_the_same_name_agrees() {
+    let model = small();
+    let mut metric = dynlayer::metrics::hidden::BlockInfluence::default();
+    for text in texts() {
+        let mut cache = model.cache(1, text.len());
+        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let mut states = vec![model.embed(model.tokens(&[&text]))];
+        for (layer, block) in model.layers().iter().enumerate() {
+            states.push(block.forward(states[layer].clone(), &frame, cache.layer_mut(layer)));
+        }
+        metric.add(&burn::tensor::Tensor::cat(states, 0)).unwrap();
+    }
+    let measured = LayerInfluence::measure(&model, &texts()).unwrap();
+    for (found, expected) in metric.values().unwrap().iter().zip(measured.values()) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+#[test]
 fn layers_that_do_nothing_are_dropped_first_and_nothing_changes() {
     let model = without_effect(small(), &[1, 3]);
-    let influence = BlockInfluence::measure(&model, &texts()).unwrap();
+    let influence = LayerInfluence::measure(&model, &texts()).unwrap();
     assert_eq!((influence.values()[1], influence.values()[3]), (0.0, 0.0));
     assert_eq!(influence.ranking()[..2], [3, 1], "of equals the earlier one stays");
     assert_eq!(influence.kept(4), [0, 1, 2, 4]);
@@ -112,7 +131,7 @@ fn clusters_hold_the_mean_effect_of_their_tokens() {
     }
 }
 
-/// The route of every token follows from the states that it met: the nearest centroid's effect against the threshold.
+/// The route of every token follows from its states: the nearest centroid's effect against the threshold.
 #[test]
 fn similarity_follows_the_nearest_centroid() {
     let model = small();
@@ -148,16 +167,22 @@ fn calibrations_are_saved_and_loaded() {
     let model = small();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.json");
-    let influence = BlockInfluence::measure(&model, &texts()).unwrap();
+    let influence = LayerInfluence::measure(&model, &texts()).unwrap();
     influence.save(&path).unwrap();
-    let loaded = BlockInfluence::load(&path).unwrap();
+    let loaded = LayerInfluence::load(&path).unwrap();
     assert_eq!(loaded.ranking(), influence.ranking());
     assert!(loaded.values().iter().zip(influence.values()).all(|(a, b)| (a - b).abs() < 1e-15));
-    assert!(matches!(StateEffects::load(&path), Err(CalibrationError::Json { .. })), "a file of the other kind");
+    assert!(
+        matches!(StateEffects::load(&path), Err(CalibrationError::File(FileError::Json { .. }))),
+        "a file of the other kind"
+    );
     let effects = StateEffects::measure(&model, &texts(), 3, 0).unwrap();
     effects.save(&path).unwrap();
     assert_eq!(StateEffects::load(&path).unwrap(), effects);
-    assert!(matches!(BlockInfluence::load(folder.path().join("none")), Err(CalibrationError::Io { .. })));
+    assert!(matches!(
+        LayerInfluence::load(folder.path().join("none")),
+        Err(CalibrationError::File(FileError::Io { .. }))
+    ));
     let wide = r#"{"d_model": 2, "state_effects": [[{"centroid": [1.0], "effect": 0.5, "tokens": 1}]]}"#;
     assert!(serde_json::from_str::<StateEffects>(wide).unwrap_err().to_string().contains("a centroid of width 1"));
 }
@@ -165,11 +190,17 @@ fn calibrations_are_saved_and_loaded() {
 #[test]
 fn texts_that_cannot_be_measured() {
     let model = small();
-    let measure = |texts: &[Vec<u32>]| BlockInfluence::measure(&model, texts).unwrap_err();
+    let measure = |texts: &[Vec<u32>]| LayerInfluence::measure(&model, texts).unwrap_err();
     assert!(matches!(measure(&[]), CalibrationError::NoText));
-    assert!(matches!(measure(&[vec![1], vec![]]), CalibrationError::EmptyText { text: 1 }));
-    assert!(matches!(measure(&[vec![1; 65]]), CalibrationError::TextTooLong { tokens: 65, context: 64, .. }));
-    assert!(matches!(measure(&[vec![97]]), CalibrationError::TokenOutOfRange { token: 97, vocab_size: 97, .. }));
+    assert!(matches!(measure(&[vec![1], vec![]]), CalibrationError::Text { text: 1, problem: TokenProblem::Empty }));
+    assert!(matches!(
+        measure(&[vec![1; 65]]),
+        CalibrationError::Text { problem: TokenProblem::TooLong { tokens: 65, context: 64 }, .. }
+    ));
+    assert!(matches!(
+        measure(&[vec![97]]),
+        CalibrationError::Text { problem: TokenProblem::OutOfRange { token: 97, vocab_size: 97 }, .. }
+    ));
     let none = StateEffects::measure(&model, &texts(), 0, 0).unwrap_err();
     assert!(matches!(none, CalibrationError::Value { .. }), "{none}");
 
@@ -177,7 +208,7 @@ fn texts_that_cannot_be_measured() {
     let shape = broken.embed_tokens.val().dims();
     let nan = burn::tensor::Tensor::full(shape, f32::NAN, &broken.device());
     broken.embed_tokens = burn::module::Param::from_tensor(nan);
-    let error = BlockInfluence::measure(&broken, &texts()).unwrap_err();
+    let error = LayerInfluence::measure(&broken, &texts()).unwrap_err();
     assert!(matches!(error, CalibrationError::NotFinite { layer: 0, what: "entering" }), "{error}");
 }
 

@@ -8,12 +8,12 @@ use dynlayer::inference::controllers::{
 };
 use dynlayer::inference::report::{RunReport, SequenceReport};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, ScoreOptions, Site, controller_fn, generate,
-    score,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, RunSettings, ScoreOptions, Site, controller_fn,
+    generate, score,
 };
 use proptest::prelude::*;
 
-/// What a made-up controller answers at one layer.
+/// The scripted answer of a test controller at one layer.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     All(Action),
@@ -34,7 +34,7 @@ fn answers() -> impl Strategy<Value = Vec<Answer>> {
     prop::collection::vec(answer, 1..40)
 }
 
-/// Answers in turn, whatever it is asked.
+/// Gives scripted answers in turn.
 fn made_up(answers: Vec<Answer>) -> impl Controller {
     let mut turn = 0;
     controller_fn(move |site: &Site<'_>| {
@@ -54,7 +54,7 @@ fn made_up(answers: Vec<Answer>) -> impl Controller {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever the controller inside answers, no sequence is ever ahead of its budget.
+    /// No sequence ever exceeds its budget, whatever the controller inside answers.
     #[test]
     fn a_budget_holds_at_every_pass(
         answers in answers(),
@@ -64,7 +64,7 @@ proptest! {
         let model = small();
         let controller = Budgeted::new(budget, made_up(answers));
         let (done, _) = run(&model, controller, &prompts(), options(vec![], from));
-        // Under the default the first token comes from a pass that nobody controls.
+        // By default the first token comes from a pass that is not controlled.
         let free = usize::from(from == ControlFrom::FirstGenerated);
         let mut some = false;
         for done in &done {
@@ -78,7 +78,7 @@ proptest! {
         prop_assert!(some);
     }
 
-    /// A budget that is never short changes nothing.
+    /// A budget that is never used up changes nothing.
     #[test]
     fn a_budget_of_all_layers_changes_nothing(answers in answers()) {
         let model = small();
@@ -98,7 +98,10 @@ fn a_budget_is_spent_and_what_is_left_is_kept_for_later() {
             Budgeted::new(budget, inner),
             &[1, 2],
             &[3, 4, 5, 6, 7],
-            &ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() },
+            &ScoreOptions {
+                run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+                ..ScoreOptions::default()
+            },
         );
         scored.unwrap().0.tokens.iter().map(|token| token.route.to_string()).collect::<Vec<_>>()
     };
@@ -118,7 +121,7 @@ fn a_gate_that_does_not_fit_becomes_actions() {
     let o = || options(vec![], ControlFrom::LastPromptToken);
     let (done, _) = run(&model, Budgeted::new(2.0, controller_fn(gate)), &prompts(), o());
     assert!(done.iter().flat_map(|done| &done.routes).all(|route| route.to_string() == "##..."));
-    // Half a layer each: not what running the first two layers gives.
+    // The first two layers run with gates of a half, so the result differs from running them fully.
     let (plain, _) = run(&model, Budgeted::new(2.0, FullDepth), &prompts(), o());
     assert!(plain.iter().zip(&done).any(|(a, b)| a.tokens != b.tokens));
 }
@@ -156,12 +159,15 @@ fn the_controller_inside_is_asked_while_rows_warm_up() {
         asked += 1;
         Action::Skip.into()
     });
-    let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+    let options = ScoreOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+        ..ScoreOptions::default()
+    };
     score(&model, WarmUp::new(2, inner), &[1, 2], &[3, 4, 5], &options).unwrap();
     assert_eq!(asked, 3 * LAYERS);
 }
 
-/// Rows of different age: a training loop may hand a controller such a pass. Here one layer's gate is looked at.
+/// Under `WarmUp` the gates of a row are open until the row has warmed up.
 #[test]
 fn a_gate_is_open_while_rows_warm_up() {
     let model = small();
@@ -174,7 +180,7 @@ fn a_gate_is_open_while_rows_warm_up() {
     assert!(closed.iter().zip(&full).any(|(a, b)| a.tokens != b.tokens));
 }
 
-/// A run, its recording through a file, and the same run again.
+/// A run and its replay from a recording in a file are the same.
 #[test]
 fn what_was_recorded_is_replayed() {
     let model = small();
@@ -202,10 +208,11 @@ fn what_was_recorded_is_replayed() {
             let (again, replayed) =
                 run(&model, Replayed::new(recording.clone()), &prompts(), options(ids.clone(), from));
             assert_eq!(again, first);
-            // All but the products with the head that a confidence cost when it was recorded.
+            // The recorded run had head products of its own for the confidence.
             let ran = |report: &RunReport| -> Vec<_> {
-                let of = |s: &SequenceReport| (s.id, s.depth(), s.decode.nominal.attended, s.prefill.nominal.attended);
-                report.sequences.iter().map(of).collect()
+                let counts =
+                    |s: &SequenceReport| (s.id, s.depth(), s.decode.nominal.attended, s.prefill.nominal.attended);
+                report.sequences.iter().map(counts).collect()
             };
             assert_eq!(ran(&replayed), ran(&report));
             assert_eq!(replayed.decode.host_reads, 0);
@@ -240,7 +247,7 @@ fn a_recording_that_does_not_reach() {
     let other = super::error(&model, Replayed::new(Recording::new(7)), ControlFrom::All);
     assert!(chain(&other).contains("7 layers; this one has 5"), "{other}");
 
-    // A second run starts afresh.
+    // A second run starts anew.
     run(&model, &mut recorded, &[vec![4]], options(vec![9], ControlFrom::LastPromptToken));
     assert_eq!(recorded.recording().sequences().collect::<Vec<_>>(), [9]);
 
@@ -249,7 +256,7 @@ fn a_recording_that_does_not_reach() {
     assert!(chain(&gate).contains("a gate at layer 0 cannot be recorded"), "{gate}");
 }
 
-/// Each passes the prompt's uncontrolled sites on, and `begin`, to the controller inside.
+/// Every combinator forwards `begin` and the prompt's uncontrolled sites to the controller inside.
 #[test]
 fn combinators_pass_everything_on() {
     #[derive(Default)]
@@ -292,7 +299,7 @@ fn combinators_do_not_depend_on_the_batch() {
     }
 }
 
-/// What a wrong controller answers reaches the engine, which names it.
+/// A wrong answer of the controller inside reaches the engine, whose error names it.
 #[test]
 fn combinators_do_not_hide_a_broken_contract() {
     let model = small();

@@ -1,4 +1,4 @@
-//! Early exits against an implementation of their own, from the model's pieces, in f64.
+//! Early exits against a second implementation in f64, from the model's pieces.
 
 use super::{LAYERS, assert_batch_equals_solo, options, prompts, run, small};
 use crate::support::rows;
@@ -8,14 +8,14 @@ use dynlayer::inference::{ControlFrom, Controller, ScoreOptions, score};
 use dynlayer::model::Llama;
 use proptest::prelude::*;
 
-/// What a state looks like at one check.
+/// A state at one check.
 struct Seen {
     state: Vec<f32>,
     before: Vec<f32>,
     logits: Vec<f32>,
 }
 
-/// The measure, so that more is more confident.
+/// The measure of confidence: larger is more confident.
 type Measure = fn(&Seen) -> f64;
 
 fn probabilities(logits: &[f32]) -> Vec<f64> {
@@ -44,7 +44,7 @@ fn numbers(hidden: &Tensor<3>) -> Vec<f32> {
     hidden.clone().into_data().try_into_vec_as().unwrap()
 }
 
-/// How many layers each token of the text after the prompt runs, from the second on; `None` if a decision hangs by a thread.
+/// The number of layers that each token after the prompt runs, from the second on; `None` if a decision is a near tie.
 fn depths(
     model: &Llama,
     measure: Measure,
@@ -135,7 +135,7 @@ proptest! {
     }
 }
 
-/// Thresholds in the middle of what the small model gives, so that rows exit at different layers.
+/// Thresholds in the middle of the small model's range, so that rows exit at different layers.
 fn middling() -> [(&'static str, f32); 3] {
     [("confidence", 0.02), ("entropy", 4.05), ("saturation", 0.8)]
 }

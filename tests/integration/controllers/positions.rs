@@ -1,4 +1,4 @@
-//! The schedule by position, in a run.
+//! The schedule by position in a run.
 
 use super::{LAYERS, options, prompts, run, small};
 use dynlayer::inference::ControlFrom;

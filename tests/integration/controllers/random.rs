@@ -1,4 +1,4 @@
-//! Random layers.
+//! Controllers that draw layers at random.
 
 use super::{LAYERS, assert_batch_equals_solo, options, prompts, run, small};
 use dynlayer::inference::controllers::{BernoulliSkip, Ends, RandomSkip};
@@ -33,7 +33,7 @@ fn seeds_change_random_routes() {
     let model = small();
     let routes = |seed| {
         let mut options: GenerateOptions<'_> = options(vec![], ControlFrom::LastPromptToken);
-        options.sampling.seed = seed;
+        options.run.seed = seed;
         run(&model, RandomSkip::new(3), &prompts(), options).0.into_iter().map(|done| done.routes[0].clone()).collect()
     };
     let seen: HashSet<Vec<Route>> = (0..6).map(routes).collect();

@@ -1,4 +1,4 @@
-//! Learned gates.
+//! Controllers with learned gates.
 
 use super::{LAYERS, assert_batch_equals_solo, chain, options, prompts, run, small, watch};
 use burn::module::Module;
@@ -19,10 +19,10 @@ const INPUTS: [RouterInput; 5] = [
     RouterInput::ShuffledHidden,
 ];
 
-/// Layer, shape and values of the features that a router was asked about.
+/// The layer, shape and values of the features that a router was given.
 type Seen = Vec<(usize, [usize; 3], Vec<f32>)>;
 
-/// Notes the features, and runs where the first of them is positive.
+/// A router that records its features, and runs a layer where the first feature is positive.
 #[derive(Module, Debug)]
 struct Spy {
     #[module(skip)]
@@ -49,7 +49,7 @@ fn close(found: &[f32], expected: &[f64]) -> bool {
     found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4)
 }
 
-/// One site as an onlooker sees it: layer, then per row id, position, state and embedding.
+/// One observed site: the layer, and per row its id, position, state and embedding.
 type Sites = Vec<(usize, Vec<(u64, usize, Vec<f32>, Vec<f32>)>)>;
 
 fn spied(input: RouterInput) -> (Sites, Seen, u64, Vec<String>) {
@@ -244,7 +244,7 @@ fn logits_of_a_wrong_shape_and_options_out_of_range() {
     assert!(found.contains("the router's temperature is 0"), "{found}");
 }
 
-/// A boxed controller of a loaded router can go to another thread.
+/// A boxed controller of a loaded router can be sent to another thread.
 #[test]
 fn routed_is_send() {
     fn send<T: Controller + Send>(_: &T) {}

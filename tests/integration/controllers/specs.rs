@@ -1,8 +1,8 @@
-//! Controllers from text.
+//! Controllers made from text.
 
 use super::{LAYERS, assert_batch_equals_solo, chain, options, prompts, run, small};
 use dynlayer::inference::controllers::{
-    BernoulliSkip, BlockInfluence, BuildError, ControllerSpec, LinearRouter, Recorded, Resources, Routed, RouterOptions,
+    BernoulliSkip, BuildError, ControllerSpec, LayerInfluence, LinearRouter, Recorded, Resources, Routed, RouterOptions,
 };
 use dynlayer::inference::{ControlFrom, Controller};
 
@@ -10,7 +10,7 @@ fn texts() -> Vec<Vec<u32>> {
     vec![(0..50).map(|i| (i * 11 + 5) % 97).collect()]
 }
 
-/// One of each, options included.
+/// One spec of each kind, options included.
 const SPECS: [&str; 22] = [
     "full",
     "skip:1,3",
@@ -67,17 +67,14 @@ fn a_calibration_without_text_says_what_to_set() {
     }
     let long = Resources::new().texts(vec![vec![1; 65]]);
     let error = "influence:3".parse::<ControllerSpec>().unwrap().build(&model, &long).map(|_| ()).unwrap_err();
-    assert!(
-        chain(&error).contains("the calibration of influence:3 failed: calibration text 0 has 65 tokens"),
-        "{error}"
-    );
+    assert!(chain(&error).contains("the calibration of influence failed: calibration text 0 has 65 tokens"), "{error}");
 }
 
 #[test]
 fn a_calibration_from_elsewhere_is_used() {
     let model = small();
     let spec: ControllerSpec = "influence:2".parse().unwrap();
-    let influence = |values: Vec<f64>| Resources::new().influence(BlockInfluence::from_values(values).unwrap());
+    let influence = |values: Vec<f64>| Resources::new().influence(LayerInfluence::from_values(values).unwrap());
     let controller = spec.build(&model, &influence(vec![0.1, 0.5, 0.2, 0.6, 0.3])).unwrap();
     let (done, _) = run(&model, controller, &prompts(), options(vec![], ControlFrom::LastPromptToken));
     assert!(done.iter().flat_map(|done| &done.routes).all(|route| route.to_string() == ".#.#."));
@@ -119,5 +116,14 @@ fn settings_that_make_no_sense_for_the_model() {
         let controller = text.parse::<ControllerSpec>().unwrap().build(&model, &resources).unwrap();
         let error = super::error(&model, controller, ControlFrom::All);
         assert!(error.to_string().contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_guide_lists_every_controller() {
+    let guide = include_str!("../../../docs/controllers.md");
+    for form in ControllerSpec::all() {
+        let row = format!("| `{}` | {} |", form.syntax, form.about);
+        assert!(guide.contains(&row), "docs/controllers.md has no row\n{row}");
     }
 }

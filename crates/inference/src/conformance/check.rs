@@ -1,22 +1,22 @@
-//! The checks.
+//! The conformance checks.
 
 use super::runs::{Text, routes, texts};
 use super::{Broken, Rule};
-use crate::control::Controller;
-use crate::generation::{ControlFrom, GenerateError};
+use crate::control::{ControlFrom, Controller};
+use crate::generation::GenerateError;
 use crate::report::Route;
 use burn::tensor::Device;
 use dynlayer_model::config::{ConfigError, LlamaConfig};
 use dynlayer_model::{Llama, WeightDtype};
 
-/// Puts the controllers that `make` makes, all alike, through every [`Rule`] on this model, in order. Takes some 200
-/// passes; [`small_model`] is enough unless the controller belongs to a model.
+/// Checks every [`Rule`] in order on this model, with controllers from `make`, which must be alike. Runs about 200
+/// passes; [`small_model`] is enough unless the controller needs a certain model.
 ///
-/// Decisions are compared exactly. One that hangs on a tensor's last bits may differ between a batch and a single row,
-/// whose sums are rounded in another order.
+/// Decisions are compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a
+/// single row, whose sums are rounded in another order.
 ///
 /// # Errors
-/// The first rule that is broken, and where.
+/// [`Broken`], with the first rule that is broken and the place.
 pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Result<(), Broken> {
     let texts = texts(model);
     for control_from in [ControlFrom::LastPromptToken, ControlFrom::FirstGenerated, ControlFrom::All] {
@@ -44,7 +44,7 @@ pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Resul
     Ok(())
 }
 
-/// A random model of six layers with a vocabulary of 64 and room for 64 tokens, for checks that need some model.
+/// Makes a random model of six layers with a vocabulary of 64 and a context of 64 tokens, for tests and examples.
 ///
 /// # Errors
 /// If the device does not take `f32` weights.
@@ -73,7 +73,7 @@ fn same(
         if let Some(token) = (0..expected.len()).find(|i| expected.get(*i) != found.get(*i)) {
             let shown = |routes: &[Route]| routes.get(token).map_or("none".into(), ToString::to_string);
             let found = format!(
-                "under control from {control_from}, token {token} of sequence {id} took the route {} where {} was expected",
+                "under control from {control_from}, token {token} of sequence {id} took the route {}; expected {}",
                 shown(found),
                 shown(expected)
             );

@@ -1,11 +1,10 @@
-//! Checks that any controller can be put through.
+//! Conformance checks for controllers.
 //!
-//! A controller is asked about batches, and whoever uses it relies on what the trait promises: that rows do not
-//! influence each other, that a run can be repeated, that nothing is left over from the run before. [`check`] runs a
-//! controller of yours over texts of different lengths and says which promise it breaks.
+//! Users of a controller rely on the promises of the trait: rows do not influence each other, a run can be repeated,
+//! and nothing is left over from the run before. [`check`] runs a controller over texts of different lengths and
+//! reports the first promise that it breaks.
 //!
 //! ```
-//! # #[cfg(feature = "flex")] {
 //! use burn::tensor::Device;
 //! use dynlayer_inference::conformance::{self, Rule};
 //! use dynlayer_inference::{Action, controller_fn};
@@ -14,13 +13,12 @@
 //! let sound = || controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip.into() } else { Action::Run.into() });
 //! conformance::check(&model, sound)?;
 //!
-//! // This one follows the first row for the whole batch.
+//! // This one decides about the whole batch by its first row.
 //! let unsound = || controller_fn(|site| {
 //!     if site.rows()[0].position % 2 == 1 { Action::Exit.into() } else { Action::Run.into() }
 //! });
 //! let broken = conformance::check(&model, unsound).unwrap_err();
 //! assert_eq!(broken.rule, Rule::BatchEqualsSolo);
-//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -1,20 +1,20 @@
-//! What is checked.
+//! The rules that are checked.
 
 use std::fmt;
 
-/// What a controller promises.
+/// A promise of every controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// It answers for every row, reads what can be read, and does not give up: whatever part of the text it controls.
+    /// It answers for every row, reads finite numbers, and does not give up, whatever part of the text it controls.
     Answers,
     /// The same batch with the same seed takes the same routes.
     Deterministic,
     /// `begin` resets it: a second run with the same controller is the first again.
     BeginResets,
-    /// In a box, where it is called through a table of functions, it does the same.
+    /// It decides the same as a boxed trait object.
     BoxedEqualsUnboxed,
-    /// Every row takes the route that it takes alone, wherever it stands in the batch and whenever others leave.
+    /// Every row takes the same route as alone, wherever it stands in the batch and whenever others leave.
     BatchEqualsSolo,
 }
 
@@ -35,10 +35,10 @@ impl fmt::Display for Rule {
 #[error("the controller breaks the rule \"{rule}\": {found}")]
 #[non_exhaustive]
 pub struct Broken {
-    /// Which.
+    /// The rule.
     pub rule: Rule,
-    /// What was seen.
+    /// A description of the failure.
     pub found: String,
-    /// The error that the run ended with, if it did.
+    /// The error that ended the run, if one did.
     pub source: Option<Box<crate::GenerateError>>,
 }

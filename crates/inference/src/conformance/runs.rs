@@ -1,14 +1,14 @@
-//! Texts, and the routes that a controller takes through them.
+//! Texts, and a controller's routes through them.
 
-use crate::control::Controller;
-use crate::generation::{ControlFrom, GenerateError, ScoreItem, ScoreOptions, score_batch};
+use crate::control::{ControlFrom, Controller, RunSettings};
+use crate::generation::{GenerateError, ScoreItem, ScoreOptions, score_batch};
 use crate::report::Route;
 use dynlayer_model::Llama;
 
-/// A text and its id.
+/// A sequence id and its text.
 pub(super) type Text = (u64, ScoreItem);
 
-/// Texts of different lengths, so that rows are padded and leave at different times, with ids in no order.
+/// Makes texts of different lengths, so that rows are padded and leave at different times, with ids in no order.
 pub(super) fn texts(model: &Llama) -> Vec<Text> {
     let (vocab_size, context) = (model.config().vocab_size, model.config().max_positions);
     let token = |i: usize| u32::try_from(i % vocab_size).unwrap_or(0);
@@ -23,7 +23,8 @@ pub(super) fn texts(model: &Llama) -> Vec<Text> {
     texts.collect()
 }
 
-/// The routes of each text's tokens, which are given and not generated: decisions are compared, not their effects.
+/// Runs the controller over the texts and returns the routes of each text's tokens. The tokens are given, not
+/// generated, so that a difference in routes is one of decisions, not of their effects.
 pub(super) fn routes<C: Controller + ?Sized>(
     model: &Llama,
     controller: &mut C,
@@ -32,9 +33,8 @@ pub(super) fn routes<C: Controller + ?Sized>(
 ) -> Result<Vec<(u64, Vec<Route>)>, GenerateError> {
     let items: Vec<ScoreItem> = texts.iter().map(|(_, item)| item.clone()).collect();
     let options = ScoreOptions {
-        control_from,
+        run: RunSettings { control_from, seed: 5, ..RunSettings::default() },
         sequence_ids: texts.iter().map(|(id, _)| *id).collect(),
-        seed: 5,
         ..ScoreOptions::default()
     };
     let scores = score_batch(model, controller, &items, &options)?;

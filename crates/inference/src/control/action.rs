@@ -1,15 +1,15 @@
-//! What one row does at one layer.
+//! The action of one row at one layer.
 
 use serde::{Deserialize, Serialize};
 
-/// What one row does at one layer.
+/// The action of one row at one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Action {
     /// Run the attention and the MLP.
     Run,
-    /// Pass the layer by: the residual stream leaves it as it came.
+    /// Run neither: the residual stream passes the layer unchanged.
     Skip,
     /// Run the MLP only.
     SkipAttention,
@@ -20,12 +20,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the attention sublayer runs.
+    /// Returns `true` if the attention sublayer runs.
     pub fn runs_attention(self) -> bool {
         matches!(self, Self::Run | Self::SkipMlp)
     }
 
-    /// Whether the MLP sublayer runs.
+    /// Returns `true` if the MLP sublayer runs.
     pub fn runs_mlp(self) -> bool {
         matches!(self, Self::Run | Self::SkipAttention)
     }

@@ -1,9 +1,10 @@
-//! What a controller is told before a batch begins.
+//! The batch that a controller is shown before a run.
 
 use super::ControllerError;
 use dynlayer_model::Llama;
+use dynlayer_model::config::LlamaConfig;
 
-/// The batch that is about to be run.
+/// A batch of sequences that is about to be run.
 #[derive(Debug)]
 pub struct Batch<'a> {
     model: &'a Llama,
@@ -17,18 +18,18 @@ impl<'a> Batch<'a> {
         Self { model, ids, prompts, seed }
     }
 
-    /// Some of the batch's sequences, as a batch.
+    /// A batch of these sequences alone, with this batch's model and seed.
     pub(crate) fn part<'b>(&'b self, ids: &'b [u64], prompts: &'b [Vec<u32>]) -> Batch<'b> {
         Batch { model: self.model, ids, prompts, seed: self.seed }
     }
 
-    /// How many layers the model has.
+    /// The number of layers of the model.
     pub fn n_layers(&self) -> usize {
         self.model.layers().len()
     }
 
     /// The model's dimensions.
-    pub fn config(&self) -> &'a dynlayer_model::config::LlamaConfig {
+    pub fn config(&self) -> &'a LlamaConfig {
         self.model.config()
     }
 
@@ -42,7 +43,8 @@ impl<'a> Batch<'a> {
         self.prompts
     }
 
-    /// The seed of the run, from which a random controller should draw (with a sequence's id, position and layer).
+    /// The seed of the run, [`RunSettings::seed`](super::RunSettings::seed). A random controller should derive each
+    /// draw from it and from the sequence's id, the position and the layer.
     pub fn seed(&self) -> u64 {
         self.seed
     }
@@ -50,16 +52,16 @@ impl<'a> Batch<'a> {
     /// Checks that the model has a layer of this index.
     ///
     /// # Errors
-    /// [`ControllerError::LayerOutOfRange`] if it has not.
+    /// [`ControllerError::LayerOutOfRange`] if it does not.
     pub fn check_layer(&self, layer: usize) -> Result<(), ControllerError> {
         let n_layers = self.n_layers();
         if layer < n_layers { Ok(()) } else { Err(ControllerError::LayerOutOfRange { layer, n_layers }) }
     }
 
-    /// Checks that `budget` layers, at least `least`, can be run.
+    /// Checks that `budget` is at least `least` and at most the model's number of layers.
     ///
     /// # Errors
-    /// [`ControllerError::Budget`] if they cannot.
+    /// [`ControllerError::Budget`] if it is not.
     pub fn check_budget(&self, budget: usize, least: usize) -> Result<(), ControllerError> {
         let n_layers = self.n_layers();
         if (least..=n_layers).contains(&budget) {

@@ -1,13 +1,13 @@
-//! The trait that decides.
+//! The trait of all controllers.
 
 use super::{Batch, ControllerError, Decision, Site};
 
-/// Decides, while a model runs, which layers every row runs.
+/// Decides, while a model runs, which layers each row runs.
 ///
-/// One method is required. It is asked once per layer and pass, for the whole batch, and what it answers is what
-/// happens: a skipped layer is not launched. The caches, the positions and the accounting are the engine's.
+/// One method is required. The engine calls it once per layer and pass, for the whole batch, and carries out the
+/// answer: a skipped layer is not launched. The engine also keeps the caches, the positions and the accounting.
 ///
-/// A controller that compares each state with the one before and exits where little changes:
+/// This controller compares each state with the previous layer's and exits where little changes:
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -32,9 +32,10 @@ use super::{Batch, ControllerError, Decision, Site};
 /// }
 /// ```
 ///
-/// # What a controller must not do
+/// # Rows leave the batch
 ///
-/// Answer for rows by index across passes: finished rows leave the batch, so remember by [`Row::id`](super::Row::id).
+/// Finished rows leave the batch, so an index means another row in the next pass. Whatever a controller remembers of a
+/// row it must keep by [`Row::id`](super::Row::id).
 ///
 /// ```
 /// # use dynlayer_inference::{Action, Controller, Decision, Site};
@@ -53,22 +54,24 @@ use super::{Batch, ControllerError, Decision, Site};
 /// }
 /// ```
 pub trait Controller {
-    /// What every row does at this layer. Asked once per layer and controlled pass, until all rows have exited.
+    /// Decides what each row does at this layer. Called once per layer of a controlled pass, until all rows have
+    /// exited.
     fn decide(&mut self, site: &Site<'_>) -> Decision;
 
-    /// A batch begins: reset what belongs to a run, look at the prompts, refuse what cannot work.
+    /// Prepares for a new batch: resets whatever belongs to one run, looks at the prompts, and refuses a model or batch
+    /// that it cannot work with. Does nothing by default.
     ///
     /// # Errors
-    /// Whatever makes the controller unfit for this model or batch; the run ends before it starts.
+    /// The reason why the controller does not fit this model or batch; the run then ends before it starts.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         let _ = batch;
         Ok(())
     }
 
-    /// The same site in a pass that is not controlled (by default the prompt's): look, nothing to decide.
+    /// Looks at a site of a pass that is not controlled, by default the prompt's. Does nothing by default.
     ///
-    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) that pass ends before the prompts' last
-    /// tokens, and a row whose prompt is a single token has nothing but padding in it ([`Site::token_mask`]).
+    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) that pass ends before the prompts'
+    /// last tokens, so a row whose prompt is a single token is all padding in it ([`Site::token_mask`]).
     fn observe(&mut self, site: &Site<'_>) {
         let _ = site;
     }
@@ -102,7 +105,7 @@ impl<C: Controller + ?Sized> Controller for Box<C> {
     }
 }
 
-/// A controller from a closure.
+/// Makes a controller from a closure.
 ///
 /// ```
 /// use dynlayer_inference::{Action, controller_fn};
@@ -114,7 +117,7 @@ pub fn controller_fn<F: FnMut(&Site<'_>) -> Decision>(decide: F) -> ControllerFn
     ControllerFn(decide)
 }
 
-/// What [`controller_fn`] makes.
+/// The controller that [`controller_fn`] makes of a closure.
 #[derive(Clone, Copy)]
 pub struct ControllerFn<F>(F);
 

@@ -1,4 +1,4 @@
-//! What a batch does at one layer.
+//! The decision about a batch at one layer.
 
 use super::Action;
 use burn::tensor::Tensor;
@@ -8,18 +8,18 @@ use burn::tensor::Tensor;
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "made once per layer and pass; a box would cost more than it saves")]
 pub enum Decision {
-    /// The same for every row.
+    /// The same action for every row.
     All(Action),
     /// One action per row, in the order of [`Site::rows`](super::Site::rows), for every token that the row has in this
     /// pass.
     PerRow(Vec<Action>),
-    /// Weights in `[0, 1]`, `[rows, tokens]`, on the device: the layer runs, and the state becomes
+    /// Weights in `[0, 1]`, `[rows, tokens]`, on the device: the layer runs for every row, and the state becomes
     /// `hidden + gate * (layer(hidden) - hidden)`. Differentiable, for training; saves no work.
     Gate(Tensor<2>),
 }
 
 impl Decision {
-    /// One action per row, in the order of [`Site::rows`](super::Site::rows).
+    /// Makes a decision of one action per row, in the order of [`Site::rows`](super::Site::rows).
     ///
     /// ```
     /// use dynlayer_inference::{Action, Decision};

@@ -1,6 +1,6 @@
-//! Why a controller refuses a batch.
+//! Errors of controllers and of the passes that they decide about.
 
-/// Why a controller refuses to begin a batch, or cannot go on ([`Site::fail`](super::Site::fail)).
+/// The reason why a controller refuses a batch, or cannot go on ([`Site::fail`](super::Site::fail)).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControllerError {
@@ -9,27 +9,27 @@ pub enum ControllerError {
     LayerOutOfRange {
         /// The layer asked for.
         layer: usize,
-        /// How many layers the model has.
+        /// The number of layers of the model.
         n_layers: usize,
     },
-    /// The controller wants to run more layers than the model has, or none where that is meaningless.
+    /// The controller's budget is larger than the model or smaller than the controller allows.
     #[error("a budget of {budget} layers: the model has {n_layers}, so it must be from {least} to {n_layers}")]
     Budget {
         /// The layers asked for.
         budget: usize,
-        /// The least that makes sense for this controller.
+        /// The smallest budget that this controller allows.
         least: usize,
-        /// How many layers the model has.
+        /// The number of layers of the model.
         n_layers: usize,
     },
-    /// A setting of the controller makes no sense, alone or for this model.
+    /// A setting of the controller is out of its range, alone or for this model.
     #[error("{setting} is {found}; expected {expected}")]
     Setting {
         /// The setting's name.
         setting: &'static str,
         /// Its value.
         found: String,
-        /// What is possible.
+        /// The values that are allowed.
         expected: String,
     },
     /// The controller's own reason.
@@ -52,4 +52,15 @@ impl ControllerError {
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Other(error.into())
     }
+}
+
+/// The reason why a pass ends early.
+#[derive(Debug)]
+pub(crate) enum PassError {
+    /// The controller broke its contract at a layer.
+    Contract { layer: usize, expected: String, found: String },
+    /// The controller failed on its own account.
+    Controller(ControllerError),
+    /// The device did not deliver the logits.
+    Device(String),
 }

@@ -1,22 +1,21 @@
-//! A site as some of its rows see it.
+//! Views of a site that hold some of its rows.
 
-use super::site::Watch;
-use super::{Row, Site};
+use super::{PassError, Row, Site, SiteLog};
 use burn::tensor::{Int, Tensor};
 
 impl Site<'_> {
-    /// Shows some rows alone, by index and under ids of their own, as if they were the batch. What is read and computed
-    /// meanwhile counts for these rows here.
+    /// Calls `f` with a site that holds only the given rows, by index, under the given ids. Reads, head products and
+    /// errors of the call are logged here.
     ///
     /// # Panics
     /// If an index is out of range.
-    pub(crate) fn part<R>(&self, rows: &[usize], ids: &[u64], see: impl FnOnce(&Site<'_>) -> R) -> R {
+    pub(crate) fn part<R>(&self, rows: &[usize], ids: &[u64], f: impl FnOnce(&Site<'_>) -> R) -> R {
         let renamed = |(row, id): (&usize, &u64)| Row { id: *id, ..self.rows[*row].clone() };
         let chosen: Vec<Row> = rows.iter().zip(ids).map(renamed).collect();
         let padding: Vec<usize> = rows.iter().map(|row| self.padding[*row]).collect();
         let (hidden, embedded) = (pick(self.hidden, rows), pick(self.embedded, rows));
-        let watch = Watch::default();
-        let seen = see(&Site {
+        let log = SiteLog::default();
+        let result = f(&Site {
             model: self.model,
             layer: self.layer,
             phase: self.phase,
@@ -24,22 +23,23 @@ impl Site<'_> {
             hidden: &hidden,
             embedded: &embedded,
             padding: &padding,
-            watch: &watch,
+            log: &log,
         });
-        self.watch.host_reads.set(self.watch.host_reads.get() + watch.host_reads.get());
-        let heads = watch.heads.into_inner().into_iter();
-        self.watch.heads.borrow_mut().extend(heads.map(|of| of.into_iter().map(|row| rows[row]).collect()));
-        if let Some(fault) = watch.fault.into_inner() {
-            self.watch.note(fault.expected, fault.found);
+        self.log.host_reads.set(self.log.host_reads.get() + log.host_reads.get());
+        let heads = log.heads.into_inner().into_iter();
+        self.log.heads.borrow_mut().extend(heads.map(|head| head.into_iter().map(|row| rows[row]).collect()));
+        match log.error.into_inner() {
+            Some(PassError::Controller(error)) => self.fail(error),
+            Some(error) => {
+                self.log.error.borrow_mut().get_or_insert(error);
+            }
+            None => {}
         }
-        if let Some(failure) = watch.failure.into_inner() {
-            self.fail(failure);
-        }
-        seen
+        result
     }
 }
 
-/// Some rows of `[rows, tokens, d_model]`; without a copy where they are neighbours.
+/// The given rows of `x: [rows, tokens, d_model]`, without a copy if they are neighbours.
 fn pick(x: &Tensor<3>, rows: &[usize]) -> Tensor<3> {
     let first = rows.first().copied().unwrap_or(0);
     if rows.iter().copied().eq(first..first + rows.len()) {

@@ -1,13 +1,12 @@
-//! Where a pass stands when the controller is asked.
+//! The place in a pass that a controller decides about.
 
-use super::ControllerError;
-use crate::generation::GenerateError;
+use super::{ControllerError, PassError};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use dynlayer_model::Llama;
 use dynlayer_model::config::LlamaConfig;
 use std::cell::{Cell, RefCell};
 
-/// What kind of pass this is.
+/// The kind of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -23,15 +22,16 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// The sequence's id, chosen by the caller; its index in the batch by default. Stays when other rows leave.
+    /// The sequence's id, chosen by the caller; its index in the batch by default. Does not change when other rows
+    /// leave.
     pub id: u64,
-    /// The position of its last token in this pass, counted from 0 at the first prompt token.
+    /// The position of its last token in this pass, from 0 at the first prompt token.
     pub position: usize,
-    /// How many tokens were generated before this pass.
+    /// The number of tokens generated before this pass.
     pub generated: usize,
 }
 
-/// Where a pass stands: asked about once per layer, for all rows.
+/// One layer of one pass, about to run: what a controller sees of all rows when it decides.
 ///
 /// Tensors stay on the device and cost nothing to look at. [`read`](Self::read) is the one call that waits for the
 /// device, and [`exit_logits`](Self::exit_logits) the one that computes something; the report counts both.
@@ -44,50 +44,26 @@ pub struct Site<'a> {
     pub(crate) embedded: &'a Tensor<3>,
     /// Left padding per row.
     pub(crate) padding: &'a [usize],
-    pub(crate) watch: &'a Watch,
+    pub(crate) log: &'a SiteLog,
 }
 
-/// What the engine notes of a controller's calls during one pass.
+/// The engine's log of a controller's calls at one site.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct SiteLog {
     pub(crate) host_reads: Cell<usize>,
     /// The rows of each product with the head.
     pub(crate) heads: RefCell<Vec<Vec<usize>>>,
-    pub(crate) fault: RefCell<Option<Fault>>,
-    pub(crate) failure: RefCell<Option<ControllerError>>,
-}
-
-/// A breach of contract that a site noticed.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) expected: String,
-    pub(crate) found: String,
-}
-
-impl Watch {
-    /// Whether the run can go on after the decision at this layer.
-    pub(crate) fn verdict(self, layer: usize) -> Result<(), GenerateError> {
-        if let Some(failure) = self.failure.into_inner() {
-            return Err(failure.into());
-        }
-        match self.fault.into_inner() {
-            Some(Fault { expected, found }) => Err(GenerateError::Contract { layer, expected, found }),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn note(&self, expected: String, found: String) {
-        self.fault.borrow_mut().get_or_insert(Fault { expected, found });
-    }
+    /// The first error; a controller's own goes before a breach of contract.
+    pub(crate) error: RefCell<Option<PassError>>,
 }
 
 impl Site<'_> {
-    /// The layer that is about to run or not, from 0.
+    /// The index of the layer, from 0.
     pub fn layer(&self) -> usize {
         self.layer
     }
 
-    /// How many layers the model has.
+    /// The number of layers of the model.
     pub fn n_layers(&self) -> usize {
         self.model.layers().len()
     }
@@ -97,7 +73,7 @@ impl Site<'_> {
         self.model.config()
     }
 
-    /// What kind of pass this is.
+    /// The kind of the pass.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -130,16 +106,17 @@ impl Site<'_> {
         Tensor::from_data(TensorData::new(real, [rows, tokens]), &self.hidden.device())
     }
 
-    /// The last token's logits if its row exited here, `[rows, vocab_size]`: final norm and head of
-    /// [`last_hidden`](Self::last_hidden). One product with the head, which the report counts for every row.
+    /// The logits that each row's last token would have if the row exited here, `[rows, vocab_size]`: final norm and
+    /// head of [`last_hidden`](Self::last_hidden). Costs one product with the head, which the report counts for every
+    /// row.
     pub fn exit_logits(&self) -> Tensor<2> {
-        self.watch.heads.borrow_mut().push((0..self.rows.len()).collect());
+        self.log.heads.borrow_mut().push((0..self.rows.len()).collect());
         self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
-    /// [`exit_logits`](Self::exit_logits) of some rows only, by index into [`rows`](Self::rows): `[indices, vocab_size]`.
-    /// The report counts these rows only, so rows that have exited need not be paid for again; without any index nothing
-    /// is computed.
+    /// The [`exit_logits`](Self::exit_logits) of some rows, by index into [`rows`](Self::rows): `[indices,
+    /// vocab_size]`. The report counts these rows only, so rows that have exited need not be paid for again. No
+    /// indices, no computation.
     ///
     /// # Panics
     /// If an index is out of range.
@@ -152,50 +129,57 @@ impl Site<'_> {
         if indices.is_empty() {
             return Tensor::empty([0, self.model.config().vocab_size], &self.hidden.device());
         }
-        self.watch.heads.borrow_mut().push(indices.to_vec());
+        self.log.heads.borrow_mut().push(indices.to_vec());
         let picked: Vec<i64> = indices.iter().map(|index| i64::try_from(*index).unwrap_or(i64::MAX)).collect();
         let picked = Tensor::<1, Int>::from_data(picked.as_slice(), &self.hidden.device());
         let states = self.last_hidden().select(0, picked); // [indices, d_model]
         self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
-    /// Brings one number per row to the host, waiting for the device; the report counts these. The result has an entry for
-    /// each of [`rows`](Self::rows), whatever was read.
+    /// Reads one number per row to the host, waiting for the device; the report counts these reads. The result always
+    /// has one entry per [row](Self::rows).
     ///
-    /// A result that cannot be used (the wrong number of values, a value that is not finite, a device that failed) ends
-    /// the run with `GenerateError::Contract` after this decision; the answer given meanwhile does not matter.
+    /// A wrong number of values, a value that is not finite or a device that fails ends the run with
+    /// `GenerateError::Contract` after this decision; missing values are NaN, and the decision itself is ignored.
     pub fn read(&self, per_row: Tensor<1>) -> Vec<f32> {
-        self.watch.host_reads.set(self.watch.host_reads.get() + 1);
+        self.log.host_reads.set(self.log.host_reads.get() + 1);
         let [n] = per_row.dims();
         let rows = self.rows.len();
         if n != rows {
-            self.watch.note(format!("one number per row to read, {rows}"), format!("{n}"));
+            self.breach(format!("one number per row to read, {rows}"), n.to_string());
         }
-        let mut values = match per_row.try_into_data().map(burn::tensor::TensorData::try_into_vec_as::<f32>) {
+        let mut values = match per_row.try_into_data().map(TensorData::try_into_vec_as::<f32>) {
             Ok(Ok(values)) => values,
             Ok(Err(error)) => {
-                self.watch.note("numbers to read".into(), format!("{error:?}"));
+                self.breach("numbers to read".into(), format!("{error:?}"));
                 vec![f32::NAN; n]
             }
             Err(error) => {
-                self.watch.note("a device that answers".into(), format!("{error:?}"));
+                self.breach("a device that answers".into(), format!("{error:?}"));
                 vec![f32::NAN; n]
             }
         };
         if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-            self.watch.note("finite numbers to read".into(), format!("{} for row {i}", values[i]));
+            self.breach("finite numbers to read".into(), format!("{} for row {i}", values[i]));
         }
-        // Whoever indexes by row is told by the error of this decision, and not by a panic before it.
+        // A controller that indexes by row then ends with the error noted above, not with a panic before it.
         values.resize(rows, f32::NAN);
         values
     }
-}
 
-impl Site<'_> {
-    /// Ends the run with this error after the decision; the answer given meanwhile does not matter. For what a
-    /// controller can only find out on the way: a file of routes that is too short, a sequence it was never told of.
+    /// Ends the run with this error after the decision, which is then ignored. For problems that a controller can only
+    /// find on the way: a file of routes that is too short, a sequence that it was never told of.
     pub fn fail(&self, error: ControllerError) {
-        self.watch.failure.borrow_mut().get_or_insert(error);
+        let mut noted = self.log.error.borrow_mut();
+        if !matches!(*noted, Some(PassError::Controller(_))) {
+            *noted = Some(PassError::Controller(error));
+        }
+    }
+
+    /// Notes a breach of contract, which ends the run after the decision.
+    pub(crate) fn breach(&self, expected: String, found: String) {
+        let breach = PassError::Contract { layer: self.layer, expected, found };
+        self.log.error.borrow_mut().get_or_insert(breach);
     }
 }
 

@@ -1,9 +1,11 @@
-//! Every layer runs with a probability.
+//! Random skipping of layers, drawn per token.
 
 use super::Ends;
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use crate::random;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
 /// arXiv 1603.09382, section 3) with the same survival probability everywhere, and no rescaling.
@@ -17,20 +19,29 @@ use rand::Rng;
 /// let controller = BernoulliSkip::new(0.8).ends(Ends::Free);
 /// # let _: Box<dyn dynlayer_inference::Controller> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BernoulliSkip {
     probability: f32,
+    #[serde(default)]
     ends: Ends,
+    #[serde(skip)]
     seed: u64,
 }
 
 impl BernoulliSkip {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "bernoulli:PROBABILITY[,ends=free]",
+        about: "each layer with this probability, drawn per token",
+        fields: Fields::Values(&["probability"], &[("ends", "ends")]),
+    };
+
     /// Runs a layer with this probability; the first and the last always.
     pub fn new(probability: f32) -> Self {
         Self { probability, ends: Ends::default(), seed: 0 }
     }
 
-    /// Whether the first and the last layer always run.
+    /// Sets whether the first and the last layer always run.
     pub fn ends(self, ends: Ends) -> Self {
         Self { ends, ..self }
     }
@@ -73,7 +84,6 @@ mod tests {
             let controller = BernoulliSkip::new(p);
             let draws = 20_000;
             let ran = (0..draws).filter(|i| controller.runs(3, i / 10, i % 10)).count();
-            #[allow(clippy::cast_precision_loss, reason = "small numbers")]
             let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
             // Five standard deviations of a binomial count; none at the ends.
             assert!((ran - draws * p).abs() <= 5.0 * (draws * p * (1.0 - p)).sqrt() + 1e-3, "{ran} of {draws} at {p}");

@@ -1,13 +1,17 @@
-//! Another controller, held to a budget.
+//! A budget for another controller.
 
+use super::ControllerSpec;
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Never lets another controller spend more than a budget: after every layer of every controlled pass, the layers that
-/// a sequence has run so far are at most `budget` times its controlled passes so far, this one included.
+/// Keeps another controller within a budget: at any time, the layers that a sequence has run in controlled passes are at
+/// most `budget` times the number of these passes, the current one included.
 ///
-/// What a pass leaves over, later ones may spend. An action that no longer fits becomes [`Action::Skip`]; a sublayer
-/// costs half a layer; rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and
+/// Later passes may use what earlier ones saved. An action that does not fit the budget becomes [`Action::Skip`]. A
+/// sublayer costs half a layer, and rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and
 /// becomes an action per row as soon as one row cannot pay. A pass of several tokens (a controlled prompt) counts once.
 ///
 /// ```
@@ -16,18 +20,20 @@ use std::collections::HashMap;
 /// let controller = Budgeted::new(18.0, ConfidenceExit::new(ExitRule::new(0.9)));
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budgeted<C> {
     budget: f32,
     inner: C,
+    #[serde(skip)]
     accounts: HashMap<u64, Account>,
 }
 
-/// What a sequence has spent.
-#[derive(Clone, Copy, Debug, Default)]
+/// The spending of one sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Account {
     passes: u64,
-    /// Sublayers run so far.
+    /// The number of sublayers run.
     sublayers: u64,
     exited: bool,
 }
@@ -38,12 +44,12 @@ impl<C> Budgeted<C> {
         Self { budget, inner, accounts: HashMap::new() }
     }
 
-    /// The controller inside.
+    /// The inner controller.
     pub fn inner(&self) -> &C {
         &self.inner
     }
 
-    /// Answers for a row, and takes what it costs from its account.
+    /// The action that a row can afford, paid from its account.
     fn pay(&mut self, sequence: u64, action: Action) -> Action {
         let budget = f64::from(self.budget);
         let account = self.accounts.entry(sequence).or_default();
@@ -60,7 +66,7 @@ impl<C> Budgeted<C> {
         }
     }
 
-    /// A gate stays one if every row that is still in the pass can pay for a whole layer.
+    /// Keeps the gate if every row that is still in the pass can pay for a whole layer; otherwise an action per row.
     fn pay_gate(&mut self, site: &Site<'_>, gate: burn::tensor::Tensor<2>) -> Decision {
         let budget = f64::from(self.budget);
         let broke = |row: &crate::Row| {
@@ -73,9 +79,22 @@ impl<C> Budgeted<C> {
     }
 }
 
-/// Whether `sublayers` more are within the budget.
+impl Budgeted<Box<ControllerSpec>> {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "budgeted:LAYERS:CONTROLLER",
+        about: "those of CONTROLLER, but on average at most LAYERS per pass",
+        fields: Fields::Around("budget"),
+    };
+}
+
+impl Build for Budgeted<Box<ControllerSpec>> {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        Ok(Box::new(Budgeted::new(self.budget, self.inner.build(model, resources)?)))
+    }
+}
+
+/// Returns true if `sublayers` more are within the budget.
 fn fits(budget: f64, account: &Account, sublayers: u64) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let (wanted, passes) = ((account.sublayers + sublayers) as f64, account.passes as f64);
     sublayers == 0 || wanted <= 2.0 * budget * passes
 }
@@ -95,13 +114,13 @@ impl<C: Controller> Controller for Budgeted<C> {
                 Decision::per_row(site.rows().iter().zip(actions).map(|(row, action)| self.pay(row.id, action)))
             }
             Decision::Gate(gate) => self.pay_gate(site, gate),
-            // Too many or too few: the engine says so.
+            // The engine refuses a wrong number of actions.
             broken @ Decision::PerRow(_) => broken,
         }
     }
 
     /// # Errors
-    /// If the budget is negative or no number, or the controller inside refuses.
+    /// If the budget is negative or not finite, or the inner controller refuses the batch.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         let budget = self.budget;
         let ok = budget.is_finite() && budget >= 0.0;

@@ -1,13 +1,13 @@
-//! Whether the first and the last layer are up for a choice.
+//! The choice to keep the first and the last layer.
 
 use crate::unknown_name::{self, UnknownName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Whether a controller may skip the first and the last layer.
+/// The choice to run the first and the last layer always, or to let a controller skip them.
 ///
-/// They change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
+/// These two change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
 /// by default they always run.
 ///
 /// ```
@@ -22,12 +22,12 @@ pub enum Ends {
     /// The first and the last layer always run.
     #[default]
     Kept,
-    /// They are layers like any other.
+    /// The first and the last layer may be skipped as any other.
     Free,
 }
 
 impl Ends {
-    /// Whether `layer`, of `n_layers`, always runs.
+    /// Returns true if `layer`, of `n_layers`, always runs.
     pub fn keeps(self, layer: usize, n_layers: usize) -> bool {
         self == Self::Kept && (layer == 0 || layer + 1 == n_layers)
     }
@@ -39,7 +39,7 @@ impl Ends {
         }
     }
 
-    /// How many of `n_layers` always run.
+    /// The number of layers, of `n_layers`, that always run.
     pub(super) fn count(self, n_layers: usize) -> usize {
         match self {
             Self::Kept => n_layers.min(2),

@@ -1,6 +1,8 @@
 //! Early exit at a fixed depth.
 
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use serde::{Deserialize, Serialize};
 
 /// Runs exactly the first `depth` layers: early exit at a fixed layer (CALM, Schuster et al. 2022, with a constant
 /// rule).
@@ -9,11 +11,36 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 /// # use dynlayer_inference::{Controller, controllers::ExitAfter};
 /// let controller: Box<dyn Controller> = Box::new(ExitAfter(20));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Depth", into = "Depth")]
 pub struct ExitAfter(
-    /// How many layers run.
+    /// The number of layers that run.
     pub usize,
 );
+
+/// The JSON form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Depth {
+    depth: usize,
+}
+
+impl From<Depth> for ExitAfter {
+    fn from(Depth { depth }: Depth) -> Self {
+        Self(depth)
+    }
+}
+
+impl From<ExitAfter> for Depth {
+    fn from(ExitAfter(depth): ExitAfter) -> Self {
+        Self { depth }
+    }
+}
+
+impl ExitAfter {
+    pub(crate) const FORM: SpecForm =
+        SpecForm { syntax: "exit:LAYERS", about: "the first LAYERS layers", fields: Fields::Values(&["depth"], &[]) };
+}
 
 impl Controller for ExitAfter {
     fn decide(&mut self, site: &Site<'_>) -> Decision {

@@ -1,6 +1,8 @@
 //! Every layer, always.
 
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Controller, Decision, Site};
+use serde::{Deserialize, Serialize};
 
 /// Runs every layer: the reference that other controllers are compared with.
 ///
@@ -8,8 +10,13 @@ use crate::control::{Action, Controller, Decision, Site};
 /// # use dynlayer_inference::{Controller, controllers::FullDepth};
 /// let controller: Box<dyn Controller> = Box::new(FullDepth);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FullDepth;
+
+impl FullDepth {
+    pub(crate) const FORM: SpecForm = SpecForm { syntax: "full", about: "all layers", fields: Fields::None };
+}
 
 impl Controller for FullDepth {
     fn decide(&mut self, _site: &Site<'_>) -> Decision {

@@ -1,15 +1,18 @@
-//! A budget of layers, the least influential ones dropped.
+//! Skipping of the least influential layers.
 
-use super::{BlockInfluence, CalibrationError};
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
+use super::{CalibrationError, LayerInfluence};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 
 /// Runs the `budget` layers with the most block influence: layer removal after `ShortGPT` (Men et al. 2024,
 /// arXiv 2403.03853), per token and without changing the model.
 ///
 /// ```
-/// use dynlayer_inference::controllers::{BlockInfluence, InfluenceSkip};
+/// use dynlayer_inference::controllers::{InfluenceSkip, LayerInfluence};
 ///
-/// let influence = BlockInfluence::from_values(vec![0.9, 0.1, 0.3, 0.8])?; // or BlockInfluence::measure
+/// let influence = LayerInfluence::from_values(vec![0.9, 0.1, 0.3, 0.8])?; // or LayerInfluence::measure
 /// let controller = InfluenceSkip::new(3, influence);
 /// assert_eq!(controller.kept(), [0, 2, 3]);
 /// # Ok::<(), dynlayer_inference::controllers::CalibrationError>(())
@@ -23,13 +26,36 @@ pub struct InfluenceSkip {
 
 impl InfluenceSkip {
     /// Runs `budget` layers per token.
-    pub fn new(budget: usize, influence: BlockInfluence) -> Self {
+    pub fn new(budget: usize, influence: LayerInfluence) -> Self {
         Self { budget, n_layers: influence.values().len(), kept: influence.kept(budget) }
     }
 
     /// The layers that run, ascending.
     pub fn kept(&self) -> &[usize] {
         &self.kept
+    }
+}
+
+/// An [`InfluenceSkip`] whose influence is measured on [`Resources::texts`], or given as [`Resources::influence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InfluenceSpec {
+    /// Layers per token.
+    pub budget: usize,
+}
+
+impl InfluenceSpec {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "influence:LAYERS",
+        about: "the LAYERS layers that change states most on calibration text",
+        fields: Fields::Values(&["budget"], &[]),
+    };
+}
+
+impl Build for InfluenceSpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let influence = resources.measured_influence(model)?;
+        Ok(Box::new(InfluenceSkip::new(self.budget, influence)))
     }
 }
 

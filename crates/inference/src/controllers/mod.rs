@@ -1,16 +1,16 @@
-//! Controllers that come with the crate, each in a file of its own.
+//! The controllers that come with the crate.
 //!
 //! | layers are chosen | controllers |
 //! |---|---|
-//! | once and for all | [`FullDepth`], [`SkipLayers`], [`UniformSkip`], [`ExitAfter`], [`InfluenceSkip`] |
+//! | in advance, the same for all tokens | [`FullDepth`], [`SkipLayers`], [`UniformSkip`], [`ExitAfter`], [`InfluenceSkip`] |
 //! | by position | [`Schedule`] |
 //! | at random | [`RandomSkip`], [`BernoulliSkip`] |
 //! | by how sure the model is | [`ConfidenceExit`], [`EntropyExit`], [`SaturationExit`] |
-//! | by the state, as measured before | [`SimilaritySkip`] |
+//! | by the state, with effects measured in advance | [`SimilaritySkip`] |
 //! | by a learned module | [`Routed`] with a [`Router`] |
 //! | by another controller | [`Budgeted`], [`WarmUp`], [`Recorded`] and [`Replayed`] |
 //!
-//! [`ControllerSpec`] makes most of them from text or JSON.
+//! [`ControllerSpec`] makes most of them from text or JSON; [`ControllerSpec::all`] lists the forms.
 
 mod bernoulli_skip;
 mod budgeted;
@@ -34,20 +34,42 @@ mod warm_up;
 
 pub use bernoulli_skip::BernoulliSkip;
 pub use budgeted::Budgeted;
-pub use calibration::{BlockInfluence, CalibrationError, StateCluster, StateEffects};
+pub use calibration::{CalibrationError, LayerInfluence, StateEffects};
 pub use ends::Ends;
 pub use exit_after::ExitAfter;
 pub use exits::{ConfidenceExit, EntropyExit, ExitRule, SaturationExit};
 pub use full_depth::FullDepth;
-pub use influence_skip::InfluenceSkip;
+pub use influence_skip::{InfluenceSkip, InfluenceSpec};
 pub use random_skip::RandomSkip;
 pub use recorded::Recorded;
 pub use recording::{Recording, RecordingError};
-pub use replayed::Replayed;
-pub use routed::{AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterError, RouterInput, RouterOptions};
+pub use replayed::{ReplaySpec, Replayed};
+pub use routed::{
+    AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterError, RouterInput, RouterOptions, RouterSpec,
+};
 pub use schedule::Schedule;
-pub use similarity_skip::SimilaritySkip;
+pub use similarity_skip::{SimilaritySkip, SimilaritySpec};
 pub use skip_layers::SkipLayers;
-pub use spec::{BuildError, ControllerSpec, Resources, SpecError};
+pub use spec::{BuildError, Resources, SpecError, SpecForm};
 pub use uniform_skip::UniformSkip;
 pub use warm_up::WarmUp;
+
+// The controllers that can be named in text and JSON.
+spec::registry! {
+    Full(FullDepth),
+    Skip(SkipLayers),
+    Uniform(UniformSkip),
+    Exit(ExitAfter),
+    Influence(InfluenceSpec),
+    Random(RandomSkip),
+    Bernoulli(BernoulliSkip),
+    Schedule(Schedule),
+    Confidence(ConfidenceExit),
+    Entropy(EntropyExit),
+    Saturation(SaturationExit),
+    Similarity(SimilaritySpec),
+    Router(RouterSpec),
+    Replay(ReplaySpec),
+    Budgeted(Budgeted<Box<ControllerSpec>>),
+    Warmup(WarmUp<Box<ControllerSpec>>),
+}

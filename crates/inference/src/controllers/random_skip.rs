@@ -1,15 +1,17 @@
-//! A budget of layers, drawn at random for every sequence.
+//! Random layers within a budget, drawn per sequence.
 
 use super::Ends;
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use crate::random;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Runs `budget` layers per token, a random set that is drawn once per sequence: the random skipping of
-/// arXiv 2410.20022, and the null that an oracle is compared with.
+/// arXiv 2410.20022, and a baseline of the oracle.
 ///
-/// All sets of the size are equally probable; with [`Ends::Kept`] all that hold the first and the last layer. The draw
+/// All sets of this size are equally probable; with [`Ends::Kept`], all that hold the first and the last layer. The draw
 /// depends on the run's seed and the sequence's id alone.
 ///
 /// ```
@@ -21,27 +23,42 @@ use std::collections::HashMap;
 /// let anything = RandomSkip::new(4).ends(Ends::Free);
 /// # let _ = anything;
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RandomSkip {
     budget: usize,
+    #[serde(default)]
     ends: Ends,
+    #[serde(skip)]
     seed: u64,
-    /// Which layers run, by sequence.
+    /// The route of each sequence: for each layer, true if it runs.
+    #[serde(skip)]
     routes: HashMap<u64, Vec<bool>>,
 }
 
 impl RandomSkip {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "random:LAYERS[,ends=free]",
+        about: "LAYERS layers, drawn once per sequence",
+        fields: Fields::Values(&["budget"], &[("ends", "ends")]),
+    };
+
     /// Runs `budget` layers, the first and the last among them.
     pub fn new(budget: usize) -> Self {
         Self { budget, ends: Ends::default(), seed: 0, routes: HashMap::new() }
     }
 
-    /// Whether the first and the last layer always run.
+    /// The number of layers that run.
+    pub fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Sets whether the first and the last layer always run.
     pub fn ends(self, ends: Ends) -> Self {
         Self { ends, ..self }
     }
 
-    /// Which of `n_layers` layers run for a sequence, layer by layer.
+    /// The route of a sequence through `n_layers` layers: for each layer, true if it runs.
     pub fn route(&self, n_layers: usize, seed: u64, sequence: u64) -> Vec<bool> {
         let mut runs: Vec<bool> = (0..n_layers).map(|layer| self.ends.keeps(layer, n_layers)).collect();
         let mut others: Vec<usize> = (0..n_layers).filter(|layer| !runs[*layer]).collect();
@@ -81,7 +98,6 @@ impl Controller for RandomSkip {
 }
 
 #[cfg(test)]
-#[allow(clippy::cast_precision_loss, reason = "small numbers in tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

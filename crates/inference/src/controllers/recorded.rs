@@ -1,11 +1,11 @@
-//! Another controller, written down.
+//! A record of another controller's answers.
 
 use super::{Recording, RecordingError};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 
-/// Notes what another controller answers, pass by pass, so that [`Replayed`](super::Replayed) can repeat it.
+/// Records the answers of another controller, pass by pass, so that [`Replayed`](super::Replayed) can repeat them.
 ///
-/// A run starts a new recording. Answers for rows that have exited are not noted.
+/// A run starts a new recording. Answers for rows that have exited are left out.
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule, Recorded, Recording, Replayed};
@@ -28,17 +28,17 @@ pub struct Recorded<C> {
 }
 
 impl<C> Recorded<C> {
-    /// Notes what `inner` answers.
+    /// Records the answers of `inner`.
     pub fn new(inner: C) -> Self {
         Self { inner, recording: Recording::new(0) }
     }
 
-    /// What was answered in the run so far. Empty before the first.
+    /// The answers of the run so far; empty before the first run.
     pub fn recording(&self) -> &Recording {
         &self.recording
     }
 
-    /// The controller inside.
+    /// The inner controller.
     pub fn inner(&self) -> &C {
         &self.inner
     }
@@ -53,7 +53,7 @@ impl<C: Controller> Controller for Recorded<C> {
         let rows = site.rows().iter();
         match &decision {
             Decision::All(action) => rows.for_each(|row| self.recording.add(row.id, *action)),
-            // If there are too few or too many, the engine ends the run.
+            // The engine refuses a wrong number of actions.
             Decision::PerRow(actions) => {
                 rows.zip(actions).for_each(|(row, action)| self.recording.add(row.id, *action));
             }

@@ -1,14 +1,15 @@
-//! What a controller did in a run, as data.
+//! The actions of a controller in a run, as data.
 
 use crate::control::Action;
+use crate::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The version of the file that this crate writes, and reads.
+/// The version of the file.
 const VERSION: u32 = 1;
 
-/// What a controller did in a run: the actions per sequence and controlled pass.
+/// The actions of a controller in a run, per sequence and controlled pass.
 ///
 /// A pass is one action per layer, and ends early where the row exited. Made by [`Recorded`](super::Recorded), followed
 /// by [`Replayed`](super::Replayed).
@@ -32,19 +33,13 @@ pub struct Recording {
     sequences: BTreeMap<u64, Vec<Vec<Action>>>,
 }
 
-/// The version first: another one may have other fields.
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
-}
-
 impl Recording {
-    /// An empty one for a model with this many layers.
+    /// An empty recording for a model with this many layers.
     pub fn new(n_layers: usize) -> Self {
         Self { version: VERSION, n_layers, sequences: BTreeMap::new() }
     }
 
-    /// Layers of the model that it was made with.
+    /// The number of layers of the model that it was made with.
     pub fn n_layers(&self) -> usize {
         self.n_layers
     }
@@ -77,12 +72,12 @@ impl Recording {
         Ok(actions.get(layer).or(actions.last()).copied().unwrap_or(Action::Run))
     }
 
-    /// For the pass under way; [`validate`](Self::validate) holds once it is over.
+    /// Begins a pass; [`validate`](Self::validate) holds once it is over.
     pub(super) fn open_pass(&mut self, sequence: u64) {
         self.sequences.entry(sequence).or_default().push(Vec::new());
     }
 
-    /// Adds a layer to the pass under way, unless the row has exited.
+    /// Adds a layer to the last pass, unless the row has exited.
     pub(super) fn add(&mut self, sequence: u64, action: Action) {
         if let Some(pass) = self.sequences.get_mut(&sequence).and_then(|passes| passes.last_mut())
             && pass.last() != Some(&Action::Exit)
@@ -91,33 +86,29 @@ impl Recording {
         }
     }
 
-    /// Writes it as JSON: the file is there whole or not at all.
+    /// Writes a JSON file, which is there whole or not at all.
     ///
     /// # Errors
     /// If the file cannot be written, or a run that was recorded ended in the middle of a pass.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), RecordingError> {
-        let path = path.as_ref();
         self.validate()?;
-        let json = serde_json::to_vec(self).map_err(|source| RecordingError::Json { path: path.into(), source })?;
-        dynlayer_model::format::write_atomic(path, &json)
-            .map_err(|source| RecordingError::Io { path: path.into(), source })
+        Ok(files::save_json(path.as_ref(), "a recording", self)?)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
     /// If the file cannot be read, is of another version, or holds passes that do not fit its number of layers.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, RecordingError> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| RecordingError::Io { path: path.into(), source })?;
-        let json = |source| RecordingError::Json { path: path.into(), source };
-        let Version { version: found } = serde_json::from_slice(&bytes).map_err(json)?;
-        if found != VERSION {
-            return Err(RecordingError::Version { path: path.into(), found, expected: VERSION });
-        }
-        let recording: Self = serde_json::from_slice(&bytes).map_err(json)?;
+        let recording: Self = files::load_versioned_json(path.as_ref(), "a recording", VERSION)?;
         recording.validate()?;
         Ok(recording)
+    }
+
+    /// Refuses a model of another depth.
+    pub(super) fn check_layers(&self, expected: usize) -> Result<(), RecordingError> {
+        let found = self.n_layers;
+        if found == expected { Ok(()) } else { Err(RecordingError::Layers { found, expected }) }
     }
 
     fn validate(&self) -> Result<(), RecordingError> {
@@ -137,36 +128,13 @@ fn check(sequence: u64, pass: usize, actions: &[Action], n_layers: usize) -> Res
     if ok { Ok(()) } else { Err(RecordingError::Pass { sequence, pass, found: actions.len(), exit, n_layers }) }
 }
 
-/// What can be wrong with a recording.
+/// The error of a recording.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
-    /// The file cannot be read or written.
-    #[error("{path}: cannot be read or written")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The file is not the JSON of a recording.
-    #[error("{path}: not a recording")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser found, with line and column.
-        source: serde_json::Error,
-    },
-    /// The file has another version.
-    #[error("{path}: a recording of version {found}; expected {expected}")]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// The version that can be read.
-        expected: u32,
-    },
+    /// The file cannot be read or written, or is not a recording's.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A pass does not fit the number of layers.
     #[error(
         "pass {pass} of sequence {sequence} has {found} actions and its first exit at {exit:?}; expected {n_layers} \
@@ -177,7 +145,7 @@ pub enum RecordingError {
         sequence: u64,
         /// The pass, from 0.
         pass: usize,
-        /// How many actions it has.
+        /// The number of its actions.
         found: usize,
         /// Its first exit.
         exit: Option<usize>,
@@ -198,20 +166,20 @@ pub enum RecordingError {
         /// The sequence.
         sequence: u64,
     },
-    /// A sequence runs on after the recording ends.
-    #[error("the recording has {passes} passes of sequence {sequence}; pass {pass}, counted from 0, is asked for")]
+    /// A sequence continues after the recording ends.
+    #[error("the recording has {passes} passes of sequence {sequence}; the run needs pass {pass}, counted from 0")]
     NoPass {
         /// The sequence.
         sequence: u64,
         /// The pass that is needed, from 0.
         pass: usize,
-        /// How many there are.
+        /// The number of recorded passes.
         passes: usize,
     },
-    /// The controller answered with a gate, which is no action.
-    #[error("a gate at layer {layer} cannot be recorded: it is no action")]
+    /// The controller answered with a gate, which cannot be recorded.
+    #[error("a gate at layer {layer} cannot be recorded; only actions can")]
     Gate {
-        /// Where.
+        /// The layer.
         layer: usize,
     },
 }
@@ -228,17 +196,15 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             Recording::load(&path).unwrap_err()
         };
-        assert!(matches!(load("{"), RecordingError::Json { .. }));
-        assert!(matches!(load(r#"{"version": 9}"#), RecordingError::Version { found: 9, expected: 1, .. }));
-        assert!(matches!(load(r#"{"version": 1, "n_layers": 2}"#), RecordingError::Json { .. }));
+        let json = |error: &RecordingError| matches!(error, RecordingError::File(FileError::Json { .. }));
+        assert!(json(&load("{")));
+        assert!(load(r#"{"version": 9}"#).to_string().contains("version is 9; expected 1"));
+        assert!(json(&load(r#"{"version": 1, "n_layers": 2}"#)));
         let long = load(r#"{"version": 1, "n_layers": 1, "sequences": {"4": [["run"], ["run", "run"]]}}"#);
         assert!(matches!(long, RecordingError::Pass { sequence: 4, pass: 1, found: 2, .. }), "{long}");
         let after = load(r#"{"version": 1, "n_layers": 2, "sequences": {"0": [["exit", "run"]]}}"#);
         assert!(matches!(after, RecordingError::Pass { exit: Some(0), .. }), "{after}");
-        assert!(matches!(
-            load(r#"{"version": 1, "n_layers": 1, "sequences": {"0": [["fly"]]}}"#),
-            RecordingError::Json { .. }
-        ));
+        assert!(json(&load(r#"{"version": 1, "n_layers": 1, "sequences": {"0": [["fly"]]}}"#)));
         let none = Recording::load(folder.path().join("none")).unwrap_err();
         assert!(none.to_string().contains("none: cannot be read"), "{none}");
     }

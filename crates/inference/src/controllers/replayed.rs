@@ -1,14 +1,17 @@
-//! A run that is repeated.
+//! Repetition of a recorded run.
 
-use super::{Recording, RecordingError};
+use super::Recording;
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::path::PathBuf;
 
-/// Repeats the actions of a [`Recording`], by sequence id and pass: whatever the batch, its order, and who decided
-/// first.
+/// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ.
 ///
-/// A sequence that the recording does not know, or one that runs on after its end, ends the run with a
-/// [`RecordingError`] as source.
+/// A sequence that is not in the recording, or that continues after its end, ends the run with a
+/// [`RecordingError`](super::RecordingError) as source.
 ///
 /// ```
 /// use dynlayer_inference::Action;
@@ -34,6 +37,28 @@ impl Replayed {
     }
 }
 
+/// A [`Replayed`] whose recording is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaySpec {
+    /// A file that [`Recording::save`] wrote, relative to [`Resources::folder`].
+    pub file: PathBuf,
+}
+
+impl ReplaySpec {
+    pub(crate) const FORM: SpecForm =
+        SpecForm { syntax: "replay:FILE", about: "those of the recorded run in FILE", fields: Fields::File };
+}
+
+impl Build for ReplaySpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let refused = |error| BuildError::file("replay", error);
+        let recording = Recording::load(resources.path(&self.file)).map_err(refused)?;
+        recording.check_layers(model.layers().len()).map_err(refused)?;
+        Ok(Box::new(Replayed::new(recording)))
+    }
+}
+
 impl Controller for Replayed {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         if site.layer() == 0 {
@@ -50,12 +75,9 @@ impl Controller for Replayed {
     }
 
     /// # Errors
-    /// If the recording was made with a model of other depth.
+    /// If the recording was made with a model of another depth.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        let (found, expected) = (self.recording.n_layers(), batch.n_layers());
-        if found != expected {
-            return Err(ControllerError::other(RecordingError::Layers { found, expected }));
-        }
+        self.recording.check_layers(batch.n_layers()).map_err(ControllerError::other)?;
         self.passes.clear();
         Ok(())
     }

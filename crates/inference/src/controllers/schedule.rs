@@ -1,9 +1,10 @@
 //! A budget that shrinks with the position.
 
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
 
-/// Runs fewer layers the later a token stands: `SkipDecode` (Del Corro et al. 2023, arXiv 2307.02628, section 3).
+/// Runs fewer layers at later positions: `SkipDecode` (Del Corro et al. 2023, arXiv 2307.02628, section 3).
 ///
 /// At position `p` (from 0 at the first prompt token) the budget is
 ///
@@ -13,10 +14,9 @@ use serde::{Deserialize, Serialize};
 /// b(p) = min                                          p >= to
 /// ```
 ///
-/// of which the first `warm_up` layers run at the bottom, and the rest at the top: layers `0..warm_up` and `n - (b -
-/// warm_up)..n` of `n`. The budget never grows, and the layers of a smaller budget are among those of a larger one, so
-/// at every layer that a token runs, all earlier tokens (from the same setting on) have run it too and left their keys
-/// and values.
+/// of which `warm_up` layers run at the bottom and the others at the top: layers `0..warm_up` and `n - (b - warm_up)..n`
+/// of `n`. The budget never grows, and the layers of a smaller budget are among those of a larger one. So if a token runs
+/// a layer, all earlier controlled tokens have run it too, and their keys and values are there.
 ///
 /// ```
 /// use dynlayer_inference::controllers::Schedule;
@@ -35,9 +35,9 @@ pub struct Schedule {
     /// The last position with the largest budget.
     #[serde(default)]
     pub from: usize,
-    /// The first position with the smallest.
+    /// The first position with the smallest budget.
     pub to: usize,
-    /// How many layers at the bottom always run; they are part of the budget.
+    /// The number of layers at the bottom that always run; they are part of the budget.
     #[serde(default = "one")]
     pub warm_up: usize,
 }
@@ -47,6 +47,12 @@ fn one() -> usize {
 }
 
 impl Schedule {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "schedule:MAX..MIN,to=POSITION[,from=POSITION][,warmup=LAYERS]",
+        about: "MAX layers at position 0, falling to MIN at POSITION; lower layers are dropped first",
+        fields: Fields::Values(&["max", "min"], &[("to", "to"), ("from", "from"), ("warmup", "warm_up")]),
+    };
+
     /// Layers that a token at this position runs.
     pub fn budget(&self, position: usize) -> usize {
         let span = self.to.saturating_sub(self.from) as u128;
@@ -61,7 +67,7 @@ impl Schedule {
         self.max - usize::try_from(drop).unwrap_or(self.max).min(self.max)
     }
 
-    /// Whether a token at this position runs this layer, of `n_layers`.
+    /// Returns true if a token at this position runs this layer, of `n_layers`.
     pub fn runs(&self, layer: usize, position: usize, n_layers: usize) -> bool {
         let top = self.budget(position).saturating_sub(self.warm_up);
         layer < self.warm_up || layer >= n_layers.saturating_sub(top)
@@ -87,12 +93,7 @@ impl Controller for Schedule {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "small numbers in tests"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -109,7 +110,7 @@ mod tests {
         #[test]
         fn the_budget_follows_the_equation((schedule, n) in schedules(), position in 0usize..300) {
             let Schedule { max, min, from, to, .. } = schedule;
-            // Clamping the position says the same as the three cases.
+            // Clamping the position covers the three cases.
             let p = position.clamp(from, to);
             let exact = max as f64 - ((max - min) * (p - from)) as f64 / (to - from) as f64;
             prop_assert_eq!(schedule.budget(position), (exact + 0.5 + 1e-9).floor() as usize);

@@ -1,18 +1,21 @@
-//! Skip a layer that has done little to states like this one.
+//! Skipping of layers that have done little to states like this one.
 
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::{CalibrationError, Ends, StateEffects};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Device, Tensor, TensorData};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 
 /// Skips a layer whose effect on states like the one that enters it, measured beforehand, is below a threshold.
 ///
 /// The effect of a layer on a state is `1 - cos(x, y)` of the states entering and leaving it. It is predicted as the
-/// mean effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. What is calibrated at
-/// full depth is used at less than full depth, where states differ more the more was skipped: a small threshold is
-/// safer than the mean effects suggest.
+/// mean effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. Effects are measured at full
+/// depth; in use, states differ from those the more layers are skipped. So choose a smaller threshold than the mean effects
+/// suggest.
 ///
-/// The idea is that of skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024,
-/// arXiv 2403.03853, equation 1), made dependent on the state. Costs a small product and a host read at a layer whose
+/// This is skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024, arXiv 2403.03853,
+/// equation 1), made dependent on the state. Costs a small product and a host read at a layer whose
 /// clusters disagree, and nothing where they agree. In a pass of several tokens the last one decides.
 ///
 /// ```no_run
@@ -28,7 +31,7 @@ pub struct SimilaritySkip {
     threshold: f32,
     ends: Ends,
     effects: StateEffects,
-    /// On the device, filled in when a layer is first asked about.
+    /// The clusters of each layer, brought to the device when the layer is first reached.
     layers: Vec<Option<Clusters>>,
 }
 
@@ -47,7 +50,7 @@ impl SimilaritySkip {
         Self { threshold, ends: Ends::default(), effects, layers: Vec::new() }
     }
 
-    /// Whether the first and the last layer always run.
+    /// Sets whether the first and the last layer always run.
     pub fn ends(self, ends: Ends) -> Self {
         Self { ends, ..self }
     }
@@ -69,6 +72,39 @@ impl SimilaritySkip {
     }
 }
 
+/// A [`SimilaritySkip`] whose effects are measured on [`Resources::texts`], or given as [`Resources::effects`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimilaritySpec {
+    /// The effect below which a layer is skipped.
+    pub threshold: f32,
+    /// Kinds of states per layer.
+    #[serde(default = "default_clusters")]
+    pub clusters: usize,
+    /// The choice to run the first and the last layer always.
+    #[serde(default)]
+    pub ends: Ends,
+}
+
+fn default_clusters() -> usize {
+    8
+}
+
+impl SimilaritySpec {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "similarity:EFFECT[,clusters=N][,ends=free]",
+        about: "those that changed similar states by EFFECT or more on calibration text",
+        fields: Fields::Values(&["threshold"], &[("clusters", "clusters"), ("ends", "ends")]),
+    };
+}
+
+impl Build for SimilaritySpec {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        let effects = resources.measured_effects(model, self.clusters)?;
+        Ok(Box::new(SimilaritySkip::new(self.threshold, effects).ends(self.ends)))
+    }
+}
+
 impl Controller for SimilaritySkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         let (layer, threshold) = (site.layer(), self.threshold);
@@ -84,7 +120,7 @@ impl Controller for SimilaritySkip {
         }
         let states = site.last_hidden(); // [rows, d_model]
         let clusters = self.clusters(layer, &states.device());
-        // A state's length changes no comparison.
+        // The states need not be scaled: their length changes no comparison.
         let nearest = states.matmul(clusters.centroids.clone()).argmax(1).squeeze_dim::<1>(1); // [rows]
         let predicted = site.read(clusters.effects.clone().select(0, nearest));
         Decision::per_row(predicted.into_iter().map(action))

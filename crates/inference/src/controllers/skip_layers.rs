@@ -1,6 +1,8 @@
 //! A fixed set of skipped layers.
 
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Skips the layers of a set, for every row and token.
@@ -10,24 +12,33 @@ use std::collections::BTreeSet;
 /// let controller = SkipLayers::new([3, 5, 7]);
 /// assert!(controller.layers().eq([3, 5, 7]));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SkipLayers(BTreeSet<usize>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkipLayers {
+    layers: BTreeSet<usize>,
+}
 
 impl SkipLayers {
-    /// Skips these layers, counted from 0; naming one twice is the same as once.
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "skip:LAYER,LAYER,..",
+        about: "all but these, counted from 0",
+        fields: Fields::List("layers"),
+    };
+
+    /// Skips these layers, counted from 0; repeated ones count once.
     pub fn new(layers: impl IntoIterator<Item = usize>) -> Self {
-        Self(layers.into_iter().collect())
+        Self { layers: layers.into_iter().collect() }
     }
 
     /// The skipped layers, ascending.
     pub fn layers(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().copied()
+        self.layers.iter().copied()
     }
 }
 
 impl Controller for SkipLayers {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        if self.0.contains(&site.layer()) { Action::Skip.into() } else { Action::Run.into() }
+        if self.layers.contains(&site.layer()) { Action::Skip.into() } else { Action::Run.into() }
     }
 
     /// # Errors

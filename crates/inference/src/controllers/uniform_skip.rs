@@ -1,6 +1,8 @@
 //! A budget of layers, evenly spread.
 
+use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use serde::{Deserialize, Serialize};
 
 /// Runs `budget` layers, evenly spread from the first to the last: uniform skipping of arXiv 2410.20022.
 ///
@@ -11,18 +13,32 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 /// # use dynlayer_inference::controllers::UniformSkip;
 /// assert_eq!(UniformSkip::new(3).kept(9), [0, 4, 8]);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UniformSkip {
     budget: usize,
-    /// Of so many layers.
+    /// The layers of the model that `kept` is for.
+    #[serde(skip)]
     n_layers: usize,
+    #[serde(skip)]
     kept: Vec<usize>,
 }
 
 impl UniformSkip {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "uniform:LAYERS",
+        about: "LAYERS layers, evenly spread from the first to the last",
+        fields: Fields::Values(&["budget"], &[]),
+    };
+
     /// Runs `budget` layers per token.
     pub fn new(budget: usize) -> Self {
         Self { budget, n_layers: 0, kept: Vec::new() }
+    }
+
+    /// The number of layers that run.
+    pub fn budget(&self) -> usize {
+        self.budget
     }
 
     /// The layers that run, of `n_layers`, ascending.
@@ -44,7 +60,7 @@ impl UniformSkip {
 
 impl Controller for UniformSkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        // A controller around this one may not have passed `begin` on.
+        // Here too, for a controller around this one that does not forward `begin`.
         self.prepare(site.n_layers());
         if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
     }
@@ -59,12 +75,7 @@ impl Controller for UniformSkip {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "small numbers in tests"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,14 +1,17 @@
-//! Another controller, from a later token on.
+//! Full depth for the first tokens, then another controller.
 
+use super::ControllerSpec;
+use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Bool, Tensor, TensorData};
+use dynlayer_model::Llama;
+use serde::{Deserialize, Serialize};
 
 /// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
 /// another controller.
 ///
-/// The first token of a sequence counts, even where it comes from the prompt's uncontrolled pass. The controller inside
-/// is asked in every pass, so that what it remembers does not depend on the batch; its answer is put aside for rows
-/// that are warming up.
+/// The first token counts, also if it comes from the prompt's uncontrolled pass. The inner controller is asked in every
+/// pass, so that its memory does not depend on the batch; its answer is ignored for rows that are warming up.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{UniformSkip, WarmUp};
@@ -16,7 +19,8 @@ use burn::tensor::{Bool, Tensor, TensorData};
 /// let controller = WarmUp::new(4, UniformSkip::new(20));
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WarmUp<C> {
     tokens: usize,
     inner: C,
@@ -28,9 +32,23 @@ impl<C> WarmUp<C> {
         Self { tokens, inner }
     }
 
-    /// The controller inside.
+    /// The inner controller.
     pub fn inner(&self) -> &C {
         &self.inner
+    }
+}
+
+impl WarmUp<Box<ControllerSpec>> {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "warmup:TOKENS:CONTROLLER",
+        about: "all for the first TOKENS generated tokens, then those of CONTROLLER",
+        fields: Fields::Around("tokens"),
+    };
+}
+
+impl Build for WarmUp<Box<ControllerSpec>> {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        Ok(Box::new(WarmUp::new(self.tokens, self.inner.build(model, resources)?)))
     }
 }
 
@@ -56,7 +74,7 @@ impl<C: Controller> Controller for WarmUp<C> {
                 let open = Tensor::<2, Bool>::from_data(TensorData::new(warming, [shape[0], 1]), &device);
                 Decision::Gate(gate.mask_fill(open.expand(shape), 1.0))
             }
-            // The wrong number of rows: the engine says so.
+            // The engine refuses a wrong number of rows.
             broken @ (Decision::PerRow(_) | Decision::Gate(_)) => broken,
         }
     }

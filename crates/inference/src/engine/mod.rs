@@ -1,12 +1,9 @@
 //! The layer loop: the one place that turns decisions into launches.
 //!
-//! `pass` is the loop, `plan` reads a decision, `sublayers` runs what is to be run, `policy_cache` does what the KV policy
-//! says about the rest (`owed`: deferred, `holes`: omitted), `partial` chooses how rows that disagree are run, `tally`
-//! counts.
+//! `pass` is the loop, `plan` interprets a decision, `sublayers` runs the sublayers, `policy_cache` applies the KV
+//! policy to rows that skip one (with `owed` for deferred keys and values), `partial` chooses how rows that disagree
+//! are run, `tally` counts.
 
-mod holes;
-mod kv_policy;
-mod logits;
 mod owed;
 mod partial;
 mod pass;
@@ -17,10 +14,10 @@ mod stream;
 mod sublayers;
 mod tally;
 
-pub use kv_policy::KvPolicy;
-pub(crate) use logits::read_logits;
 pub(crate) use partial::Chooser;
-pub use partial::{DeviceCost, PartialSkips};
-pub(crate) use pass::{Pass, PassInput, run};
+pub(crate) use pass::{Pass, PassInput, read_logits, run};
 pub(crate) use policy_cache::PolicyCache;
-pub(crate) use tally::Tally;
+pub(crate) use tally::dimensions;
+
+#[cfg(test)]
+mod tests;

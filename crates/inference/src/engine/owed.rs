@@ -1,4 +1,4 @@
-//! `KvPolicy::Deferred`: the tokens whose keys and values a layer still owes.
+//! `KvPolicy::Deferred`: keys and values that are still to be computed.
 
 use burn::tensor::{Tensor, s};
 use dynlayer_model::{Block, Frame, LayerKv, Llama};
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct State {
     /// `[rows, tokens, d_model]`.
     hidden: Tensor<3>,
-    /// The pass's first slot.
+    /// The first slot of the pass.
     start: usize,
-    /// Per row, the position of the pass's last token.
+    /// Per row, the position of the last token of the pass.
     last: Vec<usize>,
     meter: Arc<Meter>,
 }
 
-/// Bytes of the states that are kept, now and at most.
+/// The size of all kept states in bytes, now and at its largest.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     now: AtomicU64,
@@ -55,41 +55,43 @@ impl Drop for State {
     }
 }
 
-/// What one layer owes, oldest pass first.
+/// The debts of one layer, oldest pass first.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Owed(Vec<Debt>);
 
+/// The keys and values of one pass that a layer owes.
 #[derive(Debug, Clone)]
 struct Debt {
-    /// From what the keys and values are to be computed; `None` if they are in the cache already, because the layer ran
-    /// for another row and they came with it.
+    /// The state to compute them from; `None` if they are in the cache already, because the layer ran for another row
+    /// and they came with it.
     state: Option<Arc<State>>,
-    /// Per row, the tokens that are owed.
+    /// Per row, the number of tokens that are owed.
     tokens: Vec<usize>,
 }
 
-/// What settling cost, in tokens.
+/// The cost of settling a row's debts, in tokens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Settled {
-    /// Tokens whose keys and values were due.
+    /// Tokens whose keys and values were owed.
     pub(super) due: usize,
-    /// Those that had to be computed for it.
+    /// Tokens whose keys and values had to be computed.
     pub(super) computed: usize,
 }
 
 impl Owed {
-    /// So many tokens per row skip this pass's attention. Without a state, their keys and values are in the cache all the
-    /// same.
+    /// Adds a pass whose attention `tokens` tokens per row skip. `state` is `None` if their keys and values are in the
+    /// cache all the same.
     pub(super) fn add(&mut self, state: Option<Arc<State>>, tokens: Vec<usize>) {
         self.0.push(Debt { state, tokens });
     }
 
-    /// Computes what is owed to these rows, all at once, before their attention runs. What it cost, row by row.
+    /// Computes everything owed to these rows in one product, before their attention runs, and returns the cost per
+    /// row.
     pub(super) fn settle(&mut self, rows: &[usize], model: &Llama, block: &Block, kv: &mut LayerKv) -> Vec<Settled> {
         let mut settled = vec![Settled::default(); rows.len()];
         let mut states = Vec::new(); // [1, tokens, d_model] each
         let mut positions = Vec::new();
-        let mut places: Vec<Place> = Vec::new();
+        let mut runs: Vec<Slots> = Vec::new();
         for (row, settled) in rows.iter().zip(&mut settled) {
             for debt in &mut self.0 {
                 let tokens = std::mem::take(&mut debt.tokens[*row]);
@@ -100,19 +102,19 @@ impl Owed {
                 states.push(state.hidden.clone().slice(s![*row..=*row, end - tokens.., ..]));
                 positions.extend(state.last[*row] + 1 - tokens..=state.last[*row]);
                 let slot = state.start + end - tokens;
-                match places.last_mut() {
-                    Some(place) if place.row == *row && place.slot + place.tokens == slot => place.tokens += tokens,
-                    _ => places.push(Place { row: *row, slot, tokens }),
+                match runs.last_mut() {
+                    Some(run) if run.row == *row && run.slot + run.tokens == slot => run.tokens += tokens,
+                    _ => runs.push(Slots { row: *row, slot, tokens }),
                 }
             }
         }
-        self.forget_the_paid();
+        self.drop_settled();
         if !states.is_empty() {
             let hidden = Tensor::cat(states, 1); // [1, owed tokens, d_model]
             let frame = Frame::new(model.rope(), 0, &[positions], &[0], &hidden.device());
             let (k, v) = block.keys_values(hidden, &frame); // [1, kv_heads, owed tokens, head_dim]
             let mut from = 0;
-            for Place { row, slot, tokens } in places {
+            for Slots { row, slot, tokens } in runs {
                 let part = |x: &Tensor<4>| x.clone().narrow(2, from, tokens);
                 kv.write(Some(&[row]), slot, part(&k), part(&v));
                 from += tokens;
@@ -120,29 +122,27 @@ impl Owed {
         }
         settled
     }
-}
 
-impl Owed {
-    fn forget_the_paid(&mut self) {
+    fn drop_settled(&mut self) {
         self.0.retain(|debt| debt.tokens.iter().any(|tokens| *tokens > 0));
     }
 }
 
-/// Neighbouring slots of a row.
-struct Place {
+/// A run of neighbouring slots of one row.
+struct Slots {
     row: usize,
     slot: usize,
     tokens: usize,
 }
 
-/// Keeps the given rows, in the given order, without giving up the sharing of states.
+/// Keeps the given rows of all layers, in the given order; layers that shared a state still do.
 pub(super) fn select_rows(layers: &mut [Owed], rows: &[usize]) {
     let mut selected: HashMap<*const State, Arc<State>> = HashMap::new();
     for owed in layers {
         for debt in &mut owed.0 {
             debt.tokens = rows.iter().map(|row| debt.tokens[*row]).collect();
         }
-        owed.forget_the_paid();
+        owed.drop_settled();
         for state in owed.0.iter_mut().filter_map(|debt| debt.state.as_mut()) {
             let select = || Arc::new(state.select_rows(rows));
             *state = selected.entry(Arc::as_ptr(state)).or_insert_with(select).clone();

@@ -6,50 +6,49 @@ use super::policy_cache::PolicyCache;
 use super::stream::Stream;
 use super::sublayers::Sublayers;
 use super::tally::Tally;
-use crate::control::{Action, Controller, Decision, Phase, Row, Site, Watch};
-use crate::generation::GenerateError;
-use crate::report::{LayerUsage, PhaseReport, Ran, Route};
+use crate::control::{Action, Controller, PassError, Phase, Ran, Route, Row, Site, SiteLog};
+use crate::report::{LayerUsage, PhaseReport};
 use burn::tensor::{Int, Tensor};
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::{Frame, Llama};
 use std::time::Instant;
 
-/// What goes into a pass.
+/// The input of a pass.
 pub(crate) struct PassInput<'a> {
     pub(crate) model: &'a Llama,
     /// `[rows, tokens]`.
     pub(crate) tokens: Tensor<2, Int>,
     pub(crate) frame: &'a Frame,
     pub(crate) rows: &'a [Row],
-    /// Per row, how many of the pass's first tokens are padding.
+    /// Per row, the number of padding tokens at the start of the pass.
     pub(crate) padding: &'a [usize],
     pub(crate) phase: Phase,
-    /// Whether the controller decides, or only looks.
+    /// `true` if the controller decides, `false` if it only observes.
     pub(crate) controlled: bool,
     pub(crate) chooser: Chooser,
     pub(crate) dimensions: Dimensions,
-    /// Whether the states entering the layers are kept.
+    /// `true` to keep the states entering the layers.
     pub(crate) keep_states: bool,
 }
 
-/// What comes out.
+/// The output of a pass.
 pub(crate) struct Pass {
     /// The residual stream after the last layer, `[rows, tokens, d_model]`.
     pub(crate) hidden: Tensor<3>,
-    /// What each row ran.
+    /// The route of each row.
     pub(crate) routes: Vec<Route>,
     pub(crate) tally: Tally,
     /// The residual stream entering each layer, `[rows, tokens, d_model]` each, if asked for.
     pub(crate) states: Vec<Tensor<3>>,
 }
 
-/// Runs the layers as the controller decides, writes the cache, and adds times to the report.
+/// Runs the layers as the controller decides, writes the cache, and adds times and layer usage to the report.
 pub(crate) fn run<C: Controller + ?Sized>(
     input: PassInput<'_>,
     controller: &mut C,
     cache: &mut PolicyCache,
     report: &mut PhaseReport,
-) -> Result<Pass, GenerateError> {
+) -> Result<Pass, PassError> {
     let PassInput { model, tokens, frame, rows, padding, phase, controlled, chooser, dimensions, keep_states } = input;
     let real = padding.iter().map(|pad| frame.tokens().saturating_sub(*pad)).collect();
     let mut tally = Tally::new(dimensions, real, rows.iter().map(|row| row.position));
@@ -69,21 +68,28 @@ pub(crate) fn run<C: Controller + ?Sized>(
         let decision = if exited.iter().all(|exited| *exited) {
             Action::Skip.into()
         } else {
-            let watch = Watch::default();
+            let log = SiteLog::default();
             let hidden = stream.hidden();
-            let site = Site { model, layer, phase, rows, hidden, embedded: &embedded, padding, watch: &watch };
-            let decision = ask(controller, &site, controlled);
-            tally.host_reads += watch.host_reads.get() as u64;
-            for rows in watch.heads.borrow().iter() {
+            let site = Site { model, layer, phase, rows, hidden, embedded: &embedded, padding, log: &log };
+            let decision = if controlled {
+                controller.decide(&site)
+            } else {
+                controller.observe(&site);
+                Action::Run.into()
+            };
+            tally.host_reads += log.host_reads.get() as u64;
+            for rows in log.heads.borrow().iter() {
                 tally.head(rows);
             }
-            watch.verdict(layer)?;
-            decision
+            match log.error.into_inner() {
+                Some(error) => return Err(error),
+                None => decision,
+            }
         };
         let started = Instant::now();
         tally.controller_seconds += (started - asked).as_secs_f64();
         let plan = Plan::new(decision, frame.tokens(), &mut exited)
-            .map_err(|(expected, found)| GenerateError::Contract { layer, expected, found })?;
+            .map_err(|(expected, found)| PassError::Contract { layer, expected, found })?;
         let launches = tally.launches.sublayers();
         let ran = match plan {
             Plan::Everything => {
@@ -121,11 +127,9 @@ pub(crate) fn run<C: Controller + ?Sized>(
     Ok(Pass { hidden: stream.hidden().clone(), routes, tally, states })
 }
 
-/// Asks the controller, or lets it look.
-fn ask<C: Controller + ?Sized>(controller: &mut C, site: &Site<'_>, asks: bool) -> Decision {
-    if asks {
-        return controller.decide(site);
-    }
-    controller.observe(site);
-    Action::Run.into()
+/// Reads logits to the host, row after row: the one host read of a pass.
+pub(crate) fn read_logits(logits: &Tensor<3>) -> Result<Vec<f32>, PassError> {
+    let failed = |error: &dyn std::fmt::Debug| PassError::Device(format!("{error:?}"));
+    let data = logits.clone().try_into_data().map_err(|error| failed(&error))?;
+    data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }

@@ -1,26 +1,26 @@
-//! From a decision to what runs.
+//! The interpretation of a decision.
 
-use crate::control::{Action, Decision};
-use crate::report::Ran;
+use crate::control::{Action, Decision, Ran};
 use burn::tensor::{Bool, Tensor, TensorData};
 
-/// What one layer does in one pass.
+/// The work of one layer in one pass.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(super) enum Plan {
-    /// The whole layer, for all rows: the common case, and the one in which the engine's own time shows.
+    /// The whole layer for all rows: the common case, in which the engine's own time would show.
     Everything,
-    /// What runs, per row.
+    /// The sublayers of each row.
     Rows(Vec<Ran>),
-    /// Everything runs, and the update is weighted: `[rows, tokens]`; with what counts as run, per row.
+    /// The whole layer for all rows, its update weighted by a gate of `[rows, tokens]`; with the sublayers that count
+    /// as run for each row.
     Gate(Tensor<2>, Vec<Ran>),
 }
 
 impl Plan {
-    /// Reads a decision, and marks the rows that exit here.
+    /// Interprets a decision, and marks the rows that exit here.
     ///
     /// # Errors
-    /// What was expected and what was found, if the decision does not fit the batch.
+    /// The form that was expected and the one that was found, if the decision does not fit the batch.
     pub(super) fn new(decision: Decision, tokens: usize, exited: &mut [bool]) -> Result<Self, (String, String)> {
         let rows = exited.len();
         if matches!(decision, Decision::All(Action::Run)) && !exited.contains(&true) {
@@ -30,7 +30,7 @@ impl Plan {
             Decision::All(action) => vec![action; rows],
             Decision::PerRow(actions) if actions.len() == rows => actions,
             Decision::PerRow(actions) => {
-                return Err((format!("one action per row, {rows}"), format!("{}", actions.len())));
+                return Err((format!("one action per row, {rows}"), actions.len().to_string()));
             }
             Decision::Gate(gate) if gate.dims() == [rows, tokens] => return Ok(Self::gate(gate, exited)),
             Decision::Gate(gate) => {
@@ -45,7 +45,7 @@ impl Plan {
         Ok(Self::Rows(ran.collect()))
     }
 
-    /// A gate, closed for the rows that have exited: their answers no longer count.
+    /// A gate that is closed for rows that have exited.
     fn gate(gate: Tensor<2>, exited: &[bool]) -> Self {
         let ran = exited.iter().map(|exited| Ran { attention: !exited, mlp: !exited }).collect();
         if !exited.contains(&true) {
@@ -53,7 +53,7 @@ impl Plan {
         }
         let (shape @ [rows, _], device) = (gate.dims(), gate.device());
         let closed = Tensor::<2, Bool>::from_data(TensorData::new(exited.to_vec(), [rows, 1]), &device);
-        // Filled and not multiplied: what a controller answers for an exited row may be no number.
+        // Filled, not multiplied: the controller's answer for an exited row may be NaN.
         Self::Gate(gate.mask_fill(closed.expand(shape), 0.0), ran)
     }
 }

@@ -1,16 +1,14 @@
-//! The cache, and what a KV policy remembers beside it.
+//! The KV cache under a policy.
 
-use super::KvPolicy;
-use super::holes::Holes;
 use super::owed::{self, Meter, Owed, State};
 use super::rows::select;
 use super::stream::Stream;
 use super::tally::Tally;
-use crate::control::Row;
+use crate::control::{KvPolicy, Row};
 use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama};
 use std::sync::Arc;
 
-/// Keys and values of a batch under a policy.
+/// The keys and values of a batch, and whatever its policy keeps beside them.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyCache {
     cache: KvCache,
@@ -18,7 +16,7 @@ pub(crate) struct PolicyCache {
     rows: usize,
 }
 
-/// What a policy remembers, layer by layer.
+/// The memory of a policy, layer by layer.
 #[derive(Clone, Debug)]
 enum Memory {
     Propagate,
@@ -32,12 +30,12 @@ impl PolicyCache {
         let memory = match policy {
             KvPolicy::Propagate => Memory::Propagate,
             KvPolicy::Deferred => Memory::Deferred(vec![Owed::default(); n_layers], Arc::default()),
-            KvPolicy::Omit => Memory::Omit(vec![Holes::new(rows); n_layers]),
+            KvPolicy::Omit => Memory::Omit(vec![Holes(vec![Vec::new(); rows]); n_layers]),
         };
         Self { cache: model.cache(rows, slots), memory, rows }
     }
 
-    /// A pass over the slots after those in use, for which room is made.
+    /// Makes room for a pass after the slots in use, and returns its frame.
     pub(crate) fn frame(&mut self, model: &Llama, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
         let tokens = positions.first().map_or(0, Vec::len);
         self.cache.reserve(self.cache.len() + tokens);
@@ -63,7 +61,7 @@ impl PolicyCache {
         }
     }
 
-    /// The largest size, in bytes, of residual states kept for keys and values that were owed.
+    /// The largest size so far, in bytes, of residual states kept for deferred keys and values.
     pub(crate) fn owed_bytes(&self) -> u64 {
         match &self.memory {
             Memory::Deferred(_, meter) => meter.most(),
@@ -71,15 +69,16 @@ impl PolicyCache {
         }
     }
 
-    /// How many slots a row's tokens do not see at a layer.
+    /// The number of slots that a row's tokens do not see at a layer.
     pub(super) fn holes(&self, layer: usize, row: usize) -> usize {
         match &self.memory {
-            Memory::Omit(layers) => layers[layer].of(row).len(),
+            Memory::Omit(layers) => layers[layer].0[row].len(),
             Memory::Propagate | Memory::Deferred(..) => 0,
         }
     }
 
-    /// Before the attention of `rows` runs: pays what the layer owes them, and says what they may look at.
+    /// Prepares the attention of `rows`: settles the layer's debts to them, and returns a frame without the holes, if
+    /// there are any.
     pub(super) fn ready(
         &mut self,
         layer: usize,
@@ -107,7 +106,7 @@ impl PolicyCache {
         }
     }
 
-    /// These rows skip the layer's attention. `written` if it ran for others, and left their keys and values too.
+    /// Applies the policy to rows that skip a layer's attention.
     pub(super) fn skip(&mut self, skipped: Skipped<'_>, stream: &mut Stream, tally: &mut Tally) {
         let Skipped { layer, block, rows, written, frame, batch } = skipped;
         if rows.is_empty() {
@@ -141,7 +140,7 @@ impl PolicyCache {
             }
             Memory::Omit(layers) => {
                 for row in rows {
-                    layers[layer].add(*row, frame.end() - tally.tokens(*row)..frame.end());
+                    layers[layer].0[*row].extend(frame.end() - tally.tokens(*row)..frame.end());
                 }
             }
         }
@@ -153,8 +152,27 @@ pub(super) struct Skipped<'a> {
     pub(super) layer: usize,
     pub(super) block: &'a Block,
     pub(super) rows: &'a [usize],
+    /// `true` if the attention ran for other rows and wrote the keys and values of these too.
     pub(super) written: bool,
     pub(super) frame: &'a Frame,
-    /// All of the batch.
+    /// All rows of the batch.
     pub(super) batch: &'a [Row],
+}
+
+/// `KvPolicy::Omit`, one layer: per row, the slots of tokens that skipped its attention, ascending.
+#[derive(Debug, Default, Clone)]
+struct Holes(Vec<Vec<usize>>);
+
+impl Holes {
+    fn any(&self) -> bool {
+        self.0.iter().any(|row| !row.is_empty())
+    }
+
+    fn contains(&self, row: usize, slot: usize) -> bool {
+        self.0[row].binary_search(&slot).is_ok()
+    }
+
+    fn select_rows(&mut self, rows: &[usize]) {
+        self.0 = rows.iter().map(|row| self.0[*row].clone()).collect();
+    }
 }

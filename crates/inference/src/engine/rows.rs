@@ -1,4 +1,4 @@
-//! Some rows of a batch, taken out and put back.
+//! Rows of a batch, taken out and put back.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
@@ -7,7 +7,7 @@ pub(super) fn select(x: &Tensor<3>, rows: &[usize]) -> Tensor<3> {
     x.clone().select(0, index(rows, &x.device()))
 }
 
-/// `all` with its `rows` replaced by those of `ran`: `[rows, tokens, d_model]` and `[rows.len(), tokens, d_model]`.
+/// Replaces the given rows of `all: [n, tokens, d_model]` by `ran: [rows.len(), tokens, d_model]`.
 pub(super) fn scatter(all: &Tensor<3>, rows: &[usize], ran: Tensor<3>) -> Tensor<3> {
     let n = all.dims()[0];
     let mut from: Vec<usize> = (0..n).collect();
@@ -17,7 +17,7 @@ pub(super) fn scatter(all: &Tensor<3>, rows: &[usize], ran: Tensor<3>) -> Tensor
     select(&Tensor::cat(vec![all.clone(), ran], 0), &from)
 }
 
-/// `ran` for the rows that run, `kept` for the others; `[rows, tokens, d_model]` all.
+/// Takes `ran` for rows that run and `kept` for the others; all are `[rows, tokens, d_model]`.
 pub(super) fn keep_skippers(runs: &[bool], ran: Tensor<3>, kept: &Tensor<3>) -> Tensor<3> {
     let shape @ [rows, _, _] = ran.dims();
     let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs.to_vec(), [rows, 1, 1]), &ran.device());

@@ -1,4 +1,4 @@
-//! The two sublayers of a layer, for the rows that run them.
+//! The sublayers of a layer, run for some or all rows.
 
 use super::partial::Chooser;
 use super::policy_cache::{PolicyCache, Skipped};
@@ -10,19 +10,19 @@ use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::{Frame, Llama};
 
-/// What all layers of a pass share.
+/// Everything that the layers of a pass share.
 pub(super) struct Sublayers<'a> {
     pub(super) model: &'a Llama,
     pub(super) frame: &'a Frame,
     pub(super) rows: &'a [Row],
-    /// Every row's index.
+    /// The indices of all rows.
     pub(super) everyone: Vec<usize>,
     pub(super) chooser: Chooser,
     pub(super) dimensions: Dimensions,
 }
 
 impl Sublayers<'_> {
-    /// The whole layer for all rows.
+    /// Runs the whole layer for all rows.
     pub(super) fn everything(&self, layer: usize, stream: &mut Stream, cache: &mut PolicyCache, tally: &mut Tally) {
         let holes = cache.ready(layer, &self.everyone, self.model, self.frame, tally);
         tally.attention(&self.everyone, &self.everyone, |row| cache.holes(layer, row));
@@ -32,7 +32,7 @@ impl Sublayers<'_> {
         stream.set(block.forward(stream.hidden().clone(), frame, cache.layer_mut(layer)));
     }
 
-    /// The attention of the rows that run it; keys and values of the others as the policy says.
+    /// Runs the attention for the rows that run it, and applies the KV policy to the others.
     pub(super) fn attention(
         &self,
         layer: usize,
@@ -66,7 +66,7 @@ impl Sublayers<'_> {
         stream.set(hidden);
     }
 
-    /// The MLP of the rows that run it.
+    /// Runs the MLP for the rows that run it.
     pub(super) fn feed_forward(&self, layer: usize, runs: &[bool], stream: &mut Stream, tally: &mut Tally) {
         let block = &self.model.layers()[layer];
         let (running, skipping) = split(runs);
@@ -87,8 +87,8 @@ impl Sublayers<'_> {
         stream.set(hidden);
     }
 
-    /// The whole layer for all rows, its update weighted by `gate: [rows, tokens]`; what does not count as run has a gate
-    /// of zero.
+    /// Runs the whole layer for all rows, its update weighted by `gate: [rows, tokens]`, which is zero for rows that do
+    /// not count as run.
     pub(super) fn gated(
         &self,
         layer: usize,
@@ -114,7 +114,7 @@ impl Sublayers<'_> {
     }
 }
 
-/// The rows that run, and those that do not.
+/// The indices of the rows that run, and of those that do not.
 fn split(runs: &[bool]) -> (Vec<usize>, Vec<usize>) {
     (0..runs.len()).partition(|row| runs[*row])
 }

@@ -1,35 +1,38 @@
 //! The counts of a pass.
 
+use crate::control::Phase;
+use crate::report::{RunReport, Shared, Spent};
 use dynlayer_metrics::cost::{Counts, Dimensions};
+use dynlayer_model::Llama;
 
-/// What a pass did, row by row and as launches.
+/// The work of one pass, row by row and as launches.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Per row, what the decisions asked for, in tokens.
-    pub(crate) nominal: Vec<Counts>,
-    /// Per row, what ran, in tokens.
-    pub(crate) executed: Vec<Counts>,
-    /// What was launched, once however many rows it was for.
+    /// Per row, the work that the decisions asked for, in tokens.
+    pub(super) nominal: Vec<Counts>,
+    /// Per row, the work that ran, in tokens.
+    pub(super) executed: Vec<Counts>,
+    /// The launches, each counted once for however many rows it was.
     pub(crate) launches: Counts,
-    /// Per row, how many weights were read for it: a launch's, divided among the rows that asked for it.
-    pub(crate) weights: Vec<f64>,
-    /// Times the controller waited for the device.
+    /// Per row, the number of weights read for it: those of a launch, divided among the rows that asked for it.
+    weights: Vec<f64>,
+    /// The number of times that the controller waited for the device.
     pub(crate) host_reads: u64,
     /// Wall time inside the controller, in seconds.
     pub(crate) controller_seconds: f64,
     dimensions: Dimensions,
-    /// Per row, its tokens without padding.
+    /// Per row, the number of tokens without padding.
     tokens: Vec<usize>,
-    /// Per row, how many positions its tokens look at in all, holes included.
+    /// Per row, the number of positions that its tokens look at in all, holes included.
     positions: Vec<u64>,
 }
 
 impl Tally {
-    /// For rows of so many tokens, the last of each at these positions.
+    /// Makes a tally of rows with `tokens` tokens each, whose last tokens are at the positions `last`.
     pub(super) fn new(dimensions: Dimensions, tokens: Vec<usize>, last: impl Iterator<Item = usize>) -> Self {
         let zero = vec![Counts::default(); tokens.len()];
         let positions = tokens.iter().zip(last).map(|(n, last)| {
-            let (n, end) = (*n as u64, last as u64 + 1); // the last token sees as many, the one before one less
+            let (n, end) = (*n as u64, last as u64 + 1); // the last token sees `end` positions, each before it one less
             n * end - n * n.saturating_sub(1) / 2
         });
         let positions = positions.collect();
@@ -50,7 +53,8 @@ impl Tally {
         self.tokens[row]
     }
 
-    /// The attention of `runs` was asked for, and ran for `launched`; `holes` are slots that a row does not see.
+    /// Counts an attention that was asked for by `runs` and ran for `launched`; `holes` gives the slots that a row does
+    /// not see.
     pub(super) fn attention(&mut self, runs: &[usize], launched: &[usize], holes: impl Fn(usize) -> usize) {
         for row in runs {
             let counts = &mut self.nominal[*row];
@@ -63,10 +67,10 @@ impl Tally {
             counts.attended += self.positions[*row];
         }
         self.launches.attention += 1;
-        self.share(runs, self.dimensions.attention_weights());
+        self.add_weights(runs, self.dimensions.attention_weights());
     }
 
-    /// The same of the MLP.
+    /// Counts an MLP that was asked for by `runs` and ran for `launched`.
     pub(super) fn mlp(&mut self, runs: &[usize], launched: &[usize]) {
         for row in runs {
             self.nominal[*row].mlp += self.tokens[*row] as u64;
@@ -75,25 +79,25 @@ impl Tally {
             self.executed[*row].mlp += self.tokens[*row] as u64;
         }
         self.launches.mlp += 1;
-        self.share(runs, self.dimensions.mlp_weights());
+        self.add_weights(runs, self.dimensions.mlp_weights());
     }
 
-    /// Keys and values alone, for `due` tokens of a row, of which `computed` were computed for it.
+    /// Counts keys and values without their attention: `due` tokens of a row, of which `computed` had to be computed.
     pub(super) fn keys_values(&mut self, row: usize, due: usize, computed: usize) {
         self.nominal[row].kv_projections += due as u64;
         self.executed[row].kv_projections += computed as u64;
     }
 
-    /// One launch of the projections of keys and values alone, for these rows; none if there is no row.
+    /// Counts one launch of the K/V projections alone, for these rows; none if there is no row.
     pub(super) fn projection(&mut self, rows: &[usize]) {
         if !rows.is_empty() {
             self.launches.kv_projections += 1;
-            self.share(rows, self.dimensions.kv_weights());
+            self.add_weights(rows, self.dimensions.kv_weights());
         }
     }
 
-    /// One product with the head for these rows, none if there is no row: never for more than asked, so executed as asked
-    /// for.
+    /// Counts one product with the head for these rows; none if there is no row. It never runs for more rows than asked
+    /// for it, so nominal and executed work are the same.
     pub(crate) fn head(&mut self, rows: &[usize]) {
         if rows.is_empty() {
             return;
@@ -103,13 +107,53 @@ impl Tally {
             self.executed[*row].head_products += 1;
         }
         self.launches.head_products += 1;
-        self.share(rows, self.dimensions.head_weights());
+        self.add_weights(rows, self.dimensions.head_weights());
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
-    fn share(&mut self, rows: &[usize], weights: f64) {
+    fn add_weights(&mut self, rows: &[usize], weights: f64) {
         for row in rows {
             self.weights[*row] += weights / rows.len() as f64;
         }
+    }
+
+    /// Adds this pass to a report. `sequences` are the rows' indices among the report's sequences.
+    pub(crate) fn add_to(&self, report: &mut RunReport, phase: Phase, sequences: &[usize]) {
+        for (row, sequence) in sequences.iter().enumerate() {
+            let (nominal, executed) = (self.nominal[row], self.executed[row]);
+            let spent = Spent { tokens: self.tokens[row] as u64, nominal, executed };
+            report.phase_mut(phase).spent += spent;
+            let shared = Shared {
+                weight_bytes: self.dimensions.bytes_per_weight * self.weights[row],
+                host_reads: self.host_reads,
+                controller_seconds: self.controller_seconds / sequences.len() as f64,
+            };
+            let sequence = &mut report.sequences[*sequence];
+            if phase == Phase::Prefill {
+                sequence.prefill += spent;
+                sequence.prefill_shared += shared;
+            } else {
+                sequence.decode += spent;
+                sequence.decode_shared += shared;
+            }
+        }
+        let totals = report.phase_mut(phase);
+        totals.launches += self.launches;
+        totals.passes += 1;
+    }
+}
+
+/// The dimensions of a model, from which its cost is computed.
+pub(crate) fn dimensions(model: &Llama) -> Dimensions {
+    let config = model.config();
+    let bytes_per_weight = model.layers().first().map_or(0, |block| block.mlp.down_proj.weight.val().dtype().size());
+    Dimensions {
+        n_layers: model.layers().len(),
+        d_model: config.d_model,
+        d_ff: config.d_ff,
+        n_heads: config.n_heads,
+        n_kv_heads: config.n_kv_heads,
+        head_dim: config.head_dim,
+        vocab_size: config.vocab_size,
+        bytes_per_weight: bytes_per_weight as f64,
     }
 }

@@ -1,51 +1,34 @@
-//! Why a generation ends early.
+//! Errors of generation and scoring.
 
-use crate::control::ControllerError;
+use crate::control::{ControllerError, PassError};
 use crate::sampling::SamplingError;
+use crate::tokens::TokenProblem;
 use dynlayer_model::text::TextError;
 
-/// Why a generation cannot begin or go on.
+/// The reason why a generation or a scoring cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
     /// There is no prompt.
     #[error("no prompt; at least one is needed")]
     EmptyBatch,
-    /// A prompt has no token.
-    #[error("prompt {prompt} is empty; at least one token is needed")]
-    EmptyPrompt {
+    /// The model cannot run a prompt, or in scoring a prompt with its continuation.
+    #[error("prompt {prompt} {problem}")]
+    Prompt {
         /// The prompt's index.
         prompt: usize,
-    },
-    /// A prompt has more tokens than the model has positions.
-    #[error("prompt {prompt} has {tokens} tokens; the model's context is {context}")]
-    PromptTooLong {
-        /// The prompt's index.
-        prompt: usize,
-        /// Its tokens.
-        tokens: usize,
-        /// The model's positions.
-        context: usize,
-    },
-    /// A token id is not in the model's vocabulary.
-    #[error("prompt {prompt} holds token {token}; the model's vocabulary has {vocab_size}")]
-    TokenOutOfRange {
-        /// The prompt's index.
-        prompt: usize,
-        /// The token id.
-        token: u32,
-        /// The model's vocabulary.
-        vocab_size: usize,
+        /// The problem.
+        problem: TokenProblem,
     },
     /// Sequence ids do not match the prompts one to one.
-    #[error("{found} distinct sequence ids for {prompts} prompts; none, or a distinct one for each, are needed")]
+    #[error("{found} distinct sequence ids for {prompts} prompts; give none, or a distinct one for each")]
     SequenceIds {
-        /// How many distinct ids were given.
+        /// The number of distinct ids.
         found: usize,
-        /// How many prompts.
+        /// The number of prompts.
         prompts: usize,
     },
-    /// Stop strings were given without a tokenizer to see text with.
+    /// Stop strings were given without a tokenizer, so there is no text to find them in.
     #[error("stop strings need a tokenizer: set GenerateOptions::tokenizer")]
     StopStringsWithoutTokenizer,
     /// A stop string has no characters.
@@ -54,29 +37,39 @@ pub enum GenerateError {
         /// Its index.
         index: usize,
     },
-    /// Sampling options out of range, or logits to which no choice applies.
+    /// A sampling option is out of its range, or the logits allow no choice.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
-    /// The controller refused the batch.
+    /// The controller refused the batch, or failed on the way.
     #[error(transparent)]
     Controller(#[from] ControllerError),
     /// The controller broke its contract.
     #[error("the controller broke its contract at layer {layer}: expected {expected}, found {found}")]
     Contract {
-        /// Where.
+        /// The layer.
         layer: usize,
-        /// What the contract asks for.
+        /// The contract's demand.
         expected: String,
-        /// What came.
+        /// The controller's answer.
         found: String,
     },
-    /// An earlier step failed, or panicked and the panic was caught: what comes after it would be wrong.
-    #[error("the generation was interrupted by an earlier error or panic; nothing more can come of it")]
+    /// An earlier step failed, or panicked and the panic was caught, so later tokens would be wrong.
+    #[error("the generation was interrupted by an earlier error or panic and cannot go on; start a new one")]
     Interrupted,
-    /// The tokenizer could not decode what was generated.
+    /// The tokenizer could not decode the generated tokens.
     #[error(transparent)]
     Text(#[from] TextError),
     /// The device did not deliver the logits.
     #[error("reading the logits from the device failed: {0}")]
     Device(String),
+}
+
+impl From<PassError> for GenerateError {
+    fn from(error: PassError) -> Self {
+        match error {
+            PassError::Contract { layer, expected, found } => Self::Contract { layer, expected, found },
+            PassError::Controller(error) => Self::Controller(error),
+            PassError::Device(error) => Self::Device(error),
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! What a generation reports as it goes.
+//! Events of a generation.
 
-use crate::report::Route;
+use crate::control::Route;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -10,18 +10,18 @@ use std::fmt;
 pub struct TokenEvent {
     /// The sequence's id.
     pub sequence: u64,
-    /// The token; a stop token is reported too.
+    /// The token. A stop token has an event too.
     pub token: u32,
-    /// What ran in the pass that produced it.
+    /// The route of the pass that produced it.
     pub route: Route,
-    /// Text that this token completes, without special tokens; empty while a character or a possible stop string is
-    /// incomplete, and without a tokenizer. The last event of a sequence holds all that is left.
+    /// The text that this token completes, without special tokens. Empty without a tokenizer, and while a character or
+    /// a possible stop string is incomplete. The last event of a sequence has all of the remaining text.
     pub text: String,
-    /// Why the sequence ends here, if it does.
+    /// The reason why the sequence ends here, if it does.
     pub stop: Option<Stop>,
 }
 
-/// Why a sequence ended.
+/// The reason why a sequence ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -30,13 +30,13 @@ pub enum Stop {
     Token(u32),
     /// A stop string was generated; the text ends before it.
     String(String),
-    /// The wanted number of tokens was reached.
+    /// The largest number of new tokens was reached.
     MaxNewTokens,
     /// The model's context is full.
     ContextFull,
 }
 
-/// `token`, `string`, `max-new-tokens` or `context-full`.
+/// Writes `token`, `string`, `max-new-tokens` or `context-full`.
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,40 +1,41 @@
-//! One prompt, many continuations: the prompt's passes are run once, and their cache is copied to every lane.
+//! Many continuations of one prompt: its passes run once, and every lane gets a copy of the cache.
 
 use super::generate::Draw;
-use super::score::force;
+use super::score::step_through;
 use super::session::{Session, Settings};
-use super::{ControlFrom, GenerateError, GenerateOptions, Generation, Scores};
-use crate::control::Controller;
-use crate::engine::{KvPolicy, PartialSkips};
+use super::{GenerateError, GenerateOptions, Generation, Scores};
+use crate::control::{ControlFrom, Controller, RunSettings};
 use crate::sampling::Sampling;
 use dynlayer_model::Llama;
 
-/// A prompt that has run but its last token, at full depth: where all its lanes begin, as under
-/// [`ControlFrom::LastPromptToken`].
+/// A prompt that has run at full depth up to its last token, as under [`ControlFrom::LastPromptToken`].
 ///
-/// A *lane* is a row with a way of its own from there. Its id is what the caller says; its draws go by the sequence's
-/// id, so that a lane generates what the sequence alone would.
+/// A *lane* is a row that continues from there on its own. The caller chooses its id, but its draws derive from the
+/// sequence's id, so a lane generates what the sequence would alone.
 #[derive(Debug)]
 pub(crate) struct Prefilled<'a> {
     session: Session<'a>,
     sequence: u64,
 }
 
-/// What all lanes of a prompt share.
+/// Settings that all lanes of a prompt share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForkSettings {
-    pub(crate) kv_policy: KvPolicy,
-    pub(crate) partial_skips: PartialSkips,
-    /// Handed to the controllers.
-    pub(crate) seed: u64,
+    /// Control begins with the last prompt token, whatever this says.
+    pub(crate) run: RunSettings,
     /// Tokens per lane for which room is made at once.
     pub(crate) new_tokens: usize,
 }
 
+/// The sampling of one lane.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneSampling {
+    pub(crate) sampling: Sampling,
+    pub(crate) seed: u64,
+}
+
 impl<'a> Prefilled<'a> {
-    /// Runs the prompt but its last token. The controller begins with the one sequence, and looks.
-    ///
-    /// The prompt has been checked.
+    /// Runs a checked prompt up to its last token. The controller begins with the one sequence, and observes.
     pub(crate) fn new<C: Controller + ?Sized>(
         model: &'a Llama,
         controller: &mut C,
@@ -42,34 +43,34 @@ impl<'a> Prefilled<'a> {
         prompt: &[u32],
         settings: ForkSettings,
     ) -> Result<Self, GenerateError> {
-        let ForkSettings { kv_policy, partial_skips, seed, new_tokens } = settings;
-        let control_from = ControlFrom::LastPromptToken;
-        let settings = Settings { control_from, kv_policy, partial_skips, seed, keep_states: false };
+        let ForkSettings { run, new_tokens } = settings;
+        let run = RunSettings { control_from: ControlFrom::LastPromptToken, ..run };
+        let settings = Settings { run, keep_states: false };
         let mut session = Session::begin(model, controller, &[sequence], &[prompt.to_vec()], new_tokens, settings)?;
         session.prefill(controller)?;
         Ok(Self { session, sequence })
     }
 
-    /// Generates in every lane, each with a sampling of its own. The controller is not begun again.
+    /// Generates in every lane, each with its own sampling. The controller does not begin again.
     pub(crate) fn generate<C: Controller>(
         &self,
         controller: C,
         lanes: &[u64],
-        samplings: Vec<Sampling>,
+        samplings: Vec<LaneSampling>,
         options: GenerateOptions<'a>,
     ) -> Generation<'a, C> {
-        let draw = |sampling| Draw { sampling, sequence: self.sequence };
+        let draw = |LaneSampling { sampling, seed }| Draw { sampling, seed, sequence: self.sequence };
         let draws = samplings.into_iter().map(draw).collect();
         Generation::new(controller, self.session.fork(lanes), draws, options)
     }
 
-    /// Steps every lane through the same continuation. The controller is not begun again.
+    /// Steps every lane through the same continuation. The controller does not begin again.
     pub(crate) fn score<C: Controller + ?Sized>(
         &self,
         controller: &mut C,
         lanes: &[u64],
         continuation: &[u32],
     ) -> Result<Scores, GenerateError> {
-        force(self.session.fork(lanes), controller, &vec![continuation; lanes.len()], false)
+        step_through(self.session.fork(lanes), controller, &vec![continuation; lanes.len()], false)
     }
 }

@@ -1,23 +1,23 @@
-//! The generation itself: an iterator over token events.
+//! Generation as an iterator over token events.
 
 use super::session::{Session, Settings, Step};
 use super::text::TextStream;
 use super::{GenerateError, GenerateOptions, Stop, TokenEvent, prompt};
-use crate::control::Controller;
-use crate::report::{Route, RunReport, SequenceReport};
-use crate::sampling::{Sampling, pick};
+use crate::control::{Controller, Route};
+use crate::report::{RunReport, SequenceReport};
+use crate::sampling::{Place, Sampling, pick};
 use dynlayer_model::Llama;
 use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Generates a continuation of every prompt while `controller` decides which layers run.
 ///
-/// Nothing is computed yet: the result is an iterator, and each step runs one pass for all live sequences. Sequences
-/// that stop leave the batch. Dropping the iterator ends the generation.
+/// Returns an iterator and computes nothing yet: each step of the iterator runs one pass for all live sequences.
+/// Sequences that stop leave the batch. Dropping the iterator ends the generation.
 ///
 /// # Errors
-/// If a prompt is empty, too long or holds unknown tokens, if the options contradict each other, or if the controller
-/// refuses the batch. See [`GenerateError`].
+/// [`GenerateError`], if a prompt is empty, too long or holds unknown tokens, if the options contradict each other, or
+/// if the controller refuses the batch.
 pub fn generate<'a, C: Controller>(
     model: &'a Llama,
     mut controller: C,
@@ -28,50 +28,46 @@ pub fn generate<'a, C: Controller>(
     let ids = prompt::ids(prompts.len(), &options.sequence_ids);
     let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
     let new_tokens = options.max_new_tokens.min(model.config().max_positions - shortest + 1);
-    let settings = Settings {
-        control_from: options.control_from,
-        kv_policy: options.kv_policy,
-        partial_skips: options.partial_skips,
-        seed: options.sampling.seed,
-        keep_states: false,
-    };
+    let settings = Settings { run: options.run, keep_states: false };
     // The last token is never fed back, so it needs no slot.
     let slots = new_tokens.saturating_sub(1);
     let mut session = Session::begin(model, &mut controller, &ids, prompts, slots, settings)?;
     if new_tokens == 0 {
         session.keep(&[]);
     }
-    let draws = ids.iter().map(|id| Draw { sampling: options.sampling.clone(), sequence: *id }).collect();
+    let draw = |id: &u64| Draw { sampling: options.sampling.clone(), seed: options.run.seed, sequence: *id };
+    let draws = ids.iter().map(draw).collect();
     Ok(Generation::new(controller, session, draws, options))
 }
 
-/// How a sequence's tokens are chosen.
+/// The sampling of one sequence.
 #[derive(Clone, Debug)]
 pub(super) struct Draw {
     pub(super) sampling: Sampling,
+    pub(super) seed: u64,
     /// The id that draws depend on.
     pub(super) sequence: u64,
 }
 
-/// A generation under way: an iterator over [`TokenEvent`]s, which ends when every sequence has stopped.
+/// A generation under way: an iterator over [`TokenEvent`]s that ends when every sequence has stopped.
 ///
-/// After an error it yields nothing more. If the controller panics and the panic is caught, the batch is left half done:
-/// the next item is [`GenerateError::Interrupted`], and nothing comes after it. The model and other generations are not
-/// touched by either.
+/// After an error it yields nothing more. If the controller panics and the panic is caught, the step is half done: the
+/// next item is [`GenerateError::Interrupted`], and nothing comes after it. Neither affects the model or other
+/// generations.
 #[derive(Debug)]
 pub struct Generation<'a, C> {
     controller: C,
     options: GenerateOptions<'a>,
     session: Session<'a>,
-    /// One per sequence, those that have stopped included.
+    /// One per sequence, stopped ones included.
     draws: Vec<Draw>,
-    /// Likewise.
+    /// One per sequence, stopped ones included.
     texts: Vec<Option<TextStream<'a>>>,
     ready: VecDeque<TokenEvent>,
     progress: Progress,
 }
 
-/// Whether a generation can go on: a step that does not come back must not be followed by another.
+/// The progress of a generation. A step that panicked leaves `Stepping` behind, and no other may follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Between,
@@ -79,7 +75,7 @@ enum Progress {
     Failed,
 }
 
-/// A sequence that has run to its end.
+/// The result of a sequence.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Completion {
@@ -87,11 +83,11 @@ pub struct Completion {
     pub sequence: u64,
     /// The generated tokens, a stop token included.
     pub tokens: Vec<u32>,
-    /// One per token: what ran in the pass that produced it.
+    /// The route of the pass that produced each token.
     pub routes: Vec<Route>,
     /// The text, without special tokens and stop strings; empty without a tokenizer.
     pub text: String,
-    /// Why it ended; `None` if no token was asked for.
+    /// The reason why it ended; `None` if no token was asked for.
     pub stop: Option<Stop>,
 }
 
@@ -102,21 +98,21 @@ impl<'a, C: Controller> Generation<'a, C> {
         Self { controller, session, draws, texts, ready: VecDeque::new(), progress: Progress::Between, options }
     }
 
-    /// What has been done so far.
+    /// The report of the run so far.
     pub fn report(&self) -> &RunReport {
         &self.session.report
     }
 
-    /// The controller, with whatever it has learned.
+    /// The controller, in its current state.
     pub fn controller(&self) -> &C {
         &self.controller
     }
 
-    /// Runs to the end: what every sequence generated, in the order of the prompts, and the report. Tokens that the
-    /// iterator has given before are not given again.
+    /// Runs to the end and returns a completion per sequence, in the order of the prompts, and the report. Completions
+    /// lack tokens that the iterator has yielded before.
     ///
     /// # Errors
-    /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has given that error before.
+    /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has yielded that error before.
     pub fn finish(mut self) -> Result<(Vec<Completion>, RunReport), GenerateError> {
         let empty = |s: &SequenceReport| Completion {
             sequence: s.id,
@@ -140,7 +136,7 @@ impl<'a, C: Controller> Generation<'a, C> {
         Ok((completions, self.session.report))
     }
 
-    /// Nothing more comes after this error.
+    /// Ends the generation with this error.
     fn fail(&mut self, error: GenerateError) -> GenerateError {
         self.session.keep(&[]);
         self.ready.clear();
@@ -148,7 +144,7 @@ impl<'a, C: Controller> Generation<'a, C> {
         error
     }
 
-    /// One step, and a token for every row; the finished rows go.
+    /// Runs one step, chooses a token for every row, and removes the rows that are finished.
     fn step(&mut self) -> Result<(), GenerateError> {
         let Step { logits, routes, phase, .. } = self.session.step(&mut self.controller)?;
         let started = Instant::now();
@@ -158,7 +154,8 @@ impl<'a, C: Controller> Generation<'a, C> {
             let live = &self.session.live()[row];
             let (index, sequence, next) = (live.index, live.row.id, live.row.position + 1);
             let draw = &self.draws[index];
-            let token = pick(logits, &live.seen, &draw.sampling, draw.sequence, next)?;
+            let place = Place { seed: draw.seed, sequence: draw.sequence, position: next };
+            let token = pick(logits, &live.seen, &draw.sampling, place)?;
             let stop = if self.options.stop_tokens.contains(&token) {
                 Some(Stop::Token(token))
             } else if live.row.generated + 1 == self.options.max_new_tokens {
@@ -180,7 +177,7 @@ impl<'a, C: Controller> Generation<'a, C> {
         Ok(())
     }
 
-    /// The text that a token completes, and why the sequence stops after it, stop strings included.
+    /// Returns the text that a token completes, and the reason why the sequence stops after it, now with stop strings.
     fn text(&mut self, index: usize, token: u32, stop: Option<Stop>) -> Result<(String, Option<Stop>), GenerateError> {
         let Some(stream) = &mut self.texts[index] else { return Ok((String::new(), stop)) };
         let (mut text, mut found) = (String::new(), None);

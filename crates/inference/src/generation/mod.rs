@@ -1,6 +1,5 @@
-//! Generating text, one pass per token.
+//! Generation and scoring of text, one pass per token.
 
-mod control_from;
 mod error;
 mod event;
 mod fork;
@@ -11,13 +10,10 @@ mod score;
 mod session;
 mod text;
 
-pub use control_from::ControlFrom;
 pub use error::GenerateError;
 pub use event::{Stop, TokenEvent};
-pub(crate) use fork::{ForkSettings, Prefilled};
+pub(crate) use fork::{ForkSettings, LaneSampling, Prefilled};
 pub use generate::{Completion, Generation, generate};
 pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
-#[cfg(feature = "autodiff")]
-pub(crate) use session::dimensions;

@@ -1,40 +1,35 @@
-//! The options of a generation.
+//! Options of a generation.
 
-use super::ControlFrom;
-use crate::engine::{KvPolicy, PartialSkips};
+use crate::control::RunSettings;
 use crate::sampling::Sampling;
 use dynlayer_model::text::Tokenizer;
 
-/// How to generate.
+/// Options of [`generate`](super::generate).
 ///
 /// ```
-/// use dynlayer_inference::{ControlFrom, GenerateOptions};
+/// use dynlayer_inference::{ControlFrom, GenerateOptions, RunSettings};
 ///
 /// let options = GenerateOptions {
 ///     max_new_tokens: 64,
 ///     stop_tokens: vec![2],
-///     control_from: ControlFrom::LastPromptToken,
+///     run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
 ///     ..GenerateOptions::default()
 /// };
 /// ```
 #[derive(Clone, Debug)]
 pub struct GenerateOptions<'a> {
-    /// Tokens per sequence at most.
+    /// Settings shared with scoring and the oracle, the seed of all draws among them.
+    pub run: RunSettings,
+    /// The most tokens to generate per sequence.
     pub max_new_tokens: usize,
     /// Tokens that end a sequence.
     pub stop_tokens: Vec<u32>,
     /// Strings that end a sequence and are left out of its text; they need a [`tokenizer`](Self::tokenizer).
     pub stop_strings: Vec<String>,
-    /// Turns tokens into the text of the events; `None` leaves it empty.
+    /// The decoder of the events' text; `None` leaves the text empty.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// How tokens are chosen.
+    /// The choice of each token from the logits; greedy by default.
     pub sampling: Sampling,
-    /// From which token on the controller decides.
-    pub control_from: ControlFrom,
-    /// What later tokens see at skipped layers.
-    pub kv_policy: KvPolicy,
-    /// What is done where rows of a batch disagree about a layer: a matter of speed only.
-    pub partial_skips: PartialSkips,
     /// The sequences' ids; empty for 0, 1, 2, ..
     pub sequence_ids: Vec<u64>,
 }
@@ -42,14 +37,12 @@ pub struct GenerateOptions<'a> {
 impl Default for GenerateOptions<'_> {
     fn default() -> Self {
         Self {
+            run: RunSettings::default(),
             max_new_tokens: 128,
             stop_tokens: Vec::new(),
             stop_strings: Vec::new(),
             tokenizer: None,
             sampling: Sampling::default(),
-            control_from: ControlFrom::default(),
-            kv_policy: KvPolicy::default(),
-            partial_skips: PartialSkips::default(),
             sequence_ids: Vec::new(),
         }
     }

@@ -1,27 +1,17 @@
-//! Prompts, checked and laid out for a batch.
+//! Checks of prompts, and their layout as a batch.
 
 use super::{GenerateError, GenerateOptions};
+use crate::tokens;
 use dynlayer_model::Llama;
 use std::collections::HashSet;
 
-/// Refuses what the model cannot run, before anything is computed.
+/// Refuses prompts and options that the model cannot run, before anything is computed.
 pub(crate) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptions<'_>) -> Result<(), GenerateError> {
-    let config = model.config();
     if prompts.is_empty() {
         return Err(GenerateError::EmptyBatch);
     }
     for (prompt, ids) in prompts.iter().enumerate() {
-        if ids.is_empty() {
-            return Err(GenerateError::EmptyPrompt { prompt });
-        }
-        let (tokens, context) = (ids.len(), config.max_positions);
-        if tokens > context {
-            return Err(GenerateError::PromptTooLong { prompt, tokens, context });
-        }
-        let vocab_size = config.vocab_size;
-        if let Some(&token) = ids.iter().find(|id| usize::try_from(**id).map_or(true, |id| id >= vocab_size)) {
-            return Err(GenerateError::TokenOutOfRange { prompt, token, vocab_size });
-        }
+        tokens::check(model, ids).map_err(|problem| GenerateError::Prompt { prompt, problem })?;
     }
     check_ids(prompts.len(), &options.sequence_ids)?;
     if let Some(index) = options.stop_strings.iter().position(String::is_empty) {
@@ -41,7 +31,7 @@ fn check_ids(prompts: usize, ids: &[u64]) -> Result<(), GenerateError> {
     Err(GenerateError::SequenceIds { found: distinct.len(), prompts })
 }
 
-/// The sequences' ids: those given, or the prompts' indices.
+/// The sequences' ids: the given ones, or the prompts' indices if none are given.
 pub(super) fn ids(prompts: usize, given: &[u64]) -> Vec<u64> {
     if given.is_empty() { (0..prompts as u64).collect() } else { given.to_vec() }
 }
@@ -55,7 +45,7 @@ pub(super) struct Padded {
 }
 
 impl Padded {
-    /// Keeps the given rows. Their padding stays, even if the longest is not among them.
+    /// Keeps the given rows. Their padding stays, even if the longest row is not among them.
     pub(super) fn select(&mut self, rows: &[usize]) {
         self.tokens = rows.iter().map(|row| self.tokens[*row].clone()).collect();
         self.positions = rows.iter().map(|row| self.positions[*row].clone()).collect();
@@ -63,8 +53,8 @@ impl Padded {
     }
 }
 
-/// Pads on the left, so that the last tokens of all prompts share a slot. Padding holds token 0 at position 0, which no
-/// real token looks at.
+/// Pads prompts on the left, so that the last tokens of all prompts share a slot. Padding is token 0 at position 0,
+/// which no real token looks at.
 pub(super) fn pad(prompts: &[Vec<u32>]) -> Padded {
     let width = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let padding: Vec<usize> = prompts.iter().map(|prompt| width - prompt.len()).collect();

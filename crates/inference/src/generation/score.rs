@@ -1,46 +1,41 @@
-//! Given text instead of generated text: the same passes, with the tokens forced.
+//! Scoring of given text: the passes of generation, with given tokens.
 
 use super::session::{Session, Settings, Step};
-use super::{ControlFrom, GenerateError, GenerateOptions, prompt};
-use crate::control::Controller;
-use crate::engine::{KvPolicy, PartialSkips};
-use crate::report::{Route, RunReport};
+use super::{GenerateError, GenerateOptions, prompt};
+use crate::control::{Controller, Route, RunSettings};
+use crate::report::RunReport;
 use crate::sampling::{check_finite, largest};
+use crate::tokens::TokenProblem;
 use burn::tensor::{Tensor, s};
 use dynlayer_model::Llama;
 use std::time::Instant;
 
-/// How to score.
+/// Options of [`score`] and [`score_batch`].
 ///
 /// ```
 /// use dynlayer_inference::{ControlFrom, ScoreOptions};
 ///
-/// let options = ScoreOptions { control_from: ControlFrom::LastPromptToken, ..ScoreOptions::default() };
+/// let mut options = ScoreOptions::default();
+/// options.run.control_from = ControlFrom::LastPromptToken;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScoreOptions {
-    /// From which token on the controller decides.
-    pub control_from: ControlFrom,
-    /// What later tokens see at skipped layers.
-    pub kv_policy: KvPolicy,
-    /// What is done where rows of a batch disagree about a layer: a matter of speed only.
-    pub partial_skips: PartialSkips,
-    /// Whether every token's logits are kept: `vocab_size` numbers each, on the host.
+    /// Settings shared with generation and the oracle, the seed of the controller's draws among them.
+    pub run: RunSettings,
+    /// `true` to keep every token's logits: `vocab_size` numbers each, on the host.
     pub keep_logits: bool,
-    /// Whether every token's hidden states are kept: `(n_layers + 1) * d_model` numbers each, on the device.
+    /// `true` to keep every token's hidden states: `(n_layers + 1) * d_model` numbers each, on the device.
     pub keep_hidden: bool,
-    /// Handed to the controller, for random ones.
-    pub seed: u64,
     /// The sequences' ids; empty for 0, 1, 2, ..
     pub sequence_ids: Vec<u64>,
 }
 
-/// A text to be scored: how likely the continuation is after the prompt, token by token.
+/// A prompt and a continuation whose probability after it is measured, token by token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScoreItem {
-    /// At least one token.
+    /// The prompt, of at least one token.
     pub prompt: Vec<u32>,
-    /// What is scored.
+    /// The tokens that are scored.
     pub continuation: Vec<u32>,
 }
 
@@ -50,7 +45,7 @@ pub struct ScoreItem {
 pub struct Scores {
     /// One entry per item, in their order.
     pub sequences: Vec<ScoredSequence>,
-    /// What was done.
+    /// The report of the run.
     pub report: RunReport,
 }
 
@@ -70,32 +65,32 @@ pub struct ScoredSequence {
 pub struct ScoredToken {
     /// The token.
     pub token: u32,
-    /// Its natural log-probability after what stands before it.
+    /// Its natural log-probability after the tokens before it.
     pub log_probability: f64,
-    /// The likeliest token in its place, the first of equals: what greedy choice would take.
+    /// The likeliest token in its place, which greedy choice would take; the lowest id among equals.
     pub likeliest: u32,
-    /// What ran in the pass that predicted it.
+    /// The route of the pass that predicted it.
     pub route: Route,
-    /// The logits of that pass, `[vocab_size]`; empty unless they were asked for.
+    /// The logits of that pass, `[vocab_size]`; empty unless [`ScoreOptions::keep_logits`] is set.
     pub logits: Vec<f32>,
-    /// The states of that pass's last token, `[n_layers + 1, d_model]`: what entered each layer, and the final normed
-    /// state; `None` unless they were asked for.
+    /// The states of that pass's last token, `[n_layers + 1, d_model]`: the states entering each layer, and the final
+    /// normed state; `None` unless [`ScoreOptions::keep_hidden`] is set.
     pub hidden: Option<Tensor<2>>,
 }
 
 impl ScoredSequence {
-    /// Mean negative log-likelihood per token, in nats; `None` for an empty continuation.
+    /// The mean negative log-likelihood per token, in nats; `None` for an empty continuation.
     pub fn mean_nll(&self) -> Option<f64> {
         let sum: f64 = self.tokens.iter().map(|token| -token.log_probability).sum();
-        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 tokens")]
         (!self.tokens.is_empty()).then(|| sum / self.tokens.len() as f64)
     }
 }
 
-/// Steps through `continuation` after `prompt` exactly as decoding would, one pass per token, under a controller.
+/// Scores `continuation` after `prompt` under a controller: steps through it exactly as decoding would, one pass per
+/// token.
 ///
 /// # Errors
-/// As [`generate`](super::generate), and [`GenerateError::PromptTooLong`] if both together exceed the model's context.
+/// As [`generate`](super::generate), and [`GenerateError::Prompt`] if both together exceed the model's context.
 pub fn score<C: Controller>(
     model: &Llama,
     controller: C,
@@ -109,7 +104,7 @@ pub fn score<C: Controller>(
     Ok((sequence, report))
 }
 
-/// [`score`] for several texts at once: rows of a batch, of any lengths, each scored as it would be alone.
+/// Scores several texts of any lengths as one batch, each as [`score`] would alone.
 ///
 /// # Errors
 /// As [`score`].
@@ -120,7 +115,7 @@ pub fn score_batch<C: Controller>(
     options: &ScoreOptions,
 ) -> Result<Scores, GenerateError> {
     if let Some(prompt) = items.iter().position(|item| item.prompt.is_empty()) {
-        return Err(GenerateError::EmptyPrompt { prompt });
+        return Err(GenerateError::Prompt { prompt, problem: TokenProblem::Empty });
     }
     let texts: Vec<Vec<u32>> = items.iter().map(|item| [&item.prompt[..], &item.continuation].concat()).collect();
     let ids = GenerateOptions { sequence_ids: options.sequence_ids.clone(), ..GenerateOptions::default() };
@@ -128,20 +123,14 @@ pub fn score_batch<C: Controller>(
     let ids = prompt::ids(items.len(), &options.sequence_ids);
     let prompts: Vec<Vec<u32>> = items.iter().map(|item| item.prompt.clone()).collect();
     let longest = items.iter().map(|item| item.continuation.len()).max().unwrap_or(0);
-    let settings = Settings {
-        control_from: options.control_from,
-        kv_policy: options.kv_policy,
-        partial_skips: options.partial_skips,
-        seed: options.seed,
-        keep_states: options.keep_hidden,
-    };
+    let settings = Settings { run: options.run, keep_states: options.keep_hidden };
     let session = Session::begin(model, &mut controller, &ids, &prompts, longest.saturating_sub(1), settings)?;
     let continuations: Vec<&[u32]> = items.iter().map(|item| &item.continuation[..]).collect();
-    force(session, &mut controller, &continuations, options.keep_logits)
+    step_through(session, &mut controller, &continuations, options.keep_logits)
 }
 
 /// Steps a session that has just begun through given continuations, one per sequence.
-pub(super) fn force<C: Controller + ?Sized>(
+pub(super) fn step_through<C: Controller + ?Sized>(
     mut session: Session<'_>,
     controller: &mut C,
     continuations: &[&[u32]],
@@ -150,7 +139,7 @@ pub(super) fn force<C: Controller + ?Sized>(
     let vocab_size = session.model().config().vocab_size;
     let mut sequences: Vec<ScoredSequence> =
         session.report.sequences.iter().map(|s| ScoredSequence { id: s.id, tokens: Vec::new() }).collect();
-    // Without a continuation there is nothing to score, and no pass is needed.
+    // An item without a continuation needs no pass.
     let begin: Vec<usize> = (0..continuations.len()).filter(|row| !continuations[*row].is_empty()).collect();
     session.retain_prompts(&begin);
     while !session.live().is_empty() {

@@ -1,29 +1,25 @@
-//! Passes of a batch, one per token: what generating and scoring share.
+//! A batch under way, one pass per token, as generation and scoring share it.
 
+use super::GenerateError;
 use super::prompt::{self, Padded};
-use super::{ControlFrom, GenerateError};
-use crate::control::{Batch, Controller, Phase, Row};
-use crate::engine::{self, Chooser, DeviceCost, KvPolicy, PartialSkips, PassInput, PolicyCache};
-use crate::report::{Route, RunReport, SequenceReport};
+use crate::control::{Batch, ControlFrom, Controller, Phase, Route, Row, RunSettings};
+use crate::engine::{self, Chooser, PassInput, PolicyCache};
+use crate::report::{RunReport, SequenceReport};
 use burn::tensor::Tensor;
-use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::Llama;
 use std::time::Instant;
 
-/// Slots for new tokens that a cache begins with; it grows as they are used up.
+/// Slots for new tokens that a cache begins with at most; it grows when they are used up.
 const FIRST_SLOTS: usize = 256;
 
-/// What a session does the same for every token.
-#[derive(Clone, Debug)]
+/// Settings that hold for every token of a session.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    pub(super) control_from: ControlFrom,
-    pub(super) kv_policy: KvPolicy,
-    pub(super) partial_skips: PartialSkips,
-    pub(super) seed: u64,
+    pub(super) run: RunSettings,
     pub(super) keep_states: bool,
 }
 
-/// A batch under way: each step runs the passes that it takes to know what every live row says next.
+/// A batch under way. Each step runs the passes that predict the next token of every live row.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     model: &'a Llama,
@@ -31,7 +27,7 @@ pub(super) struct Session<'a> {
     chooser: Chooser,
     cache: PolicyCache,
     live: Vec<Live>,
-    /// Until the first pass.
+    /// The part of the prompts that has not run yet.
     prompts: Option<Padded>,
     pub(super) report: RunReport,
 }
@@ -39,26 +35,36 @@ pub(super) struct Session<'a> {
 /// A sequence that has not stopped.
 #[derive(Debug)]
 pub(super) struct Live {
-    /// Into the report's sequences.
+    /// The index into the report's sequences.
     pub(super) index: usize,
     pub(super) row: Row,
     padding: usize,
-    /// Prompt and output.
+    /// The tokens of prompt and output.
     pub(super) seen: Vec<u32>,
 }
 
-/// What a step found out about each live row.
+/// The predictions of a step for each live row.
 pub(super) struct Step {
-    /// Row by row, `vocab_size` numbers each.
+    /// The logits row after row, `vocab_size` numbers each.
     pub(super) logits: Vec<f32>,
     pub(super) routes: Vec<Route>,
-    /// `[rows, n_layers + 1, d_model]`: the states entering each layer and the final normed state, if asked for.
+    /// `[rows, n_layers + 1, d_model]`: the states entering each layer and the final normed state, if
+    /// [`Settings::keep_states`] is set.
     pub(super) states: Option<Tensor<3>>,
     pub(super) phase: Phase,
 }
 
+/// The purpose of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Write keys and values only; the controller observes.
+    FillCache,
+    /// Predict the rows' next tokens; the controller decides, or else only observes.
+    Predict { decides: bool },
+}
+
 impl<'a> Session<'a> {
-    /// Lets the controller begin; nothing is computed yet. `prompts` have been checked.
+    /// Calls the controller's `begin` and computes nothing yet. `prompts` have been checked.
     pub(super) fn begin<C: Controller + ?Sized>(
         model: &'a Llama,
         controller: &mut C,
@@ -67,7 +73,7 @@ impl<'a> Session<'a> {
         new_tokens: usize,
         settings: Settings,
     ) -> Result<Self, GenerateError> {
-        controller.begin(&Batch::new(model, ids, prompts, settings.seed))?;
+        controller.begin(&Batch::new(model, ids, prompts, settings.run.seed))?;
         let padded = prompt::pad(prompts);
         let width = padded.tokens.first().map_or(0, Vec::len);
         let sequence = |(id, prompt): (&u64, &Vec<u32>)| SequenceReport {
@@ -75,11 +81,8 @@ impl<'a> Session<'a> {
             prompt_tokens: prompt.len() as u64,
             ..Default::default()
         };
-        let dimensions = dimensions(model);
-        let mut report = RunReport::new(dimensions, ids.iter().zip(prompts).map(sequence).collect());
-        report.control_from = settings.control_from;
-        report.kv_policy = settings.kv_policy;
-        report.partial_skips = settings.partial_skips;
+        let report =
+            RunReport::new(engine::dimensions(model), settings.run, ids.iter().zip(prompts).map(sequence).collect());
         let live = ids.iter().zip(prompts).zip(&padded.padding).enumerate();
         let live = live.map(|(index, ((id, prompt), padding))| Live {
             index,
@@ -87,12 +90,11 @@ impl<'a> Session<'a> {
             padding: *padding,
             seen: prompt.clone(),
         });
-        let chooser = Chooser { skips: settings.partial_skips, device: DeviceCost::of(&model.device()) };
         Ok(Self {
             model,
-            chooser,
+            chooser: Chooser::new(settings.run.partial_skips, &model.device()),
             live: live.collect(),
-            cache: PolicyCache::new(model, prompts.len(), width + new_tokens.min(FIRST_SLOTS), settings.kv_policy),
+            cache: PolicyCache::new(model, prompts.len(), width + new_tokens.min(FIRST_SLOTS), settings.run.kv_policy),
             settings,
             prompts: Some(padded),
             report,
@@ -107,7 +109,7 @@ impl<'a> Session<'a> {
         &self.live
     }
 
-    /// The next token of a live row.
+    /// Appends a token to a live row.
     pub(super) fn push(&mut self, row: usize, token: u32) {
         let live = &mut self.live[row];
         live.seen.push(token);
@@ -116,7 +118,7 @@ impl<'a> Session<'a> {
         self.report.sequences[live.index].generated_tokens += 1;
     }
 
-    /// Lets all rows go but these, given in ascending order, before the first step.
+    /// Removes all rows but these, given in ascending order, before the first step.
     pub(super) fn retain_prompts(&mut self, rows: &[usize]) {
         self.keep(rows);
         if let Some(prompts) = &mut self.prompts {
@@ -124,7 +126,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lets all rows go but these, given in ascending order.
+    /// Removes all rows but these, given in ascending order.
     pub(super) fn keep(&mut self, rows: &[usize]) {
         if rows.len() == self.live.len() {
             return;
@@ -139,8 +141,8 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Under `LastPromptToken`, runs the prompts but their last tokens, which no decision is about; what is left of the
-    /// prompts is the next step's. Done before the first step, the rows can still be [forked](Self::fork).
+    /// Runs the prompts up to their last tokens, uncontrolled as `LastPromptToken` says, and leaves those to the next
+    /// step. Done before the first step, the rows can still be [forked](Self::fork).
     pub(super) fn prefill<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<(), GenerateError> {
         let started = Instant::now();
         let Some(Padded { tokens, positions, padding }) = self.prompts.take() else { return Ok(()) };
@@ -150,7 +152,7 @@ impl<'a> Session<'a> {
                 live.row.position = live.row.position.saturating_sub(1);
             }
             let (head, places) = (columns(&tokens, 0..last), columns(&positions, 0..last));
-            self.pass(controller, &head, &places, Phase::Prefill, false, false)?;
+            self.pass(controller, &head, &places, Phase::Prefill, Purpose::FillCache)?;
             self.report.prefill.seconds += started.elapsed().as_secs_f64();
             for (live, places) in self.live.iter_mut().zip(&positions) {
                 live.row.position = places[last];
@@ -161,8 +163,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A session in which the first row stands there once per id, to go so many ways from here. The report begins anew;
-    /// nothing is computed.
+    /// Copies the first row once per id, so that each copy can continue on its own. The new session has an empty
+    /// report.
     pub(super) fn fork(&self, ids: &[u64]) -> Self {
         let rows = vec![0; ids.len()];
         let mut cache = self.cache.clone();
@@ -171,22 +173,19 @@ impl<'a> Session<'a> {
         if let Some(prompts) = &mut prompts {
             prompts.select(&rows);
         }
-        let before = &self.live[0];
+        let first = &self.live[0];
         let live = ids.iter().enumerate().map(|(index, id)| Live {
             index,
-            row: Row { id: *id, ..before.row.clone() },
-            padding: before.padding,
-            seen: before.seen.clone(),
+            row: Row { id: *id, ..first.row.clone() },
+            padding: first.padding,
+            seen: first.seen.clone(),
         });
-        let prompt_tokens = self.report.sequences[before.index].prompt_tokens;
+        let prompt_tokens = self.report.sequences[first.index].prompt_tokens;
         let sequence = |id: &u64| SequenceReport { id: *id, prompt_tokens, ..Default::default() };
-        let mut report = RunReport::new(self.report.dimensions, ids.iter().map(sequence).collect());
-        report.control_from = self.settings.control_from;
-        report.kv_policy = self.settings.kv_policy;
-        report.partial_skips = self.settings.partial_skips;
+        let report = RunReport::new(self.report.dimensions, self.settings.run, ids.iter().map(sequence).collect());
         Self {
             model: self.model,
-            settings: self.settings.clone(),
+            settings: self.settings,
             chooser: self.chooser,
             cache,
             live: live.collect(),
@@ -195,9 +194,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs what it takes to know every live row's next token: the prompts first, then a pass per call.
+    /// Predicts every live row's next token: runs the prompts at first, then one pass per call.
     pub(super) fn step<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<Step, GenerateError> {
-        if self.settings.control_from == ControlFrom::LastPromptToken {
+        if self.settings.run.control_from == ControlFrom::LastPromptToken {
             self.prefill(controller)?;
         }
         let started = Instant::now();
@@ -205,27 +204,27 @@ impl<'a> Session<'a> {
             let tokens: Vec<Vec<u32>> =
                 self.live.iter().map(|live| live.seen[live.seen.len() - 1..].to_vec()).collect();
             let positions: Vec<Vec<usize>> = self.live.iter().map(|live| vec![live.row.position]).collect();
-            return self.last(controller, &tokens, &positions, Phase::Decode, true, started);
+            return self.predict(controller, &tokens, &positions, Phase::Decode, true, started);
         };
-        if self.settings.control_from != ControlFrom::LastPromptToken {
-            let asks = self.settings.control_from == ControlFrom::All;
-            return self.last(controller, &tokens, &positions, Phase::Prefill, asks, started);
+        if self.settings.run.control_from != ControlFrom::LastPromptToken {
+            let decides = self.settings.run.control_from == ControlFrom::All;
+            return self.predict(controller, &tokens, &positions, Phase::Prefill, decides, started);
         }
         // The last prompt token is controlled, and those before it were not: two passes.
-        self.last(controller, &tokens, &positions, Phase::Decode, true, started)
+        self.predict(controller, &tokens, &positions, Phase::Decode, true, started)
     }
 
-    /// The pass after which the rows' next tokens are known.
-    fn last<C: Controller + ?Sized>(
+    /// Runs a pass and predicts each row's next token.
+    fn predict<C: Controller + ?Sized>(
         &mut self,
         controller: &mut C,
         tokens: &[Vec<u32>],
         positions: &[Vec<usize>],
         phase: Phase,
-        asks: bool,
+        decides: bool,
         started: Instant,
     ) -> Result<Step, GenerateError> {
-        let pass = self.pass(controller, tokens, positions, phase, asks, true)?;
+        let pass = self.pass(controller, tokens, positions, phase, Purpose::Predict { decides })?;
         let last_token = |x: &Tensor<3>| x.clone().narrow(1, x.dims()[1] - 1, 1); // [rows, 1, d_model]
         let normed = self.model.final_norm(last_token(&pass.hidden));
         let states = self.settings.keep_states.then(|| {
@@ -237,19 +236,19 @@ impl<'a> Session<'a> {
         Ok(Step { logits, routes: pass.routes, states, phase })
     }
 
-    /// One pass over equally long rows; `asks` the controller or lets it look, `chooses` if logits of the last tokens will be wanted.
+    /// Runs one pass over rows of equal length.
     fn pass<C: Controller + ?Sized>(
         &mut self,
         controller: &mut C,
         tokens: &[Vec<u32>],
         positions: &[Vec<usize>],
         phase: Phase,
-        asks: bool,
-        chooses: bool,
+        purpose: Purpose,
     ) -> Result<engine::Pass, GenerateError> {
+        let predicts = purpose != Purpose::FillCache;
         let padding: Vec<usize> = self.live.iter().map(|live| live.padding).collect();
         let frame = self.cache.frame(self.model, positions, &padding);
-        let of_pass: Vec<usize> =
+        let pass_padding: Vec<usize> =
             padding.iter().map(|pad| pad.saturating_sub(frame.start()).min(frame.tokens())).collect();
         let rows: Vec<Row> = self.live.iter().map(|live| live.row.clone()).collect();
         let views: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
@@ -258,40 +257,21 @@ impl<'a> Session<'a> {
             tokens: self.model.tokens(&views),
             frame: &frame,
             rows: &rows,
-            padding: &of_pass,
+            padding: &pass_padding,
             phase,
-            controlled: asks,
+            controlled: purpose == Purpose::Predict { decides: true },
             chooser: self.chooser,
             dimensions: self.report.dimensions,
-            keep_states: self.settings.keep_states && chooses,
+            keep_states: self.settings.keep_states && predicts,
         };
         let mut pass = engine::run(input, controller, &mut self.cache, self.report.phase_mut(phase))?;
-        if chooses {
+        if predicts {
             pass.tally.head(&(0..rows.len()).collect::<Vec<_>>());
         }
         let indices: Vec<usize> = self.live.iter().map(|live| live.index).collect();
-        let real: Vec<usize> = of_pass.iter().map(|pad| frame.tokens() - pad).collect();
-        self.report.count_pass(phase, &indices, &real, &pass.tally);
+        pass.tally.add_to(&mut self.report, phase, &indices);
         self.report.owed_bytes = self.cache.owed_bytes();
         Ok(pass)
-    }
-}
-
-/// The dimensions that a model's cost is counted with.
-pub(crate) fn dimensions(model: &Llama) -> Dimensions {
-    let config = model.config();
-    #[expect(clippy::cast_precision_loss, reason = "2 or 4")]
-    let bytes_per_weight =
-        model.layers().first().map_or(0, |block| block.mlp.down_proj.weight.val().dtype().size()) as f64;
-    Dimensions {
-        n_layers: model.layers().len(),
-        d_model: config.d_model,
-        d_ff: config.d_ff,
-        n_heads: config.n_heads,
-        n_kv_heads: config.n_kv_heads,
-        head_dim: config.head_dim,
-        vocab_size: config.vocab_size,
-        bytes_per_weight,
     }
 }
 

@@ -1,63 +1,66 @@
-//! The text of a sequence as it grows, and the strings that end it.
+//! The growing text of a sequence, and the strings that end it.
 
 use super::GenerateError;
 use dynlayer_model::text::{StreamDecoder, Tokenizer};
 
-/// Decodes tokens, and holds back what might be the beginning of a stop string.
+/// Decodes tokens, and holds back text that may be the beginning of a stop string.
 #[derive(Debug)]
 pub(super) struct TextStream<'a> {
     /// `None` once the sequence has ended.
     decoder: Option<StreamDecoder<'a>>,
-    held: Held,
+    filter: StopFilter,
 }
 
 impl<'a> TextStream<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer, stops: &[String]) -> Self {
         let decoder = Some(StreamDecoder::new(tokenizer, true));
-        Self { decoder, held: Held { text: String::new(), stops: stops.to_vec() } }
+        Self { decoder, filter: StopFilter { held: String::new(), stops: stops.to_vec() } }
     }
 
-    /// Text that is certain after this token, and the stop string that it completes.
+    /// Returns the text that is certain after this token, and the stop string that it completes.
     pub(super) fn push(&mut self, token: u32) -> Result<(String, Option<String>), GenerateError> {
         let piece = match &mut self.decoder {
             Some(decoder) => decoder.push(token)?,
             None => None,
         };
-        Ok(self.held.push(&piece.unwrap_or_default()))
+        Ok(self.filter.push(&piece.unwrap_or_default()))
     }
 
-    /// What is left when the sequence ends for another reason.
+    /// Returns the remaining text of a sequence that ends for another reason, and a stop string completed only now.
     pub(super) fn finish(&mut self) -> Result<(String, Option<String>), GenerateError> {
         let piece = self.decoder.take().map(StreamDecoder::finish).transpose()?.flatten();
-        let (mut text, stop) = self.held.push(&piece.unwrap_or_default());
+        let (mut text, stop) = self.filter.push(&piece.unwrap_or_default());
         if stop.is_none() {
-            text.push_str(&std::mem::take(&mut self.held.text));
+            text.push_str(&std::mem::take(&mut self.filter.held));
         }
         Ok((text, stop))
     }
 }
 
+/// Finds stop strings in text that comes in pieces.
 #[derive(Debug)]
-struct Held {
-    text: String,
+struct StopFilter {
+    held: String,
     stops: Vec<String>,
 }
 
-impl Held {
+impl StopFilter {
+    /// Adds a piece; returns the text before the first stop string or possible beginning of one, and the stop string.
     fn push(&mut self, piece: &str) -> (String, Option<String>) {
-        self.text.push_str(piece);
-        // The stop string that begins first; of two that begin together the longer, or the order of options would matter.
-        let found = self.stops.iter().filter_map(|stop| self.text.find(stop.as_str()).map(|at| (at, stop)));
+        self.held.push_str(piece);
+        // The stop string that begins first; of two that begin together the longer, or the order of options would
+        // matter.
+        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str()).map(|at| (at, stop)));
         if let Some((at, stop)) = found.min_by_key(|(at, stop)| (*at, std::cmp::Reverse(stop.len()))) {
             let stop = stop.clone();
-            self.text.truncate(at);
-            return (std::mem::take(&mut self.text), Some(stop));
+            self.held.truncate(at);
+            return (std::mem::take(&mut self.held), Some(stop));
         }
-        let doubtful = (self.text.char_indices().map(|(at, _)| at))
-            .find(|at| self.stops.iter().any(|stop| stop.starts_with(&self.text[*at..])))
-            .unwrap_or(self.text.len());
-        let rest = self.text.split_off(doubtful);
-        (std::mem::replace(&mut self.text, rest), None)
+        let doubtful = (self.held.char_indices().map(|(at, _)| at))
+            .find(|at| self.stops.iter().any(|stop| stop.starts_with(&self.held[*at..])))
+            .unwrap_or(self.held.len());
+        let rest = self.held.split_off(doubtful);
+        (std::mem::replace(&mut self.held, rest), None)
     }
 }
 
@@ -67,16 +70,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn run(stops: &[&str], pieces: &[&str]) -> (Vec<String>, Option<String>) {
-        let mut held = Held { text: String::new(), stops: stops.iter().map(ToString::to_string).collect() };
+        let mut filter = StopFilter { held: String::new(), stops: stops.iter().map(ToString::to_string).collect() };
         let mut out = Vec::new();
         for piece in pieces {
-            let (text, stop) = held.push(piece);
+            let (text, stop) = filter.push(piece);
             out.push(text);
             if stop.is_some() {
                 return (out, stop);
             }
         }
-        out.push(held.text);
+        out.push(filter.held);
         (out, None)
     }
 

@@ -1,7 +1,7 @@
 //! The oracle's choices, run.
 
 use super::{Allocation, Candidate, Evidence};
-use crate::control::{Batch, Controller, ControllerError, Decision, Share, Site, Split};
+use crate::control::{Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
 use crate::controllers::BuildError;
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::fmt;
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
 /// use dynlayer_inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
-/// use dynlayer_inference::{ControlFrom, GenerateOptions, generate};
+/// use dynlayer_inference::{ControlFrom, GenerateOptions, RunSettings, generate};
 /// # let model = dynlayer_inference::conformance::small_model(&dynlayer_model::Backend::Flex.device()?)?;
 ///
 /// let evidence = Evidence::new([
@@ -29,7 +29,7 @@ use std::fmt;
 /// let oracle = OracleController::new(&evidence, &allocation, &candidates)?;
 /// let options = GenerateOptions {
 ///     sequence_ids: vec![8, 7],
-///     control_from: ControlFrom::LastPromptToken,
+///     run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
 ///     max_new_tokens: 3,
 ///     ..GenerateOptions::default()
 /// };
@@ -43,7 +43,7 @@ pub struct OracleController {
     controllers: Vec<Box<dyn Controller + Send>>,
     /// By sequence, an index into both.
     chosen: HashMap<u64, usize>,
-    split: Split,
+    split: Dispatcher,
 }
 
 /// Why choices cannot be run.
@@ -102,7 +102,7 @@ impl OracleController {
             };
             chosen.insert(sequence, index);
         }
-        Ok(Self { names, controllers, chosen, split: Split::default() })
+        Ok(Self { names, controllers, chosen, split: Dispatcher::default() })
     }
 
     /// The name of a sequence's candidate.
@@ -140,8 +140,8 @@ impl Controller for OracleController {
     }
 }
 
-fn share(chosen: &HashMap<u64, usize>, id: u64) -> Option<Share> {
-    chosen.get(&id).map(|controller| Share { controller: *controller, id })
+fn share(chosen: &HashMap<u64, usize>, id: u64) -> Option<Assignment> {
+    chosen.get(&id).map(|controller| Assignment { controller: *controller, id })
 }
 
 impl fmt::Debug for OracleController {

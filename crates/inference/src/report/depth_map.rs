@@ -1,9 +1,9 @@
-//! Generated text, coloured by the layers that it took.
+//! Generated text, coloured by depth.
 
-use super::Route;
+use crate::control::Route;
 use std::fmt::Write;
 
-/// Generated text in which every token has the depth that it took, for a terminal or a page.
+/// Generated text coloured by the depth of every token, for a terminal or a web page.
 ///
 /// ```
 /// use dynlayer_inference::report::{DepthMap, Ran, Route};
@@ -23,7 +23,7 @@ pub struct DepthMap {
 #[derive(Clone, Debug, PartialEq)]
 struct Piece {
     text: String,
-    /// Sum over its tokens.
+    /// The sum over its tokens.
     depth: f64,
     tokens: u32,
     n_layers: usize,
@@ -34,17 +34,15 @@ impl Piece {
         self.depth / f64::from(self.tokens)
     }
 
-    /// The share of the layers, from 0 to 1.
+    /// The share of the model's layers, from 0 to 1.
     fn share(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "models have far fewer than 2^52 layers")]
-        let share = self.depth() / self.n_layers.max(1) as f64;
-        share.clamp(0.0, 1.0)
+        (self.depth() / self.n_layers.max(1) as f64).clamp(0.0, 1.0)
     }
 }
 
 impl DepthMap {
-    /// Adds a token's text. A token without text of its own, such as the first bytes of a character, counts for the text
-    /// that comes next, which then has the mean depth of its tokens.
+    /// Adds a token's text. A token without text, such as the first bytes of a character, is joined to the next text,
+    /// which then has the mean depth of its tokens.
     pub fn push(&mut self, text: &str, route: &Route) {
         let (depth, n_layers) = (route.depth(), route.layers().len());
         match self.pieces.last_mut() {
@@ -57,14 +55,14 @@ impl DepthMap {
         }
     }
 
-    /// For a terminal of 256 colours (ANSI escape codes): the deeper, the darker the ground. Control characters other
-    /// than line ends and tabs are left out, so that text cannot write escape codes of its own.
+    /// Renders the text for a terminal of 256 colours (ANSI escape codes): the deeper, the darker the background.
+    /// Control characters other than line ends and tabs are left out, so that the text cannot inject escape codes.
     pub fn terminal(&self) -> String {
         let mut out = String::new();
         for piece in &self.pieces {
             let (ground, ink) = shade(piece.share());
             let text: String = piece.text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
-            // A ground that runs on over a line's end would fill the rest of the line.
+            // A background that is still set at the end of a line would fill the rest of it.
             for (i, line) in text.split('\n').enumerate() {
                 if i > 0 {
                     out.push('\n');
@@ -77,11 +75,11 @@ impl DepthMap {
         out
     }
 
-    /// As a piece of HTML: one `<pre>` whose spans carry their depth as a tooltip.
+    /// Renders the text as one HTML `<pre>` whose spans have their depth as a tooltip.
     pub fn html(&self) -> String {
         let mut out = String::from("<pre class=\"depth-map\" style=\"white-space:pre-wrap\">");
         for piece in &self.pieces {
-            // From white to a dark blue; what is printed without colours keeps its order as greys.
+            // From white to dark blue, so that a print without colours keeps the order as greys.
             let share = piece.share();
             let ink = if share > 0.55 { "#fff" } else { "#000" };
             let light = 100.0 - 70.0 * share;
@@ -98,14 +96,14 @@ impl DepthMap {
     }
 }
 
-/// Ground and ink among the terminal's 24 greys, 232 (black) to 255 (white).
+/// Background and text colour among the terminal's 24 greys, 232 (black) to 255 (white).
 fn shade(share: f64) -> (u8, u8) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 22")]
     let steps = (share * 22.0).round() as u8;
     (255 - steps, if steps > 10 { 255 } else { 232 })
 }
 
-/// With a decimal place where there is one.
+/// The depth with one decimal place, or none if it is whole.
 fn rounded(depth: f64) -> String {
     if (depth - depth.round()).abs() < 0.05 { format!("{depth:.0}") } else { format!("{depth:.1}") }
 }
@@ -127,8 +125,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Ran;
     use super::*;
+    use crate::control::Ran;
 
     fn route(depth: usize) -> Route {
         let ran = |layer| Ran { attention: layer < depth, mlp: layer < depth };

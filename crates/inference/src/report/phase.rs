@@ -1,6 +1,6 @@
-//! What the passes of one phase did.
+//! The report of one phase.
 
-use super::{Spent, as_f64};
+use super::Spent;
 use dynlayer_metrics::cost::Counts;
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PhaseReport {
-    /// Passes.
+    /// The number of passes.
     pub passes: u64,
-    /// What all rows' tokens ran.
+    /// The work of all rows' tokens.
     pub spent: Spent,
-    /// What was launched, once however many rows shared it: what weights were read for.
+    /// The launches, each counted once for however many rows shared it. Weights are read once per launch.
     pub launches: Counts,
     /// Wall time of the passes, sampling included, in seconds.
     pub seconds: f64,
-    /// Times the controller waited for the device.
+    /// The number of times that the controller waited for the device.
     pub host_reads: u64,
     /// Wall time inside the controller, in seconds.
     pub controller_seconds: f64,
@@ -24,25 +24,25 @@ pub struct PhaseReport {
     pub layers: Vec<LayerUsage>,
 }
 
-/// What one layer did in a phase.
+/// The use of one layer in a phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerUsage {
-    /// Tokens that ran its attention, as the decisions asked for.
+    /// Tokens for which the decisions asked for its attention.
     pub attention: u64,
-    /// Tokens that ran its MLP.
+    /// Tokens for which the decisions asked for its MLP.
     pub mlp: u64,
     /// Passes in which at least one of its sublayers was launched.
     pub launched: u64,
-    /// Wall time of those passes in this layer, in seconds. On a GPU, launches return before the work is done, and this
-    /// is launch time.
+    /// Wall time of those passes in this layer, in seconds. On a GPU this is launch time, as launches return before the
+    /// work is done.
     pub seconds: f64,
 }
 
 impl PhaseReport {
     /// Tokens per second; `None` without a pass.
     pub fn tokens_per_second(&self) -> Option<f64> {
-        (self.passes > 0).then(|| as_f64(self.spent.tokens) / self.seconds)
+        (self.passes > 0).then(|| self.spent.tokens as f64 / self.seconds)
     }
 
     /// Mean layers per token that the decisions asked for; `None` without a pass.
@@ -55,9 +55,9 @@ impl PhaseReport {
         self.spent.layers_executed_per_token()
     }
 
-    /// Mean time of a launched layer in one pass, in seconds; `None` if none was launched.
+    /// Mean time of a launched layer in one pass, in seconds; `None` without a launch.
     pub fn seconds_per_layer(&self) -> Option<f64> {
         let launched: u64 = self.layers.iter().map(|layer| layer.launched).sum();
-        (launched > 0).then(|| self.layers.iter().map(|layer| layer.seconds).sum::<f64>() / as_f64(launched))
+        (launched > 0).then(|| self.layers.iter().map(|layer| layer.seconds).sum::<f64>() / launched as f64)
     }
 }

@@ -1,7 +1,6 @@
-//! What one sequence ran.
+//! The report of one sequence.
 
-use super::as_f64;
-use dynlayer_metrics::cost::Counts;
+use dynlayer_metrics::cost::{Counts, Dimensions};
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
@@ -9,63 +8,76 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SequenceReport {
-    /// The caller's id.
+    /// The sequence's id.
     pub id: u64,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
     /// Tokens generated or scored, a stop token included.
     pub generated_tokens: u64,
-    /// In the prompt's passes.
+    /// The work of the prompt's passes.
     pub prefill: Spent,
-    /// In the passes that produced one token.
+    /// The work of the passes that produced one token.
     pub decode: Spent,
-    /// What it shared with other rows in the prompt's passes.
+    /// Its part of the costs that rows share, in the prompt's passes.
     pub prefill_shared: Shared,
-    /// What it shared with other rows in the passes that produced one token.
+    /// Its part of the costs that rows share, in the passes that produced one token.
     pub decode_shared: Shared,
 }
 
 impl SequenceReport {
-    /// Depth: mean layers per decode pass, as the decisions asked for; `None` without such a pass.
+    /// The depth: mean layers per decode pass that the decisions asked for; `None` without such a pass.
     pub fn depth(&self) -> Option<f64> {
         self.decode.layers_per_token()
     }
+
+    /// Counts of the prefill's tokens at full depth, without the controller's own products with the head.
+    pub(super) fn full_prefill(&self, dimensions: &Dimensions) -> Counts {
+        let head_products = self.prefill.nominal.head_products.min(1);
+        Counts { head_products, ..dimensions.prompt_counts(self.prefill.tokens) }
+    }
+
+    /// Counts of the decode passes' tokens at full depth, without the controller's own products with the head.
+    pub(super) fn full_decode(&self, dimensions: &Dimensions) -> Counts {
+        dimensions.full_counts(self.decode.tokens, self.prefill.tokens)
+    }
 }
 
-/// What tokens ran.
+/// The work of some tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Spent {
-    /// Tokens that went through, padding not counted.
+    /// Tokens processed, padding not counted.
     pub tokens: u64,
-    /// What the decisions asked for, in tokens.
+    /// The work that the decisions asked for, in tokens.
     pub nominal: Counts,
-    /// What ran, in tokens.
+    /// The work that ran, in tokens.
     pub executed: Counts,
 }
 
 impl Spent {
     /// Mean layers per token that the decisions asked for; `None` without a token.
     pub fn layers_per_token(&self) -> Option<f64> {
-        (self.tokens > 0).then(|| self.nominal.layers() / as_f64(self.tokens))
+        (self.tokens > 0).then(|| self.nominal.layers() / self.tokens as f64)
     }
 
     /// Mean layers per token that ran; `None` without a token.
     pub fn layers_executed_per_token(&self) -> Option<f64> {
-        (self.tokens > 0).then(|| self.executed.layers() / as_f64(self.tokens))
+        (self.tokens > 0).then(|| self.executed.layers() / self.tokens as f64)
     }
 }
 
-/// What a sequence's passes cost that its batch shared. Sums over the sequences are the phase's, but for host reads.
+/// A sequence's part of the costs that the rows of a pass share. The parts of all sequences add up to the phase's
+/// costs, except for host reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Shared {
-    /// Bytes of weights read: what was read for several rows counts for each in equal parts. Rows for which a layer runs
-    /// although they skip it have no part.
+    /// Bytes of weights read. Weights read for several rows count for each in equal parts; a row that skips a layer has
+    /// no part in it, even if the layer runs for it.
     pub weight_bytes: f64,
-    /// Times the controller waited for the device in passes with this sequence. A read is for all rows at once.
+    /// The number of times that the controller waited for the device in passes with this sequence. One read serves all
+    /// rows.
     pub host_reads: u64,
-    /// Wall time inside the controller, in seconds: of every pass an equal part for each row.
+    /// Wall time inside the controller, in seconds; each row has an equal part of every pass.
     pub controller_seconds: f64,
 }
 

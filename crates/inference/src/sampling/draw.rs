@@ -1,4 +1,4 @@
-//! One choice.
+//! The choice of one token.
 
 use super::filter::{keep_at_least, keep_nucleus, penalise_repetition, ranked};
 use super::{Sampling, SamplingError};
@@ -6,29 +6,33 @@ use crate::random;
 use rand::Rng;
 use std::borrow::Cow;
 
-/// The next token of a sequence, whose next position is `position`.
+/// The place of a draw, which its random number derives from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) seed: u64,
+    /// The sequence's id.
+    pub(crate) sequence: u64,
+    /// The position of the token that is drawn.
+    pub(crate) position: usize,
+}
+
+/// Chooses the next token of a sequence.
 ///
 /// `seen` are the tokens of the prompt and the output so far.
-pub(crate) fn pick(
-    logits: &[f32],
-    seen: &[u32],
-    sampling: &Sampling,
-    sequence: u64,
-    position: usize,
-) -> Result<u32, SamplingError> {
+pub(crate) fn pick(logits: &[f32], seen: &[u32], sampling: &Sampling, place: Place) -> Result<u32, SamplingError> {
     check_finite(logits)?;
     let mut logits = Cow::Borrowed(logits);
     #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch it off")]
     if sampling.repetition_penalty != 1.0 {
         penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty);
     }
-    let token = if sampling.temperature > 0.0 { draw(&logits, sampling, sequence, position) } else { largest(&logits) };
+    let token = if sampling.temperature > 0.0 { draw(&logits, sampling, place) } else { largest(&logits) };
     token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
 }
 
-/// Refuses NaN and positive infinity; negative infinity is a token that cannot come.
+/// Refuses NaN and positive infinity. Negative infinity is allowed: a token of probability zero.
 pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
-    // `<` is false for NaN. Without a branch per value, as this reads the whole vocabulary for every token.
+    // `<` is false for NaN. There is no branch per value, because this reads the whole vocabulary for every token.
     if logits.iter().filter(|x| **x < f32::INFINITY).count() == logits.len() {
         return Ok(());
     }
@@ -38,7 +42,7 @@ pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
     }
 }
 
-/// The largest value's index, the first among equals; values are not NaN.
+/// Returns the index of the largest value, the first among equals. Values must not be NaN.
 pub(crate) fn largest(logits: &[f32]) -> Option<usize> {
     const LANES: usize = 16;
     let mut most = [f32::NEG_INFINITY; LANES];
@@ -52,7 +56,7 @@ pub(crate) fn largest(logits: &[f32]) -> Option<usize> {
     logits.iter().position(|x| *x >= most)
 }
 
-fn draw(logits: &[f32], sampling: &Sampling, sequence: u64, position: usize) -> Option<usize> {
+fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
     let mut candidates = ranked(logits, sampling.top_k);
     let (_, most) = *candidates.first()?;
     for (_, logit) in &mut candidates {
@@ -65,23 +69,19 @@ fn draw(logits: &[f32], sampling: &Sampling, sequence: u64, position: usize) -> 
         keep_at_least(&mut candidates, p);
     }
     let total: f64 = candidates.iter().map(|(_, q)| f64::from(*q)).sum();
-    let mut left = random::at(*b"sampling", sampling.seed, sequence, position as u64, 0).random::<f64>() * total;
+    let mut rng = random::at(*b"sampling", place.seed, place.sequence, place.position as u64, 0);
+    let mut left = rng.random::<f64>() * total;
     for (token, q) in &candidates {
         left -= f64::from(*q);
         if left < 0.0 {
             return Some(*token);
         }
     }
-    candidates.last().map(|(token, _)| *token) // rounding left a crumb
+    candidates.last().map(|(token, _)| *token) // rounding left a remainder
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "small numbers in tests"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers in tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -93,14 +93,14 @@ mod tests {
     fn counts(logits: &[f32], sampling: &Sampling, n: usize) -> Vec<usize> {
         let mut counts = vec![0; logits.len()];
         for position in 0..n {
-            counts[pick(logits, &[], sampling, 0, position).unwrap() as usize] += 1;
+            counts[pick(logits, &[], sampling, Place { position, ..Place::default() }).unwrap() as usize] += 1;
         }
         counts
     }
 
     #[test]
     fn greedy_takes_the_first_of_equals() {
-        let token = pick(&[1.0, 3.0, 3.0, -1.0], &[], &Sampling::default(), 0, 0);
+        let token = pick(&[1.0, 3.0, 3.0, -1.0], &[], &Sampling::default(), Place::default());
         assert_eq!(token, Ok(1));
     }
 
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_named() {
-        let error = pick(&[0.0, f32::NAN], &[], &Sampling::default(), 0, 0).unwrap_err();
+        let error = pick(&[0.0, f32::NAN], &[], &Sampling::default(), Place::default()).unwrap_err();
         assert!(matches!(error, SamplingError::NotFinite { token: 1, value } if value.is_nan()));
-        assert_eq!(pick(&[], &[], &sampling(), 0, 0), Err(SamplingError::Empty));
+        assert_eq!(pick(&[], &[], &sampling(), Place::default()), Err(SamplingError::Empty));
         for bad in [
             Sampling { temperature: f32::NAN, ..sampling() },
             Sampling { top_k: Some(0), ..sampling() },
@@ -166,12 +166,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_draw_is_a_candidate_and_repeats(
-            logits in prop::collection::vec(-20f32..20.0, 1..50), seed: u64, id: u64, position in 0usize..10_000,
+            logits in prop::collection::vec(-20f32..20.0, 1..50), seed: u64, sequence: u64, position in 0usize..10_000,
             k in 1usize..60, p in 0.01f32..1.0,
         ) {
-            let s = Sampling { top_k: Some(k), top_p: Some(p), seed, ..sampling() };
-            let token = pick(&logits, &[], &s, id, position).unwrap();
-            prop_assert_eq!(pick(&logits, &[], &s, id, position).unwrap(), token);
+            let s = Sampling { top_k: Some(k), top_p: Some(p), ..sampling() };
+            let place = Place { seed, sequence, position };
+            let token = pick(&logits, &[], &s, place).unwrap();
+            prop_assert_eq!(pick(&logits, &[], &s, place).unwrap(), token);
             let larger = logits.iter().filter(|x| **x > logits[token as usize]).count();
             prop_assert!(larger < k);
         }

@@ -1,6 +1,6 @@
-//! Why no token can be chosen.
+//! Errors of sampling.
 
-/// Why sampling options are refused, or no token can be chosen.
+/// The reason why sampling options are refused, or no token can be chosen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SamplingError {
@@ -9,13 +9,13 @@ pub enum SamplingError {
     Range {
         /// The option.
         field: &'static str,
-        /// What it was.
+        /// Its value.
         value: f32,
-        /// What it may be.
+        /// The values that are allowed.
         expected: &'static str,
     },
     /// The model's logits hold NaN or positive infinity.
-    #[error("the logit of token {token} is {value}, no finite number")]
+    #[error("the logit of token {token} is {value}; expected a finite number")]
     NotFinite {
         /// The first such token.
         token: usize,

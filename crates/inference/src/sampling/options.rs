@@ -1,17 +1,19 @@
-//! Sampling as data.
+//! Options of sampling.
 
 use super::SamplingError;
 use serde::{Deserialize, Serialize};
 
-/// How the next token is chosen. The default is greedy: the largest logit, the lowest id among equals.
+/// Rules for choosing the next token from the logits. The default is greedy: the largest logit, the lowest id among
+/// equals.
 ///
-/// Applied in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p, then one draw. A draw depends
-/// on the seed, the sequence's id and the position alone, so a row draws the same alone and in a batch.
+/// The rules apply in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p, then one draw. A draw
+/// depends on the run's [seed](crate::RunSettings::seed), the sequence's id and the position alone, so a sequence draws
+/// the same alone and in a batch.
 ///
 /// ```
 /// use dynlayer_inference::sampling::Sampling;
 ///
-/// let sampling = Sampling { temperature: 0.8, top_p: Some(0.95), seed: 7, ..Sampling::default() };
+/// let sampling = Sampling { temperature: 0.8, top_p: Some(0.95), ..Sampling::default() };
 /// assert!(sampling.validate().is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,13 +30,11 @@ pub struct Sampling {
     /// Divides positive and multiplies negative logits of tokens seen in the prompt or the output (Keskar et al. 2019,
     /// section 4.1); 1 changes nothing. Applies to greedy choice too.
     pub repetition_penalty: f32,
-    /// What all draws derive from.
-    pub seed: u64,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: None, top_p: None, min_p: None, repetition_penalty: 1.0, seed: 0 }
+        Self { temperature: 0.0, top_k: None, top_p: None, min_p: None, repetition_penalty: 1.0 }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Texts with their answers, laid out for a pass.
+//! Batches of prompts and answers for a training pass.
 
 use super::TrainingError;
-use crate::control::Row;
-use crate::generation::ControlFrom;
+use crate::control::{ControlFrom, Row};
+use crate::tokens;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use dynlayer_model::Llama;
 use std::ops::Range;
@@ -10,11 +10,11 @@ use std::ops::Range;
 /// A prompt and the answer that is to be learned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainingItem {
-    /// Noise is drawn by this, so that an item is treated alike in every batch.
+    /// The id that noise is drawn by, so that an item draws the same in every batch.
     pub id: u64,
-    /// At least one token.
+    /// The prompt, at least one token.
     pub prompt: Vec<u32>,
-    /// At least one token; with the token that ends a text, if the model is to learn to stop.
+    /// The answer, at least one token; with the token that ends a text, if the model is to learn to stop.
     pub answer: Vec<u32>,
 }
 
@@ -32,35 +32,24 @@ pub struct TrainingBatch {
 }
 
 impl TrainingBatch {
-    /// Lays the items out for a model.
+    /// Pads the items for a model.
     ///
     /// # Errors
-    /// If there are none, a prompt or an answer is empty, a text is longer than the model's context, a token is not in
+    /// If there are no items, a prompt or an answer is empty, a text is longer than the model's context, a token is not in
     /// its vocabulary, or two items share an id.
     pub fn new(model: &Llama, items: Vec<TrainingItem>) -> Result<Self, TrainingError> {
         if items.is_empty() {
             return Err(TrainingError::EmptyBatch);
         }
-        let (context, vocab_size) = (model.config().max_positions, model.config().vocab_size);
         let mut ids: Vec<u64> = items.iter().map(|item| item.id).collect();
         ids.sort_unstable();
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(TrainingError::RepeatedId { id: pair[0] });
         }
         for TrainingItem { id, prompt, answer } in &items {
-            if prompt.is_empty() || answer.is_empty() {
-                return Err(TrainingError::EmptyText {
-                    id: *id,
-                    part: if prompt.is_empty() { "prompt" } else { "answer" },
-                });
-            }
-            let tokens = prompt.len() + answer.len();
-            if tokens > context {
-                return Err(TrainingError::TooLong { id: *id, tokens, context });
-            }
-            let unknown = |token: &&u32| usize::try_from(**token).map_or(true, |token| token >= vocab_size);
-            if let Some(&token) = prompt.iter().chain(answer).find(unknown) {
-                return Err(TrainingError::TokenOutOfRange { id: *id, token, vocab_size });
+            let text = [&prompt[..], answer].concat();
+            for (part, ids) in [("prompt", prompt), ("answer", answer), ("text", &text)] {
+                tokens::check(model, ids).map_err(|problem| TrainingError::Item { id: *id, part, problem })?;
             }
         }
         let length = |item: &TrainingItem| item.prompt.len() + item.answer.len() - 1;
@@ -86,24 +75,24 @@ impl TrainingBatch {
         &self.items
     }
 
-    /// Places per row, padding included.
+    /// The number of places per row, padding included.
     pub fn width(&self) -> usize {
         self.tokens.first().map_or(0, Vec::len)
     }
 
-    /// Labels of all rows together.
+    /// The number of labels of all rows together.
     pub fn label_count(&self) -> usize {
         self.items.iter().map(|item| item.answer.len()).sum()
     }
 
-    /// Per row, the places that predict its labels, from that of the last prompt token on.
+    /// The places that predict labels, per row: those from the last prompt token on.
     pub fn label_places(&self) -> Vec<Range<usize>> {
         let width = self.width();
         self.items.iter().map(|item| width - item.answer.len()..width).collect()
     }
 
-    /// Per row, the places that a controller decides about: those whose *input* is an answer token by default, with the
-    /// last prompt token, or all that are not padding.
+    /// The places that a controller decides about, per row: by default those whose *input* is an answer token; or those
+    /// and the last prompt token; or all that are not padding.
     pub fn controlled_places(&self, from: ControlFrom) -> Vec<Range<usize>> {
         let width = self.width();
         let start = |item: &TrainingItem, pad: usize| match from {
@@ -126,18 +115,19 @@ impl TrainingBatch {
         &self.padding
     }
 
-    /// `[rows, width]`.
+    /// The token ids, `[rows, width]`.
     pub(super) fn tokens(&self, model: &Llama) -> Tensor<2, Int> {
         let rows: Vec<&[u32]> = self.tokens.iter().map(Vec::as_slice).collect();
         model.tokens(&rows)
     }
 
-    /// The places of all labels, into rows laid one after another, `[labels]`.
+    /// The indices of the places that predict labels, in `[rows * width]`: `[labels]`.
     pub(super) fn label_index(&self, device: &Device) -> Tensor<1, Int> {
         let width = self.width();
         let places = self.label_places().into_iter().enumerate();
+        #[expect(clippy::cast_possible_wrap, reason = "indices into a tensor")]
         let places: Vec<i64> =
-            places.flat_map(|(row, places)| places.map(move |place| signed(row * width + place))).collect();
+            places.flat_map(|(row, places)| places.map(move |place| (row * width + place) as i64)).collect();
         Tensor::from_data(places.as_slice(), device)
     }
 
@@ -158,6 +148,46 @@ impl TrainingBatch {
     }
 }
 
-fn signed(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{batch, item, items, model};
+    use super::*;
+    use crate::TokenProblem;
+
+    #[test]
+    fn places_of_labels_and_gates() {
+        let model = model(&Device::flex());
+        let batch = batch(&model);
+        assert_eq!((batch.width(), batch.label_count()), (7, 8));
+        // Rows end with the last token but one of the answer.
+        assert_eq!(batch.label_places(), [4..7, 6..7, 3..7]);
+        assert_eq!(batch.controlled_places(ControlFrom::FirstGenerated), [5..7, 7..7, 4..7]);
+        assert_eq!(batch.controlled_places(ControlFrom::LastPromptToken), [4..7, 6..7, 3..7]);
+        assert_eq!(batch.controlled_places(ControlFrom::All), [0..7, 5..7, 3..7]);
+    }
+
+    #[test]
+    fn what_cannot_be_learned_from_is_refused() {
+        let model = model(&Device::flex());
+        let refused = |items| TrainingBatch::new(&model, items).unwrap_err();
+        assert!(matches!(refused(vec![]), TrainingError::EmptyBatch));
+        assert!(matches!(
+            refused(vec![item(1, &[], &[2])]),
+            TrainingError::Item { id: 1, part: "prompt", problem: TokenProblem::Empty }
+        ));
+        assert!(matches!(
+            refused(vec![item(1, &[2], &[])]),
+            TrainingError::Item { id: 1, part: "answer", problem: TokenProblem::Empty }
+        ));
+        assert!(matches!(refused(vec![item(5, &[1], &[2]), item(5, &[1], &[2])]), TrainingError::RepeatedId { id: 5 }));
+        assert!(matches!(
+            refused(vec![item(1, &[2; 30], &[2; 3])]),
+            TrainingError::Item { id: 1, part: "text", problem: TokenProblem::TooLong { tokens: 33, context: 32 } }
+        ));
+        assert!(matches!(
+            refused(vec![item(1, &[2], &[30])]),
+            TrainingError::Item { id: 1, problem: TokenProblem::OutOfRange { token: 30, vocab_size: 30 }, .. }
+        ));
+        assert!(TrainingBatch::new(&model, items()).is_ok());
+    }
 }

@@ -1,22 +1,20 @@
-//! A training on disk: weights, moments and the step, in one file that is there whole or not at all.
+//! Checkpoints: weights, moments and the step of a training, in one file that is there whole or not at all.
 
 use super::TrainingError;
 use super::optimizer::Moments;
-use super::parameters::{self, Values, read};
+use super::weights;
+use crate::files::{FileError, Kind, TensorFile, save_tensors};
+use crate::parameters::{self, Tensors, to_host};
 use burn::module::Module;
 use burn::optim::AdaptiveMomentumState;
 use burn::tensor::{Device, Tensor, TensorData};
-use dynlayer_model::format::{FloatType, SafetensorsFile, write_atomic};
-use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The metadata's entry that holds everything that is no tensor.
-const KEY: &str = "dynlayer.training";
-/// The version of the file that this crate writes, and reads.
-const VERSION: u32 = 1;
+/// The kind of the file: everything that is not a tensor is JSON in the metadata.
+const FILE: Kind = Kind { key: "dynlayer.training", what: "the header of a training", version: 1 };
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,9 +22,9 @@ struct Header {
     version: u32,
     /// Steps done.
     step: u64,
-    /// What the training was begun with, as JSON: another training cannot go on from here.
+    /// The options that the training was begun with, as JSON: a training with others cannot continue from here.
     identity: String,
-    /// How often each parameter was updated.
+    /// The number of updates of each parameter.
     updates: BTreeMap<String, usize>,
 }
 
@@ -37,7 +35,7 @@ pub(super) struct Loaded<M> {
     pub(super) step: u64,
 }
 
-/// Where the checkpoint of a folder is.
+/// The checkpoint's place in a folder.
 pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join("checkpoint.safetensors")
 }
@@ -58,6 +56,7 @@ pub(super) fn prepare<M: Module>(folder: &Path, module: &M) -> Result<(), Traini
     probe.as_file().sync_all().map_err(io("there is no room for two checkpoints"))
 }
 
+/// Writes a checkpoint.
 pub(super) fn save<M: Module>(
     folder: &Path,
     module: &M,
@@ -65,108 +64,63 @@ pub(super) fn save<M: Module>(
     step: u64,
     identity: &str,
 ) -> Result<(), TrainingError> {
-    let path = file(folder);
-    let serialize = |source| TrainingError::Serialize { path: path.clone(), source };
-    let mut tensors: BTreeMap<String, Values> = BTreeMap::new();
-    for (name, values) in parameters::values(module)? {
-        tensors.insert(format!("weights.{name}"), values);
-    }
+    let mut tensors: Tensors =
+        parameters::values(module)?.into_iter().map(|(name, values)| (format!("weights.{name}"), values)).collect();
     let mut updates = BTreeMap::new();
-    for (name, AdaptiveMomentumState { time, moment_1, moment_2, .. }) in moments.iter().map(|(n, m)| (n, &m.momentum))
-    {
+    for (name, moments) in moments {
+        let AdaptiveMomentumState { time, moment_1, moment_2, .. } = &moments.momentum;
         updates.insert(name.clone(), *time);
-        for (of, moment) in [("mean", moment_1), ("square", moment_2)] {
-            let key = format!("{of}.{name}");
-            let values = read(moment.clone(), || key.clone())?;
+        for (moment, tensor) in [("mean", moment_1), ("square", moment_2)] {
+            let key = format!("{moment}.{name}");
+            let values = to_host(tensor.clone(), || key.clone())?;
             tensors.insert(key, (vec![values.len()], values));
         }
     }
-    let header = Header { version: VERSION, step, identity: identity.to_owned(), updates };
-    let header = serde_json::to_string(&header)
-        .map_err(|error| broken(&path, KEY, &error.to_string(), "what can be written as JSON"))?;
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .into_iter()
-        .map(|(name, (shape, values))| (name, shape, values.iter().flat_map(|x| x.to_le_bytes()).collect()))
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.clone(), view)).map_err(serialize)
-    });
-    let views = views.collect::<Result<Vec<_>, _>>()?;
-    let file = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), header)]))).map_err(serialize)?;
-    let io = |source| TrainingError::Io { path: path.clone(), what: "the checkpoint cannot be written", source };
-    write_atomic(&path, &file).map_err(io)
+    let header = Header { version: FILE.version, step, identity: identity.to_owned(), updates };
+    Ok(save_tensors(&file(folder), FILE, &header, &tensors)?)
 }
 
-/// The training of a folder, if there is one.
+/// Reads the checkpoint of a folder, if there is one.
 pub(super) fn load<M: Module>(
     folder: &Path,
     module: M,
     device: &Device,
     identity: &str,
-) -> Result<Option<Loaded<M>>, TrainingError> {
+) -> Result<Option<Loaded<M>>, FileError> {
     let path = file(folder);
     if !path.exists() {
         return Ok(None);
     }
-    let file = SafetensorsFile::open(&path)?;
-    let text = file.metadata().get(KEY).ok_or_else(|| broken(&path, KEY, "missing", "the header of a training"))?;
-    let header: Header = serde_json::from_str(text)
-        .map_err(|error| broken(&path, KEY, &error.to_string(), "the header of a training"))?;
-    if header.version != VERSION {
-        return Err(broken(&path, "version", &header.version.to_string(), &VERSION.to_string()));
-    }
+    let (file, header): (_, Header) = TensorFile::open(&path, FILE)?;
     if header.identity != identity {
-        return Err(broken(&path, "the training's options", &header.identity, identity));
+        return Err(FileError::content(&path, "the training's options", header.identity, identity));
     }
-    let mut weights = BTreeMap::new();
-    let mut moments = BTreeMap::new();
-    for (name, tensor) in file.tensors() {
-        let values = floats(&file, &path, name)?;
+    let (mut saved, mut moments) = (Tensors::new(), BTreeMap::new());
+    for (name, shape) in file.shapes() {
+        let values = file.read(name)?;
         if let Some(name) = name.strip_prefix("weights.") {
-            weights.insert(name.to_owned(), (tensor.shape.clone(), values));
+            saved.insert(name.to_owned(), (shape.to_vec(), values));
         } else {
             moments.insert(name.to_owned(), values);
         }
     }
     let mut states = BTreeMap::new();
     for (name, time) in header.updates {
-        let size = weights.get(&name).map(|(shape, _): &Values| shape.iter().product::<usize>());
-        let mut moment = |of: &str| {
-            let key = format!("{of}.{name}");
+        let size = saved.get(&name).map(|(shape, _)| shape.iter().product::<usize>());
+        let mut take = |moment: &str| {
+            let key = format!("{moment}.{name}");
             let values = moments.remove(&key).filter(|values| Some(values.len()) == size);
-            let values =
-                values.ok_or_else(|| broken(&path, &key, "missing or of another size", "one number per weight"))?;
+            let values = values
+                .ok_or_else(|| FileError::content(&path, key, "missing or of another size", "one number per weight"))?;
             let n = values.len();
-            Ok::<_, TrainingError>(Tensor::<1>::from_data(TensorData::new(values, [n]), device))
+            Ok::<_, FileError>(Tensor::<1>::from_data(TensorData::new(values, [n]), device))
         };
-        let state = AdaptiveMomentumState::new(time, moment("mean")?, moment("square")?);
+        let state = AdaptiveMomentumState::new(time, take("mean")?, take("square")?);
         states.insert(name.clone(), Moments::new(state));
     }
     if let Some(name) = moments.keys().next() {
-        return Err(broken(&path, name, "there", "no such tensor"));
+        return Err(FileError::content(&path, name, "there", "no such tensor"));
     }
-    let module = parameters::restore(module, weights, &path)?;
+    let module = weights::restore(module, saved, &path)?;
     Ok(Some(Loaded { module, moments: states, step: header.step }))
-}
-
-fn floats(file: &SafetensorsFile, path: &Path, name: &str) -> Result<Vec<f32>, TrainingError> {
-    let info = file.tensor(name)?;
-    if info.dtype.float() != Some(FloatType::F32) {
-        return Err(broken(path, name, &format!("{:?}", info.dtype), "F32"));
-    }
-    let bytes = file.read_tensor_bytes(name)?;
-    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    match values.iter().find(|x| !x.is_finite()) {
-        Some(value) => Err(broken(path, name, &value.to_string(), "finite numbers")),
-        None => Ok(values),
-    }
-}
-
-fn broken(path: &Path, field: &str, found: &str, expected: &str) -> TrainingError {
-    TrainingError::Checkpoint {
-        path: path.to_path_buf(),
-        field: field.to_owned(),
-        found: found.to_owned(),
-        expected: expected.to_owned(),
-    }
 }

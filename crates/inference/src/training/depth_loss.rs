@@ -1,13 +1,13 @@
-//! What depth costs in training.
+//! The cost of depth in training.
 
 use super::{TrainingBatch, TrainingError, TrainingPass};
-use crate::generation::ControlFrom;
+use crate::control::ControlFrom;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What is added to the cross-entropy for the layers that gates let run.
+/// The loss that is added to the cross-entropy for the layers that gates let run.
 ///
 /// With `G` gated layers, `B` sequences, `N_b` controlled tokens of sequence `b` and the gates `g` of its controlled
 /// tokens `t`,
@@ -16,43 +16,50 @@ use std::str::FromStr;
 /// open = 1/(G B) sum_l sum_b (sum_t g[l, b, t]) / N_b         from 0 to 1
 /// ```
 ///
-/// so that every sequence counts the same, however long. Sequences without a controlled token are left out.
+/// so that long and short sequences count the same. Sequences without a controlled token are left out.
+///
+/// The text form is `alpha 0.3`, `budget 7.5` or `budget 7.5 weight 5`. A number alone is read as an alpha, and a colon as
+/// a space, for command lines.
 ///
 /// ```
 /// use dynlayer_inference::training::DepthLoss;
 ///
-/// assert_eq!("0.3".parse(), Ok(DepthLoss::Price { alpha: 0.3 }));
-/// assert_eq!("budget:7.5".parse(), Ok(DepthLoss::budget(7.5)));
+/// assert_eq!("0.3".parse::<DepthLoss>()?, DepthLoss::Price { alpha: 0.3 });
+/// assert_eq!("budget:7.5".parse::<DepthLoss>()?, DepthLoss::budget(7.5));
 /// assert_eq!(DepthLoss::budget(7.5).to_string(), "budget 7.5");
+/// # Ok::<(), dynlayer_inference::training::TrainingError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum DepthLoss {
-    /// `alpha * open`: a layer costs the same however many run (arXiv 2410.20022). Which depth a price leads to depends
-    /// on the model and the data.
+    /// `alpha * open`: every layer has the same price (arXiv 2410.20022). The depth that a price leads to
+    /// depends on the model and the data.
     Price {
-        /// In nats per label token, at least 0.
+        /// The price of all layers, in nats per label token, at least 0.
         alpha: f64,
     },
     /// `weight * ((layers - budget) / n_layers)^2`, where `layers` is the batch's mean of layers per controlled token,
     /// those without a gate included.
     ///
-    /// The network loss of Verelst and Tuytelaars 2020 (arXiv 1912.03203, sparsity criterion): the square of what the
-    /// whole batch spends less what it should. Tokens and sequences may then spend differently, which is the point of
-    /// routing; a penalty for each of them (Rao et al. 2021, arXiv 2106.02034, ratio loss) would forbid that.
+    /// The network loss of Verelst and Tuytelaars 2020 (arXiv 1912.03203, sparsity criterion), which is about the batch
+    /// as a whole: tokens and sequences may run different numbers of layers, which is the point of routing. A penalty for
+    /// each of them (Rao et al. 2021, arXiv 2106.02034, ratio loss) would forbid that.
     Budget {
         /// Layers per controlled token.
         layers: f64,
-        /// How much a deviation costs, in nats, at least 0.
+        /// The cost of a deviation by all layers, in nats, at least 0.
         weight: f64,
     },
 }
 
+/// The weight of a budget that is given as a number of layers alone.
+const DEFAULT_WEIGHT: f64 = 20.0;
+
 impl DepthLoss {
     /// A budget with a weight of 20: one layer of 12 too many then costs 0.14 nats, and a tenth of a layer almost nothing.
     pub fn budget(layers: f64) -> Self {
-        Self::Budget { layers, weight: 20.0 }
+        Self::Budget { layers, weight: DEFAULT_WEIGHT }
     }
 
     /// The loss of a pass, `[1]`.
@@ -75,14 +82,9 @@ impl DepthLoss {
             Self::Budget { layers: budget, weight } => {
                 check("the weight of the budget", weight)?;
                 let n_layers = n_layers(pass);
-                let (least, most) = (float(n_layers - pass.gates.len()), float(n_layers));
-                let ok = (least..=most).contains(&budget);
-                TrainingError::check(
-                    ok,
-                    "the budget",
-                    budget,
-                    "from the number of layers without a gate to that of all",
-                )?;
+                let (least, most) = ((n_layers - pass.gates.len()) as f64, n_layers as f64);
+                let expected = "from the number of layers without a gate to the number of all layers";
+                TrainingError::check((least..=most).contains(&budget), "the budget", budget, expected)?;
                 let over = (layers_of(open, pass) - budget).div_scalar(most);
                 Ok(over.square().mul_scalar(weight))
             }
@@ -90,7 +92,8 @@ impl DepthLoss {
     }
 }
 
-/// Mean layers per controlled token of a pass, `[1]`: every sequence counts the same, and layers without a gate as run.
+/// Mean layers per controlled token of a pass, `[1]`. Every sequence counts the same, and a layer without a gate counts
+/// as run.
 ///
 /// # Errors
 /// [`TrainingError::NoGates`] if no gate of the pass counts.
@@ -99,27 +102,28 @@ pub fn gated_depth(pass: &TrainingPass, batch: &TrainingBatch, from: ControlFrom
 }
 
 fn layers_of(open: Tensor<1>, pass: &TrainingPass) -> Tensor<1> {
-    open.mul_scalar(float(pass.gates.len())).add_scalar(float(n_layers(pass) - pass.gates.len()))
+    let gated = pass.gates.len();
+    open.mul_scalar(gated as f64).add_scalar((n_layers(pass) - gated) as f64)
 }
 
 /// The share of gates that are open, `[1]`.
 fn open(pass: &TrainingPass, batch: &TrainingBatch, from: ControlFrom) -> Result<Tensor<1>, TrainingError> {
     let places = batch.controlled_places(from);
     let counted = places.iter().filter(|places| !places.is_empty()).count();
-    let Some(first) = pass.gates.first().filter(|_| counted > 0) else { return Err(TrainingError::NoGates) };
+    let Some((_, first)) = pass.gates.first().filter(|_| counted > 0) else { return Err(TrainingError::NoGates) };
     let width = batch.width();
-    let share = float(pass.gates.len() * counted).recip();
-    #[expect(clippy::cast_possible_truncation, reason = "a weight")]
+    let share = ((pass.gates.len() * counted) as f64).recip();
+    #[expect(clippy::cast_possible_truncation, reason = "weights of at most 1")]
     let weights: Vec<f32> = places
         .iter()
         .flat_map(|places| {
-            let weight = share / float(places.len());
+            let weight = share / places.len() as f64;
             (0..width).map(move |place| if places.contains(&place) { weight as f32 } else { 0.0 })
         })
         .collect();
     let weights = TensorData::new(weights, [places.len(), width]);
-    let weights = Tensor::<2>::from_data(weights, &first.gate.device()); // [rows, width]
-    let gates: Vec<Tensor<2>> = pass.gates.iter().map(|gate| gate.gate.clone()).collect();
+    let weights = Tensor::<2>::from_data(weights, &first.device()); // [rows, width]
+    let gates: Vec<Tensor<2>> = pass.gates.iter().map(|(_, gate)| gate.clone()).collect();
     Ok((Tensor::stack::<3>(gates, 0) * weights.unsqueeze::<3>()).sum())
 }
 
@@ -131,30 +135,60 @@ fn check(option: &'static str, value: f64) -> Result<(), TrainingError> {
     TrainingError::check(value.is_finite() && value >= 0.0, option, value, "a finite number, at least 0")
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of layers and tokens")]
-fn float(n: usize) -> f64 {
-    n as f64
-}
-
-/// `alpha 0.3` or `budget 7.5`.
 impl fmt::Display for DepthLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Price { alpha } => write!(f, "alpha {alpha}"),
-            Self::Budget { layers, .. } => write!(f, "budget {layers}"),
+            Self::Budget { layers, weight: DEFAULT_WEIGHT } => write!(f, "budget {layers}"),
+            Self::Budget { layers, weight } => write!(f, "budget {layers} weight {weight}"),
         }
     }
 }
 
-/// An alpha, or `budget:LAYERS`.
 impl FromStr for DepthLoss {
-    type Err = String;
+    type Err = TrainingError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is neither an alpha nor budget:LAYERS"));
-        match text.strip_prefix("budget:") {
-            Some(layers) => Ok(Self::budget(number(layers)?)),
-            None => Ok(Self::Price { alpha: number(text)? }),
+    /// # Errors
+    /// [`TrainingError::Option`] for a text of another form.
+    fn from_str(text: &str) -> Result<Self, TrainingError> {
+        let words: Vec<&str> = text.split([' ', ':']).filter(|word| !word.is_empty()).collect();
+        let number = |word: &str| word.parse::<f64>().ok();
+        let loss = match words.as_slice() {
+            [alpha] | ["alpha", alpha] => number(alpha).map(|alpha| Self::Price { alpha }),
+            ["budget", layers] => number(layers).map(Self::budget),
+            ["budget", layers, "weight", weight] => {
+                number(layers).zip(number(weight)).map(|(layers, weight)| Self::Budget { layers, weight })
+            }
+            _ => None,
+        };
+        loss.ok_or_else(|| TrainingError::Option {
+            option: "the depth loss",
+            found: format!("{text:?}"),
+            expected: "ALPHA, budget:LAYERS or budget:LAYERS:weight:NATS",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_depth_loss_comes_back(a in 0.0..1e9f64, b in 0.0..1e3f64) {
+            for loss in [DepthLoss::Price { alpha: a }, DepthLoss::budget(a), DepthLoss::Budget { layers: b, weight: a }] {
+                prop_assert_eq!(loss.to_string().parse::<DepthLoss>().unwrap(), loss, "{}", loss);
+                prop_assert_eq!(loss.to_string().replace(' ', ":").parse::<DepthLoss>().unwrap(), loss);
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "alpha", "budget", "budget:x", "7.5 layers", "alpha:1:2", "budget:4:weight"] {
+            let error = text.parse::<DepthLoss>().unwrap_err();
+            assert!(matches!(error, TrainingError::Option { option: "the depth loss", .. }), "{text}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A loss at every depth.
+//! A loss of early exits.
 
 use super::{TrainingBatch, TrainingError, TrainingPass};
 use burn::tensor::{Tensor, activation::log_softmax};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The early-exit loss of `LayerSkip` (Elhoushi et al. 2024, arXiv 2404.16710, section 4.1.2): the cross-entropy of final
 /// norm and head after every layer, later layers weighing more.
 ///
-/// After layer `l` of `L`, from 0, the weight is (equations 5 and 6), before all are divided by their sum,
+/// The weight after layer `l` of `L`, from 0, is (equations 5 and 6), before the weights are divided by their sum,
 ///
 /// ```text
 /// e(l) = scale * l (l + 1) / 2                       for l < L - 1
@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitLoss {
-    /// How much early exits weigh, at least 0; `LayerSkip` takes 0.1 to 1.
+    /// The weight of early exits, at least 0; `LayerSkip` takes 0.1 to 1.
     pub scale: f64,
-    /// Every how many layers there is an exit in one step, at least 1.
+    /// The distance of two exits in one step, in layers, at least 1.
     pub rotation: u64,
 }
 
@@ -37,14 +37,11 @@ impl ExitLoss {
     /// The weights of the exits after each layer at a step; their sum is 1.
     pub fn weights(&self, n_layers: usize, step: u64) -> Vec<f64> {
         let last = n_layers.saturating_sub(1);
-        #[expect(clippy::cast_precision_loss, reason = "few layers")]
         let triangle = |n: usize| (n * (n + 1) / 2) as f64;
         let weight = |layer: usize| {
             if layer == last {
-                #[expect(clippy::cast_precision_loss, reason = "few layers")]
-                let own = last as f64;
                 // A model of one layer has this exit only.
-                if last == 0 { 1.0 } else { own + self.scale * triangle(last - 1) }
+                if last == 0 { 1.0 } else { last as f64 + self.scale * triangle(last - 1) }
             } else if layer as u64 % self.rotation.max(1) == step % self.rotation.max(1) {
                 self.scale * triangle(layer)
             } else {
@@ -56,15 +53,14 @@ impl ExitLoss {
         weights.into_iter().map(|weight| weight / sum).collect()
     }
 
-    /// Refuses options out of range.
+    /// Checks the options.
     pub(super) fn check(&self) -> Result<(), TrainingError> {
         let ok = self.scale.is_finite() && self.scale >= 0.0;
         TrainingError::check(ok, "the scale of the exit loss", self.scale, "a finite number, at least 0")?;
         TrainingError::check(self.rotation > 0, "the rotation of exits", self.rotation, "at least 1")
     }
 
-    /// The weighted loss, `[1]`, and the cross-entropy of the exits that have a weight, with the layers after which they
-    /// stand.
+    /// The weighted loss, `[1]`; and for each exit that has a weight its layer and its cross-entropy, `[1]`.
     ///
     /// # Errors
     /// If an option is out of its range, or the pass kept no states.
@@ -100,8 +96,60 @@ impl ExitLoss {
         let parts = exits.iter().enumerate().map(|(i, layer)| (*layer, losses.clone().narrow(0, i, 1)));
         let parts: Vec<(usize, Tensor<1>)> = parts.collect();
         #[expect(clippy::cast_possible_truncation, reason = "weights between 0 and 1")]
-        let of_exits: Vec<f32> = exits.iter().map(|layer| weights[*layer] as f32).collect();
-        let weighted = losses * Tensor::<1>::from_floats(of_exits.as_slice(), &device);
+        let exit_weights: Vec<f32> = exits.iter().map(|layer| weights[*layer] as f32).collect();
+        let weighted = losses * Tensor::<1>::from_floats(exit_weights.as_slice(), &device);
         Ok((weighted.sum(), parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{batch, model, values};
+    use super::*;
+    use crate::controllers::{ExitAfter, FullDepth};
+    use crate::training::{PassOptions, pass};
+    use burn::tensor::Device;
+
+    #[test]
+    fn every_exit_has_the_loss_of_a_model_that_stops_there() {
+        let model = model(&Device::flex());
+        let batch = batch(&model);
+        let options = PassOptions { keep_states: true, ..PassOptions::default() };
+        let full = pass(&model, &mut FullDepth, &batch, options).unwrap();
+        let exits = ExitLoss { scale: 0.5, rotation: 1 };
+        let (loss, parts) = exits.loss(&model, &full, &batch, 0).unwrap();
+        let weights = exits.weights(4, 0);
+        let mut expected = 0.0;
+        assert_eq!(parts.iter().map(|(layer, _)| *layer).collect::<Vec<_>>(), [1, 2, 3]);
+        for (layer, part) in parts {
+            let alone = pass(&model, &mut ExitAfter(layer + 1), &batch, PassOptions::default()).unwrap();
+            let alone = values(alone.cross_entropy(&model, &batch))[0];
+            assert!((values(part)[0] - alone).abs() < 2e-5, "after layer {layer}");
+            expected += weights[layer] * f64::from(alone);
+        }
+        assert!((f64::from(values(loss)[0]) - expected).abs() < 2e-5);
+    }
+
+    #[test]
+    fn exits_take_turns() {
+        let exits = ExitLoss { scale: 1.0, rotation: 3 };
+        let at = |step| -> Vec<usize> { (0..12).filter(|layer| exits.weights(12, step)[*layer] > 0.0).collect() };
+        assert_eq!([at(0), at(1), at(2)], [vec![3, 6, 9, 11], vec![1, 4, 7, 10, 11], vec![2, 5, 8, 11]]);
+        assert_eq!(at(3), at(0));
+        for weights in [exits.weights(12, 1), exits.weights(1, 0), ExitLoss { scale: 0.0, rotation: 1 }.weights(5, 0)] {
+            assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn options_out_of_range_and_missing_states_are_refused() {
+        let model = model(&Device::flex());
+        let batch = batch(&model);
+        let full = pass(&model, &mut FullDepth, &batch, PassOptions::default()).unwrap();
+        let refused = |scale, rotation| {
+            matches!(ExitLoss { scale, rotation }.loss(&model, &full, &batch, 0), Err(TrainingError::Option { .. }))
+        };
+        assert!(refused(f64::NAN, 1) && refused(-1.0, 1) && refused(1.0, 0));
+        assert!(refused(1.0, 1), "no states were kept");
     }
 }

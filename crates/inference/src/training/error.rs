@@ -1,49 +1,34 @@
-//! What can go wrong in training.
+//! Errors of training.
 
 use crate::control::ControllerError;
+use crate::files::FileError;
 use crate::generation::GenerateError;
+use crate::parameters::DeviceReadError;
+use crate::tokens::TokenProblem;
 use std::path::PathBuf;
 
-/// Why a training cannot begin or go on.
+/// The error of a training that cannot begin or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {
-    /// There is nothing to learn from.
+    /// A batch has no items.
     #[error("no items; at least one is needed")]
     EmptyBatch,
-    /// A prompt or an answer has no token.
-    #[error("item {id}: its {part} is empty; at least one token is needed")]
-    EmptyText {
-        /// The item.
+    /// The model cannot run an item.
+    #[error("item {id}: its {part} {problem}")]
+    Item {
+        /// The item's id.
         id: u64,
-        /// `prompt` or `answer`.
+        /// `prompt`, `answer`, or `text` for both together.
         part: &'static str,
+        /// The problem.
+        problem: TokenProblem,
     },
     /// Two items of a batch have the same id.
-    #[error("id {id} is there twice in a batch; ids must differ")]
+    #[error("two items of a batch have the id {id}; ids must differ")]
     RepeatedId {
         /// The id.
         id: u64,
-    },
-    /// A text has more tokens than the model has positions.
-    #[error("item {id} has {tokens} tokens; the model's context is {context}")]
-    TooLong {
-        /// The item.
-        id: u64,
-        /// Prompt and answer together.
-        tokens: usize,
-        /// The model's positions.
-        context: usize,
-    },
-    /// A token id is not in the model's vocabulary.
-    #[error("item {id} holds token {token}; the model's vocabulary has {vocab_size}")]
-    TokenOutOfRange {
-        /// The item.
-        id: u64,
-        /// The token.
-        token: u32,
-        /// The model's vocabulary.
-        vocab_size: usize,
     },
     /// An option is out of its range.
     #[error("{option} is {found}; expected {expected}")]
@@ -52,12 +37,11 @@ pub enum TrainingError {
         option: &'static str,
         /// Its value.
         found: String,
-        /// What is possible.
+        /// The values that are possible.
         expected: &'static str,
     },
-    /// No gate counts, so there is nothing to learn from a pass: the first and the last layer have none unless they are
-    /// free, and under [`ControlFrom::FirstGenerated`](crate::ControlFrom::FirstGenerated) an answer of one token has no
-    /// controlled place.
+    /// A pass has no gate that counts. The first and the last layer have none unless they are free, and under
+    /// [`ControlFrom::FirstGenerated`](crate::ControlFrom::FirstGenerated) an answer of one token has no controlled place.
     #[error("no layer has a gate at any controlled place; at least one is needed")]
     NoGates,
     /// A layer to be skipped is not in the model.
@@ -68,57 +52,32 @@ pub enum TrainingError {
         /// Layers of the model.
         n_layers: usize,
     },
-    /// A loss or a gradient is no longer a number.
+    /// A loss or a gradient is not finite.
     #[error("step {step}: {what} is {value}; the training has diverged")]
     NotFinite {
         /// The step.
         step: u64,
         /// `the loss` or `the gradients' norm`.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         value: f64,
     },
     /// A file or folder cannot be used.
     #[error("{path}: {what}")]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// The failure.
         what: &'static str,
-        /// What the operating system said.
+        /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A checkpoint is not what it should be.
-    #[error("{path}: {field} is {found}; expected {expected}")]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// A tensor or an entry of the metadata.
-        field: String,
-        /// What is there.
-        found: String,
-        /// What is needed.
-        expected: String,
-    },
-    /// A checkpoint is no readable safetensors file.
+    /// A checkpoint cannot be read or written, or belongs to another training.
     #[error(transparent)]
-    Format(#[from] dynlayer_model::format::FormatError),
-    /// Tensors could not be put into a file.
-    #[error("{path}: cannot be written as safetensors")]
-    Serialize {
-        /// The file.
-        path: PathBuf,
-        /// What the library said.
-        source: safetensors::SafeTensorError,
-    },
+    File(#[from] FileError),
     /// The device did not deliver a number.
-    #[error("reading {what} from the device failed: {reason}")]
-    Device {
-        /// What was read.
-        what: String,
-        /// What the device said.
-        reason: String,
-    },
+    #[error(transparent)]
+    Device(#[from] DeviceReadError),
     /// The controller refused the batch.
     #[error(transparent)]
     Controller(#[from] ControllerError),
@@ -128,7 +87,7 @@ pub enum TrainingError {
 }
 
 impl TrainingError {
-    /// Refuses an option unless `ok`.
+    /// Returns the error of an option unless `ok`.
     pub(super) fn check(
         ok: bool,
         option: &'static str,

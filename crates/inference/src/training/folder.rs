@@ -1,32 +1,49 @@
-//! Where a training is kept.
+//! The folder of a training.
 
-use super::{Trainer, TrainerOptions, TrainingError};
-use burn::module::Module;
+use super::TrainingError;
+use dynlayer_model::format::write_atomic;
 use serde::Serialize;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-/// The folder of a training that can be stopped and gone on with; see [`Trainer::in_folder`].
+/// The folder of a training that can be stopped and continued; see [`Trainer::in_folder`](super::Trainer::in_folder).
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingFolder<'a> {
     /// The folder.
     pub path: &'a Path,
-    /// Which model and data these are. Together with all options it tells one training from another.
+    /// A name for the model and the data. Together with all options it tells one training from another.
     pub what: &'a str,
 }
 
-/// A trainer, in the folder if there is one.
-pub(super) fn trainer<M: Module>(
-    folder: Option<TrainingFolder<'_>>,
-    recipe: &impl Serialize,
-    module: M,
-    options: TrainerOptions,
-) -> Result<Trainer<M>, TrainingError> {
-    let Some(TrainingFolder { path, what }) = folder else { return Trainer::new(module, options) };
-    let json = |source: serde_json::Error| TrainingError::Io {
-        path: path.to_path_buf(),
-        what: "the options cannot be written as JSON",
-        source: source.into(),
-    };
-    let identity = serde_json::to_string(&(what, recipe)).map_err(json)?;
-    Trainer::in_folder(path, &identity, module, options)
+/// The log of a training: a file with a line of JSON per step.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Opens the log of a folder after its first `steps` steps. Later lines are dropped, as their steps will be done again.
+    pub(super) fn open(folder: &Path, steps: u64) -> Result<Self, TrainingError> {
+        let path = folder.join("steps.jsonl");
+        let io = |what| {
+            let path = path.clone();
+            move |source| TrainingError::Io { path, what, source }
+        };
+        if path.exists() {
+            let text = std::fs::read_to_string(&path).map_err(io("cannot be read"))?;
+            let kept: String = text.split_inclusive('\n').take(usize::try_from(steps).unwrap_or(usize::MAX)).collect();
+            write_atomic(&path, kept.as_bytes()).map_err(io("cannot be written"))?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io("cannot be opened"))?;
+        Ok(Self { path, file })
+    }
+
+    pub(super) fn write(&mut self, report: &impl Serialize) -> Result<(), TrainingError> {
+        let io = |source| TrainingError::Io { path: self.path.clone(), what: "cannot be written", source };
+        let mut line = serde_json::to_vec(report).map_err(|error| io(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(io)
+    }
 }

@@ -1,4 +1,4 @@
-//! Layers dropped at random, the later ones more often.
+//! Random dropping of layers, the later ones more often.
 
 use super::TrainingError;
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub struct LayerDropout {
     /// The probability at the last layer, from 0 to 1, 1 excluded.
     pub max: f64,
-    /// The steps of the whole training, over which the probability rises; `None`: no rise.
+    /// The number of steps of the training, over which the probability rises; `None` for a constant one.
     pub curriculum: Option<u64>,
     /// The seed of the draws.
     pub seed: u64,
@@ -40,15 +40,13 @@ pub struct LayerDropout {
 impl LayerDropout {
     /// The probability that a layer is dropped at this step.
     pub fn probability(&self, layer: usize, n_layers: usize) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "few layers")]
         let (layer, last) = (layer as f64, n_layers.saturating_sub(1).max(1) as f64);
         let rise = |done: f64| (done * std::f64::consts::LN_2).exp() - 1.0;
-        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
         let scale = self.curriculum.map_or(1.0, |steps| rise(self.step as f64 / steps.saturating_sub(1).max(1) as f64));
         self.max * rise(layer / last) * scale.min(1.0)
     }
 
-    /// Refuses a probability out of range.
+    /// Checks the probability.
     pub(super) fn check(&self) -> Result<(), TrainingError> {
         TrainingError::check((0.0..1.0).contains(&self.max), "the layer dropout", self.max, "at least 0 and below 1")
     }

@@ -1,14 +1,15 @@
 //! `AdamW` with clipping by the norm of all gradients together.
 
 use super::TrainingError;
-use super::parameters::{Place, read};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use super::weights::{MapNamed, map};
+use crate::parameters::to_host;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamW, AdamWConfig, AdamWState, GradientsAccumulator, GradientsParams, Optimizer as _};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How weights are updated: `AdamW` (Loshchilov and Hutter 2019, arXiv 1711.05101).
+/// Options of the optimizer, `AdamW` (Loshchilov and Hutter 2019, arXiv 1711.05101).
 ///
 /// ```
 /// use dynlayer_inference::training::AdamWOptions;
@@ -25,7 +26,7 @@ pub struct AdamWOptions {
     pub epsilon: f32,
     /// Decay of matrices, as a multiple of the learning rate. Vectors (norms and biases) are not decayed.
     pub weight_decay: f32,
-    /// The largest norm of all gradients together; longer ones are scaled down to it (Pascanu et al. 2013).
+    /// The largest norm of all gradients together; larger gradients are scaled down to it (Pascanu et al. 2013).
     pub clip_norm: Option<f64>,
 }
 
@@ -58,7 +59,7 @@ impl AdamWOptions {
     }
 }
 
-/// The moments of a parameter, in row-major order, and how often it was updated.
+/// The moments of a parameter, in row-major order, and the number of its updates.
 pub(super) type Moments = AdamWState<1>;
 
 /// An optimizer with the state of every parameter, by name: burn's `AdamW`, whose own container keys states by ids that
@@ -90,13 +91,12 @@ impl<M: Module> Optimizer<M> {
         self.gradients.accumulate(module, gradients);
     }
 
-    /// Updates the parameters that have gradients; gives the norm of all gradients before clipping.
+    /// Updates the parameters that have gradients. Returns the module and the norm of all gradients before clipping.
     pub(super) fn step(&mut self, rate: f64, module: M) -> Result<(M, f64), TrainingError> {
         let gradients = self.gradients.grads();
         let norm = norm(&module, &gradients)?;
         let scale = self.options.clip_norm.filter(|most| norm > *most).map(|most| most / norm);
         let mut update = Update {
-            place: Place::default(),
             gradients,
             moments: &mut self.moments,
             matrices: self.options.build(self.options.weight_decay),
@@ -104,11 +104,11 @@ impl<M: Module> Optimizer<M> {
             rate,
             scale,
         };
-        Ok((module.map(&mut update), norm))
+        Ok((map(module, &mut update), norm))
     }
 }
 
-/// The root of the sum of all squares.
+/// The norm of all gradients together.
 fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> Result<f64, TrainingError> {
     struct Squares<'a> {
         gradients: &'a GradientsParams,
@@ -126,12 +126,11 @@ fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> Result<f64, Train
     if squares.sums.is_empty() {
         return Ok(0.0);
     }
-    let sums = read(Tensor::cat(squares.sums, 0), || "the gradients' norm".into())?;
+    let sums = to_host(Tensor::cat(squares.sums, 0), || "the gradients' norm".into())?;
     Ok(sums.iter().map(|x| f64::from(*x)).sum::<f64>().sqrt())
 }
 
 struct Update<'a> {
-    place: Place,
     gradients: GradientsParams,
     moments: &'a mut BTreeMap<String, Moments>,
     matrices: AdamW,
@@ -140,16 +139,8 @@ struct Update<'a> {
     scale: Option<f64>,
 }
 
-impl ModuleMapper for Update<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.place.enter(name);
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.place.leave();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl MapNamed for Update<'_> {
+    fn map<const D: usize>(&mut self, name: String, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.dims();
@@ -159,14 +150,16 @@ impl ModuleMapper for Update<'_> {
             Some(scale) => gradient.mul_scalar(scale),
             None => gradient,
         };
-        let name = self.place.name();
         let rule = if D > 1 { &self.matrices } else { &self.vectors };
         let (updated, state) = rule.step(self.rate, tensor.inner().reshape([n]), gradient, self.moments.remove(&name));
         if let Some(state) = state {
             self.moments.insert(name, state);
         }
-        // What has a gradient was tracked.
+        // A parameter that has a gradient is tracked.
         let updated = Tensor::from_inner(updated.reshape(shape)).require_grad();
         Param::from_mapped_value(id, updated, mapper)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,23 +1,22 @@
-//! Training of routers, alone or with the model.
+//! Training of routers, alone or together with the model.
 
-use super::folder::{TrainingFolder, trainer};
-use super::parameters::read;
 use super::{
-    DepthLoss, PassOptions, StepLoss, StepPart, StepReport, Temperature, TrainerOptions, TrainingBatch, TrainingError,
-    gated_depth, pass,
+    DepthLoss, PassOptions, StepLoss, StepPart, StepReport, Temperature, Trainer, TrainerOptions, TrainingBatch,
+    TrainingError, TrainingFolder, gated_depth, pass,
 };
+use crate::control::ControlFrom;
 use crate::controllers::{Routed, Router, RouterOptions};
-use crate::generation::ControlFrom;
+use crate::parameters::to_host;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// How a router is trained: cross-entropy of the answers under sampled gates, plus what depth costs.
+/// Training of a router: the loss is the cross-entropy of the answers under sampled gates, plus a [`DepthLoss`].
 ///
 /// Gates are hard, with noise that derives from the seed, the step, the item's id, the position and the layer, and
 /// gradients go straight through ([`Routed`]). [`run`](Self::run) keeps the model as it is, as arXiv 2410.20022 does;
-/// [`run_jointly`](Self::run_jointly) trains it too. What comes out decides without noise.
+/// [`run_jointly`](Self::run_jointly) trains it too. The trained router decides without noise.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -48,13 +47,13 @@ use serde::{Deserialize, Serialize};
 pub struct RouterTraining {
     /// Steps, learning rate, accumulation, checkpoints.
     pub trainer: TrainerOptions,
-    /// What depth costs.
+    /// The cost of depth.
     pub depth: DepthLoss,
     /// The gates' temperature, step by step.
     pub temperature: Temperature,
-    /// What the router sees and how it is used afterwards. Its temperature is set by the schedule.
+    /// The options of the router, in training and afterwards; the temperature is set by the schedule.
     pub router: RouterOptions,
-    /// Where gates count. Take what the router will be used with.
+    /// The first tokens at which gates count; the same setting as in the router's later use.
     pub control_from: ControlFrom,
     /// The seed of the gates' noise.
     pub seed: u64,
@@ -62,27 +61,14 @@ pub struct RouterTraining {
 
 /// A model and a router that are trained together.
 #[derive(Module, Debug)]
-pub struct Joint<R: Module> {
-    /// The model.
-    pub model: Llama,
-    /// The router.
-    pub router: R,
-}
-
-/// A router's losses on a batch.
-#[derive(Clone, Debug)]
-pub struct RouterLoss {
-    /// What is minimised, `[1]`: cross-entropy plus depth.
-    pub total: Tensor<1>,
-    /// Mean negative log-likelihood of the labels in nats, `[1]`.
-    pub cross_entropy: Tensor<1>,
-    /// Mean layers per controlled token, `[1]`.
-    pub layers: Tensor<1>,
+struct Joint<R: Module> {
+    model: Llama,
+    router: R,
 }
 
 impl RouterTraining {
-    /// `steps` steps with a peak learning rate of `peak`; weights do not decay, as nothing should pull a gate to one half.
-    /// The rest is as [`TrainerOptions::new`], [`RouterOptions::default`], and a temperature of 1.
+    /// `steps` steps with a peak learning rate of `peak`, without weight decay, which would pull gates to one half. The rest
+    /// is as in [`TrainerOptions::new`] and [`RouterOptions::default`], with a temperature of 1.
     pub fn new(steps: u64, peak: f64, depth: DepthLoss) -> Self {
         let mut trainer = TrainerOptions::new(steps, peak);
         trainer.adamw.weight_decay = 0.0;
@@ -98,8 +84,8 @@ impl RouterTraining {
 
     /// Trains a router for a model that stays as it is. Both may be on a plain device; the trained router is on one.
     ///
-    /// `data` gives the batch of a step and part, and must derive it from these and from nothing else. Items of all parts
-    /// of a step should have different ids, as their noise is drawn by these.
+    /// `data` returns the batch of a step and part, and must derive it from these alone. The items of all parts of a step
+    /// should have different ids, as their noise is drawn by the id.
     ///
     /// # Errors
     /// If an option is out of its range, the router does not fit the model, the folder cannot be used (before the first
@@ -113,15 +99,14 @@ impl RouterTraining {
         progress: impl FnMut(&StepReport),
     ) -> Result<Routed<R>, TrainingError> {
         self.temperature.check()?;
-        // A constant, wherever it is.
+        // Off the autodiff device: gradients reach the router alone.
         let model = model.valid();
-        let trainer = trainer(folder, &(self, model.config()), router.train(), self.trainer)?;
-        let step = |router: &R, at: StepPart| self.step(&model, router, &data(at)?, at);
-        let router = trainer.run(step, progress)?;
-        Ok(Routed::new(router.valid(), self.deciding()))
+        let trainer = Trainer::start(folder, &(self, model.config()), router.train(), self.trainer)?;
+        let router = trainer.run(|router, at| self.loss(&model, router, &data(at)?, at.step), progress)?;
+        Ok(Routed::new(router.valid(), self.final_options()))
     }
 
-    /// Trains model and router together. Both may be on a plain device, and are on one afterwards.
+    /// Trains model and router together. Both may be on a plain device, and the results are on one.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -135,55 +120,49 @@ impl RouterTraining {
     ) -> Result<(Llama, Routed<R>), TrainingError> {
         self.temperature.check()?;
         let recipe = (self, model.config().clone(), "jointly");
-        let trainer = trainer(folder, &recipe, Joint { model, router }.train(), self.trainer)?;
-        let step = |joint: &Joint<R>, at: StepPart| self.step(&joint.model, &joint.router, &data(at)?, at);
-        let Joint { model, router } = trainer.run(step, progress)?.valid();
-        Ok((model, Routed::new(router, self.deciding())))
+        let trainer = Trainer::start(folder, &recipe, Joint { model, router }.train(), self.trainer)?;
+        let loss = |joint: &Joint<R>, at: StepPart| self.loss(&joint.model, &joint.router, &data(at)?, at.step);
+        let Joint { model, router } = trainer.run(loss, progress)?.valid();
+        Ok((model, Routed::new(router, self.final_options())))
     }
 
-    /// The losses of a batch at a step, for a loop of your own. Gradients reach whatever is on an autodiff device.
+    /// The loss of a batch at a step, `[1]`, with `cross_entropy` and `layers` as metrics, for a training loop of your own.
+    /// Gradients reach the weights that are on an autodiff device.
     ///
     /// # Errors
-    /// As [`run`](Self::run), of this batch.
+    /// As [`run`](Self::run), for this batch.
     pub fn loss<R: Router>(
         &self,
         model: &Llama,
         router: &R,
         batch: &TrainingBatch,
         step: u64,
-    ) -> Result<RouterLoss, TrainingError> {
-        let mut controller = Routed::new(router.clone(), self.sampling(step));
+    ) -> Result<StepLoss, TrainingError> {
+        let mut controller = Routed::new(router.clone(), self.options_at(step));
         controller.set_step(step);
         controller.set_labels(batch.controlled_places(self.control_from));
         let options = PassOptions { control_from: self.control_from, keep_states: false, seed: self.seed };
         let pass = pass(model, &mut controller, batch, options)?;
         let cross_entropy = pass.cross_entropy(model, batch);
-        let total = cross_entropy.clone() + self.depth.loss(&pass, batch, self.control_from)?;
-        Ok(RouterLoss { total, cross_entropy, layers: gated_depth(&pass, batch, self.control_from)? })
-    }
-
-    fn step<R: Router>(
-        &self,
-        model: &Llama,
-        router: &R,
-        batch: &TrainingBatch,
-        at: StepPart,
-    ) -> Result<StepLoss, TrainingError> {
-        let RouterLoss { total, cross_entropy, layers } = self.loss(model, router, batch, at.step)?;
+        let loss = cross_entropy.clone() + self.depth.loss(&pass, batch, self.control_from)?;
+        let layers = gated_depth(&pass, batch, self.control_from)?;
         // One read for both.
-        let noted = read(Tensor::cat(vec![cross_entropy.detach(), layers.detach()], 0), || "the losses".into())?;
-        let metrics = ["cross_entropy", "layers"].into_iter().map(str::to_owned).zip(noted.into_iter().map(f64::from));
-        Ok(StepLoss { loss: total, metrics: metrics.collect() })
+        let values = to_host(Tensor::cat(vec![cross_entropy.detach(), layers.detach()], 0), || "the losses".into())?;
+        let metrics = ["cross_entropy", "layers"].map(str::to_owned).into_iter().zip(values.into_iter().map(f64::from));
+        Ok(StepLoss { loss, metrics: metrics.collect() })
     }
 
-    /// The options of a step's gates.
+    /// The router's options at a step.
     #[expect(clippy::cast_possible_truncation, reason = "a temperature")]
-    fn sampling(&self, step: u64) -> RouterOptions {
+    fn options_at(&self, step: u64) -> RouterOptions {
         RouterOptions { temperature: self.temperature.at(step) as f32, ..self.router }
     }
 
     /// The options of the trained router.
-    fn deciding(&self) -> RouterOptions {
-        self.sampling(self.trainer.rate.steps)
+    fn final_options(&self) -> RouterOptions {
+        self.options_at(self.trainer.rate.steps)
     }
 }
+
+#[cfg(test)]
+mod tests;

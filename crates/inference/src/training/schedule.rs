@@ -1,4 +1,4 @@
-//! What changes from step to step.
+//! Schedules: learning rate and temperature, step by step.
 
 use super::TrainingError;
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 pub struct LearningRate {
     /// The highest rate.
     pub peak: f64,
-    /// Steps over which it rises.
+    /// The number of steps over which it rises.
     pub warm_up: u64,
-    /// Steps of the whole training.
+    /// The number of steps of the whole training.
     pub steps: u64,
     /// The rate at the end, as a fraction of the peak.
     pub final_fraction: f64,
@@ -30,9 +30,9 @@ impl LearningRate {
     /// The rate of a step, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
         if step < self.warm_up {
-            return self.peak * float(step + 1) / float(self.warm_up);
+            return self.peak * (step + 1) as f64 / self.warm_up as f64;
         }
-        let done = float(step - self.warm_up) / float(self.steps.saturating_sub(self.warm_up).max(1));
+        let done = (step - self.warm_up) as f64 / self.steps.saturating_sub(self.warm_up).max(1) as f64;
         let cosine = f64::midpoint(1.0, (std::f64::consts::PI * done.min(1.0)).cos());
         self.peak * (self.final_fraction + (1.0 - self.final_fraction) * cosine)
     }
@@ -46,8 +46,8 @@ impl LearningRate {
     }
 }
 
-/// The temperature of training gates, falling geometrically (Jang et al. 2017, arXiv 1611.01144, section 2.2, anneal it
-/// so; the paper's own code keeps it at 1).
+/// The temperature of gates in training, which changes geometrically (as Jang et al. 2017, arXiv 1611.01144, section 2.2,
+/// anneal it; the code of arXiv 2410.20022 keeps it at 1).
 ///
 /// ```
 /// use dynlayer_inference::training::Temperature;
@@ -58,11 +58,11 @@ impl LearningRate {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
-    /// That of the first step, above 0.
+    /// The temperature of the first step, above 0.
     pub first: f64,
-    /// That of the last step and all later ones, above 0.
+    /// The temperature of step `steps` and all later ones, above 0.
     pub last: f64,
-    /// Steps from one to the other.
+    /// The number of steps from one to the other.
     pub steps: u64,
 }
 
@@ -76,7 +76,7 @@ impl Default for Temperature {
 impl Temperature {
     /// The temperature of a step, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
-        let done = (float(step) / float(self.steps.max(1))).min(1.0);
+        let done = (step as f64 / self.steps.max(1) as f64).min(1.0);
         self.first * (self.last / self.first).powf(done)
     }
 
@@ -87,9 +87,4 @@ impl Temperature {
         }
         Ok(())
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
-fn float(n: u64) -> f64 {
-    n as f64
 }

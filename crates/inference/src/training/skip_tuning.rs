@@ -1,22 +1,22 @@
 //! Fine-tuning of a model to do without some of its layers.
 
-use super::folder::{TrainingFolder, trainer};
-use super::parameters::Place;
-use super::{PassOptions, StepLoss, StepPart, StepReport, TrainerOptions, TrainingBatch, TrainingError, pass};
-use crate::control::{Action, controller_fn};
-use crate::control::{Decision, Site};
-use crate::generation::ControlFrom;
-use burn::module::{Module, ModuleMapper, Param};
+use super::weights::freeze;
+use super::{
+    PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch, TrainingError, TrainingFolder,
+    pass,
+};
+use crate::control::{Action, ControlFrom, Decision, Site, controller_fn};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// How a model is fine-tuned to do without some of its layers: cross-entropy of the answers while those layers are
-/// skipped, everything but those layers trained (arXiv 2410.20022, whose uniform skipping is trained so).
+/// Fine-tuning of a model that shall skip some of its layers: the loss is the cross-entropy of the answers while those
+/// layers are skipped, and all other layers are trained (as arXiv 2410.20022 does for uniform skipping).
 ///
-/// The layers are skipped where a controller would decide ([`control_from`](Self::control_from)): by default the prompt
-/// runs them, as it will in decoding, so their weights matter and stay bit for bit what they were.
+/// The layers are skipped where a controller would decide ([`control_from`](Self::control_from)). By default the prompt
+/// runs them, as it will in decoding, so their weights matter; they stay bit for bit as they were.
 ///
 /// ```
 /// use dynlayer_inference::training::{SkipTuning, TrainerOptions};
@@ -30,7 +30,7 @@ pub struct SkipTuning {
     pub skipped: BTreeSet<usize>,
     /// Steps, learning rate, accumulation, checkpoints.
     pub trainer: TrainerOptions,
-    /// Where they are skipped. Take what the model will be used with.
+    /// The first tokens that skip them; the same setting as in the model's later use.
     pub control_from: ControlFrom,
 }
 
@@ -40,9 +40,9 @@ impl SkipTuning {
         Self { skipped: skipped.into_iter().collect(), trainer, control_from: ControlFrom::default() }
     }
 
-    /// Trains the model, which may be on a plain device and is on one afterwards.
+    /// Trains the model, which may be on a plain device. The result is on a plain device.
     ///
-    /// `data` gives the batch of a step and part, and must derive it from these and from nothing else.
+    /// `data` returns the batch of a step and part, and must derive it from these alone.
     ///
     /// # Errors
     /// If a layer does not exist, an option is out of its range, the folder cannot be used (before the first step), the
@@ -59,8 +59,9 @@ impl SkipTuning {
             return Err(TrainingError::LayerOutOfRange { layer, n_layers });
         }
         let recipe = (self, model.config().clone());
-        let model = freeze_layers(model.train(), &self.skipped);
-        let trainer = trainer(folder, &recipe, model, self.trainer)?;
+        let prefixes: Vec<String> = self.skipped.iter().map(|layer| format!("layers.{layer}.")).collect();
+        let model = freeze(model.train(), |name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        let trainer = Trainer::start(folder, &recipe, model, self.trainer)?;
         let tuned = trainer.run(|model, at| self.loss(model, &data(at)?), progress)?;
         Ok(tuned.valid())
     }
@@ -80,30 +81,38 @@ impl SkipTuning {
     }
 }
 
-/// The model with the weights of some layers no longer trained.
-pub(super) fn freeze_layers(model: Llama, layers: &BTreeSet<usize>) -> Llama {
-    struct Freeze {
-        place: Place,
-        prefixes: Vec<String>,
-    }
-    impl ModuleMapper for Freeze {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.place.enter(name);
-        }
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{counting_batch, counting_model};
+    use super::*;
+    use crate::parameters;
 
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.place.leave();
-        }
+    fn bits(model: &Llama) -> Vec<(String, Vec<u32>)> {
+        let bits =
+            |(name, (_, values)): (String, (_, Vec<f32>))| (name, values.into_iter().map(f32::to_bits).collect());
+        parameters::values(model).unwrap().into_iter().map(bits).collect()
+    }
 
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let name = self.place.name();
-            if self.prefixes.iter().any(|prefix| name.starts_with(prefix)) {
-                param.set_require_grad(false)
-            } else {
-                param
-            }
+    #[test]
+    fn skipped_layers_stay_bit_for_bit_and_the_others_learn() {
+        let model = counting_model().clone();
+        let mut tuning = SkipTuning::new([1, 3], TrainerOptions::new(20, 1e-3));
+        tuning.control_from = ControlFrom::LastPromptToken;
+        let mut losses = Vec::new();
+        let data = |at| counting_batch(counting_model(), at, 12);
+        let tuned = tuning.run(model.clone(), None, data, |report| losses.push(report.loss)).unwrap();
+        assert!(losses[19] < 0.7 * losses[0], "{losses:?}");
+        for ((name, before), (_, after)) in bits(&model).into_iter().zip(bits(&tuned)) {
+            let skipped = name.starts_with("layers.1.") || name.starts_with("layers.3.");
+            assert_eq!(before == after, skipped, "{name}");
         }
     }
-    let prefixes = layers.iter().map(|layer| format!("layers.{layer}.")).collect();
-    model.map(&mut Freeze { place: Place::default(), prefixes })
+
+    #[test]
+    fn layers_that_are_not_there() {
+        let tuning = SkipTuning::new([6], TrainerOptions::new(1, 1e-3));
+        let data = |at| counting_batch(counting_model(), at, 2);
+        let error = tuning.run(counting_model().clone(), None, data, |_| {}).unwrap_err();
+        assert!(matches!(error, TrainingError::LayerOutOfRange { layer: 6, n_layers: 6 }), "{error}");
+    }
 }

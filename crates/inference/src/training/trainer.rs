@@ -1,10 +1,10 @@
-//! The loop around a loss: gradients, updates, checkpoints, the log.
+//! The training loop around a loss: gradients, updates, checkpoints, the log.
 
 use super::checkpoint::{self, Loaded};
-use super::log::Log;
+use super::folder::Log;
 use super::optimizer::Optimizer;
-use super::parameters::read;
-use super::{AdamWOptions, LearningRate, TrainingError};
+use super::{AdamWOptions, LearningRate, TrainingError, TrainingFolder};
+use crate::parameters::to_host;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// How a module is trained, whatever its loss.
+/// Options of a training, for any loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerOptions {
-    /// The learning rate, and how many steps there are.
+    /// The learning rate of each step, and the number of steps.
     pub rate: LearningRate,
     /// The optimizer.
     pub adamw: AdamWOptions,
@@ -26,7 +26,8 @@ pub struct TrainerOptions {
 }
 
 impl TrainerOptions {
-    /// `steps` steps with a peak learning rate of `peak`, a twentieth of them to warm up, a checkpoint every 100.
+    /// `steps` steps with a peak learning rate of `peak`. A twentieth of the steps warms up, and every 100th writes a
+    /// checkpoint.
     pub fn new(steps: u64, peak: f64) -> Self {
         Self {
             rate: LearningRate { peak, warm_up: steps / 20, steps, final_fraction: 0.05 },
@@ -37,7 +38,8 @@ impl TrainerOptions {
     }
 }
 
-/// Which loss is asked for. Data and noise must derive from this and from nothing that a resumed training lacks.
+/// The place of a loss in the training: a step, and a part of it. Data and noise must derive from it alone, so that a
+/// resumed training draws the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepPart {
     /// The step, from 0.
@@ -46,16 +48,16 @@ pub struct StepPart {
     pub part: u64,
 }
 
-/// A loss, and what else is worth noting about a step.
+/// A loss, and numbers for the log.
 #[derive(Clone, Debug)]
 pub struct StepLoss {
-    /// What is minimised, `[1]`, on an autodiff device.
+    /// The loss to minimise, `[1]`, on an autodiff device.
     pub loss: Tensor<1>,
-    /// Numbers for the log, averaged over the parts of a step.
+    /// Names and values for the log, averaged over the parts of a step.
     pub metrics: Vec<(String, f64)>,
 }
 
-/// What a step did: a line of the log.
+/// The report of a step: a line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// The step, from 0.
@@ -66,16 +68,16 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// The learning rate.
     pub rate: f64,
-    /// What the loss function noted.
+    /// The metrics of the loss.
     pub metrics: BTreeMap<String, f64>,
-    /// Wall time.
+    /// Wall time of the step.
     pub seconds: f64,
 }
 
-/// A training under way.
+/// A training in progress.
 ///
-/// With a folder it can be stopped at any time, also by a crash, and goes on from its last checkpoint with the very
-/// numbers it would have had (on one thread bit for bit; with several, sums may be taken in another order). The folder
+/// With a folder it can be stopped at any time, also by a crash, and continues from its last checkpoint to the same
+/// weights that it would have reached: bit for bit on one thread; several threads may sum in another order. The folder
 /// holds `checkpoint.safetensors` and `steps.jsonl`, a [`StepReport`] per line.
 ///
 /// ```
@@ -107,7 +109,8 @@ pub struct Trainer<M> {
 }
 
 impl<M: Module> Trainer<M> {
-    /// A training that leaves nothing on disk. `module` is on an autodiff device; what has no gradients stays as it is.
+    /// Begins a training that leaves nothing on disk. `module` is on an autodiff device; weights without gradients stay as
+    /// they are.
     ///
     /// # Errors
     /// If an option is out of its range.
@@ -119,14 +122,13 @@ impl<M: Module> Trainer<M> {
         Ok(Self { module, options, optimizer: Optimizer::new(options.adamw, BTreeMap::new()), step: 0, folder: None })
     }
 
-    /// A training in a folder: begun, or gone on with if the folder holds its checkpoint.
+    /// Begins a training in a folder, or continues it from the folder's checkpoint.
     ///
-    /// `what` says, together with the options, which training it is (the model, the data, the seed): a checkpoint of
-    /// another one is refused.
+    /// `what` names the model, the data and the seed. A checkpoint with another name or other options is refused.
     ///
     /// # Errors
-    /// If an option is out of its range, the folder cannot be written or has no room for the checkpoints, or what it
-    /// holds is broken or belongs to another training. All of this is found before the first step.
+    /// If an option is out of its range, the folder cannot be written or has no room for the checkpoints, or its
+    /// checkpoint is broken or belongs to another training. All of this is found before the first step.
     pub fn in_folder(
         folder: impl AsRef<Path>,
         what: &str,
@@ -135,12 +137,7 @@ impl<M: Module> Trainer<M> {
     ) -> Result<Self, TrainingError> {
         let folder = folder.as_ref();
         let mut trainer = Self::new(module, options)?;
-        let json = |source: serde_json::Error| TrainingError::Io {
-            path: folder.to_path_buf(),
-            what: "the options cannot be written as JSON",
-            source: source.into(),
-        };
-        let identity = serde_json::to_string(&(what, options)).map_err(json)?;
+        let identity = identity(folder, &(what, options))?;
         checkpoint::prepare(folder, &trainer.module)?;
         let device = trainer.module.devices().into_iter().next().unwrap_or_default().inner();
         if let Some(Loaded { module, moments, step }) =
@@ -153,6 +150,18 @@ impl<M: Module> Trainer<M> {
         Ok(trainer)
     }
 
+    /// Begins or continues a training in the folder, or begins one that leaves nothing on disk. `recipe` is part of what
+    /// tells one training from another.
+    pub(super) fn start(
+        folder: Option<TrainingFolder<'_>>,
+        recipe: &impl Serialize,
+        module: M,
+        options: TrainerOptions,
+    ) -> Result<Self, TrainingError> {
+        let Some(TrainingFolder { path, what }) = folder else { return Self::new(module, options) };
+        Self::in_folder(path, &identity(path, &(what, recipe))?, module, options)
+    }
+
     /// The module as it is now.
     pub fn module(&self) -> &M {
         &self.module
@@ -163,7 +172,7 @@ impl<M: Module> Trainer<M> {
         self.step
     }
 
-    /// One step.
+    /// Does one step.
     ///
     /// # Errors
     /// Those of `loss`; [`TrainingError::NotFinite`] if loss or gradients are no longer numbers, with the module as it was
@@ -174,13 +183,12 @@ impl<M: Module> Trainer<M> {
     ) -> Result<StepReport, TrainingError> {
         let started = Instant::now();
         let (step, parts) = (self.step, self.options.accumulation);
-        #[expect(clippy::cast_precision_loss, reason = "few parts")]
         let share = 1.0 / parts as f64;
         let (mut total, mut metrics) = (0.0, BTreeMap::new());
         for part in 0..parts {
             let StepLoss { loss, metrics: noted } = loss(&self.module, StepPart { step, part })?;
             let loss = loss.mul_scalar(share);
-            let value = read(loss.clone(), || "the loss".into())?.first().map_or(f64::NAN, |x| f64::from(*x));
+            let value = to_host(loss.clone(), || "the loss".into())?.first().map_or(f64::NAN, |x| f64::from(*x));
             finite(step, "the loss", value)?;
             total += value;
             for (name, value) in noted {
@@ -204,7 +212,7 @@ impl<M: Module> Trainer<M> {
         Ok(report)
     }
 
-    /// Runs the steps that are left, and gives the trained module.
+    /// Does the remaining steps, and returns the trained module.
     ///
     /// # Errors
     /// The first error of a step.
@@ -222,7 +230,7 @@ impl<M: Module> Trainer<M> {
     /// Writes a checkpoint now, if the training has a folder.
     ///
     /// # Errors
-    /// If it cannot be written; the one before is then still there.
+    /// If it cannot be written; the previous checkpoint is then still there.
     pub fn save(&self) -> Result<(), TrainingError> {
         match &self.folder {
             Some((folder, _, identity)) => {
@@ -233,6 +241,18 @@ impl<M: Module> Trainer<M> {
     }
 }
 
+/// The options of a training as JSON, to tell it from others.
+fn identity(folder: &Path, options: &impl Serialize) -> Result<String, TrainingError> {
+    serde_json::to_string(options).map_err(|source| TrainingError::Io {
+        path: folder.to_path_buf(),
+        what: "the options cannot be written as JSON",
+        source: source.into(),
+    })
+}
+
 fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainingError> {
     if value.is_finite() { Ok(()) } else { Err(TrainingError::NotFinite { step, what, value }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,39 +1,23 @@
-//! Why a calibration is not possible.
+//! Errors of calibrations.
 
-use std::path::PathBuf;
+use crate::files::FileError;
+use crate::parameters::DeviceReadError;
+use crate::tokens::TokenProblem;
 
-/// Why a model cannot be calibrated on texts, or a calibration not be used.
+/// The error of a calibration that cannot be measured, read or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrationError {
     /// There is no text.
     #[error("no calibration text; at least one token is needed")]
     NoText,
-    /// A text has no token.
-    #[error("calibration text {text} is empty; at least one token is needed")]
-    EmptyText {
+    /// The model cannot run a text.
+    #[error("calibration text {text} {problem}")]
+    Text {
         /// The text's index.
         text: usize,
-    },
-    /// A text has more tokens than the model has positions.
-    #[error("calibration text {text} has {tokens} tokens; the model's context is {context}")]
-    TextTooLong {
-        /// The text's index.
-        text: usize,
-        /// Its tokens.
-        tokens: usize,
-        /// The model's positions.
-        context: usize,
-    },
-    /// A token id is not in the model's vocabulary.
-    #[error("calibration text {text} holds token {token}; the model's vocabulary has {vocab_size}")]
-    TokenOutOfRange {
-        /// The text's index.
-        text: usize,
-        /// The token id.
-        token: u32,
-        /// The model's vocabulary.
-        vocab_size: usize,
+        /// The problem.
+        problem: TokenProblem,
     },
     /// The model computed something that is not a finite number.
     #[error("the state {what} layer {layer} holds a value that is not finite")]
@@ -44,47 +28,29 @@ pub enum CalibrationError {
         what: &'static str,
     },
     /// The device did not deliver the states.
-    #[error("reading the states at layer {layer} from the device failed: {reason}")]
-    Device {
-        /// The layer.
-        layer: usize,
-        /// What the device said.
-        reason: String,
-    },
+    #[error(transparent)]
+    Device(#[from] DeviceReadError),
     /// A calibration does not fit the model.
     #[error("the calibration's {what} is {found}; the model's is {expected}")]
     Mismatch {
-        /// What does not fit.
+        /// The quantity that does not fit.
         what: &'static str,
-        /// Of the calibration.
+        /// Its value in the calibration.
         found: usize,
-        /// Of the model.
+        /// Its value in the model.
         expected: usize,
     },
-    /// Values that no measurement gives.
+    /// A value is out of its range.
     #[error("a calibration with {what} {found}; expected {expected}")]
     Value {
-        /// What it is.
+        /// The quantity.
         what: &'static str,
         /// Its value.
         found: String,
-        /// What is possible.
+        /// The values that are possible.
         expected: &'static str,
     },
-    /// The file cannot be read or written.
-    #[error("{path}: cannot be read or written")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The file is not the JSON of a calibration.
-    #[error("{path}: not a calibration of this kind")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser found, with line and column.
-        source: serde_json::Error,
-    },
+    /// The file cannot be read or written, or is not a calibration's.
+    #[error(transparent)]
+    File(#[from] FileError),
 }

@@ -6,7 +6,7 @@ const ITERATIONS: usize = 25;
 
 /// Divides `points: [n, width]`, each of length 1 (or 0), into at most `k` clusters by cosine.
 ///
-/// Gives the centroids, of length 1, and each point's cluster; no cluster is empty.
+/// Returns the centroids, of length 1, and each point's cluster; no cluster is empty.
 pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng) -> (Vec<Vec<f32>>, Vec<usize>) {
     let points: Vec<&[f32]> = points.chunks_exact(width).collect();
     let mut centroids = seeds(&points, k, rng);
@@ -23,7 +23,7 @@ pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng
         }
         for (centroid, sum) in centroids.iter_mut().zip(sums) {
             let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
-            // Without members, or where they cancel out, the old one stays.
+            // A centroid without members, or whose members cancel out, stays.
             if norm > 0.0 {
                 #[expect(clippy::cast_possible_truncation, reason = "states are f32")]
                 centroid.iter_mut().zip(&sum).for_each(|(c, x)| *c = (x / norm) as f32);
@@ -40,7 +40,7 @@ fn seeds(points: &[&[f32]], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
         let distances: Vec<f64> = points
             .iter()
             .map(|point| if seeds.is_empty() { 1.0 } else { (1.0 - f64::from(nearest(point, &seeds).1)).max(0.0) })
-            // Rounding makes a copy of a seed look a little off it.
+            // Rounding gives a copy of a seed a small distance from it.
             .map(|distance| if distance < 1e-6 { 0.0 } else { distance })
             .collect();
         let mut left = rng.random::<f64>() * distances.iter().sum::<f64>();

@@ -1,13 +1,12 @@
-//! What each layer does to states of different kinds.
+//! The effect of each layer on states of different kinds.
 
-use super::block_influence::{load, save};
 use super::{CalibrationError, k_means, states};
-use crate::random;
+use crate::{files, random};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// For each layer, a few kinds of entering states and what the layer does to each kind.
+/// A few kinds of entering states for each layer, and the layer's effect on each kind.
 ///
 /// The states of calibration tokens at full depth, scaled to length 1, are divided by spherical k-means; a cluster
 /// remembers its centroid and the mean of `1 - cos(x, y)` over its tokens, where `x` enters the layer and `y` leaves
@@ -30,7 +29,7 @@ pub struct StateEffects {
     layers: Vec<Vec<StateCluster>>,
 }
 
-/// States of one kind.
+/// Entering states of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateCluster {
@@ -38,11 +37,11 @@ pub struct StateCluster {
     pub centroid: Vec<f32>,
     /// Mean `1 - cos(x, y)` of the layer on them, from 0 to 2.
     pub effect: f32,
-    /// How many tokens it was measured on.
+    /// The number of tokens it was measured on.
     pub tokens: usize,
 }
 
-/// As in the file.
+/// The JSON form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -82,7 +81,8 @@ impl From<StateEffects> for Raw {
 }
 
 impl StateEffects {
-    /// Measures a model on texts, given as token ids, with at most `clusters` per layer. The same seed gives the same.
+    /// Measures a model on texts, given as token ids, with at most `clusters` per layer. The same seed gives the
+    /// same result.
     ///
     /// # Errors
     /// If there is no text, one is empty, too long or holds unknown tokens, the model computes something that is not a
@@ -102,7 +102,7 @@ impl StateEffects {
                 sums[member].1 += 1;
             }
             let clusters = centroids.into_iter().zip(sums).map(|(centroid, (sum, tokens))| {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a mean from 0 to 2")]
+                #[expect(clippy::cast_possible_truncation, reason = "a mean from 0 to 2")]
                 let effect = (sum / tokens as f64) as f32;
                 StateCluster { centroid, effect, tokens }
             });
@@ -116,29 +116,29 @@ impl StateEffects {
         &self.layers
     }
 
-    /// Width of the states.
+    /// The width of the states.
     pub fn d_model(&self) -> usize {
         self.d_model
     }
 
-    /// Writes it as JSON: the file is there whole or not at all.
+    /// Writes a JSON file, which is there whole or not at all.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CalibrationError> {
-        save(self, path.as_ref())
+        Ok(files::save_json(path.as_ref(), "state effects", self)?)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
     /// If the file cannot be read or is something else.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CalibrationError> {
-        load(path.as_ref())
+        Ok(files::load_json(path.as_ref(), "state effects")?)
     }
 }
 
-/// Each row of `[tokens, width]` at length 1; zeros stay zeros.
+/// Scales each row of `[tokens, width]` to length 1; zeros stay zeros.
 fn unit(states: &[f32], width: usize) -> Vec<f32> {
     let mut states = states.to_vec();
     for state in states.chunks_exact_mut(width) {

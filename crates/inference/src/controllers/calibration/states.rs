@@ -1,6 +1,8 @@
 //! The residual states of texts at full depth, layer by layer.
 
 use super::CalibrationError;
+use crate::parameters::to_host;
+use crate::tokens;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 
@@ -15,7 +17,7 @@ pub(super) struct States<'a> {
 }
 
 impl States<'_> {
-    /// What the layer does to each token's state: 1 - cos(entering, leaving), from 0 to 2.
+    /// The effect of the layer on each token's state: 1 - cos(entering, leaving), from 0 to 2.
     pub(super) fn effects(&self) -> impl Iterator<Item = f64> {
         self.entering.chunks_exact(self.width).zip(self.leaving.chunks_exact(self.width)).map(|(a, b)| effect(a, b))
     }
@@ -33,56 +35,44 @@ fn effect(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// Runs every text at full depth, one layer of all texts after the other, and shows each layer's states. Says how many
-/// tokens there were.
+/// Runs every text at full depth, one layer of all texts after the other, and calls `visit` with each layer's states.
+/// Returns the number of tokens.
 pub(super) fn walk(
     model: &Llama,
     texts: &[Vec<u32>],
-    mut see: impl FnMut(&States<'_>),
+    mut visit: impl FnMut(&States<'_>),
 ) -> Result<usize, CalibrationError> {
     check(model, texts)?;
     let mut hidden: Vec<Tensor<3>> = texts.iter().map(|text| model.embed(model.tokens(&[text]))).collect();
     let mut entering = read(&hidden, 0, "entering")?;
     for (layer, block) in model.layers().iter().enumerate() {
         for (hidden, text) in hidden.iter_mut().zip(texts) {
-            // One layer of all texts at a time: the states of one layer are held, and no cache outlives its use.
+            // One layer of all texts at a time, so that only the states of one layer are held.
             let mut cache = model.cache(1, text.len());
             let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
             *hidden = block.forward(hidden.clone(), &frame, cache.layer_mut(layer));
         }
         let leaving = read(&hidden, layer, "leaving")?;
-        see(&States { layer, width: model.config().d_model, entering: &entering, leaving: &leaving });
+        visit(&States { layer, width: model.config().d_model, entering: &entering, leaving: &leaving });
         entering = leaving;
     }
     Ok(texts.iter().map(Vec::len).sum())
 }
 
 fn check(model: &Llama, texts: &[Vec<u32>]) -> Result<(), CalibrationError> {
-    let (context, vocab_size) = (model.config().max_positions, model.config().vocab_size);
     if texts.is_empty() {
         return Err(CalibrationError::NoText);
     }
-    for (text, ids) in texts.iter().enumerate() {
-        let tokens = ids.len();
-        if tokens == 0 {
-            return Err(CalibrationError::EmptyText { text });
-        }
-        if tokens > context {
-            return Err(CalibrationError::TextTooLong { text, tokens, context });
-        }
-        if let Some(&token) = ids.iter().find(|id| usize::try_from(**id).map_or(true, |id| id >= vocab_size)) {
-            return Err(CalibrationError::TokenOutOfRange { text, token, vocab_size });
-        }
-    }
-    Ok(())
+    let checked = |(text, ids): (usize, &Vec<u32>)| {
+        tokens::check(model, ids).map_err(|problem| CalibrationError::Text { text, problem })
+    };
+    texts.iter().enumerate().try_for_each(checked)
 }
 
 fn read(hidden: &[Tensor<3>], layer: usize, what: &'static str) -> Result<Vec<f32>, CalibrationError> {
     let mut states = Vec::new();
     for hidden in hidden {
-        let device = |reason| CalibrationError::Device { layer, reason };
-        let data = hidden.clone().try_into_data().map_err(|error| device(format!("{error:?}")))?;
-        states.extend(data.try_into_vec_as::<f32>().map_err(|error| device(format!("{error:?}")))?);
+        states.extend(to_host(hidden.clone(), || format!("the state {what} layer {layer}"))?);
     }
     if states.iter().all(|x| x.is_finite()) { Ok(states) } else { Err(CalibrationError::NotFinite { layer, what }) }
 }

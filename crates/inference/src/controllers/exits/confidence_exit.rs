@@ -1,15 +1,17 @@
 //! Exit where the two best tokens are far apart.
 
+use super::super::spec::SpecForm;
 use super::ExitRule;
-use super::streaks::Streaks;
+use super::rule::Checks;
 use crate::control::{Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::{Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 /// Exits where the prediction is confident: the difference between the two largest probabilities that the head gives
 /// for the state is at least the threshold. CALM's softmax response (Schuster et al. 2022, arXiv 2207.07061,
 /// "Local confidence measures"), with one threshold for all positions.
 ///
-/// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
+/// Costs a product with the head and a host read at every layer that is checked; set [`ExitRule::every`] to check fewer.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule};
@@ -17,31 +19,39 @@ use burn::tensor::{Int, Tensor};
 /// let controller = ConfidenceExit::new(ExitRule { min_layers: 10, every: 5, ..ExitRule::new(0.9) });
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ConfidenceExit {
     rule: ExitRule,
-    streaks: Streaks,
+    #[serde(skip)]
+    checks: Checks,
 }
 
 impl ConfidenceExit {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "confidence:GAP[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
+        about: "all until the two best tokens differ by GAP in probability",
+        fields: ExitRule::FIELDS,
+    };
+
     /// Exits at a gap of at least the rule's threshold, from 0 (always) to 1.
     pub fn new(rule: ExitRule) -> Self {
-        Self { rule, streaks: Streaks::default() }
+        Self { rule, checks: Checks::default() }
     }
 }
 
 impl Controller for ConfidenceExit {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        let due = self.streaks.due(&self.rule, site);
+        let due = self.checks.due(&self.rule, site);
         if due.is_empty() {
-            return self.streaks.answer(site);
+            return self.checks.decision(site);
         }
         let gaps = read_due(site, &due, gap(site.exit_logits_of(&due)));
-        self.streaks.decide(&self.rule, site, &due, |row| gaps[row] >= self.rule.threshold)
+        self.checks.count(&self.rule, site, &due, |row| gaps[row] >= self.rule.threshold)
     }
 
     /// # Errors
-    /// If the rule makes no sense for the model, or the threshold is not from 0 to 1.
+    /// If the rule does not fit the model, or the threshold is not from 0 to 1.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.rule.check(batch)?;
         let gap = self.rule.threshold;
@@ -54,13 +64,13 @@ impl Controller for ConfidenceExit {
     }
 }
 
-/// Brings a number for each row that is due to the host, as one per row of the batch: 0 for the others.
+/// Reads one number per row of the batch: the value of each row that is due, and 0 for the others.
 pub(super) fn read_due(site: &Site<'_>, due: &[usize], values: Tensor<1>) -> Vec<f32> {
     let rows = site.rows().len();
     if due.len() == rows {
         return site.read(values);
     }
-    // One entry per row that picks its value, or the 0 behind the last.
+    // For each row the index of its value, or of the 0 behind the last.
     let mut places = vec![i64::try_from(due.len()).unwrap_or(i64::MAX); rows];
     for (place, row) in (0..).zip(due) {
         places[*row] = place;

@@ -1,16 +1,18 @@
 //! Exit where the prediction has little entropy.
 
+use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::confidence_exit::read_due;
-use super::streaks::Streaks;
+use super::rule::Checks;
 use crate::control::{Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
+use serde::{Deserialize, Serialize};
 
 /// Exits where the entropy of the prediction, `-sum p ln p` in nats over the vocabulary, is at most the threshold:
 /// `DeeBERT`'s criterion (Xin et al. 2020, arXiv 2004.12993).
 ///
-/// Costs a product with the head and a host read at every layer that is checked, so [`ExitRule::every`] pays.
+/// Costs a product with the head and a host read at every layer that is checked; set [`ExitRule::every`] to check fewer.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{EntropyExit, ExitRule};
@@ -18,31 +20,39 @@ use burn::tensor::activation::log_softmax;
 /// let controller = EntropyExit::new(ExitRule { patience: 2, ..ExitRule::new(0.5) });
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EntropyExit {
     rule: ExitRule,
-    streaks: Streaks,
+    #[serde(skip)]
+    checks: Checks,
 }
 
 impl EntropyExit {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "entropy:NATS[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
+        about: "all until the prediction's entropy is at most NATS",
+        fields: ExitRule::FIELDS,
+    };
+
     /// Exits at an entropy of at most the rule's threshold, in nats.
     pub fn new(rule: ExitRule) -> Self {
-        Self { rule, streaks: Streaks::default() }
+        Self { rule, checks: Checks::default() }
     }
 }
 
 impl Controller for EntropyExit {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        let due = self.streaks.due(&self.rule, site);
+        let due = self.checks.due(&self.rule, site);
         if due.is_empty() {
-            return self.streaks.answer(site);
+            return self.checks.decision(site);
         }
         let entropies = read_due(site, &due, entropy(site.exit_logits_of(&due)));
-        self.streaks.decide(&self.rule, site, &due, |row| entropies[row] <= self.rule.threshold)
+        self.checks.count(&self.rule, site, &due, |row| entropies[row] <= self.rule.threshold)
     }
 
     /// # Errors
-    /// If the rule makes no sense for the model, or the threshold is negative.
+    /// If the rule does not fit the model, or the threshold is negative.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.rule.check(batch)?;
         let nats = self.rule.threshold;

@@ -1,10 +1,9 @@
-//! Early exit where a state looks finished.
+//! Early exits.
 
 mod confidence_exit;
 mod entropy_exit;
 mod rule;
 mod saturation_exit;
-mod streaks;
 
 pub use confidence_exit::ConfidenceExit;
 pub use entropy_exit::EntropyExit;

@@ -1,9 +1,11 @@
-//! When a sign of confidence is enough to exit.
+//! The rule that turns a measure of confidence into an exit.
 
-use crate::control::{Batch, ControllerError};
+use super::super::spec::Fields;
+use crate::control::{Action, Batch, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
-/// When a sign of confidence is enough to exit.
+/// The rule of an early exit: the layers at which a measure is checked, and the number of checks that must pass.
 ///
 /// Layers `min_layers`, `min_layers + every`, `min_layers + 2 every`, .. are checked, before they run. A row exits once
 /// the controller's measure has passed the threshold at `patience` checks in a row (Zhou et al. 2020, arXiv 2006.04152,
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitRule {
-    /// What the measure must reach.
+    /// The value that the measure must reach.
     pub threshold: f32,
     /// Checks in a row that must pass; at least 1.
     #[serde(default = "one")]
@@ -36,22 +38,76 @@ fn one() -> usize {
 }
 
 impl ExitRule {
-    /// Exits at the first layer but the embedding whose measure passes the threshold.
+    /// The places of the fields in the text of a specification.
+    pub(super) const FIELDS: Fields =
+        Fields::Values(&["threshold"], &[("patience", "patience"), ("min", "min_layers"), ("every", "every")]);
+
+    /// A rule that checks before every layer but the first, and exits at the first check that passes.
     pub fn new(threshold: f32) -> Self {
         Self { threshold, patience: 1, min_layers: 1, every: 1 }
     }
 
-    /// Whether rows are checked before this layer.
+    /// Returns true if rows are checked before this layer.
     pub fn checks(&self, layer: usize) -> bool {
         layer.checked_sub(self.min_layers).is_some_and(|after| after.checked_rem(self.every) == Some(0))
     }
 
-    /// Refuses what makes no sense for a model.
+    /// Checks the rule against a model.
     pub(super) fn check(&self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         let (n, min) = (batch.n_layers(), self.min_layers);
         ControllerError::check(self.threshold.is_finite(), "the threshold", self.threshold, "a finite number")?;
         ControllerError::check(self.patience > 0, "patience", self.patience, "at least 1")?;
         ControllerError::check(self.every > 0, "every", self.every, "at least 1")?;
         ControllerError::check((1..=n).contains(&min), "the least number of layers", min, format!("1 to {n}"))
+    }
+}
+
+/// The checks that each sequence has passed in this pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Checks(HashMap<u64, Passed>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Passed {
+    in_a_row: usize,
+    exited: bool,
+}
+
+impl Checks {
+    /// The rows to check here, by index: none where the rule does not check, and none that has exited.
+    pub(super) fn due(&mut self, rule: &ExitRule, site: &Site<'_>) -> Vec<usize> {
+        if site.layer() == 0 {
+            self.0.clear();
+        }
+        if !rule.checks(site.layer()) {
+            return Vec::new();
+        }
+        let rows = site.rows().iter().enumerate();
+        rows.filter(|(_, row)| !self.exited(row.id)).map(|(index, _)| index).collect()
+    }
+
+    /// Counts the outcomes of the rows that were due, and decides for all rows.
+    pub(super) fn count(
+        &mut self,
+        rule: &ExitRule,
+        site: &Site<'_>,
+        due: &[usize],
+        passes: impl Fn(usize) -> bool,
+    ) -> Decision {
+        for index in due {
+            let passed = self.0.entry(site.rows()[*index].id).or_default();
+            passed.in_a_row = if passes(*index) { passed.in_a_row + 1 } else { 0 };
+            passed.exited = passed.in_a_row >= rule.patience;
+        }
+        self.decision(site)
+    }
+
+    /// Exit for the rows that have exited, run for the others.
+    pub(super) fn decision(&self, site: &Site<'_>) -> Decision {
+        let rows = site.rows().iter();
+        Decision::per_row(rows.map(|row| if self.exited(row.id) { Action::Exit } else { Action::Run }))
+    }
+
+    fn exited(&self, sequence: u64) -> bool {
+        self.0.get(&sequence).is_some_and(|passed| passed.exited)
     }
 }

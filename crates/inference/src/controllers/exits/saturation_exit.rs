@@ -1,16 +1,18 @@
 //! Exit where the state has stopped changing.
 
+use super::super::spec::SpecForm;
 use super::ExitRule;
-use super::streaks::Streaks;
+use super::rule::Checks;
 use crate::control::{Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// Exits where the hidden state has saturated: the cosine of the states entering this layer and the one before is at
 /// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, "Local confidence
 /// measures"), with one threshold for all positions.
 ///
-/// Costs a host read at every layer that is checked, and no product. A layer that was skipped changes nothing, so under
-/// a controller that also skips, this one exits after the first skip that it sees.
+/// Costs a host read at every layer that is checked, and no product. A skipped layer leaves the state unchanged, so
+/// inside a controller that skips layers, this one exits after the first skip.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitRule, SaturationExit};
@@ -18,18 +20,34 @@ use burn::tensor::Tensor;
 /// let controller = SaturationExit::new(ExitRule { min_layers: 5, ..ExitRule::new(0.99) });
 /// # let _: Box<dyn dynlayer_inference::Controller + Send> = Box::new(controller);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct SaturationExit {
     rule: ExitRule,
-    streaks: Streaks,
+    #[serde(skip)]
+    checks: Checks,
     /// The state entering the layer before, `[rows, d_model]`.
+    #[serde(skip)]
     previous: Option<Tensor<2>>,
 }
 
+/// Compares the rules; the state of a run does not count.
+impl PartialEq for SaturationExit {
+    fn eq(&self, other: &Self) -> bool {
+        self.rule == other.rule
+    }
+}
+
 impl SaturationExit {
+    pub(crate) const FORM: SpecForm = SpecForm {
+        syntax: "saturation:COSINE[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
+        about: "all until the states before and after a layer have this cosine",
+        fields: ExitRule::FIELDS,
+    };
+
     /// Exits at a cosine of at least the rule's threshold, from -1 (always) to 1.
     pub fn new(rule: ExitRule) -> Self {
-        Self { rule, streaks: Streaks::default(), previous: None }
+        Self { rule, checks: Checks::default(), previous: None }
     }
 }
 
@@ -37,14 +55,14 @@ impl Controller for SaturationExit {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         let now = site.last_hidden();
         let before = self.previous.replace(now.clone()).filter(|_| site.layer() > 0);
-        let due = self.streaks.due(&self.rule, site);
-        let Some(before) = before.filter(|_| !due.is_empty()) else { return self.streaks.answer(site) };
+        let due = self.checks.due(&self.rule, site);
+        let Some(before) = before.filter(|_| !due.is_empty()) else { return self.checks.decision(site) };
         let cosines = site.read(cosine(now, before));
-        self.streaks.decide(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold)
+        self.checks.count(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold)
     }
 
     /// # Errors
-    /// If the rule makes no sense for the model, or the threshold is not from -1 to 1.
+    /// If the rule does not fit the model, or the threshold is not from -1 to 1.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.previous = None;
         self.rule.check(batch)?;
@@ -53,7 +71,7 @@ impl Controller for SaturationExit {
     }
 }
 
-/// The cosine of each pair of rows, `[rows]`; 1 for two states that are all zero, which nothing has changed.
+/// The cosine of each pair of rows, `[rows]`; 1 for two states that are all zero, since they are equal.
 fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
     let dot = (a.clone() * b.clone()).sum_dim(1);
     let norms = (a.square().sum_dim(1) * b.square().sum_dim(1)).sqrt(); // [rows, 1]

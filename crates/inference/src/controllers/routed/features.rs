@@ -1,9 +1,9 @@
-//! The features that routers see.
+//! Features of routers.
 
 use crate::control::Row;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Mean 0 and variance 1 over the last axis.
+/// Shifts and scales each token's features to mean 0 and variance 1, `[rows, tokens, d_model]` both.
 pub(super) fn standardise(x: Tensor<3>) -> Tensor<3> {
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2);
@@ -14,7 +14,7 @@ pub(super) fn standardise(x: Tensor<3>) -> Tensor<3> {
 /// The sinusoidal encoding of each token's position, `[rows, tokens, d_model]`.
 pub(super) fn sinusoids(rows: &[Row], tokens: usize, d_model: usize, device: &Device) -> Tensor<3> {
     let places = rows.iter().flat_map(|row| (0..tokens).map(|token| (row.position + 1 + token).saturating_sub(tokens)));
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "positions are far below 2^52")]
+    #[expect(clippy::cast_possible_truncation, reason = "sines and cosines")]
     let values: Vec<f32> = places
         .flat_map(|position| {
             (0..d_model).map(move |i| {

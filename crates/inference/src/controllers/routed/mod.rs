@@ -1,21 +1,17 @@
 //! Learned gates: a small module per model that decides from features of the token.
 
+mod controller;
 mod error;
 mod features;
 mod file;
-mod linear_router;
-mod mlp_router;
 mod noise;
 mod options;
-mod routed_controller;
 mod router;
 mod shuffle;
-#[cfg(all(test, feature = "autodiff"))]
-mod train_tests;
+#[cfg(all(test, feature = "training"))]
+mod tests;
 
+pub use controller::{Routed, RouterSpec};
 pub use error::RouterError;
-pub use linear_router::LinearRouter;
-pub use mlp_router::MlpRouter;
 pub use options::{RouterInput, RouterOptions};
-pub use routed_controller::Routed;
-pub use router::{AnyRouter, Router};
+pub use router::{AnyRouter, LinearRouter, MlpRouter, Router};

@@ -1,18 +1,18 @@
-//! Random numbers for routers.
+//! Random numbers of routers.
 
 use crate::control::Row;
 use crate::random;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 
-/// Bits of a stream number that hold the layer; the training step has the others.
+/// The number of bits of a stream number that hold the layer; the others hold the training step.
 const LAYER_BITS: u32 = 16;
 
 /// Standard logistic noise, `ln u - ln(1 - u)`, `[rows, tokens]`: the difference of two Gumbel variables (Maddison et
 /// al. 2017, arXiv 1611.00712, appendix B), so one logit with it is two logits with Gumbel noise.
 ///
 /// Derived from the seed, the training step, the sequence, the token's position and the layer. The last token of a row
-/// stands at its [`Row::position`], and those before it count down from there.
+/// is at [`Row::position`], and those before it count down from there.
 pub(super) fn logistic(seed: u64, step: u64, rows: &[Row], tokens: usize, layer: usize, device: &Device) -> Tensor<2> {
     let stream = (step << LAYER_BITS) | layer as u64;
     let noise = rows.iter().flat_map(|row| {
@@ -40,7 +40,6 @@ pub(super) fn normals(purpose: [u8; 8], seed: u64, layer: usize, n: usize) -> Ve
 }
 
 #[cfg(test)]
-#[allow(clippy::cast_precision_loss, reason = "small numbers in tests")]
 mod tests {
     use super::*;
 

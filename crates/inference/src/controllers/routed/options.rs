@@ -1,9 +1,9 @@
-//! What a router sees, and how its logits are used.
+//! The features of a router, and the use of its logits.
 
 use super::super::Ends;
 use serde::{Deserialize, Serialize};
 
-/// What a router sees of a token.
+/// The features of a token that a router sees.
 ///
 /// All are detached, and `[rows, tokens, d_model]`. All but the constant are standardised: each token's numbers have
 /// mean 0 and variance 1 (without epsilon: a token whose numbers are all equal gives zeros).
@@ -19,15 +19,15 @@ pub enum RouterInput {
     /// The sinusoidal encoding of the token's position (Vaswani et al. 2017, section 3.5): `sin(p / 10000^(2i/d))` at
     /// dimension `2i`, the cosine at `2i + 1`.
     Position,
-    /// Ones: what is learned is a constant per layer. In decoding it needs no host read after the first pass.
+    /// Ones, so that a constant per layer is learned. In decoding it needs no host read after the first pass.
     Constant,
-    /// The state entering the layer of another token of the same sequence: what states look like, without what this one
-    /// says. In training the label tokens' states are permuted; in decoding, where later tokens are not known, the
+    /// The state that enters the layer for another token of the same sequence: a typical state that says nothing of this
+    /// token. In training the label tokens' states are permuted; in decoding, where later tokens are not known, the
     /// state is drawn from the sequence's decode passes so far, this one included, all with the same probability.
     ShuffledHidden,
 }
 
-/// How [`Routed`](super::Routed) uses a router.
+/// Options for the use of a router in [`Routed`](super::Routed).
 ///
 /// ```
 /// use dynlayer_inference::controllers::{RouterInput, RouterOptions};
@@ -37,9 +37,9 @@ pub enum RouterInput {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterOptions {
-    /// What the router sees.
+    /// The features that the router sees.
     pub input: RouterInput,
-    /// Whether the first and the last layer always run.
+    /// The choice to run the first and the last layer always.
     pub ends: Ends,
     /// In decoding, a layer runs if its probability, the logistic function of the logit, is above this; from 0 to 1,
     /// both excluded.

@@ -1,17 +1,18 @@
-//! What a learned gate is.
+//! Learned modules that give a logit per token and layer.
 
-use super::{LinearRouter, MlpRouter};
-use burn::module::Module;
-use burn::tensor::Tensor;
+use super::noise::normals;
+use burn::module::{Module, Param};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData};
 
-/// A module that gives each token a logit for running a layer; [`Routed`](super::Routed) makes a controller of it.
+/// A module that gives each token a logit for running a layer; [`Routed`](super::Routed) makes it a controller.
 ///
 /// ```
 /// use burn::module::{Module, Param};
 /// use burn::tensor::Tensor;
 /// use dynlayer_inference::controllers::Router;
 ///
-/// /// One number per layer, whatever the token: the paper's learned constant.
+/// /// One number per layer for all tokens: the paper's learned constant.
 /// #[derive(Module, Debug)]
 /// struct Constant {
 ///     logits: Param<Tensor<1>>, // [n_layers]
@@ -25,20 +26,21 @@ use burn::tensor::Tensor;
 /// }
 /// ```
 pub trait Router: Module {
-    /// The logit of running this layer: positive to run, for each token.
+    /// The logit of running this layer for each token; a positive one means to run.
     ///
     /// # Shapes
     /// - `features`: `[rows, tokens, d_model]`, detached
     /// - result: `[rows, tokens]`
     fn logits(&self, layer: usize, features: Tensor<3>) -> Tensor<2>;
 
-    /// Layers and width of the features that it was made for, if it depends on them: checked before a run.
+    /// The number of layers and the width of the features that the router was made for, if it depends on them; checked
+    /// before a run.
     fn dimensions(&self) -> Option<[usize; 2]> {
         None
     }
 }
 
-/// The routers that come with the crate: what a file holds.
+/// A router that comes with the crate, of whatever kind a file holds.
 #[derive(Module, Debug)]
 pub enum AnyRouter {
     /// A linear map per layer.
@@ -72,5 +74,141 @@ impl From<LinearRouter> for AnyRouter {
 impl From<MlpRouter> for AnyRouter {
     fn from(router: MlpRouter) -> Self {
         Self::Mlp(router)
+    }
+}
+/// A linear map from features to numbers.
+#[derive(Module, Debug)]
+pub(super) struct Linear {
+    /// `[outputs, inputs]`.
+    pub(super) weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    pub(super) fn new(weight: Vec<f32>, bias: Vec<f32>, device: &Device) -> Self {
+        let outputs = bias.len();
+        let shape = [outputs, weight.len() / outputs.max(1)];
+        Self {
+            weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device)),
+            bias: Param::from_tensor(Tensor::from_data(TensorData::new(bias, [outputs]), device)),
+        }
+    }
+
+    /// A map to one number that answers `bias`, nearly: weights normal with standard deviation `0.01 / sqrt(inputs)`.
+    fn nearly_constant(purpose: [u8; 8], inputs: usize, bias: f32, seed: u64, layer: usize, device: &Device) -> Self {
+        Self::new(scaled(normals(purpose, seed, layer, inputs), 0.01, inputs), vec![bias], device)
+    }
+
+    /// Maps `[rows, tokens, inputs]` to `[rows, tokens]`, for one output.
+    fn logit(&self, features: Tensor<3>) -> Tensor<2> {
+        let products = features * self.weight.val().unsqueeze::<3>(); // [rows, tokens, inputs]
+        products.sum_dim(2).squeeze_dim::<2>(2) + self.bias.val().unsqueeze::<2>()
+    }
+
+    fn inputs(&self) -> usize {
+        self.weight.val().dims()[1]
+    }
+}
+
+/// Multiplies each value by `factor / sqrt(inputs)`.
+fn scaled(mut values: Vec<f32>, factor: f32, inputs: usize) -> Vec<f32> {
+    let scale = factor / (inputs as f32).sqrt();
+    for x in &mut values {
+        *x *= scale;
+    }
+    values
+}
+
+/// A linear router, `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, with the difference
+/// of its two logits as the logit.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use dynlayer_inference::controllers::LinearRouter;
+///
+/// # fn run(device: &Device) {
+/// let router = LinearRouter::new([30, 576], 2.0, 0, device); // starts with running, probability 0.88
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct LinearRouter {
+    pub(super) layers: Vec<Linear>,
+}
+
+impl LinearRouter {
+    /// A new router for `[n_layers, d_model]`: weights normal with standard deviation `0.01 / sqrt(d_model)`, so that it
+    /// answers nearly `bias` everywhere.
+    pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
+        let layer = |layer| Linear::nearly_constant(*b"linroute", d_model, bias, seed, layer, device);
+        Self { layers: (0..n_layers).map(layer).collect() }
+    }
+}
+
+impl Router for LinearRouter {
+    fn logits(&self, layer: usize, features: Tensor<3>) -> Tensor<2> {
+        self.layers[layer].logit(features)
+    }
+
+    fn dimensions(&self) -> Option<[usize; 2]> {
+        Some([self.layers.len(), self.layers.first().map_or(0, Linear::inputs)])
+    }
+}
+
+/// A router with a hidden layer, `logit = w_l . relu(U_l features + c_l) + b_l` for layer `l`, of widths `d_model`,
+/// `d_model / 8`, 1: the larger controller of arXiv 2410.20022, with one logit in place of two.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use dynlayer_inference::controllers::MlpRouter;
+///
+/// # fn run(device: &Device) {
+/// let router = MlpRouter::new([30, 576], 2.0, 0, device); // starts with running, probability 0.88
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct MlpRouter {
+    pub(super) layers: Vec<Mlp>,
+}
+
+/// The MLP of one layer.
+#[derive(Module, Debug)]
+pub(super) struct Mlp {
+    /// `d_model` to the inner width.
+    pub(super) up: Linear,
+    /// The inner width to 1.
+    pub(super) down: Linear,
+}
+
+impl MlpRouter {
+    /// A new router for `[n_layers, d_model]`: the inner weights normal with standard deviation `sqrt(2 / d_model)` (He
+    /// et al. 2015), the outer ones `0.01 / sqrt(d_model / 8)`, so that it answers nearly `bias` everywhere.
+    pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
+        let inner = Self::inner_width(d_model);
+        let layer = |layer| {
+            let up = normals(*b"mlpruppr", seed, layer, inner * d_model);
+            let up = scaled(up, std::f32::consts::SQRT_2, d_model);
+            let down = Linear::nearly_constant(*b"mlprdown", inner, bias, seed, layer, device);
+            Mlp { up: Linear::new(up, vec![0.0; inner], device), down }
+        };
+        Self { layers: (0..n_layers).map(layer).collect() }
+    }
+
+    /// The width between the two maps.
+    pub(super) fn inner_width(d_model: usize) -> usize {
+        (d_model / 8).max(1)
+    }
+}
+
+impl Router for MlpRouter {
+    fn logits(&self, layer: usize, features: Tensor<3>) -> Tensor<2> {
+        let Mlp { up, down } = &self.layers[layer];
+        let weight = up.weight.val().swap_dims(0, 1).unsqueeze::<3>(); // [1, d_model, inner]
+        let inner = features.matmul(weight) + up.bias.val().unsqueeze::<3>(); // [rows, tokens, inner]
+        down.logit(relu(inner))
+    }
+
+    fn dimensions(&self) -> Option<[usize; 2]> {
+        Some([self.layers.len(), self.layers.first().map_or(0, |mlp| mlp.up.inputs())])
     }
 }

@@ -1,4 +1,4 @@
-//! States of other tokens of the same sequence.
+//! Exchange of states between the tokens of a sequence.
 
 use crate::control::Row;
 use crate::random;
@@ -7,7 +7,7 @@ use rand::Rng;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Permutes the states of each row's label tokens, `hidden: [rows, tokens, d_model]`; the others stay.
+/// Permutes the states of each row's label tokens in `hidden: [rows, tokens, d_model]`; the others stay in place.
 ///
 /// The permutation derives from the seed, the training step, the sequence and the layer.
 pub(super) fn permute(
@@ -43,7 +43,7 @@ impl Reservoir {
         self.0.clear();
     }
 
-    /// Takes in this pass's states, `[rows, d_model]`, and gives the one that each row holds now, `[rows, d_model]`.
+    /// Offers the states of this pass, `[rows, d_model]`, and returns the state that each row now holds, `[rows, d_model]`.
     pub(super) fn exchange(&mut self, states: Tensor<2>, rows: &[Row], layer: usize, seed: u64) -> Tensor<2> {
         let held = rows.iter().enumerate().map(|(i, row)| {
             let state = states.clone().narrow(0, i, 1); // [1, d_model]
@@ -60,14 +60,9 @@ impl Reservoir {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::single_range_in_vec_init,
-    reason = "small numbers, and one row with a range of its own"
-)]
 mod tests {
+    #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::single_range_in_vec_init)]
+
     use super::*;
     use burn::tensor::{Device, TensorData};
 

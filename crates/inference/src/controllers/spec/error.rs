@@ -1,69 +1,69 @@
-//! Why there is no such controller.
+//! Errors of specifications.
 
-use super::super::{CalibrationError, RecordingError, RouterError};
+use super::super::{CalibrationError, ControllerSpec};
 
-/// Why a text is no controller.
+/// The error for a text that is no specification of a controller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
     /// The name before the colon is not known.
-    #[error(
-        "unknown controller {0:?}; known are full, skip:LAYER,LAYER,.., uniform:BUDGET, exit:DEPTH, influence:BUDGET, \
-         random:BUDGET, bernoulli:PROBABILITY, schedule:MAX..MIN,to=POSITION, confidence:GAP, entropy:NATS, \
-         saturation:COSINE, similarity:EFFECT, router:FILE, replay:FILE, budgeted:BUDGET:CONTROLLER, \
-         warmup:TOKENS:CONTROLLER"
-    )]
-    Unknown(String),
-    /// The part after the colon is missing, superfluous or not what it should be.
-    #[error("controller {name:?} takes {expected}, not {found:?}")]
-    Argument {
-        /// The controller's name.
-        name: &'static str,
-        /// What it takes.
-        expected: &'static str,
-        /// What was found after the colon.
+    #[error("unknown controller {found:?}; known are {}", forms())]
+    Unknown {
+        /// The name.
         found: String,
     },
-    /// An option that the controller does not have, given twice, or with a value that it cannot have.
-    #[error("controller {name:?} has options {expected}, not {found:?}")]
-    Option {
-        /// The controller's name.
-        name: &'static str,
-        /// The options it has.
+    /// A value is missing, superfluous or not of its kind; or an option is unknown, given twice or of a wrong value.
+    #[error("found {found:?}; expected {expected}")]
+    Form {
+        /// The controller's form, as in [`SpecForm::syntax`](super::SpecForm::syntax).
         expected: &'static str,
-        /// What was found.
+        /// The specification, or the option that is wrong.
         found: String,
     },
-    /// Controllers around controllers around controllers.
+    /// Too many controllers are inside each other.
     #[error("more than {limit} controllers inside each other")]
     TooDeep {
-        /// How many there may be.
+        /// The most that are allowed.
         limit: usize,
     },
 }
 
-/// Why a controller cannot be built from its specification.
+/// All forms, separated by spaces.
+fn forms() -> String {
+    ControllerSpec::all().iter().map(|form| form.syntax).collect::<Vec<_>>().join(" ")
+}
+
+/// The error for a specification whose controller cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The controller is measured on text first, and there is none.
-    #[error("{spec} is calibrated on text, and there is none: give some as Resources::texts, as token ids")]
+    #[error("{controller} is calibrated on text, and there is none: give some as Resources::texts, as token ids")]
     NoCalibrationText {
-        /// The specification.
-        spec: String,
+        /// The controller's name.
+        controller: &'static str,
     },
     /// The calibration failed.
-    #[error("the calibration of {spec} failed")]
+    #[error("the calibration of {controller} failed")]
     Calibration {
-        /// The specification.
-        spec: String,
-        /// Why.
+        /// The controller's name.
+        controller: &'static str,
+        /// The reason.
         source: CalibrationError,
     },
-    /// The router's file cannot be used.
-    #[error("a router cannot be used")]
-    Router(#[from] RouterError),
-    /// The recording cannot be used.
-    #[error("a recording cannot be used")]
-    Recording(#[from] RecordingError),
+    /// A file cannot be used for the controller.
+    #[error("{controller} cannot be made from its file")]
+    File {
+        /// The controller's name.
+        controller: &'static str,
+        /// The reason: a [`RouterError`](crate::controllers::RouterError), or a
+        /// [`RecordingError`](crate::controllers::RecordingError).
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl BuildError {
+    pub(crate) fn file(controller: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::File { controller, source: source.into() }
+    }
 }

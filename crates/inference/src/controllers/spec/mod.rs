@@ -1,143 +1,114 @@
-//! Controllers as data.
+//! Controllers from text and JSON.
 
-mod build;
-mod display;
 mod error;
-mod parse;
+mod form;
 mod resources;
 #[cfg(test)]
 mod tests;
 
 pub use error::{BuildError, SpecError};
+pub use form::SpecForm;
+pub(super) use form::{Fields, read, write};
 pub use resources::Resources;
 
-use super::{Ends, ExitRule, Schedule};
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use crate::control::Controller;
+use dynlayer_model::Llama;
 
-/// A controller as data: what a command line or a configuration file says.
-///
-/// | text | controller |
-/// |---|---|
-/// | `full` | [`FullDepth`](super::FullDepth) |
-/// | `skip:3,5,7` | [`SkipLayers`](super::SkipLayers) |
-/// | `uniform:20` | [`UniformSkip`](super::UniformSkip) |
-/// | `exit:20` | [`ExitAfter`](super::ExitAfter) |
-/// | `influence:28` | [`InfluenceSkip`](super::InfluenceSkip), measured on [`Resources::texts`] |
-/// | `random:20` | [`RandomSkip`](super::RandomSkip); `ends=free` |
-/// | `bernoulli:0.8` | [`BernoulliSkip`](super::BernoulliSkip); `ends=free` |
-/// | `schedule:28..14,to=256` | [`Schedule`]; `from=0`, `warmup=1` |
-/// | `confidence:0.9` | [`ConfidenceExit`](super::ConfidenceExit); `patience=1`, `min=1`, `every=1` |
-/// | `entropy:0.5` | [`EntropyExit`](super::EntropyExit); the same |
-/// | `saturation:0.99` | [`SaturationExit`](super::SaturationExit); the same |
-/// | `similarity:0.02` | [`SimilaritySkip`](super::SimilaritySkip), measured on [`Resources::texts`]; `clusters=8`, `ends=free` |
-/// | `router:FILE` | [`Routed`](super::Routed), as saved |
-/// | `replay:FILE` | [`Replayed`](super::Replayed), as [recorded](super::Recorded) |
-/// | `budgeted:18:SPEC` | [`Budgeted`](super::Budgeted) |
-/// | `warmup:4:SPEC` | [`WarmUp`](super::WarmUp) |
-///
-/// Options follow the first value, separated by commas, in any order: `confidence:0.9,min=8,every=4`. Serde reads the
-/// fields below, with the name under `controller`: `{"controller": "uniform", "budget": 20}`.
-///
-/// ```
-/// use dynlayer_inference::controllers::{ControllerSpec, ExitRule};
-///
-/// let spec: ControllerSpec = "budgeted:18:confidence:0.9,min=8".parse()?;
-/// let inner = ControllerSpec::Confidence(ExitRule { min_layers: 8, ..ExitRule::new(0.9) });
-/// assert_eq!(spec, ControllerSpec::Budgeted { budget: 18.0, inner: Box::new(inner) });
-/// assert_eq!(spec.to_string(), "budgeted:18:confidence:0.9,min=8");
-/// # Ok::<(), dynlayer_inference::controllers::SpecError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "controller", rename_all = "kebab-case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum ControllerSpec {
-    /// Every layer.
-    Full,
-    /// All but these layers.
-    Skip {
-        /// The layers to skip, from 0.
-        layers: Vec<usize>,
-    },
-    /// This many layers, evenly spread.
-    Uniform {
-        /// Layers per token.
-        budget: usize,
-    },
-    /// The first layers only.
-    Exit {
-        /// How many run.
-        depth: usize,
-    },
-    /// The layers with the most block influence.
-    Influence {
-        /// Layers per token.
-        budget: usize,
-    },
-    /// Random layers, drawn once per sequence.
-    Random {
-        /// Layers per token.
-        budget: usize,
-        /// Whether the first and the last layer always run.
-        #[serde(default)]
-        ends: Ends,
-    },
-    /// Every layer with a probability, drawn per token.
-    Bernoulli {
-        /// The probability that a layer runs.
-        probability: f32,
-        /// Whether the first and the last layer always run.
-        #[serde(default)]
-        ends: Ends,
-    },
-    /// A budget that shrinks with the position.
-    Schedule(Schedule),
-    /// Exit where the two best tokens are far apart.
-    Confidence(ExitRule),
-    /// Exit where the prediction has little entropy.
-    Entropy(ExitRule),
-    /// Exit where the state has stopped changing.
-    Saturation(ExitRule),
-    /// Skip layers that have done little to states like this one.
-    Similarity {
-        /// The effect below which a layer is skipped.
-        threshold: f32,
-        /// Kinds of states per layer.
-        #[serde(default = "default_clusters")]
-        clusters: usize,
-        /// Whether the first and the last layer always run.
-        #[serde(default)]
-        ends: Ends,
-    },
-    /// A learned router.
-    Router {
-        /// What [`Routed::save`](super::Routed::save) wrote, relative to [`Resources::folder`].
-        file: PathBuf,
-    },
-    /// A recorded run.
-    Replay {
-        /// What [`Recording::save`](super::Recording::save) wrote, relative to [`Resources::folder`].
-        file: PathBuf,
-    },
-    /// Another controller, held to a budget.
-    Budgeted {
-        /// Layers per pass on average.
-        budget: f32,
-        /// The other controller.
-        inner: Box<ControllerSpec>,
-    },
-    /// Another controller, after some tokens at full depth.
-    Warmup {
-        /// How many tokens.
-        tokens: usize,
-        /// The other controller.
-        inner: Box<ControllerSpec>,
-    },
+/// Makes the controller that a specification describes.
+pub(super) trait Build {
+    fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError>;
 }
 
-/// Kinds of states per layer for [`ControllerSpec::Similarity`].
-const DEFAULT_CLUSTERS: usize = 8;
-
-fn default_clusters() -> usize {
-    DEFAULT_CLUSTERS
+/// A controller that needs nothing else is its own specification.
+impl<C: Controller + Clone + Send + 'static> Build for C {
+    fn build(&self, _: &Llama, _: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
+        Ok(Box::new(self.clone()))
+    }
 }
+
+/// Makes [`ControllerSpec`](super::ControllerSpec) from a list of controllers: variants, whose names in kebab case are the
+/// controllers' names, and types with a constant `FORM` that implement [`Build`] and serde's traits.
+macro_rules! registry {
+    ($($variant:ident($spec:ty),)*) => {
+        /// A controller as data, read from a command line or a configuration file.
+        ///
+        /// [`ControllerSpec::all`] lists the text of each controller. Options follow the first value, separated by
+        /// commas, in any order: `confidence:0.9,min=8,every=4`. JSON has the name under `controller` and the fields of
+        /// the variant: `{"controller": "uniform", "budget": 20}`; options may be left out.
+        ///
+        /// [`build`](Self::build) makes the controller. Most variants hold the controller itself, as it is before a run;
+        /// those that need a measurement or a file hold what is needed to find it.
+        ///
+        /// ```
+        /// use dynlayer_inference::controllers::{Budgeted, ConfidenceExit, ControllerSpec, ExitRule};
+        ///
+        /// let spec: ControllerSpec = "budgeted:18:confidence:0.9,min=8".parse()?;
+        /// let inner = ConfidenceExit::new(ExitRule { min_layers: 8, ..ExitRule::new(0.9) });
+        /// let inner = ControllerSpec::Confidence(inner);
+        /// assert_eq!(spec, ControllerSpec::Budgeted(Budgeted::new(18.0, Box::new(inner))));
+        /// assert_eq!(spec.to_string(), "budgeted:18:confidence:0.9,min=8");
+        /// # Ok::<(), dynlayer_inference::controllers::SpecError>(())
+        /// ```
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(tag = "controller", rename_all = "kebab-case")]
+        #[non_exhaustive]
+        pub enum ControllerSpec {
+            $(
+                #[doc = concat!("A `", stringify!($spec), "`.")]
+                $variant($spec),
+            )*
+        }
+
+        impl ControllerSpec {
+            /// The text forms of all controllers, for help texts and tables.
+            ///
+            /// ```
+            /// use dynlayer_inference::controllers::ControllerSpec;
+            ///
+            /// let uniform = ControllerSpec::all().iter().find(|form| form.name() == "uniform").unwrap();
+            /// assert_eq!(uniform.to_string(), "uniform:LAYERS: LAYERS layers, evenly spread from the first to the last");
+            /// ```
+            pub fn all() -> &'static [SpecForm] {
+                &[$(<$spec>::FORM,)*]
+            }
+
+            /// Makes the controller for this model.
+            ///
+            /// Reads files and measures the model where the specification says so. Whether settings make sense for the
+            /// model is checked when a run begins.
+            ///
+            /// # Errors
+            /// If there is no text to calibrate on, the calibration fails, or a file cannot be read or was made for a
+            /// model of other dimensions.
+            pub fn build(
+                &self,
+                model: &dynlayer_model::Llama,
+                resources: &Resources,
+            ) -> Result<Box<dyn crate::control::Controller + Send>, BuildError> {
+                match self {
+                    $(Self::$variant(spec) => spec::Build::build(spec, model, resources),)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for ControllerSpec {
+            /// Writes the text that parses into the same specification, without the options that have their defaults.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match spec::write(self) {
+                    Some(text) => f.write_str(&text),
+                    // A file name that is no Unicode has no JSON form.
+                    None => write!(f, "{self:?}"),
+                }
+            }
+        }
+
+        impl std::str::FromStr for ControllerSpec {
+            type Err = SpecError;
+
+            fn from_str(text: &str) -> Result<Self, SpecError> {
+                spec::read(text)
+            }
+        }
+    };
+}
+pub(super) use registry;

@@ -1,24 +1,25 @@
-//! What specifications refer to.
+//! Calibration texts and files for specifications.
 
-use super::super::{BlockInfluence, CalibrationError, StateEffects};
+use super::super::{CalibrationError, LayerInfluence, StateEffects};
+use super::BuildError;
 use dynlayer_model::Llama;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-/// What building a [`ControllerSpec`](super::ControllerSpec) may need beside the model: calibration texts, and the
-/// folder of its files.
+/// Inputs for [`ControllerSpec::build`](super::ControllerSpec::build) beside the model: calibration texts, and the folder
+/// of files.
 ///
 /// A calibration is measured when a specification first needs it, and kept: use one `Resources` per model.
 ///
 /// ```
-/// use dynlayer_inference::controllers::{BlockInfluence, ControllerSpec, Resources};
+/// use dynlayer_inference::controllers::{ControllerSpec, LayerInfluence, Resources};
 /// # fn run(model: &dynlayer_model::Llama, tokens: Vec<u32>) -> Result<(), Box<dyn std::error::Error>> {
 /// let resources = Resources::new().texts(vec![tokens]);
 /// let controller = "influence:28".parse::<ControllerSpec>()?.build(model, &resources)?;
 ///
-/// // Or with what was measured before.
-/// let resources = Resources::new().influence(BlockInfluence::load("influence.json")?);
+/// // Or with an earlier measurement.
+/// let resources = Resources::new().influence(LayerInfluence::load("influence.json")?);
 /// let controller = "influence:28".parse::<ControllerSpec>()?.build(model, &resources)?;
 /// # Ok(())
 /// # }
@@ -28,13 +29,14 @@ pub struct Resources {
     texts: Vec<Vec<u32>>,
     folder: PathBuf,
     seed: u64,
-    influence: Mutex<Option<BlockInfluence>>,
-    /// By the number of clusters asked for.
+    /// A panic while a lock was held leaves the value as it was, so a poisoned lock is used.
+    influence: Mutex<Option<LayerInfluence>>,
+    /// The effects by the number of clusters.
     effects: Mutex<HashMap<usize, StateEffects>>,
 }
 
 impl Resources {
-    /// Nothing: enough for specifications that need none.
+    /// No texts and the current folder: enough for most specifications.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,13 +51,13 @@ impl Resources {
         Self { folder: folder.into(), ..self }
     }
 
-    /// What random choices of a calibration derive from; 0 by default.
+    /// The seed of random choices in a calibration; 0 by default.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// A block influence that was measured before, instead of a measurement.
-    pub fn influence(self, influence: BlockInfluence) -> Self {
+    /// A layer influence that was measured before, instead of a measurement.
+    pub fn influence(self, influence: LayerInfluence) -> Self {
         Self { influence: Mutex::new(Some(influence)), ..self }
     }
 
@@ -64,40 +66,42 @@ impl Resources {
         Self { effects: Mutex::new(HashMap::from([(clusters, effects)])), ..self }
     }
 
-    pub(super) fn path(&self, file: &Path) -> PathBuf {
+    pub(in crate::controllers) fn path(&self, file: &Path) -> PathBuf {
         self.folder.join(file)
     }
 
-    /// Whether nothing can be measured.
-    fn no_texts(&self) -> bool {
-        self.texts.is_empty()
-    }
-
-    /// The model's block influence; `None` without texts.
-    pub(super) fn measured_influence(&self, model: &Llama) -> Result<Option<BlockInfluence>, CalibrationError> {
-        // A panic while it was held left it as it was: measured or not.
-        let mut kept = self.influence.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if kept.is_none() && !self.no_texts() {
-            *kept = Some(BlockInfluence::measure(model, &self.texts)?);
+    /// The model's layer influence, measured once.
+    pub(in crate::controllers) fn measured_influence(&self, model: &Llama) -> Result<LayerInfluence, BuildError> {
+        let mut kept = self.influence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(influence) = &*kept {
+            return Ok(influence.clone());
         }
-        Ok(kept.clone())
+        let measured = self.measure("influence", |texts| LayerInfluence::measure(model, texts))?;
+        Ok(kept.insert(measured).clone())
     }
 
-    /// The model's effects by this many clusters; `None` without texts.
-    pub(super) fn measured_effects(
+    /// The model's effects by this many clusters, measured once.
+    pub(in crate::controllers) fn measured_effects(
         &self,
         model: &Llama,
         clusters: usize,
-    ) -> Result<Option<StateEffects>, CalibrationError> {
-        let mut kept = self.effects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    ) -> Result<StateEffects, BuildError> {
+        let mut kept = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(effects) = kept.get(&clusters) {
-            return Ok(Some(effects.clone()));
+            return Ok(effects.clone());
         }
-        if self.no_texts() {
-            return Ok(None);
+        let measured = self.measure("similarity", |texts| StateEffects::measure(model, texts, clusters, self.seed))?;
+        Ok(kept.entry(clusters).or_insert(measured).clone())
+    }
+
+    fn measure<T>(
+        &self,
+        controller: &'static str,
+        measure: impl FnOnce(&[Vec<u32>]) -> Result<T, CalibrationError>,
+    ) -> Result<T, BuildError> {
+        if self.texts.is_empty() {
+            return Err(BuildError::NoCalibrationText { controller });
         }
-        let effects = StateEffects::measure(model, &self.texts, clusters, self.seed)?;
-        kept.insert(clusters, effects.clone());
-        Ok(Some(effects))
+        measure(&self.texts).map_err(|source| BuildError::Calibration { controller, source })
     }
 }

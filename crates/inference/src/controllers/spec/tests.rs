@@ -1,7 +1,8 @@
 //! Specifications as text and as JSON.
 
-use super::*;
+use crate::controllers::*;
 use proptest::prelude::*;
+use std::path::PathBuf;
 
 fn rules() -> impl Strategy<Value = ExitRule> {
     (finite(), any::<usize>(), 0usize..3, 0usize..3).prop_map(|(threshold, patience, min_layers, every)| ExitRule {
@@ -27,13 +28,14 @@ fn files() -> impl Strategy<Value = PathBuf> {
 fn specs() -> impl Strategy<Value = ControllerSpec> {
     let schedule = (any::<usize>(), 0usize..9, 0usize..9, any::<usize>(), 0usize..3);
     let leaf = prop_oneof![
-        Just(ControllerSpec::Full),
-        prop::collection::vec(any::<usize>(), 0..4).prop_map(|layers| ControllerSpec::Skip { layers }),
-        any::<usize>().prop_map(|budget| ControllerSpec::Uniform { budget }),
-        any::<usize>().prop_map(|depth| ControllerSpec::Exit { depth }),
-        any::<usize>().prop_map(|budget| ControllerSpec::Influence { budget }),
-        (any::<usize>(), ends()).prop_map(|(budget, ends)| ControllerSpec::Random { budget, ends }),
-        (finite(), ends()).prop_map(|(probability, ends)| ControllerSpec::Bernoulli { probability, ends }),
+        Just(ControllerSpec::Full(FullDepth)),
+        prop::collection::vec(any::<usize>(), 0..4).prop_map(|layers| ControllerSpec::Skip(SkipLayers::new(layers))),
+        any::<usize>().prop_map(|budget| ControllerSpec::Uniform(UniformSkip::new(budget))),
+        any::<usize>().prop_map(|depth| ControllerSpec::Exit(ExitAfter(depth))),
+        any::<usize>().prop_map(|budget| ControllerSpec::Influence(InfluenceSpec { budget })),
+        (any::<usize>(), ends()).prop_map(|(budget, ends)| ControllerSpec::Random(RandomSkip::new(budget).ends(ends))),
+        (finite(), ends())
+            .prop_map(|(probability, ends)| ControllerSpec::Bernoulli(BernoulliSkip::new(probability).ends(ends))),
         schedule.prop_map(|(max, min, from, to, warm_up)| ControllerSpec::Schedule(Schedule {
             max,
             min,
@@ -41,23 +43,21 @@ fn specs() -> impl Strategy<Value = ControllerSpec> {
             to,
             warm_up
         })),
-        rules().prop_map(ControllerSpec::Confidence),
-        rules().prop_map(ControllerSpec::Entropy),
-        rules().prop_map(ControllerSpec::Saturation),
-        (finite(), 0usize..20, ends()).prop_map(|(threshold, clusters, ends)| ControllerSpec::Similarity {
-            threshold,
-            clusters,
-            ends
-        }),
-        files().prop_map(|file| ControllerSpec::Router { file }),
-        files().prop_map(|file| ControllerSpec::Replay { file }),
+        rules().prop_map(|rule| ControllerSpec::Confidence(ConfidenceExit::new(rule))),
+        rules().prop_map(|rule| ControllerSpec::Entropy(EntropyExit::new(rule))),
+        rules().prop_map(|rule| ControllerSpec::Saturation(SaturationExit::new(rule))),
+        (finite(), 0usize..20, ends()).prop_map(|(threshold, clusters, ends)| ControllerSpec::Similarity(
+            SimilaritySpec { threshold, clusters, ends }
+        )),
+        files().prop_map(|file| ControllerSpec::Router(RouterSpec { file })),
+        files().prop_map(|file| ControllerSpec::Replay(ReplaySpec { file })),
     ];
     leaf.prop_recursive(4, 8, 1, |inner| {
         prop_oneof![
             (finite(), inner.clone())
-                .prop_map(|(budget, inner)| ControllerSpec::Budgeted { budget, inner: Box::new(inner) }),
+                .prop_map(|(budget, inner)| ControllerSpec::Budgeted(Budgeted::new(budget, Box::new(inner)))),
             (any::<usize>(), inner)
-                .prop_map(|(tokens, inner)| ControllerSpec::Warmup { tokens, inner: Box::new(inner) }),
+                .prop_map(|(tokens, inner)| ControllerSpec::Warmup(WarmUp::new(tokens, Box::new(inner)))),
         ]
     })
 }
@@ -115,7 +115,7 @@ fn the_documented_texts() {
 #[test]
 fn json_may_leave_options_out_and_not_invent_any() {
     let spec: ControllerSpec = serde_json::from_str(r#"{"controller": "entropy", "threshold": 0.5}"#).unwrap();
-    assert_eq!(spec, ControllerSpec::Entropy(ExitRule::new(0.5)));
+    assert_eq!(spec, ControllerSpec::Entropy(EntropyExit::new(ExitRule::new(0.5))));
     for json in [
         r#"{"controller": "entropy", "threshold": 0.5, "patient": 2}"#,
         r#"{"controller": "random", "budget": 2, "end": "free"}"#,
@@ -130,40 +130,66 @@ fn json_may_leave_options_out_and_not_invent_any() {
 
 #[test]
 fn wrong_texts_say_what_is_wrong() {
-    for (text, part) in [
-        ("", "unknown controller \"\""),
-        ("fast", "unknown controller \"fast\""),
-        ("full:1", "takes no argument, not \"1\""),
-        ("skip", "takes layers counted from 0"),
-        ("skip:1,,2", "not \"1,,2\""),
-        ("uniform:", "takes a number of layers, not \"\""),
-        ("uniform:99999999999999999999", "not \"99999999999999999999\""),
-        ("uniform:-1", "takes a number of layers, not \"-1\""),
-        ("exit:1e3", "not \"1e3\""),
-        ("random:", "takes a number of layers, not \"\""),
-        ("random:3,ends=loose", "has options ends=kept|free, not \"ends=loose\""),
-        ("random:3,ends=free,ends=kept", "not \"ends=kept\""),
-        ("random:3,4", "not \"4\""),
-        ("bernoulli:nan", "takes a probability, not \"nan\""),
-        ("confidence:inf", "not \"inf\""),
-        ("confidence:nan", "not \"nan\""),
-        ("confidence:0.9,min=", "not \"min=\""),
-        ("bernoulli:1e40", "takes a probability, not \"1e40\""),
-        ("schedule:5..9", "as to=POSITION, not \"5..9\""),
-        ("budgeted:nan:full", "not \"nan:full\""),
-        ("budgeted::full", "not \":full\""),
-        ("confidence:0.9,least=3", "has options patience=CHECKS, min=LAYERS, every=LAYERS, not \"least=3\""),
-        ("schedule:28..14", "as to=POSITION, not \"28..14\""),
-        ("schedule:28,to=3", "MAX..MIN"),
-        ("similarity:0.1,clusters=-1", "not \"clusters=-1\""),
-        ("router:", "takes a file, not \"\""),
-        ("budgeted:18", "after a colon, a controller, not \"18\""),
-        ("budgeted:x:full", "not \"x:full\""),
-        ("warmup:4:fast", "unknown controller \"fast\""),
+    let exit = "confidence:GAP[,patience=CHECKS][,min=LAYERS][,every=LAYERS]";
+    let schedule = "schedule:MAX..MIN,to=POSITION[,from=POSITION][,warmup=LAYERS]";
+    let random = "random:LAYERS[,ends=free]";
+    for (text, found, expected) in [
+        ("full:1", "full:1", "full"),
+        ("skip", "skip", "skip:LAYER,LAYER,.."),
+        ("skip:1,,2", "skip:1,,2", "skip:LAYER,LAYER,.."),
+        ("uniform", "uniform", "uniform:LAYERS"),
+        (" uniform: ", "uniform:", "uniform:LAYERS"),
+        ("uniform:3,4", "4", "uniform:LAYERS"),
+        ("uniform:99999999999999999999", "uniform:99999999999999999999", "uniform:LAYERS"),
+        ("uniform:-1", "uniform:-1", "uniform:LAYERS"),
+        ("exit:1e3", "exit:1e3", "exit:LAYERS"),
+        ("random:", "random:", random),
+        ("random:3,ends=loose", "random:3,ends=loose", random),
+        ("random:3,ends=free,ends=kept", "ends=kept", random),
+        ("random:3,4", "4", random),
+        ("bernoulli:nan", "bernoulli:nan", "bernoulli:PROBABILITY[,ends=free]"),
+        ("bernoulli:1e40", "bernoulli:1e40", "bernoulli:PROBABILITY[,ends=free]"),
+        ("confidence:inf", "confidence:inf", exit),
+        ("confidence:nan", "confidence:nan", exit),
+        ("confidence:0.9,min=", "confidence:0.9,min=", exit),
+        ("confidence:0.9,least=3", "least=3", exit),
+        ("schedule:5..9", "schedule:5..9", schedule),
+        ("schedule:28..14,to", "to", schedule),
+        ("schedule:28..14", "schedule:28..14", schedule),
+        ("schedule:28..14..7,to=9", "schedule:28..14..7,to=9", schedule),
+        ("schedule:28,to=3", "schedule:28,to=3", schedule),
+        ("similarity:0.1,clusters=-1", "similarity:0.1,clusters=-1", "similarity:EFFECT[,clusters=N][,ends=free]"),
+        ("router:", "router:", "router:FILE"),
+        ("replay: ", "replay:", "replay:FILE"),
+        ("budgeted:nan:full", "budgeted:nan:full", "budgeted:LAYERS:CONTROLLER"),
+        ("budgeted::full", "budgeted::full", "budgeted:LAYERS:CONTROLLER"),
+        ("budgeted:18", "budgeted:18", "budgeted:LAYERS:CONTROLLER"),
+        ("warmup:4:exit:x", "exit:x", "exit:LAYERS"),
     ] {
+        let error = text.parse::<ControllerSpec>().unwrap_err();
+        assert_eq!(error, SpecError::Form { expected, found: found.to_owned() }, "{text}");
+        assert_eq!(error.to_string(), format!("found {found:?}; expected {expected}"));
+    }
+    for (text, found) in [("", ""), ("fast", "fast"), ("warmup:4:fast", "fast"), ("Full", "Full")] {
         let error = text.parse::<ControllerSpec>().unwrap_err().to_string();
-        assert!(error.contains(part), "{text}: {error}");
+        assert!(error.starts_with(&format!("unknown controller {found:?}; known are full skip:LAYER")), "{error}");
     }
     let deep = "warmup:1:".repeat(100_000) + "full";
     assert_eq!(deep.parse::<ControllerSpec>(), Err(SpecError::TooDeep { limit: 16 }));
+}
+
+#[test]
+fn names_are_the_same_in_text_and_json() {
+    // One of each, in the order of the registry.
+    let texts =
+        ["full", "skip:1", "uniform:1", "exit:1", "influence:1", "random:1", "bernoulli:1", "schedule:2..1,to=1"];
+    let more = ["confidence:1", "entropy:1", "saturation:1", "similarity:1", "router:a", "replay:a", "budgeted:1:full"];
+    let texts = texts.iter().chain(&more).chain(&["warmup:1:full"]);
+    assert_eq!(texts.clone().count(), ControllerSpec::all().len());
+    for (text, form) in texts.zip(ControllerSpec::all()) {
+        let spec: ControllerSpec = text.parse().unwrap();
+        assert_eq!(spec.to_string(), *text);
+        assert_eq!(serde_json::to_value(&spec).unwrap()["controller"], form.name());
+        assert!(text.starts_with(form.name()));
+    }
 }

@@ -36,7 +36,7 @@ impl<'a> Candidate<'a> {
 
     /// What a specification says, under its text as name.
     pub fn from_spec(spec: &ControllerSpec, model: &'a Llama, resources: &'a Resources) -> Self {
-        let (full, name, spec) = (*spec == ControllerSpec::Full, spec.to_string(), spec.clone());
+        let (full, name, spec) = (matches!(spec, ControllerSpec::Full(_)), spec.to_string(), spec.clone());
         Self { name, full, make: Box::new(move || spec.build(model, resources)) }
     }
 

@@ -1,6 +1,7 @@
 //! What is refused before anything runs.
 
 use super::{Candidate, Cost, Drive, DriveError, Item, Measure};
+use crate::control::ControlFrom;
 use crate::generation::{GenerateOptions, check_prompts};
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -27,6 +28,10 @@ impl Drive<'_> {
             if value == 0 {
                 return refuse(name, "at least 1", value);
             }
+        }
+        let control_from = options.run.control_from;
+        if control_from != ControlFrom::LastPromptToken {
+            return refuse("run.control_from", ControlFrom::LastPromptToken, control_from);
         }
         if let (Some(sampling), Measure::Output(_)) = (&options.halves, &self.measure)
             && sampling.temperature <= 0.0

@@ -1,7 +1,7 @@
 //! The lanes of one prompt: a controller each.
 
 use super::candidate::Boxed;
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Share, Site, Split};
+use crate::control::{Action, Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
 
 /// Looks at the prompt on behalf of all lanes.
 pub(super) struct Watching<'a>(pub(super) &'a mut [Boxed]);
@@ -27,19 +27,19 @@ impl Controller for Watching<'_> {
 pub(super) struct Lanes<'a> {
     controllers: Vec<&'a mut Boxed>,
     sequence: u64,
-    split: Split,
+    split: Dispatcher,
 }
 
 impl<'a> Lanes<'a> {
     pub(super) fn new(controllers: Vec<&'a mut Boxed>, sequence: u64) -> Self {
-        Self { controllers, sequence, split: Split::default() }
+        Self { controllers, sequence, split: Dispatcher::default() }
     }
 }
 
 impl Controller for Lanes<'_> {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
         let id = self.sequence;
-        let share = |lane| Some(Share { controller: usize::try_from(lane).ok()?, id });
+        let share = |lane| Some(Assignment { controller: usize::try_from(lane).ok()?, id });
         self.split.decide(site, &mut self.controllers, share)
     }
 }

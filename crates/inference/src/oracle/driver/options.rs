@@ -1,6 +1,6 @@
 //! How a model is run over prompts and candidates.
 
-use crate::engine::{KvPolicy, PartialSkips};
+use crate::control::{ControlFrom, RunSettings};
 use crate::sampling::Sampling;
 use dynlayer_model::text::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub enum Cost {
     Milliseconds,
 }
 
-/// How to run. Control begins with the prompt's last token ([`ControlFrom::LastPromptToken`](crate::ControlFrom)).
+/// Options of a [`Drive`](super::Drive).
 ///
 /// ```
 /// use dynlayer_inference::oracle::DriveOptions;
@@ -37,6 +37,9 @@ pub enum Cost {
 /// ```
 #[derive(Clone, Debug)]
 pub struct DriveOptions<'a> {
+    /// Settings of every run. Control must begin with the prompt's last token ([`ControlFrom::LastPromptToken`], the
+    /// default here), because all lanes share the prompt's pass. The seed also draws the null oracle's random routes.
+    pub run: RunSettings,
     /// Tokens per output at most, at least 1.
     pub max_new_tokens: usize,
     /// Tokens that end an output.
@@ -45,14 +48,8 @@ pub struct DriveOptions<'a> {
     pub stop_strings: Vec<String>,
     /// Turns tokens into the text that is judged; `None` leaves it empty.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// What later tokens see at skipped layers.
-    pub kv_policy: KvPolicy,
-    /// What is done where lanes disagree about a layer: a matter of speed only.
-    pub partial_skips: PartialSkips,
-    /// What random controllers and routes derive from, and the sampled outputs of the halves.
-    pub seed: u64,
-    /// Measures the quality twice more for the cross-fitted oracle. Of outputs: two are sampled with this sampling (its
-    /// seed is replaced by one per half), so its temperature must be above 0. Of given tokens: the mean over the tokens
+    /// Measures the quality twice more for the cross-fitted oracle. Of outputs: two are sampled with this sampling,
+    /// each with a seed of its own, so its temperature must be above 0. Of given tokens: the mean over the tokens
     /// in odd and in even places, and what the sampling says does not matter.
     pub halves: Option<Sampling>,
     /// Measures against the full model's own output too; not for [`Measure::Agreement`](super::Measure::Agreement),
@@ -73,13 +70,11 @@ pub struct DriveOptions<'a> {
 impl Default for DriveOptions<'_> {
     fn default() -> Self {
         Self {
+            run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
             max_new_tokens: 64,
             stop_tokens: Vec::new(),
             stop_strings: Vec::new(),
             tokenizer: None,
-            kv_policy: KvPolicy::default(),
-            partial_skips: PartialSkips::default(),
-            seed: 0,
             halves: None,
             label_free: true,
             null_depths: Vec::new(),

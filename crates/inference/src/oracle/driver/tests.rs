@@ -3,10 +3,11 @@
 use super::*;
 use crate::conformance::small_model;
 use crate::control::Controller;
+use crate::control::{ControlFrom, RunSettings};
 use crate::controllers::{
     BernoulliSkip, Budgeted, ConfidenceExit, ExitAfter, ExitRule, FullDepth, RandomSkip, SaturationExit, UniformSkip,
 };
-use crate::generation::{ControlFrom, GenerateOptions, ScoreOptions, generate, score};
+use crate::generation::{GenerateOptions, ScoreOptions, generate, score};
 use crate::oracle::{
     Allocator, ControlsRun, OracleController, PromptPredictor, PromptRouter, PromptStates, RouterTrial,
 };
@@ -60,7 +61,13 @@ fn hash(judged: &Judged<'_>) -> f64 {
 }
 
 fn options() -> DriveOptions<'static> {
-    DriveOptions { max_new_tokens: 6, stop_tokens: vec![3, 4, 5], seed: SEED, lanes: 5, ..DriveOptions::default() }
+    DriveOptions {
+        run: RunSettings { seed: SEED, ..DriveOptions::default().run },
+        max_new_tokens: 6,
+        stop_tokens: vec![3, 4, 5],
+        lanes: 5,
+        ..DriveOptions::default()
+    }
 }
 
 fn drive<'a>(model: &'a Llama, options: DriveOptions<'a>) -> Drive<'a> {
@@ -83,11 +90,11 @@ fn timeless(file: &Path) -> String {
     text.lines().map(line).collect()
 }
 
-fn alone(item: &Item, sampling: Sampling) -> GenerateOptions<'static> {
+fn alone(item: &Item, seed: u64, sampling: Sampling) -> GenerateOptions<'static> {
     GenerateOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, seed, ..RunSettings::default() },
         max_new_tokens: 6,
         stop_tokens: vec![3, 4, 5],
-        control_from: ControlFrom::LastPromptToken,
         sequence_ids: vec![item.id],
         sampling,
         ..GenerateOptions::default()
@@ -105,10 +112,10 @@ fn a_lane_does_what_its_candidate_does_alone() {
     for (item, measured) in items.iter().zip(&driven.items) {
         assert_eq!(measured.sequence, item.id);
         for (candidate, cell) in candidates().iter().zip(&measured.cells) {
-            let run = |sampling| {
+            let run = |seed, sampling| {
                 let controller = candidate.controller().unwrap();
                 let (mut done, report) =
-                    generate(&model, controller, std::slice::from_ref(&item.prompt), alone(item, sampling))
+                    generate(&model, controller, std::slice::from_ref(&item.prompt), alone(item, seed, sampling))
                         .unwrap()
                         .finish()
                         .unwrap();
@@ -117,14 +124,14 @@ fn a_lane_does_what_its_candidate_does_alone() {
             let judge = |tokens: &[u32], reference: &str, reference_tokens: &[u32]| {
                 hash(&Judged { item, text: "", tokens, reference, reference_tokens })
             };
-            let (tokens, depth) = run(Sampling { seed: SEED, ..Sampling::default() });
+            let (tokens, depth) = run(SEED, Sampling::default());
             let output = cell.output.as_ref().unwrap();
             assert_eq!((&output.tokens, cell.cost), (&tokens, depth), "{} of {}", candidate.name(), item.id);
             assert_eq!(cell.quality, judge(&tokens, &item.reference, &item.reference_tokens));
             let full = measured.full.as_ref().unwrap();
             assert_eq!(cell.label_free, Some(judge(&tokens, "", &full.tokens)));
             let half = |half| {
-                let tokens = run(Sampling { seed: SEED + half, ..halves.clone() }).0;
+                let tokens = run(SEED + half, halves.clone()).0;
                 judge(&tokens, &item.reference, &item.reference_tokens)
             };
             assert_eq!(cell.halves.unwrap()[0], half(0), "{}", candidate.name());
@@ -150,9 +157,12 @@ fn given_tokens_score_as_they_do_alone() {
         for (candidate, cell) in candidates().iter().zip(&measured.cells) {
             let run = |continuation: &[u32]| {
                 let options = ScoreOptions {
-                    control_from: ControlFrom::LastPromptToken,
+                    run: RunSettings {
+                        control_from: ControlFrom::LastPromptToken,
+                        seed: SEED,
+                        ..RunSettings::default()
+                    },
                     sequence_ids: vec![item.id],
-                    seed: SEED,
                     ..ScoreOptions::default()
                 };
                 score(&model, candidate.controller().unwrap(), &item.prompt, continuation, &options).unwrap()
@@ -267,7 +277,10 @@ fn another_run_is_refused_and_left_alone() {
     let labels = [("model".to_owned(), "another".to_owned())].into();
     let cases = [
         (refused(drive(&model, DriveOptions { max_new_tokens: 7, ..options() }), &items), "expected 7, found 6"),
-        (refused(drive(&model, DriveOptions { seed: 6, ..options() }), &items), "another seed"),
+        (
+            refused(drive(&model, DriveOptions { run: RunSettings { seed: 6, ..options().run }, ..options() }), &items),
+            "another seed",
+        ),
         (refused(drive(&model, DriveOptions { labels, ..options() }), &items), "another labels"),
         (refused(drive(&model, options()), &items[..1]), "line 3: expected no more than 1 items, found item 99"),
         (refused(drive(&model, options()), &[items[1].clone(), items[0].clone()]), "line 2: expected item 99"),
@@ -386,7 +399,7 @@ fn replayed_quality_and_depth_are_the_tables() {
             let prompts: Vec<Vec<u32>> = batch.iter().map(|item| item.prompt.clone()).collect();
             let options = GenerateOptions {
                 sequence_ids: batch.iter().map(|item| item.id).collect(),
-                ..alone(&batch[0], Sampling { seed: SEED, ..Sampling::default() })
+                ..alone(&batch[0], SEED, Sampling::default())
             };
             let (done, report) = generate(&model, &mut oracle, &prompts, options).unwrap().finish().unwrap();
             for ((item, completion), sequence) in batch.iter().zip(&done).zip(&report.sequences) {
@@ -429,7 +442,7 @@ fn the_router_chooses_at_run_time_what_its_predictor_chooses() {
     for batch in items.chunks(7) {
         let prompts: Vec<Vec<u32>> = batch.iter().map(|item| item.prompt.clone()).collect();
         let sequence_ids = batch.iter().map(|item| item.id).collect();
-        let options = GenerateOptions { sequence_ids, ..alone(&batch[0], Sampling::default()) };
+        let options = GenerateOptions { sequence_ids, ..alone(&batch[0], 0, Sampling::default()) };
         let (_, report) = generate(&model, &mut router, &prompts, options).unwrap().finish().unwrap();
         assert_eq!(report.decode.host_reads, 1);
         for (item, sequence) in batch.iter().zip(&report.sequences) {

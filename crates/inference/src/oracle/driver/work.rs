@@ -7,7 +7,7 @@ use super::lanes::{Lanes, Watching};
 use super::measured::{Measured, Output};
 use super::{Candidate, Cost, DriveError, DriveOptions, Item, Measure};
 use crate::controllers::{FullDepth, RandomSkip, SkipLayers};
-use crate::generation::{ForkSettings, GenerateError, GenerateOptions, Prefilled};
+use crate::generation::{ForkSettings, GenerateError, GenerateOptions, LaneSampling, Prefilled};
 use crate::report::{RunReport, SequenceReport};
 use crate::sampling::Sampling;
 use dynlayer_model::Llama;
@@ -29,9 +29,7 @@ impl Work<'_> {
         let mut lanes: Vec<Lane> = self.lanes();
         let mut controllers = lanes.iter().map(|lane| self.controller(lane.of, item)).collect::<Result<Vec<_>, _>>()?;
         let settings = ForkSettings {
-            kv_policy: self.options.kv_policy,
-            partial_skips: self.options.partial_skips,
-            seed: self.options.seed,
+            run: self.options.run,
             new_tokens: self.options.max_new_tokens.max(item.reference_tokens.len()),
         };
         let mut watching = Watching(&mut controllers);
@@ -93,7 +91,7 @@ impl Work<'_> {
             }
             Of::Route { depth, number } => {
                 // Another seed for every route: as many different draws for the same sequence.
-                let seed = self.options.seed.wrapping_add(number as u64);
+                let seed = self.options.run.seed.wrapping_add(number as u64);
                 let runs = RandomSkip::new(depth).route(self.model.layers().len(), seed, item.id);
                 Box::new(SkipLayers::new((0..runs.len()).filter(|layer| !runs[*layer])))
             }
@@ -172,12 +170,13 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn sampling(&self, task: Task) -> Sampling {
+    fn sampling(&self, task: Task) -> LaneSampling {
+        let seed = self.options.run.seed;
         match (task, &self.options.halves) {
             (Task::Sampled(half), Some(sampling)) => {
-                Sampling { seed: self.options.seed.wrapping_add(half), ..sampling.clone() }
+                LaneSampling { sampling: sampling.clone(), seed: seed.wrapping_add(half) }
             }
-            _ => Sampling::default(),
+            _ => LaneSampling { sampling: Sampling::default(), seed },
         }
     }
 

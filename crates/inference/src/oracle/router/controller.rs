@@ -2,7 +2,7 @@
 
 use super::PromptPredictor;
 use super::states::Pool;
-use crate::control::{Batch, Controller, ControllerError, Decision, Share, Site, Split};
+use crate::control::{Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
 use crate::oracle::{Candidate, ReplayError, replay};
 use burn::tensor::{Tensor, TensorData};
 use std::collections::HashMap;
@@ -30,7 +30,8 @@ use std::fmt;
 /// let candidates = [Candidate::full(), Candidate::new("exit:1", || ExitAfter(1))];
 /// let router = PromptRouter::new(predictor, &candidates)?;
 /// let prompts: Vec<Vec<u32>> = items.into_iter().map(|item| item.prompt).collect();
-/// let options = GenerateOptions { control_from: ControlFrom::LastPromptToken, ..GenerateOptions::default() };
+/// let mut options = GenerateOptions::default();
+/// options.run.control_from = ControlFrom::LastPromptToken;
 /// let (_, report) = generate(&model, router, &prompts, options)?.finish()?;
 /// assert_eq!(report.decode.host_reads, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,7 +42,7 @@ pub struct PromptRouter {
     pool: Pool,
     /// By sequence, an index into the predictor's candidates.
     chosen: HashMap<u64, usize>,
-    split: Split,
+    split: Dispatcher,
 }
 
 impl PromptRouter {
@@ -52,7 +53,7 @@ impl PromptRouter {
     pub fn new(predictor: PromptPredictor, candidates: &[Candidate<'_>]) -> Result<Self, ReplayError> {
         let controllers = predictor.candidates.iter().map(|name| replay::make(name, candidates));
         let controllers = controllers.collect::<Result<_, _>>()?;
-        Ok(Self { predictor, controllers, pool: Pool::default(), chosen: HashMap::new(), split: Split::default() })
+        Ok(Self { predictor, controllers, pool: Pool::default(), chosen: HashMap::new(), split: Dispatcher::default() })
     }
 
     /// The name of the candidate that was chosen for a sequence of the last batch.
@@ -87,7 +88,9 @@ impl Controller for PromptRouter {
             self.choose(site);
         }
         let Self { controllers, chosen, split, .. } = self;
-        split.decide(site, controllers, |id| chosen.get(&id).map(|controller| Share { controller: *controller, id }))
+        split.decide(site, controllers, |id| {
+            chosen.get(&id).map(|controller| Assignment { controller: *controller, id })
+        })
     }
 
     /// # Errors
@@ -108,7 +111,7 @@ impl Controller for PromptRouter {
         )?;
         self.pool.clear();
         self.chosen.clear();
-        self.split = Split::default();
+        self.split = Dispatcher::default();
         self.controllers.iter_mut().try_for_each(|controller| controller.begin(batch))
     }
 

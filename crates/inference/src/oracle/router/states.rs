@@ -1,8 +1,10 @@
 //! What the model makes of a prompt in its first layers.
 
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Row, Site};
-use crate::generation::{ControlFrom, GenerateError, GenerateOptions, generate};
+use crate::control::{ControlFrom, RunSettings};
+use crate::generation::{GenerateError, GenerateOptions, generate};
 use crate::oracle::Item;
+use crate::tokens::TokenProblem;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -41,7 +43,7 @@ impl PromptStates {
         let mut states = HashMap::new();
         for item in items {
             let Some((_, before)) = item.prompt.split_last() else {
-                return Err(GenerateError::EmptyPrompt { prompt: 0 });
+                return Err(GenerateError::Prompt { prompt: 0, problem: TokenProblem::Empty });
             };
             if before.is_empty() {
                 states.insert(item.id, Vec::new());
@@ -49,8 +51,8 @@ impl PromptStates {
             }
             let mut glance = Glance { layer, pool: Pool::default() };
             let options = GenerateOptions {
+                run: RunSettings { control_from: ControlFrom::All, ..RunSettings::default() },
                 max_new_tokens: 1,
-                control_from: ControlFrom::All,
                 sequence_ids: vec![item.id],
                 ..GenerateOptions::default()
             };

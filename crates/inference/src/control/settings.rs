@@ -1,0 +1,141 @@
+//! Settings of a run.
+
+use crate::unknown_name::{self, UnknownName};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Settings that every way of running a model under a controller shares: generation, scoring and the oracle's runs.
+///
+/// ```
+/// use dynlayer_inference::{ControlFrom, GenerateOptions, KvPolicy, RunSettings};
+///
+/// let run = RunSettings { control_from: ControlFrom::LastPromptToken, seed: 7, ..RunSettings::default() };
+/// let options = GenerateOptions { run, max_new_tokens: 64, ..GenerateOptions::default() };
+/// assert_eq!(options.run.kv_policy, KvPolicy::Propagate);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunSettings {
+    /// The first token that the controller decides about.
+    pub control_from: ControlFrom,
+    /// What later tokens see at layers that an earlier token skipped.
+    pub kv_policy: KvPolicy,
+    /// How a layer is run that some rows of a batch run and others skip: affects speed, never results.
+    pub partial_skips: PartialSkips,
+    /// The seed of every random draw of the run: of the controller, which reads it from
+    /// [`Batch::seed`](super::Batch::seed), and of [sampling](crate::sampling::Sampling). A draw depends on the seed,
+    /// the draw's purpose, the sequence's id, the position and the layer, so a sequence draws the same numbers alone
+    /// and in a batch.
+    pub seed: u64,
+}
+
+/// The first token that a controller decides about. For the tokens before it every layer runs, and the controller only
+/// [observes](super::Controller::observe).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ControlFrom {
+    /// The first generated token: the prompt runs every layer, so that token still comes from a full-depth pass
+    /// (arXiv 2410.20022).
+    #[default]
+    FirstGenerated,
+    /// The prompt's last token, so that every generated token comes from a controlled pass.
+    LastPromptToken,
+    /// The prompt's first token: the controller decides about the whole prompt too.
+    All,
+}
+
+impl ControlFrom {
+    /// All settings.
+    pub const ALL: [Self; 3] = [Self::FirstGenerated, Self::LastPromptToken, Self::All];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::FirstGenerated => "first-generated",
+            Self::LastPromptToken => "last-prompt-token",
+            Self::All => "all",
+        }
+    }
+}
+
+impl fmt::Display for ControlFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ControlFrom {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("start of control", &Self::ALL, Self::name, text)
+    }
+}
+
+/// The keys and values that later tokens see at a layer whose attention an earlier token skipped.
+///
+/// Works with every controller. Once a sequence that has skipped a layer's attention never runs it again (any route
+/// fixed per sequence), all three policies give the same results.
+///
+/// ```
+/// use dynlayer_inference::KvPolicy;
+///
+/// assert_eq!("deferred".parse(), Ok(KvPolicy::Deferred));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KvPolicy {
+    /// Keys and values projected from the residual state that entered the skipped layer (arXiv 2410.20022): two small
+    /// products instead of a layer.
+    #[default]
+    Propagate,
+    /// The same keys and values, projected only when that layer's attention next runs for the sequence, for all tokens
+    /// that are owed at once. Until then their residual states are kept, `d_model` numbers per token, one for a run of
+    /// skipped layers. A layer that a sequence never runs again costs nothing.
+    Deferred,
+    /// None: later tokens do not see the token at that layer. Costs nothing, and changes the results.
+    Omit,
+}
+
+impl KvPolicy {
+    /// All policies.
+    pub const ALL: [Self; 3] = [Self::Propagate, Self::Deferred, Self::Omit];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Propagate => "propagate",
+            Self::Deferred => "deferred",
+            Self::Omit => "omit",
+        }
+    }
+}
+
+impl fmt::Display for KvPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for KvPolicy {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("KV policy", &Self::ALL, Self::name, text)
+    }
+}
+
+/// The execution of a sublayer that some rows of a batch run and others skip. All choices give the same results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PartialSkips {
+    /// Whichever of the other two a model of the device's speed says is faster.
+    #[default]
+    Modelled,
+    /// The sublayer runs for all rows, and rows that skip it keep their state.
+    RunAll,
+    /// The rows that run are taken out of the batch, run, and put back.
+    Gather,
+}

@@ -1,0 +1,82 @@
+use super::partial::{Chooser, DeviceCost};
+use super::{Pass, PassInput, PolicyCache, dimensions, run};
+use crate::control::{Action, Decision, KvPolicy, PartialSkips, Phase, Row, controller_fn};
+use crate::report::PhaseReport;
+use burn::tensor::Device;
+use dynlayer_model::config::LlamaConfig;
+use dynlayer_model::{Llama, WeightDtype};
+
+const TOKENS: usize = 4;
+const ROWS: u64 = 3;
+
+fn model() -> Llama {
+    let json = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48,
+        "num_hidden_layers": 5, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true}"#;
+    LlamaConfig::from_hf_json(json, "a test").unwrap().init(11, WeightDtype::F32, &Device::flex()).unwrap()
+}
+
+/// One pass of three rows of four tokens, of which row 0 skips layers 1 and 3.
+fn pass(model: &Llama, chooser: Chooser) -> Pass {
+    let mut controller = controller_fn(|site| {
+        let skips = |id: u64| id == 0 && site.layer() % 2 == 1;
+        Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
+    });
+    let texts: Vec<Vec<u32>> = (0..3).map(|row| (row..row + 4).collect()).collect();
+    let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let rows: Vec<Row> = (0..ROWS).map(|id| Row { id, position: TOKENS - 1, generated: 0 }).collect();
+    let mut cache = PolicyCache::new(model, rows.len(), TOKENS, KvPolicy::Propagate);
+    let positions: Vec<Vec<usize>> = rows.iter().map(|_| (0..TOKENS).collect()).collect();
+    let frame = cache.frame(model, &positions, &[0; 3]);
+    let input = PassInput {
+        model,
+        tokens: model.tokens(&texts),
+        frame: &frame,
+        rows: &rows,
+        padding: &[0; 3],
+        phase: Phase::Prefill,
+        controlled: true,
+        chooser,
+        dimensions: dimensions(model),
+        keep_states: false,
+    };
+    run(input, &mut controller, &mut cache, &mut PhaseReport::default()).unwrap()
+}
+
+#[test]
+fn the_device_cost_chooses_per_sublayer_and_changes_no_result() {
+    let model = model();
+    let chooser = |skips, flops_per_second, gather_seconds| Chooser {
+        device: DeviceCost { flops_per_second, gather_seconds },
+        ..Chooser::new(skips, &Device::flex())
+    };
+    let cost = |flops_per_second, gather_seconds| chooser(PartialSkips::Modelled, flops_per_second, gather_seconds);
+    let expected = pass(&model, Chooser::new(PartialSkips::RunAll, &Device::flex()));
+    let expected = expected.hidden.into_data().try_into_vec_as::<f32>().unwrap();
+    let asked = (3 + 5 + 5) * TOKENS as u64;
+    let everything = 3 * 5 * TOKENS as u64;
+    for (chooser, attention, mlp) in [
+        (Chooser::new(PartialSkips::RunAll, &Device::flex()), everything, everything),
+        (Chooser::new(PartialSkips::Gather, &Device::flex()), asked, asked),
+        // Four tokens of this model save some thirty thousand operations: not worth the copies on a processor.
+        (Chooser::new(PartialSkips::Modelled, &Device::flex()), everything, everything),
+        (cost(1e3, 1e-9), asked, asked),               // slow arithmetic, cheap copies
+        (cost(1e18, 1.0), everything, everything),     // the other way round
+        (cost(f64::NAN, 1.0), everything, everything), // no cost at all
+        (cost(1e9, 30e-6), everything, asked),         // the MLP has more weights than the attention
+        (chooser(PartialSkips::Gather, 1e18, 1.0), asked, asked),
+    ] {
+        let found = pass(&model, chooser);
+        let nominal: u64 = found.tally.nominal.iter().map(|counts| counts.attention).sum();
+        assert_eq!(nominal, asked, "{chooser:?}");
+        let executed = |sublayer: fn(&dynlayer_metrics::cost::Counts) -> u64| -> u64 {
+            found.tally.executed.iter().map(sublayer).sum()
+        };
+        assert_eq!((executed(|c| c.attention), executed(|c| c.mlp)), (attention, mlp), "{chooser:?}");
+        let found = found.hidden.into_data().try_into_vec_as::<f32>().unwrap();
+        let largest = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-5 * largest, "{chooser:?}: {found} {expected}");
+        }
+    }
+}

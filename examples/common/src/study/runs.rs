@@ -1,0 +1,178 @@
+//! The settings of a study, its trainings and its measurements.
+
+use super::store::Store;
+use super::{Evaluation, StudyError, StudyReport, StudyTask, evaluate};
+use dynlayer::inference::controllers::{FullDepth, RouterInput};
+use dynlayer::inference::training::{DepthLoss, RouterTraining, StepReport, TrainingFolder};
+use dynlayer::metrics::statistics::Bootstrap;
+use dynlayer::model::Llama;
+use serde::{Deserialize, Serialize};
+
+/// The settings of a study: the routers that are trained and compared.
+///
+/// ```
+/// use dynlayer::inference::ControlFrom;
+/// use dynlayer::inference::controllers::RouterInput;
+/// use dynlayer::inference::training::{DepthLoss, RouterTraining};
+/// use dynlayer_examples::study::Study;
+///
+/// let mut training = RouterTraining::new(200, 5e-3, DepthLoss::budget(8.0));
+/// training.control_from = ControlFrom::LastPromptToken;
+/// let study = Study {
+///     inputs: vec![RouterInput::Hidden, RouterInput::Constant],
+///     ..Study::new(training, [0.1, 0.3, 1.0].map(|alpha| DepthLoss::Price { alpha }), 0..3)
+/// };
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    /// The training of every router, but for the input, the depth loss and the seed, which each run sets.
+    pub training: RouterTraining,
+    /// The inputs of the routers.
+    pub inputs: Vec<RouterInput>,
+    /// The prices of depth, or budgets.
+    pub depths: Vec<DepthLoss>,
+    /// The seeds of weights, data and noise.
+    pub seeds: Vec<u64>,
+    /// The number of items that are measured together, which changes only the speed.
+    pub batch: usize,
+    /// The bootstrap of the intervals.
+    pub bootstrap: Bootstrap,
+}
+
+/// The results of one router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudyRun {
+    /// Its input.
+    pub input: RouterInput,
+    /// The cost of depth in its training.
+    pub depth: DepthLoss,
+    /// Its seed.
+    pub seed: u64,
+    /// Loss of the last training step, with noise.
+    pub training_loss: f64,
+    /// Layers per token of the last training step, with noise.
+    pub training_layers: f64,
+    /// The measurement, without noise.
+    pub evaluation: Evaluation,
+}
+
+/// The progress of a study.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum StudyProgress<'a> {
+    /// A training step.
+    Step {
+        /// Input, cost of depth and seed of the router.
+        run: (RouterInput, DepthLoss, u64),
+        /// The report of the step.
+        report: &'a StepReport,
+    },
+    /// A router that is trained and measured, now or by an earlier call.
+    Run {
+        /// Its results.
+        run: &'a StudyRun,
+        /// The number of runs done.
+        done: usize,
+        /// The number of runs of the study.
+        total: usize,
+    },
+}
+
+impl Study {
+    /// A study of all five inputs, with 50 items at a time and intervals from 1,000 resamples.
+    pub fn new(
+        training: RouterTraining,
+        depths: impl IntoIterator<Item = DepthLoss>,
+        seeds: impl IntoIterator<Item = u64>,
+    ) -> Self {
+        Self {
+            training,
+            inputs: vec![
+                RouterInput::Hidden,
+                RouterInput::Constant,
+                RouterInput::Position,
+                RouterInput::Embedding,
+                RouterInput::ShuffledHidden,
+            ],
+            depths: depths.into_iter().collect(),
+            seeds: seeds.into_iter().collect(),
+            batch: 50,
+            bootstrap: Bootstrap::new(0),
+        }
+    }
+
+    /// Trains and measures all routers.
+    ///
+    /// With a folder, finished runs are kept there, a file each, and are not repeated. Studies that share inputs, prices or
+    /// seeds may share the folder, also at the same time.
+    ///
+    /// # Errors
+    /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement fails.
+    pub fn run<T: StudyTask>(
+        &self,
+        model: &Llama,
+        task: &T,
+        folder: Option<TrainingFolder<'_>>,
+        mut progress: impl FnMut(StudyProgress<'_>),
+    ) -> Result<StudyReport, StudyError> {
+        for (what, n) in
+            [("inputs", self.inputs.len()), ("prices of depth", self.depths.len()), ("seeds", self.seeds.len())]
+        {
+            if n == 0 {
+                return Err(StudyError::Empty { what });
+            }
+        }
+        let store = Store::open(folder)?;
+        let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
+        let total = self.inputs.len() * self.depths.len() * self.seeds.len();
+        let mut runs = Vec::with_capacity(total);
+        // Seed by seed, so that a study that is stopped early has whole comparisons.
+        for &seed in &self.seeds {
+            for &depth in &self.depths {
+                for &input in &self.inputs {
+                    let recipe = self.recipe(input, depth, seed);
+                    let run = match store.load(&recipe, task.items().len())? {
+                        Some(run) => run,
+                        None => {
+                            let step = |report: &StepReport| {
+                                progress(StudyProgress::Step { run: (input, depth, seed), report });
+                            };
+                            let run = self.train_and_measure(model, task, &recipe, step)?;
+                            store.save(&recipe, task.items().len(), &run)?;
+                            run
+                        }
+                    };
+                    progress(StudyProgress::Run { run: &run, done: runs.len() + 1, total });
+                    runs.push(run);
+                }
+            }
+        }
+        StudyReport::new(self, model.layers().len(), full, runs)
+    }
+
+    fn recipe(&self, input: RouterInput, depth: DepthLoss, seed: u64) -> RouterTraining {
+        let mut recipe = RouterTraining { depth, seed, ..self.training };
+        recipe.router.input = input;
+        recipe
+    }
+
+    fn train_and_measure<T: StudyTask>(
+        &self,
+        model: &Llama,
+        task: &T,
+        recipe: &RouterTraining,
+        mut step: impl FnMut(&StepReport),
+    ) -> Result<StudyRun, StudyError> {
+        let (input, depth, seed) = (recipe.router.input, recipe.depth, recipe.seed);
+        let (mut training_loss, mut training_layers) = (f64::NAN, f64::NAN);
+        let progress = |report: &StepReport| {
+            training_loss = report.loss;
+            training_layers = report.metrics.get("layers").copied().unwrap_or(f64::NAN);
+            step(report);
+        };
+        let mut routed = recipe.run(model, task.router(seed), None, |at| task.batch(seed, at), progress)?;
+        let evaluation = evaluate(model, &mut routed, task, recipe.control_from, self.batch)?;
+        Ok(StudyRun { input, depth, seed, training_loss, training_layers, evaluation })
+    }
+}

@@ -19,9 +19,9 @@ use std::str::FromStr;
 pub struct RunSettings {
     /// The first token that the controller decides about.
     pub control_from: ControlFrom,
-    /// What later tokens see at layers that an earlier token skipped.
+    /// The keys and values that later tokens see at layers that an earlier token skipped.
     pub kv_policy: KvPolicy,
-    /// How a layer is run that some rows of a batch run and others skip: affects speed, never results.
+    /// The execution of layers that some rows of a batch run and others skip. It affects speed, never results.
     pub partial_skips: PartialSkips,
     /// The seed of every random draw of the run: of the controller, which reads it from
     /// [`Batch::seed`](super::Batch::seed), and of [sampling](crate::sampling::Sampling). A draw depends on the seed,

@@ -6,10 +6,10 @@ use burn::tensor::Device;
 /// A device's speed, for deciding whether a smaller batch saves more time than taking it out and putting it back costs.
 ///
 /// The model: a product of `n` tokens with `w` weights takes `t0(w) + 2 n w / flops_per_second`. The first term, mainly
-/// reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save `2 m w /
-/// flops_per_second`. On a processor the two terms add up (measured, `docs/performance.md`). Where a device overlaps
-/// them, as in a roofline (Williams, Waterman and Patterson 2009), a small batch saves less, but there the second term
-/// is small too.
+/// reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save
+/// `2 m w / flops_per_second`. On a processor the two terms add up (measured, `docs/performance.md`). Where a device
+/// overlaps them, as in a roofline (Williams, Waterman and Patterson 2009), a small batch saves less, but there the
+/// second term is small too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeviceCost {
     /// Floating-point operations in a second, two per multiply-add.
@@ -29,7 +29,7 @@ impl DeviceCost {
         if dynlayer_model::is_gpu(device) { Self::GPU } else { Self::CPU }
     }
 
-    /// Returns `true` if running `some` of `all` tokens alone is faster, taking out and putting back included.
+    /// Returns `true` if it is faster to take out `some` of `all` tokens, run them, and put them back.
     fn gathers(&self, some: f64, all: f64, weights: f64) -> bool {
         2.0 * (all - some) * weights / self.flops_per_second > self.gather_seconds
     }
@@ -47,8 +47,8 @@ impl Chooser {
         Self { skips, device: DeviceCost::of(device) }
     }
 
-    /// Returns `true` to gather a sublayer of `weights` weights that `some` of `all` rows run, with `tokens` tokens
-    /// each.
+    /// Returns `true` if `some` of `all` rows, with `tokens` tokens each, should be gathered for a sublayer of `weights`
+    /// weights.
     pub(super) fn gathers(&self, some: usize, all: usize, tokens: usize, weights: f64) -> bool {
         let tokens_of = |rows: usize| (rows * tokens) as f64;
         match self.skips {

@@ -51,25 +51,25 @@ pub(crate) fn run<C: Controller + ?Sized>(
 ) -> Result<Pass, PassError> {
     let PassInput { model, tokens, frame, rows, padding, phase, controlled, chooser, dimensions, keep_states } = input;
     let real = padding.iter().map(|pad| frame.tokens().saturating_sub(*pad)).collect();
-    let mut tally = Tally::new(dimensions, real, rows.iter().map(|row| row.position));
+    let tally = Tally::new(dimensions, real, rows.iter().map(|row| row.position));
     let embedded = model.embed(tokens); // [rows, tokens, d_model]
-    let mut stream = Stream::new(embedded.clone());
     let mut exited = vec![false; rows.len()];
     let mut routes = vec![Route::default(); rows.len()];
     let mut states = Vec::new();
-    let sublayers = Sublayers { model, frame, rows, everyone: (0..rows.len()).collect(), chooser, dimensions };
+    let (everyone, stream) = ((0..rows.len()).collect(), Stream::new(embedded.clone()));
+    let mut pass = Sublayers { model, frame, rows, everyone, chooser, dimensions, cache, stream, tally };
     report.layers.resize(model.layers().len(), LayerUsage::default());
 
     for layer in 0..model.layers().len() {
         if keep_states {
-            states.push(stream.hidden().clone());
+            states.push(pass.stream.hidden().clone());
         }
         let asked = Instant::now();
         let decision = if exited.iter().all(|exited| *exited) {
             Action::Skip.into()
         } else {
             let log = SiteLog::default();
-            let hidden = stream.hidden();
+            let hidden = pass.stream.hidden();
             let site = Site { model, layer, phase, rows, hidden, embedded: &embedded, padding, log: &log };
             let decision = if controlled {
                 controller.decide(&site)
@@ -77,9 +77,9 @@ pub(crate) fn run<C: Controller + ?Sized>(
                 controller.observe(&site);
                 Action::Run.into()
             };
-            tally.host_reads += log.host_reads.get() as u64;
+            pass.tally.host_reads += log.host_reads.get() as u64;
             for rows in log.heads.borrow().iter() {
-                tally.head(rows);
+                pass.tally.head(rows);
             }
             match log.error.into_inner() {
                 Some(error) => return Err(error),
@@ -87,40 +87,41 @@ pub(crate) fn run<C: Controller + ?Sized>(
             }
         };
         let started = Instant::now();
-        tally.controller_seconds += (started - asked).as_secs_f64();
+        pass.tally.controller_seconds += (started - asked).as_secs_f64();
         let plan = Plan::new(decision, frame.tokens(), &mut exited)
             .map_err(|(expected, found)| PassError::Contract { layer, expected, found })?;
-        let launches = tally.launches.sublayers();
+        let launches = pass.tally.launches.sublayers();
         let ran = match plan {
             Plan::Everything => {
-                sublayers.everything(layer, &mut stream, cache, &mut tally);
+                pass.everything(layer);
                 None
             }
             Plan::Gate(gate, ran) => {
                 let runs: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
-                sublayers.gated(layer, gate, &runs, &mut stream, cache, &mut tally);
+                pass.gated(layer, gate, &runs);
                 Some(ran)
             }
             Plan::Rows(ran) => {
                 let attention: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
                 let mlp: Vec<bool> = ran.iter().map(|ran| ran.mlp).collect();
-                sublayers.attention(layer, &attention, &mut stream, cache, &mut tally);
-                sublayers.feed_forward(layer, &mlp, &mut stream, &mut tally);
+                pass.attention(layer, &attention);
+                pass.feed_forward(layer, &mlp);
                 Some(ran)
             }
         };
         let usage = &mut report.layers[layer];
-        if tally.launches.sublayers() > launches {
+        if pass.tally.launches.sublayers() > launches {
             usage.launched += 1;
             usage.seconds += started.elapsed().as_secs_f64();
         }
         for (row, route) in routes.iter_mut().enumerate() {
             let ran = ran.as_ref().map_or(Ran { attention: true, mlp: true }, |ran| ran[row]);
-            usage.attention += if ran.attention { tally.tokens(row) as u64 } else { 0 };
-            usage.mlp += if ran.mlp { tally.tokens(row) as u64 } else { 0 };
+            usage.attention += if ran.attention { pass.tally.tokens(row) as u64 } else { 0 };
+            usage.mlp += if ran.mlp { pass.tally.tokens(row) as u64 } else { 0 };
             route.push(ran);
         }
     }
+    let Sublayers { cache, stream, tally, .. } = pass;
     cache.advance(frame.tokens());
     report.host_reads += tally.host_reads;
     report.controller_seconds += tally.controller_seconds;

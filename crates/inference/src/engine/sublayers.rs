@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::{Frame, Llama};
 
-/// Everything that the layers of a pass share.
+/// The sublayers of a pass, with the state that they change.
 pub(super) struct Sublayers<'a> {
     pub(super) model: &'a Llama,
     pub(super) frame: &'a Frame,
@@ -19,94 +19,81 @@ pub(super) struct Sublayers<'a> {
     pub(super) everyone: Vec<usize>,
     pub(super) chooser: Chooser,
     pub(super) dimensions: Dimensions,
+    pub(super) cache: &'a mut PolicyCache,
+    pub(super) stream: Stream,
+    pub(super) tally: Tally,
 }
 
 impl Sublayers<'_> {
     /// Runs the whole layer for all rows.
-    pub(super) fn everything(&self, layer: usize, stream: &mut Stream, cache: &mut PolicyCache, tally: &mut Tally) {
-        let holes = cache.ready(layer, &self.everyone, self.model, self.frame, tally);
-        tally.attention(&self.everyone, &self.everyone, |row| cache.holes(layer, row));
-        tally.mlp(&self.everyone, &self.everyone);
+    pub(super) fn everything(&mut self, layer: usize) {
+        let holes = self.cache.ready(layer, &self.everyone, self.model, self.frame, &mut self.tally);
+        self.tally.attention(&self.everyone, &self.everyone, |row| self.cache.holes(layer, row));
+        self.tally.mlp(&self.everyone, &self.everyone);
         let frame = holes.as_ref().unwrap_or(self.frame);
         let block = &self.model.layers()[layer];
-        stream.set(block.forward(stream.hidden().clone(), frame, cache.layer_mut(layer)));
+        self.stream.set(block.forward(self.stream.hidden().clone(), frame, self.cache.layer_mut(layer)));
     }
 
     /// Runs the attention for the rows that run it, and applies the KV policy to the others.
-    pub(super) fn attention(
-        &self,
-        layer: usize,
-        runs: &[bool],
-        stream: &mut Stream,
-        cache: &mut PolicyCache,
-        tally: &mut Tally,
-    ) {
+    pub(super) fn attention(&mut self, layer: usize, runs: &[bool]) {
         let (block, frame, batch) = (&self.model.layers()[layer], self.frame, self.rows);
         let (running, skipping) = split(runs);
         let skipped = |written| Skipped { layer, block, rows: &skipping, written, frame, batch };
         if running.is_empty() {
-            cache.skip(skipped(false), stream, tally);
+            self.cache.skip(skipped(false), &mut self.stream, &mut self.tally);
             return;
         }
-        let holes = cache.ready(layer, &running, self.model, frame, tally);
+        let holes = self.cache.ready(layer, &running, self.model, frame, &mut self.tally);
         let frame = holes.as_ref().unwrap_or(frame);
         let weights = self.dimensions.attention_weights();
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), weights);
         let launched = if gathers { &running } else { &self.everyone };
-        tally.attention(&running, launched, |row| cache.holes(layer, row));
+        self.tally.attention(&running, launched, |row| self.cache.holes(layer, row));
+        let (hidden, kv) = (self.stream.hidden(), self.cache.layer_mut(layer));
         let hidden = if gathers {
-            let some = frame.select_rows(&running);
-            let ran = block.attention(select(stream.hidden(), &running), &some, cache.layer_mut(layer));
-            scatter(stream.hidden(), &running, ran)
+            let ran = block.attention(select(hidden, &running), &frame.select_rows(&running), kv);
+            scatter(hidden, &running, ran)
         } else {
-            let ran = block.attention(stream.hidden().clone(), frame, cache.layer_mut(layer));
-            if skipping.is_empty() { ran } else { keep_skippers(runs, ran, stream.hidden()) }
+            let ran = block.attention(hidden.clone(), frame, kv);
+            if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }
         };
-        cache.skip(skipped(!gathers), stream, tally);
-        stream.set(hidden);
+        self.cache.skip(skipped(!gathers), &mut self.stream, &mut self.tally);
+        self.stream.set(hidden);
     }
 
     /// Runs the MLP for the rows that run it.
-    pub(super) fn feed_forward(&self, layer: usize, runs: &[bool], stream: &mut Stream, tally: &mut Tally) {
+    pub(super) fn feed_forward(&mut self, layer: usize, runs: &[bool]) {
         let block = &self.model.layers()[layer];
         let (running, skipping) = split(runs);
         if running.is_empty() {
             return;
         }
-        let hidden = stream.hidden();
-        let hidden = if skipping.is_empty() {
-            tally.mlp(&running, &running);
-            block.feed_forward(hidden.clone())
-        } else if self.gathers(running.len(), runs.len(), self.dimensions.mlp_weights()) {
-            tally.mlp(&running, &running);
+        let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), self.dimensions.mlp_weights());
+        self.tally.mlp(&running, if gathers { &running } else { &self.everyone });
+        let hidden = self.stream.hidden();
+        let hidden = if gathers {
             scatter(hidden, &running, block.feed_forward(select(hidden, &running)))
         } else {
-            tally.mlp(&running, &self.everyone);
-            keep_skippers(runs, block.feed_forward(hidden.clone()), hidden)
+            let ran = block.feed_forward(hidden.clone());
+            if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }
         };
-        stream.set(hidden);
+        self.stream.set(hidden);
     }
 
     /// Runs the whole layer for all rows, its update weighted by `gate: [rows, tokens]`, which is zero for rows that do
     /// not count as run.
-    pub(super) fn gated(
-        &self,
-        layer: usize,
-        gate: Tensor<2>,
-        runs: &[bool],
-        stream: &mut Stream,
-        cache: &mut PolicyCache,
-        tally: &mut Tally,
-    ) {
+    pub(super) fn gated(&mut self, layer: usize, gate: Tensor<2>, runs: &[bool]) {
         let (block, frame, batch) = (&self.model.layers()[layer], self.frame, self.rows);
         let (running, skipping) = split(runs);
-        let holes = cache.ready(layer, &running, self.model, frame, tally);
-        tally.attention(&running, &self.everyone, |row| cache.holes(layer, row));
-        tally.mlp(&running, &self.everyone);
-        let hidden = stream.hidden().clone();
-        let ran = block.forward(hidden.clone(), holes.as_ref().unwrap_or(frame), cache.layer_mut(layer));
-        cache.skip(Skipped { layer, block, rows: &skipping, written: true, frame, batch }, stream, tally);
-        stream.set(hidden.clone() + (ran - hidden) * gate.unsqueeze_dim::<3>(2));
+        let holes = self.cache.ready(layer, &running, self.model, frame, &mut self.tally);
+        self.tally.attention(&running, &self.everyone, |row| self.cache.holes(layer, row));
+        self.tally.mlp(&running, &self.everyone);
+        let hidden = self.stream.hidden().clone();
+        let ran = block.forward(hidden.clone(), holes.as_ref().unwrap_or(frame), self.cache.layer_mut(layer));
+        let skipped = Skipped { layer, block, rows: &skipping, written: true, frame, batch };
+        self.cache.skip(skipped, &mut self.stream, &mut self.tally);
+        self.stream.set(hidden.clone() + (ran - hidden) * gate.unsqueeze_dim::<3>(2));
     }
 
     fn gathers(&self, some: usize, all: usize, weights: f64) -> bool {

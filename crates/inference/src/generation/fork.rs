@@ -51,7 +51,7 @@ impl<'a> Prefilled<'a> {
         Ok(Self { session, sequence })
     }
 
-    /// Generates in every lane, each with its own sampling. The controller does not begin again.
+    /// Generates in every lane, each with its own sampling. Does not call the controller's `begin` again.
     pub(crate) fn generate<C: Controller>(
         &self,
         controller: C,
@@ -64,7 +64,7 @@ impl<'a> Prefilled<'a> {
         Generation::new(controller, self.session.fork(lanes), draws, options)
     }
 
-    /// Steps every lane through the same continuation. The controller does not begin again.
+    /// Steps every lane through the same continuation. Does not call the controller's `begin` again.
     pub(crate) fn score<C: Controller + ?Sized>(
         &self,
         controller: &mut C,

@@ -177,7 +177,7 @@ impl<'a, C: Controller> Generation<'a, C> {
         Ok(())
     }
 
-    /// Returns the text that a token completes, and the reason why the sequence stops after it, now with stop strings.
+    /// Returns the text that a token completes, and the reason why the sequence stops after it, stop strings included.
     fn text(&mut self, index: usize, token: u32, stop: Option<Stop>) -> Result<(String, Option<Stop>), GenerateError> {
         let Some(stream) = &mut self.texts[index] else { return Ok((String::new(), stop)) };
         let (mut text, mut found) = (String::new(), None);

@@ -241,7 +241,7 @@ fn a_recording_that_does_not_reach() {
         chain(&error.unwrap_err())
     };
     let short = replay(&[vec![1, 2]], vec![0]);
-    assert!(short.contains("3 passes of sequence 0; pass 3, counted from 0, is asked for"), "{short}");
+    assert!(short.contains("3 passes of sequence 0; the run needs pass 3, counted from 0"), "{short}");
     let missing = replay(&[vec![1, 2], vec![3]], vec![0, 8]);
     assert!(missing.contains("no sequence 8"), "{missing}");
     let other = super::error(&model, Replayed::new(Recording::new(7)), ControlFrom::All);

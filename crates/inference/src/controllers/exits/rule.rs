@@ -64,10 +64,10 @@ impl ExitRule {
 
 /// The checks that each sequence has passed in this pass.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Checks(HashMap<u64, Passed>);
+pub(super) struct Checks(HashMap<u64, PassedChecks>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Passed {
+struct PassedChecks {
     in_a_row: usize,
     exited: bool,
 }
@@ -94,9 +94,9 @@ impl Checks {
         passes: impl Fn(usize) -> bool,
     ) -> Decision {
         for index in due {
-            let passed = self.0.entry(site.rows()[*index].id).or_default();
-            passed.in_a_row = if passes(*index) { passed.in_a_row + 1 } else { 0 };
-            passed.exited = passed.in_a_row >= rule.patience;
+            let count = self.0.entry(site.rows()[*index].id).or_default();
+            count.in_a_row = if passes(*index) { count.in_a_row + 1 } else { 0 };
+            count.exited = count.in_a_row >= rule.patience;
         }
         self.decision(site)
     }
@@ -108,6 +108,6 @@ impl Checks {
     }
 
     fn exited(&self, sequence: u64) -> bool {
-        self.0.get(&sequence).is_some_and(|passed| passed.exited)
+        self.0.get(&sequence).is_some_and(|count| count.exited)
     }
 }

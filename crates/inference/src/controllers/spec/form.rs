@@ -133,8 +133,9 @@ pub(crate) fn write(spec: &ControllerSpec) -> Option<String> {
         Fields::Values(fields, options) => {
             let values: Vec<String> = fields.iter().map(|name| field(name)).collect();
             let options = options.iter().filter(|(_, field)| !is_default(field));
-            let options: String = options.map(|(key, name)| format!(",{key}={}", field(name))).collect();
-            format!("{name}:{}{options}", values.join(".."))
+            let options = options.map(|(key, name)| format!("{key}={}", field(name)));
+            let parts: Vec<String> = std::iter::once(values.join("..")).chain(options).collect();
+            format!("{name}:{}", parts.join(","))
         }
     })
 }

@@ -52,6 +52,7 @@ macro_rules! registry {
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "controller", rename_all = "kebab-case")]
         #[non_exhaustive]
+        #[expect(clippy::large_enum_variant, reason = "made a few times per program")]
         pub enum ControllerSpec {
             $(
                 #[doc = concat!("A `", stringify!($spec), "`.")]

@@ -135,7 +135,7 @@ fn sequences_are_counted_apart() {
     let table = report.sequence_table().to_string();
     assert_eq!(table.lines().count(), 3);
     assert!(table.lines().nth(1).unwrap().trim_start().starts_with("9 "), "{table}");
-    assert!(report.to_string().contains("K/V projections of skipped ones"), "{report}");
+    assert!(report.to_string().contains("K/V projections for skipped layers"), "{report}");
     let json = serde_json::to_string(&summaries).unwrap();
     assert_eq!(serde_json::from_str::<Vec<SequenceSummary>>(&json).unwrap(), summaries);
 }

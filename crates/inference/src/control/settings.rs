@@ -36,8 +36,8 @@ pub struct RunSettings {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ControlFrom {
-    /// The first generated token: the prompt runs every layer, so that token still comes from a full-depth pass
-    /// (arXiv 2410.20022).
+    /// The first generated token, which the first controlled pass reads. The prompt runs every layer, so that token
+    /// itself comes from a full-depth pass (arXiv 2410.20022).
     #[default]
     FirstGenerated,
     /// The prompt's last token, so that every generated token comes from a controlled pass.

@@ -110,7 +110,7 @@ impl fmt::Display for RunReport {
             let giga = |x: f64| x / 1e9;
             let [attention, mlp] = work.sublayers;
             write!(f, "{:8} {attention} attention and {mlp} MLP sublayers", "")?;
-            writeln!(f, ", {} K/V projections of skipped ones", work.kv_projections)?;
+            writeln!(f, ", {} K/V projections for skipped layers", work.kv_projections)?;
             write!(f, "{:8} {:.2} GFLOP ({:.2} at full depth", "", giga(work.flops), giga(work.flops_full_depth))?;
             if work.flops_executed > work.flops {
                 write!(f, ", {:.2} executed", giga(work.flops_executed))?;

@@ -30,6 +30,7 @@
 pub mod config;
 pub mod decoder;
 mod device;
+mod files;
 pub mod format;
 mod load;
 mod ops;

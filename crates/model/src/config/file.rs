@@ -1,7 +1,7 @@
 //! Reading and writing `config.json`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::convert;
@@ -9,6 +9,10 @@ use super::error::ConfigError;
 use super::hf::HfConfig;
 use super::llama::LlamaConfig;
 use super::rope::RopeScaling;
+use crate::files::{Files, read_limited};
+
+/// The name of the file.
+const CONFIG: &str = "config.json";
 
 /// The most bytes of a `config.json` that are read; real ones have a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -20,11 +24,19 @@ impl LlamaConfig {
     /// The file cannot be read, or one of the errors of [`from_hf_json`](Self::from_hf_json).
     pub fn from_hf_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let io = |source| ConfigError::Io { path: path.to_path_buf(), source };
-        let mut text = String::new();
+        Self::from_hf_reader(File::open(path), path)
+    }
+
+    /// Reads the `config.json` of a Hugging Face checkpoint.
+    pub(crate) fn from_hf_files(files: &Files) -> Result<Self, ConfigError> {
+        Self::from_hf_reader(files.open(CONFIG), &files.path_of(CONFIG))
+    }
+
+    fn from_hf_reader(reader: io::Result<impl Read>, path: &Path) -> Result<Self, ConfigError> {
         // The length is not taken from the file's metadata: a pipe or a growing file has none that could be trusted.
-        File::open(path).map_err(io)?.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(io)?;
-        Self::from_hf_json(&text, &path.display().to_string())
+        let json = reader.and_then(|reader| read_limited(reader, MAX_CONFIG_BYTES));
+        let json = json.map_err(|source| ConfigError::Io { path: path.to_path_buf(), source })?;
+        Self::from_hf_bytes(&json, &path.display().to_string())
     }
 
     /// Reads the text of a `config.json`; `origin` names it in errors.
@@ -37,6 +49,10 @@ impl LlamaConfig {
     /// Text that is not a JSON object, a field of the wrong type, a missing field, a model or a feature that is not
     /// supported, or a value that [`validate`](Self::validate) refuses.
     pub fn from_hf_json(json: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::from_hf_bytes(json.as_bytes(), origin)
+    }
+
+    fn from_hf_bytes(json: &[u8], origin: &str) -> Result<Self, ConfigError> {
         let bytes = json.len() as u64;
         if bytes > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLarge { origin: origin.to_owned(), bytes, limit: MAX_CONFIG_BYTES });

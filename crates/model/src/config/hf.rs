@@ -110,9 +110,9 @@ pub(super) enum OneOrMany {
 
 impl HfConfig {
     /// Parses the text of a `config.json`.
-    pub(super) fn parse(json: &str, origin: &str) -> Result<Self, ConfigError> {
+    pub(super) fn parse(json: &[u8], origin: &str) -> Result<Self, ConfigError> {
         let value: Value =
-            serde_json::from_str(json).map_err(|source| ConfigError::Json { origin: origin.to_owned(), source })?;
+            serde_json::from_slice(json).map_err(|source| ConfigError::Json { origin: origin.to_owned(), source })?;
         let Value::Object(fields) = value else {
             return Err(ConfigError::NotAnObject { origin: origin.to_owned(), found: shorten(&value) });
         };

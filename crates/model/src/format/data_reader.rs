@@ -1,25 +1,19 @@
 //! Reads pieces of an open file, on demand.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fmt;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::FormatError;
 use super::tensor_info::TensorInfo;
+use crate::files::{self, Input};
+use std::fs::File;
 
 /// Opens a regular file for reading.
-///
-/// Anything else is refused before it is opened: a pipe would block, a device
-/// has no length to check declared sizes against.
 pub(super) fn open_regular(path: &Path) -> Result<File, FormatError> {
-    let io = |source| FormatError::Io { path: path.to_path_buf(), source };
-    if fs::metadata(path).map_err(io)?.is_file() {
-        File::open(path).map_err(io)
-    } else {
-        Err(io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")))
-    }
+    files::open_regular(path).map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
 }
 
 /// Length of what a reader reads, in bytes; leaves the reader at the start.
@@ -41,16 +35,15 @@ pub(super) fn reserve<T>(elements: usize, path: &Path, what: &str) -> Result<Vec
     Ok(values)
 }
 
-/// An open file behind a lock, because a seek and the read after it belong
+/// An open file, or a cursor over memory, behind a lock, because a seek and the read after it belong
 /// together.
-#[derive(Debug)]
-pub(super) struct DataReader<R> {
+pub(super) struct DataReader {
     path: PathBuf,
-    reader: Mutex<R>,
+    reader: Mutex<Box<dyn Input>>,
 }
 
-impl<R: Read + Seek> DataReader<R> {
-    pub(super) fn new(path: PathBuf, reader: R) -> Self {
+impl DataReader {
+    pub(super) fn new(path: PathBuf, reader: Box<dyn Input>) -> Self {
         Self { path, reader: Mutex::new(reader) }
     }
 
@@ -99,5 +92,11 @@ impl<R: Read + Seek> DataReader<R> {
                 available: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             })
         }
+    }
+}
+
+impl fmt::Debug for DataReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataReader").field("path", &self.path).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 //! Reads GGUF files (the GGUF specification, `docs/gguf.md` in the ggml
 //! repository).
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use super::gguf_metadata::GgufMetadata;
 use super::gguf_tensor::{self, Tensors};
 use super::header_reader::HeaderReader;
 use super::tensor_info::TensorInfo;
+use crate::files::Input;
 
 /// `general.alignment` when the file has none: `GGUF_DEFAULT_ALIGNMENT`.
 pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
@@ -36,14 +36,14 @@ const PIECE: u64 = 4 << 20;
 /// Little-endian files of version 2 and 3 are supported. The two differ only
 /// in that version 3 allows big-endian files, which are refused.
 #[derive(Debug)]
-pub struct GgufFile<R = File> {
-    data: DataReader<R>,
+pub struct GgufFile {
+    data: DataReader,
     version: u32,
     metadata: GgufMetadata,
     tensors: Tensors,
 }
 
-impl GgufFile<File> {
+impl GgufFile {
     /// Opens a file and reads its header.
     ///
     /// # Errors
@@ -56,17 +56,21 @@ impl GgufFile<File> {
         let path = path.as_ref();
         Self::from_reader(open_regular(path)?, path)
     }
-}
 
-impl<R: Read + Seek> GgufFile<R> {
     /// Reads the header from anything that can be read and sought, from its
     /// first byte on. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
     /// As [`open`](GgufFile::open).
-    pub fn from_reader(mut reader: R, label: impl Into<PathBuf>) -> Result<Self, FormatError> {
-        let path = label.into();
+    pub fn from_reader(
+        reader: impl Read + Seek + Send + 'static,
+        label: impl Into<PathBuf>,
+    ) -> Result<Self, FormatError> {
+        Self::from_input(Box::new(reader), label.into())
+    }
+
+    pub(crate) fn from_input(mut reader: Box<dyn Input>, path: PathBuf) -> Result<Self, FormatError> {
         let file_length = length(&mut reader, &path)?;
         let mut header = HeaderReader::new(&path, &mut reader, file_length.min(MAX_HEADER));
 

@@ -1,7 +1,6 @@
 //! Reads safetensors files (the safetensors README, section "Format").
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use super::header_reader::HeaderReader;
 use super::safetensors_dtype::SafetensorsDtype;
 use super::safetensors_header::{self, Header};
 use super::tensor_info::TensorInfo;
+use crate::files::Input;
 
 /// Longest accepted header, in bytes: the limit of the safetensors library.
 pub(super) const MAX_HEADER: u64 = 100_000_000;
@@ -21,12 +21,12 @@ pub(super) const MAX_HEADER: u64 = 100_000_000;
 /// Tensors of any element type may be in the file; those of `F32`, `F16` and
 /// `BF16` can be read.
 #[derive(Debug)]
-pub struct SafetensorsFile<R = File> {
-    data: DataReader<R>,
+pub struct SafetensorsFile {
+    data: DataReader,
     header: Header,
 }
 
-impl SafetensorsFile<File> {
+impl SafetensorsFile {
     /// Opens a file and reads its header.
     ///
     /// # Errors
@@ -39,17 +39,21 @@ impl SafetensorsFile<File> {
         let path = path.as_ref();
         Self::from_reader(open_regular(path)?, path)
     }
-}
 
-impl<R: Read + Seek> SafetensorsFile<R> {
     /// Reads the header from anything that can be read and sought, from its
     /// first byte on. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
     /// As [`open`](SafetensorsFile::open).
-    pub fn from_reader(mut reader: R, label: impl Into<PathBuf>) -> Result<Self, FormatError> {
-        let path = label.into();
+    pub fn from_reader(
+        reader: impl Read + Seek + Send + 'static,
+        label: impl Into<PathBuf>,
+    ) -> Result<Self, FormatError> {
+        Self::from_input(Box::new(reader), label.into())
+    }
+
+    pub(crate) fn from_input(mut reader: Box<dyn Input>, path: PathBuf) -> Result<Self, FormatError> {
         let file_length = length(&mut reader, &path)?;
         let mut start = HeaderReader::new(&path, &mut reader, file_length);
         let header_length = start.u64("the header length")?;
@@ -148,6 +152,7 @@ impl<R: Read + Seek> SafetensorsFile<R> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs::File;
     use std::io::Cursor;
 
     use safetensors::tensor::{Dtype, TensorView};
@@ -176,7 +181,7 @@ pub(super) mod tests {
         bytes
     }
 
-    fn open(bytes: Vec<u8>) -> Result<SafetensorsFile<Cursor<Vec<u8>>>, FormatError> {
+    fn open(bytes: Vec<u8>) -> Result<SafetensorsFile, FormatError> {
         SafetensorsFile::from_reader(Cursor::new(bytes), "test.safetensors")
     }
 

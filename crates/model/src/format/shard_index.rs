@@ -7,18 +7,18 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::data_reader::{length, open_regular};
+use super::data_reader::length;
 use super::error::FormatError;
 use super::header_reader::HeaderReader;
 use super::json_map::Entries;
 use super::safetensors_file::MAX_HEADER;
+use crate::files::Input;
 
 /// File name of the shard of every tensor, by tensor name.
 pub(super) type WeightMap = BTreeMap<String, String>;
 
 /// Reads and checks an index file.
-pub(super) fn read(path: &Path) -> Result<WeightMap, FormatError> {
-    let mut file = open_regular(path)?;
+pub(super) fn read(mut file: Box<dyn Input>, path: &Path) -> Result<WeightMap, FormatError> {
     let found = length(&mut file, path)?;
     if found > MAX_HEADER {
         return Err(FormatError::HeaderTooLarge { path: path.to_path_buf(), found, limit: MAX_HEADER });

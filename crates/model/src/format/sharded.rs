@@ -11,6 +11,7 @@ use super::safetensors_dtype::SafetensorsDtype;
 use super::safetensors_file::SafetensorsFile;
 use super::shard_index::{self, WeightMap};
 use super::tensor_info::TensorInfo;
+use crate::files::{Files, Input};
 
 /// The whole checkpoint in one file.
 const SINGLE: &str = "model.safetensors";
@@ -58,37 +59,41 @@ impl SafetensorsFolder {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let folder = folder.as_ref();
         check_folder(folder)?;
-        let single = folder.join(SINGLE);
-        let index = folder.join(INDEX);
-        if exists(&single)? {
-            Self::from_single(folder, &single)
-        } else if exists(&index)? {
-            Self::from_index(folder, &index)
+        Self::from_files(&Files::Folder(folder.to_path_buf()))
+    }
+
+    /// As [`open`](Self::open), for files that may be in memory.
+    pub(crate) fn from_files(files: &Files) -> Result<Self, FormatError> {
+        if exists(files, SINGLE)? {
+            Self::from_single(files)
+        } else if exists(files, INDEX)? {
+            Self::from_index(files)
         } else {
-            Err(no_weights(folder))
+            Err(no_weights(files))
         }
     }
 
-    fn from_single(folder: &Path, file: &Path) -> Result<Self, FormatError> {
-        let file = SafetensorsFile::open(file)?;
+    fn from_single(files: &Files) -> Result<Self, FormatError> {
+        let file = open(files, SINGLE)?;
         let places = file.tensors().map(|(name, _)| (name.to_owned(), 0)).collect();
-        Ok(Self { path: folder.to_path_buf(), shards: vec![file], places })
+        Ok(Self { path: files.path().to_path_buf(), shards: vec![file], places })
     }
 
-    fn from_index(folder: &Path, index: &Path) -> Result<Self, FormatError> {
-        let weight_map = shard_index::read(index)?;
+    fn from_index(files: &Files) -> Result<Self, FormatError> {
+        let index = &files.path_of(INDEX);
+        let weight_map = shard_index::read(input(files, INDEX)?, index)?;
         let by_shard = group(&weight_map);
-        check_all_there(folder, index, &by_shard)?;
+        check_all_there(files, &by_shard)?;
 
         let mut shards = Vec::new();
         let mut places = BTreeMap::new();
         for (place, (shard, listed)) in by_shard.into_iter().enumerate() {
-            let file = SafetensorsFile::open(folder.join(shard))?;
+            let file = open(files, shard)?;
             check_agreement(index, shard, &listed, &file)?;
             places.extend(file.tensors().map(|(name, _)| (name.to_owned(), place)));
             shards.push(file);
         }
-        Ok(Self { path: folder.to_path_buf(), shards, places })
+        Ok(Self { path: files.path().to_path_buf(), shards, places })
     }
 
     /// The folder.
@@ -173,17 +178,17 @@ fn group(weight_map: &WeightMap) -> ByShard<'_> {
 }
 
 /// Names all missing shards at once: an interrupted download lacks several.
-fn check_all_there(folder: &Path, index: &Path, by_shard: &ByShard<'_>) -> Result<(), FormatError> {
+fn check_all_there(files: &Files, by_shard: &ByShard<'_>) -> Result<(), FormatError> {
     let mut missing = Vec::new();
     for shard in by_shard.keys() {
-        if !exists(&folder.join(shard))? {
+        if !exists(files, shard)? {
             missing.push((*shard).to_owned());
         }
     }
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(FormatError::MissingShards { path: index.to_path_buf(), shards: shorten(missing) })
+        Err(FormatError::MissingShards { path: files.path_of(INDEX), shards: shorten(missing) })
     }
 }
 
@@ -231,20 +236,28 @@ fn shorten(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-fn no_weights(folder: &Path) -> FormatError {
+fn no_weights(files: &Files) -> FormatError {
     FormatError::NoWeights {
-        path: folder.to_path_buf(),
+        path: files.path().to_path_buf(),
         looked_for: LOOKED_FOR,
         unsupported: UNSUPPORTED
             .iter()
-            .filter(|name| folder.join(name).exists())
+            .filter(|name| files.exists(name).unwrap_or(false))
             .map(|name| (*name).to_owned())
             .collect(),
     }
 }
 
-fn exists(path: &Path) -> Result<bool, FormatError> {
-    path.try_exists().map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
+fn exists(files: &Files, name: &str) -> Result<bool, FormatError> {
+    files.exists(name).map_err(|source| FormatError::Io { path: files.path_of(name), source })
+}
+
+fn input(files: &Files, name: &str) -> Result<Box<dyn Input>, FormatError> {
+    files.open(name).map_err(|source| FormatError::Io { path: files.path_of(name), source })
+}
+
+fn open(files: &Files, name: &str) -> Result<SafetensorsFile, FormatError> {
+    SafetensorsFile::from_input(input(files, name)?, files.path_of(name))
 }
 
 #[cfg(test)]

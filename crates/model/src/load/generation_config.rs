@@ -1,9 +1,14 @@
 //! What `generation_config.json` adds to the configuration.
 
 use super::LoadError;
+use crate::files::{Files, read_limited};
 use serde::Deserialize;
 use std::io::ErrorKind;
-use std::path::Path;
+
+const NAME: &str = "generation_config.json";
+
+/// The most bytes that are read; real files have less than a kilobyte.
+const MAX_BYTES: u64 = 16 << 20;
 
 #[derive(Deserialize)]
 struct GenerationConfig {
@@ -22,14 +27,14 @@ enum OneOrMany {
 ///
 /// # Errors
 /// If the file is there and cannot be read.
-pub(super) fn eos_tokens(folder: &Path) -> Result<Vec<u32>, LoadError> {
-    let path = folder.join("generation_config.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+pub(super) fn eos_tokens(files: &Files) -> Result<Vec<u32>, LoadError> {
+    let path = files.path_of(NAME);
+    let json = match files.open(NAME).and_then(|file| read_limited(file, MAX_BYTES)) {
+        Ok(json) => json,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(LoadError::Io { path, source }),
     };
-    let config: GenerationConfig = serde_json::from_str(&text).map_err(|source| LoadError::Json { path, source })?;
+    let config: GenerationConfig = serde_json::from_slice(&json).map_err(|source| LoadError::Json { path, source })?;
     Ok(match config.eos_token_id {
         None => Vec::new(),
         Some(OneOrMany::One(token)) => vec![token],

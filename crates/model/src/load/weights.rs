@@ -4,6 +4,7 @@ use super::error::{LoadError, NamedShape, TensorMismatch};
 use super::gguf_names::{hugging_face_name, unpermute};
 use super::{Progress, WeightDtype};
 use crate::config::LlamaConfig;
+use crate::files::Files;
 use crate::format::convert::{self, FloatType};
 use crate::format::{FormatError, GgufFile, SafetensorsFolder};
 use burn::tensor::TensorData;
@@ -17,7 +18,10 @@ const ROWS_AT_ONCE: usize = 1024;
 /// The tensors of a checkpoint.
 #[derive(Debug)]
 pub(super) enum Weights {
-    Safetensors(SafetensorsFolder),
+    Safetensors {
+        files: Files,
+        tensors: SafetensorsFolder,
+    },
     Gguf {
         file: GgufFile,
         /// Whether llama.cpp reordered the rows of queries and keys.
@@ -35,7 +39,7 @@ struct Stored {
 impl Weights {
     fn path(&self) -> &Path {
         match self {
-            Self::Safetensors(folder) => folder.path(),
+            Self::Safetensors { files, .. } => files.path(),
             Self::Gguf { file, .. } => file.path(),
         }
     }
@@ -43,7 +47,7 @@ impl Weights {
     /// All tensors, by Hugging Face name (or their own, if they have none).
     fn stored(&self) -> BTreeMap<String, Stored> {
         match self {
-            Self::Safetensors(folder) => folder
+            Self::Safetensors { tensors, .. } => tensors
                 .tensors()
                 .map(|(name, info)| (name.to_owned(), Stored::new(name, &info.shape, info.bytes)))
                 .collect(),
@@ -119,7 +123,7 @@ impl Weights {
             Self::Gguf { permuted, .. } => {
                 *permuted && (tensor.name.contains(".q_proj.") || tensor.name.contains(".k_proj."))
             }
-            Self::Safetensors(_) => false,
+            Self::Safetensors { .. } => false,
         };
         let data = match dtype {
             WeightDtype::F32 => {
@@ -159,8 +163,8 @@ impl Weights {
 
     fn floats(&self, name: &str) -> Result<Vec<f32>, FormatError> {
         match self {
-            Self::Safetensors(folder) => {
-                let (ty, bytes) = float_bytes(folder, name)?;
+            Self::Safetensors { tensors, .. } => {
+                let (ty, bytes) = float_bytes(tensors, name)?;
                 Ok(convert::to_f32(ty, &bytes))
             }
             Self::Gguf { file, .. } => file.dequantize_tensor(name),
@@ -170,8 +174,8 @@ impl Weights {
     /// As `f16`, with the number of finite values that became infinite.
     fn halves(&self, name: &str) -> Result<(Vec<f16>, usize), FormatError> {
         match self {
-            Self::Safetensors(folder) => {
-                let (ty, bytes) = float_bytes(folder, name)?;
+            Self::Safetensors { tensors, .. } => {
+                let (ty, bytes) = float_bytes(tensors, name)?;
                 let halves = convert::to_f16(ty, &bytes);
                 Ok((halves.values, halves.overflowed))
             }

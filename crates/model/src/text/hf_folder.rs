@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,6 +13,11 @@ use super::error::{TextError, shorten};
 use super::guard::guarded;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Tokenizer;
+use crate::files::{Files, read_limited};
+
+const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
 
 /// The most bytes of a file that are read; the largest real tokenizers have some 40 MB.
 const MAX_BYTES: u64 = 512 << 20;
@@ -61,26 +66,25 @@ struct HfNamedTemplate {
 }
 
 /// Reads a file of bounded size.
-fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    let io = |source| TextError::Io { path: path.to_path_buf(), source };
-    let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+fn read(reader: io::Result<impl Read>, path: &Path) -> Result<Vec<u8>, TextError> {
+    let bytes = reader.and_then(|reader| read_limited(reader, MAX_BYTES));
+    let bytes = bytes.map_err(|source| TextError::Io { path: path.to_path_buf(), source })?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(TextError::TooLarge { origin: path.display().to_string(), limit: MAX_BYTES });
     }
     Ok(bytes)
 }
 
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, TextError> {
-    match read(path) {
+fn read_optional(files: &Files, name: &str) -> Result<Option<Vec<u8>>, TextError> {
+    match read(files.open(name), &files.path_of(name)) {
         Err(TextError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
 }
 
-fn read_config(path: &Path) -> Result<HfTokenizerConfig, TextError> {
-    let Some(bytes) = read_optional(path)? else { return Ok(HfTokenizerConfig::default()) };
-    let json = |source| TextError::Json { origin: path.display().to_string(), source };
+fn read_config(files: &Files, name: &str) -> Result<HfTokenizerConfig, TextError> {
+    let Some(bytes) = read_optional(files, name)? else { return Ok(HfTokenizerConfig::default()) };
+    let json = |source| TextError::Json { origin: files.path_of(name).display().to_string(), source };
     // By way of a value, in which a repeated key counts once, as in Python.
     serde_json::from_value(serde_json::from_slice::<Value>(&bytes).map_err(json)?).map_err(json)
 }
@@ -92,7 +96,7 @@ impl Tokenizer {
     /// The file cannot be read, or one of the errors of [`from_json`](Self::from_json).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
         let path = path.as_ref();
-        Self::from_json(&read(path)?, &path.display().to_string())
+        Self::from_json(&read(File::open(path), path)?, &path.display().to_string())
     }
 
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
@@ -101,12 +105,16 @@ impl Tokenizer {
     /// # Errors
     /// A file cannot be read or is malformed, or the files contradict each other.
     pub fn from_hf_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
-        let folder = folder.as_ref();
-        let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
-        let config_path = folder.join("tokenizer_config.json");
-        let mut config = read_config(&config_path)?;
-        let map = read_config(&folder.join("special_tokens_map.json"))?;
-        let origin = config_path.display().to_string();
+        Self::from_hf_files(&Files::Folder(folder.as_ref().to_path_buf()))
+    }
+
+    /// As [`from_hf_folder`](Self::from_hf_folder), for files that may be in memory.
+    pub(crate) fn from_hf_files(files: &Files) -> Result<Self, TextError> {
+        let path = files.path_of(TOKENIZER);
+        let mut tokenizer = Self::from_json(&read(files.open(TOKENIZER), &path)?, &path.display().to_string())?;
+        let mut config = read_config(files, CONFIG)?;
+        let map = read_config(files, "special_tokens_map.json")?;
+        let origin = files.path_of(CONFIG).display().to_string();
 
         let roles = SpecialTokens {
             bos: config.bos_token.or(map.bos_token).map(HfToken::into_text),
@@ -118,11 +126,11 @@ impl Tokenizer {
         mark_special(&mut tokenizer, &roles, &origin)?;
         tokenizer.collect_special();
 
-        let template = match read_optional(&folder.join("chat_template.jinja"))? {
+        let template = match read_optional(files, TEMPLATE)? {
             // A file of its own wins, as in transformers.
             Some(bytes) => Some(String::from_utf8(bytes).map_err(|error| {
                 TextError::invalid(
-                    &folder.join("chat_template.jinja").display().to_string(),
+                    &files.path_of(TEMPLATE).display().to_string(),
                     "byte",
                     &error.utf8_error().valid_up_to(),
                     "UTF-8 text",

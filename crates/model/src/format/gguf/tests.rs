@@ -1,12 +1,13 @@
 //! Tests of whole GGUF files, built field by field or with the writer.
 
+use std::fs::File;
 use std::io::Cursor;
 
 use super::*;
 use crate::format::gguf_value::{GgufArray, GgufValue};
 use crate::format::gguf_writer::GgufWriter;
 
-fn open(bytes: Vec<u8>) -> Result<GgufFile<Cursor<Vec<u8>>>, FormatError> {
+fn open(bytes: Vec<u8>) -> Result<GgufFile, FormatError> {
     GgufFile::from_reader(Cursor::new(bytes), "test.gguf")
 }
 

@@ -99,3 +99,13 @@ pub(crate) fn read_limited(reader: impl Read, limit: u64) -> io::Result<Vec<u8>>
     reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+/// A value of a file as messages show it: cut, because hostile files hold values of any length.
+pub(crate) fn shorten(value: &impl ToString) -> String {
+    const SHOWN: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

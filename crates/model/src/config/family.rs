@@ -1,11 +1,12 @@
-//! The supported model families and what transformers assumes about each.
+//! The supported model families and the defaults of transformers for each.
 //!
 //! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`, `configuration_mistral.py`,
 //! `configuration_qwen2.py`, `configuration_qwen3.py`).
 
-use super::error::{ConfigError, shorten};
+use super::error::ConfigErrorKind;
 use super::hf::HfConfig;
 use super::llama::LlamaConfig;
+use crate::files::shorten;
 
 const SUPPORTED_TYPES: &str = "llama, mistral, qwen2, qwen3";
 const SUPPORTED_ARCHITECTURES: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM";
@@ -21,20 +22,18 @@ pub(super) enum Family {
 
 impl Family {
     /// The family that a file names, in `model_type`, `architectures` or both.
-    pub(super) fn detect(hf: &HfConfig, origin: &str) -> Result<Self, ConfigError> {
-        let by_type = hf.model_type.as_deref().map(|name| Self::of_type(name, origin)).transpose()?;
+    pub(super) fn detect(hf: &HfConfig) -> Result<Self, ConfigErrorKind> {
+        let by_type = hf.model_type.as_deref().map(|name| Self::of_type(name)).transpose()?;
         let by_architecture = match hf.architectures.as_deref() {
             None | Some([]) => None,
-            Some(names) => Some(Self::of_architectures(names, origin)?),
+            Some(names) => Some(Self::of_architectures(names)?),
         };
         match (by_type, by_architecture) {
-            (None, None) => Err(ConfigError::MissingField {
-                origin: origin.to_owned(),
+            (None, None) => Err(ConfigErrorKind::MissingField {
                 field: "model_type",
                 expected: "one of llama, mistral, qwen2, qwen3",
             }),
-            (Some(one), Some(other)) if one != other => Err(ConfigError::Invalid {
-                origin: origin.to_owned(),
+            (Some(one), Some(other)) if one != other => Err(ConfigErrorKind::Invalid {
                 field: "architectures",
                 found: other.architecture().to_owned(),
                 expected: format!("{}, since model_type is {}", one.architecture(), one.model_type()),
@@ -43,14 +42,13 @@ impl Family {
         }
     }
 
-    fn of_type(name: &str, origin: &str) -> Result<Self, ConfigError> {
+    fn of_type(name: &str) -> Result<Self, ConfigErrorKind> {
         match name {
             "llama" => Ok(Self::Llama),
             "mistral" => Ok(Self::Mistral),
             "qwen2" => Ok(Self::Qwen2),
             "qwen3" => Ok(Self::Qwen3),
-            _ => Err(ConfigError::Unsupported {
-                origin: origin.to_owned(),
+            _ => Err(ConfigErrorKind::Unsupported {
                 field: "model_type",
                 found: shorten(&name),
                 supported: SUPPORTED_TYPES,
@@ -58,7 +56,7 @@ impl Family {
         }
     }
 
-    fn of_architectures(names: &[String], origin: &str) -> Result<Self, ConfigError> {
+    fn of_architectures(names: &[String]) -> Result<Self, ConfigErrorKind> {
         if let [name] = names {
             match name.as_str() {
                 // The second spelling is that of the first Llama conversions.
@@ -69,8 +67,7 @@ impl Family {
                 _ => {}
             }
         }
-        Err(ConfigError::Unsupported {
-            origin: origin.to_owned(),
+        Err(ConfigErrorKind::Unsupported {
             field: "architectures",
             found: shorten(&names.join(", ")),
             supported: SUPPORTED_ARCHITECTURES,

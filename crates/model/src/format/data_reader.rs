@@ -1,34 +1,34 @@
-//! Reads pieces of an open file, on demand.
+//! Reads parts of a file on demand.
 
 use std::fmt;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::error::FormatError;
+use super::error::{FormatError, FormatErrorKind};
 use super::tensor_info::TensorInfo;
 use crate::files::{self, Input};
-use std::fs::File;
 
 /// Opens a regular file for reading.
-pub(super) fn open_regular(path: &Path) -> Result<File, FormatError> {
-    files::open_regular(path).map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
+pub(super) fn open_regular(path: &Path) -> Result<Box<dyn Input>, FormatError> {
+    match files::open_regular(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(source) => Err(FormatErrorKind::from(source).at(path)),
+    }
 }
 
-/// Length of what a reader reads, in bytes; leaves the reader at the start.
-pub(super) fn length<R: Seek>(reader: &mut R, path: &Path) -> Result<u64, FormatError> {
-    reader
-        .seek(SeekFrom::End(0))
-        .and_then(|length| reader.rewind().map(|()| length))
-        .map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
+/// Length of an input, in bytes; leaves it at the start.
+pub(super) fn length(input: &mut impl Seek) -> io::Result<u64> {
+    let length = input.seek(SeekFrom::End(0))?;
+    input.rewind()?;
+    Ok(length)
 }
 
 /// An empty vector with room for `elements` values, or a typed error.
-pub(super) fn reserve<T>(elements: usize, path: &Path, what: &str) -> Result<Vec<T>, FormatError> {
+pub(super) fn reserve<T>(elements: usize, what: &str) -> Result<Vec<T>, FormatErrorKind> {
     let mut values = Vec::new();
-    values.try_reserve_exact(elements).map_err(|_| FormatError::OutOfMemory {
-        path: path.to_path_buf(),
+    values.try_reserve_exact(elements).map_err(|_| FormatErrorKind::OutOfMemory {
         what: what.to_owned(),
         needed: u64::try_from(elements.saturating_mul(size_of::<T>())).unwrap_or(u64::MAX),
     })?;
@@ -57,10 +57,9 @@ impl DataReader {
         tensor: &str,
         info: &TensorInfo<T>,
         range: &Range<u64>,
-    ) -> Result<Vec<u8>, FormatError> {
+    ) -> Result<Vec<u8>, FormatErrorKind> {
         if range.start > range.end || range.end > info.bytes {
-            return Err(FormatError::PartOutOfRange {
-                path: self.path.clone(),
+            return Err(FormatErrorKind::PartOutOfRange {
                 tensor: tensor.to_owned(),
                 unit: "bytes",
                 start: range.start,
@@ -68,25 +67,22 @@ impl DataReader {
                 available: info.bytes,
             });
         }
-        let overflow = |what| FormatError::Overflow { path: self.path.clone(), tensor: tensor.to_owned(), what };
+        let overflow = |what| FormatErrorKind::Overflow { tensor: tensor.to_owned(), what };
         let start = info.offset.checked_add(range.start).ok_or_else(|| overflow("offset"))?;
         let needed = range.end - range.start;
         let capacity = usize::try_from(needed).map_err(|_| overflow("length in bytes"))?;
-        let mut bytes = reserve(capacity, &self.path, tensor)?;
+        let mut bytes = reserve(capacity, tensor)?;
 
         // A panic elsewhere while the lock was held leaves only a file
         // position behind, and every read seeks first.
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader
-            .seek(SeekFrom::Start(start))
-            .and_then(|_| (&mut *reader).take(needed).read_to_end(&mut bytes))
-            .map_err(|source| FormatError::Io { path: self.path.clone(), source })?;
+        reader.seek(SeekFrom::Start(start))?;
+        (&mut *reader).take(needed).read_to_end(&mut bytes)?;
         if bytes.len() == capacity {
             Ok(bytes)
         } else {
             // The range was inside the file when it was opened.
-            Err(FormatError::Truncated {
-                path: self.path.clone(),
+            Err(FormatErrorKind::Truncated {
                 what: format!("tensor {tensor}"),
                 needed,
                 available: u64::try_from(bytes.len()).unwrap_or(u64::MAX),

@@ -1,11 +1,11 @@
 //! A checkpoint, opened and checked before its weights are read.
 
-use super::assemble::assemble;
-use super::expected::expected;
+use super::tensors::{assemble, expected};
 use super::weights::Weights;
-use super::{LoadError, Progress, WeightDtype, gguf_config, gguf_text};
-use crate::config::LlamaConfig;
+use super::{LoadError, gguf_config, gguf_text};
+use crate::config::{LlamaConfig, generation_eos_tokens};
 use crate::decoder::Llama;
+use crate::device::WeightDtype;
 use crate::files::{Bytes, Files};
 use crate::format::{GgufFile, SafetensorsFolder};
 use crate::text::Tokenizer;
@@ -40,7 +40,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a folder (`config.json`, `model.safetensors` or a sharded index) or a single GGUF file.
     ///
-    /// Reads headers and configuration, and compares the tensors with it.
+    /// Reads headers and configuration, and compares the tensors with those that the configuration requires.
     ///
     /// # Errors
     /// If there is no checkpoint, if it is broken, or if it describes a model that cannot be run exactly.
@@ -56,11 +56,12 @@ impl Checkpoint {
         }
     }
 
-    /// Opens a Hugging Face checkpoint whose files are in memory, by the names that they have in a folder.
+    /// Opens a Hugging Face checkpoint from files in memory, given with the names that they have in a folder.
     ///
-    /// As many files as [`open`](Self::open) reads: `config.json`, the weights in `model.safetensors` (or an index and
-    /// its shards), `tokenizer.json`, and those of the optional ones that the model has. Others are ignored. Errors name
-    /// a file by its name alone. With `include_bytes!` a program carries its model:
+    /// These are the files that [`open`](Self::open) reads: `config.json`, `model.safetensors` (or an index and its
+    /// shards), `tokenizer.json`, and the optional ones, such as `tokenizer_config.json`, `generation_config.json` and
+    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a file by
+    /// its name alone. With `include_bytes!` a program carries its model:
     ///
     /// ```no_run
     /// # macro_rules! include_bytes { ($path:literal) => { b"" } }
@@ -85,7 +86,7 @@ impl Checkpoint {
         Self::from_hugging_face(Files::Memory(files.collect()))
     }
 
-    /// Opens a GGUF file that is in memory.
+    /// Opens a GGUF file from memory.
     ///
     /// ```no_run
     /// # macro_rules! include_bytes { ($path:literal) => { b"" } }
@@ -117,7 +118,7 @@ impl Checkpoint {
         Ok(Self { config, weights })
     }
 
-    /// The model's dimensions.
+    /// The model's configuration.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
     }
@@ -143,7 +144,7 @@ impl Checkpoint {
     pub fn stop_tokens(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, LoadError> {
         let mut tokens = self.config.eos_tokens.clone();
         if let Weights::Safetensors { files, .. } = &self.weights {
-            tokens.extend(super::generation_config::eos_tokens(files)?);
+            tokens.extend(generation_eos_tokens(files)?);
         }
         tokens.extend(tokenizer.eos_id());
         tokens.sort_unstable();
@@ -153,8 +154,8 @@ impl Checkpoint {
 
     /// Reads the weights, one tensor after another, onto the device.
     ///
-    /// Each matrix is converted to `dtype` on its way, so that the host holds no more than the tensor being read beside
-    /// what is loaded. `progress` is called before the first tensor and after each.
+    /// Each matrix is converted to `dtype` on its way, so that the host holds one tensor at a time apart from those already
+    /// loaded. `progress` is called before the first tensor and after each.
     ///
     /// # Errors
     /// If reading fails, if a weight is not finite or does not fit `dtype`, or if the device cannot compute with it.
@@ -164,11 +165,25 @@ impl Checkpoint {
         device: &Device,
         mut progress: impl FnMut(Progress<'_>),
     ) -> Result<Llama, LoadError> {
-        crate::device::check_dtype(device, dtype)?;
+        if !device.supports_dtype(dtype.burn()) {
+            return Err(LoadError::Dtype { device: format!("{device:?}"), dtype });
+        }
         let expected = expected(&self.config);
         let reader = self.weights.reader(&self.config, &expected, dtype, &mut progress);
         assemble(&self.config, device, reader)
     }
+}
+
+/// The progress of a load, reported before the first tensor and after each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The tensor that was read last; empty before the first.
+    pub tensor: &'a str,
+    /// Bytes of the file's tensors read so far.
+    pub done: u64,
+    /// Bytes of all tensors that will be read.
+    pub total: u64,
 }
 
 #[cfg(all(test, feature = "flex"))]

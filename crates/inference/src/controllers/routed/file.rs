@@ -199,7 +199,7 @@ fn on_host<const D: usize>(tensor: String, values: Tensor<D>) -> Result<Named, R
 mod tests {
     use super::*;
     use crate::controllers::{Ends, RouterInput};
-    use dynlayer_model::format::FormatError;
+    use dynlayer_model::format::FormatErrorKind;
 
     fn routed(router: impl Into<AnyRouter>) -> Routed<AnyRouter> {
         let options =
@@ -269,7 +269,8 @@ mod tests {
         );
         assert!(matches!(load(Some(&config(1, "mlp", 1, 2)), &good), RouterError::Count { expected: 4, .. }));
         let other = load(Some(&config(1, "linear", 1, 2)), &[good[0], ("layers.7.bias", &[1], &[0.0])]);
-        assert!(matches!(other, RouterError::Format(FormatError::NoSuchTensor { .. })), "{other}");
+        let RouterError::Format(format) = &other else { panic!("{other}") };
+        assert!(matches!(format.kind(), FormatErrorKind::NoSuchTensor { .. }), "{other}");
         let nan = load(Some(&config(1, "linear", 1, 2)), &[("layers.0.weight", &[1, 2], &[1.0, f32::NAN]), good[1]]);
         assert!(matches!(nan, RouterError::NotFinite { index: 1, .. }), "{nan}");
     }

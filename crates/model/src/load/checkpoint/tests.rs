@@ -1,8 +1,8 @@
 //! A checkpoint in memory is the same checkpoint as on disk: tensors, tokenizer and errors.
 
-use super::super::small_gguf::SmallGguf;
 use super::*;
-use crate::config::LlamaConfig;
+use crate::small_gguf::SmallGguf;
+
 use crate::text::ChatMessage;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;

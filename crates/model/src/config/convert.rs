@@ -72,7 +72,7 @@ pub(super) fn from_hf(hf: HfConfig) -> Result<LlamaConfig, ConfigErrorKind> {
 }
 
 fn required(value: Option<u64>, field: &'static str) -> Result<u64, ConfigErrorKind> {
-    value.ok_or_else(|| ConfigErrorKind::MissingField { field, expected: "a positive integer" })
+    value.ok_or(ConfigErrorKind::MissingField { field, expected: "a positive integer" })
 }
 
 fn size(value: u64, field: &'static str) -> Result<usize, ConfigErrorKind> {
@@ -161,7 +161,7 @@ fn rope(hf: &HfConfig, max_positions: u64) -> Result<RopeConfig, ConfigErrorKind
 
 fn scaling(rope: &HfRope, outer_original: Option<u64>, max_positions: u64) -> Result<RopeScaling, ConfigErrorKind> {
     let number = |value: Option<f64>, field| {
-        value.ok_or_else(|| ConfigErrorKind::MissingField { field, expected: "a positive number" })
+        value.ok_or(ConfigErrorKind::MissingField { field, expected: "a positive number" })
     };
     match rope.rope_type.as_deref().or(rope.legacy_type.as_deref()) {
         // A factor without a type would be ignored by transformers; whoever wrote it meant something.

@@ -20,10 +20,18 @@ pub(super) enum Family {
     Qwen3,
 }
 
+/// The families in the order of the enum, with their `model_type` and their entry of `architectures`.
+const FAMILIES: [(Family, &str, &str); 4] = [
+    (Family::Llama, "llama", "LlamaForCausalLM"),
+    (Family::Mistral, "mistral", "MistralForCausalLM"),
+    (Family::Qwen2, "qwen2", "Qwen2ForCausalLM"),
+    (Family::Qwen3, "qwen3", "Qwen3ForCausalLM"),
+];
+
 impl Family {
     /// The family that a file names, in `model_type`, `architectures` or both.
     pub(super) fn detect(hf: &HfConfig) -> Result<Self, ConfigErrorKind> {
-        let by_type = hf.model_type.as_deref().map(|name| Self::of_type(name)).transpose()?;
+        let by_type = hf.model_type.as_deref().map(Self::of_type).transpose()?;
         let by_architecture = match hf.architectures.as_deref() {
             None | Some([]) => None,
             Some(names) => Some(Self::of_architectures(names)?),
@@ -43,31 +51,23 @@ impl Family {
     }
 
     fn of_type(name: &str) -> Result<Self, ConfigErrorKind> {
-        match name {
-            "llama" => Ok(Self::Llama),
-            "mistral" => Ok(Self::Mistral),
-            "qwen2" => Ok(Self::Qwen2),
-            "qwen3" => Ok(Self::Qwen3),
-            _ => Err(ConfigErrorKind::Unsupported {
-                field: "model_type",
-                found: shorten(&name),
-                supported: SUPPORTED_TYPES,
-            }),
-        }
+        let found = FAMILIES.iter().find(|(_, model_type, _)| *model_type == name);
+        found.map(|row| row.0).ok_or_else(|| ConfigErrorKind::Unsupported {
+            field: "model_type",
+            found: shorten(&name),
+            supported: SUPPORTED_TYPES,
+        })
     }
 
     fn of_architectures(names: &[String]) -> Result<Self, ConfigErrorKind> {
-        if let [name] = names {
-            match name.as_str() {
-                // The second spelling is that of the first Llama conversions.
-                "LlamaForCausalLM" | "LLaMAForCausalLM" => return Ok(Self::Llama),
-                "MistralForCausalLM" => return Ok(Self::Mistral),
-                "Qwen2ForCausalLM" => return Ok(Self::Qwen2),
-                "Qwen3ForCausalLM" => return Ok(Self::Qwen3),
-                _ => {}
-            }
-        }
-        Err(ConfigErrorKind::Unsupported {
+        let name = match names {
+            // The spelling of the first Llama conversions.
+            [name] if name == "LLaMAForCausalLM" => "LlamaForCausalLM",
+            [name] => name.as_str(),
+            _ => "",
+        };
+        let found = FAMILIES.iter().find(|(_, _, architecture)| *architecture == name);
+        found.map(|row| row.0).ok_or_else(|| ConfigErrorKind::Unsupported {
             field: "architectures",
             found: shorten(&names.join(", ")),
             supported: SUPPORTED_ARCHITECTURES,
@@ -86,21 +86,11 @@ impl Family {
     }
 
     pub(super) const fn model_type(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Mistral => "mistral",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-        }
+        FAMILIES[self as usize].1
     }
 
     pub(super) const fn architecture(self) -> &'static str {
-        match self {
-            Self::Llama => "LlamaForCausalLM",
-            Self::Mistral => "MistralForCausalLM",
-            Self::Qwen2 => "Qwen2ForCausalLM",
-            Self::Qwen3 => "Qwen3ForCausalLM",
-        }
+        FAMILIES[self as usize].2
     }
 
     pub(super) const fn is_qwen(self) -> bool {

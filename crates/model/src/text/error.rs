@@ -53,9 +53,9 @@ pub enum TextErrorKind {
     /// A file is not JSON, or its JSON does not have the expected form.
     #[error("not the expected JSON")]
     Json(#[from] serde_json::Error),
-    /// The `tokenizers` library refused a tokenizer.
-    #[error("not a usable tokenizer")]
-    Tokenizer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The `tokenizers` library refused a tokenizer, a text or token ids.
+    #[error("the tokenizer library failed")]
+    Library(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The `tokenizers` library panicked, as it does on some malformed tokenizers.
     #[error("the tokenizer library panicked: {message}")]
     Panicked {
@@ -100,12 +100,6 @@ pub enum TextErrorKind {
         /// The model's vocabulary.
         model_vocab: usize,
     },
-    /// A text cannot be encoded.
-    #[error("the tokenizer library failed")]
-    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Ids cannot be decoded.
-    #[error("the tokenizer library failed")]
-    Decode(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A chat template cannot be parsed, or refused the conversation.
     #[error("cannot be {stage}: {source}")]
     Template {

@@ -165,7 +165,7 @@ fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Re
             continue;
         }
         let content = token.content.clone();
-        library.add_tokens([token]).map_err(TextErrorKind::Tokenizer)?;
+        library.add_tokens([token]).map_err(TextErrorKind::Library)?;
         let given = library.token_to_id(&content);
         if given != Some(id) {
             return Err(TextErrorKind::invalid(
@@ -184,7 +184,7 @@ fn mark_special(library: &mut Library, roles: &SpecialTokens) -> Result<(), Text
         let Some(id) = library.token_to_id(token) else { continue };
         if !library.get_added_tokens_decoder().contains_key(&id) {
             let special = AddedToken::from(token.clone(), true);
-            library.add_special_tokens([special]).map_err(TextErrorKind::Tokenizer)?;
+            library.add_special_tokens([special]).map_err(TextErrorKind::Library)?;
         }
     }
     Ok(())

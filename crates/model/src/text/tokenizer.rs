@@ -33,7 +33,7 @@ impl Tokenizer {
     fn parse(json: &[u8]) -> Result<Self, TextErrorKind> {
         let parsed: serde_json::Value = serde_json::from_slice(json)?;
         precheck(&parsed)?;
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(TextErrorKind::Tokenizer)?;
+        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(TextErrorKind::Library)?;
         // The library gives an added token the next free id, whatever id the file names.
         for added in parsed["added_tokens"].as_array().into_iter().flatten() {
             let (Some(content), id) = (added["content"].as_str(), added["id"].as_u64()) else { continue };
@@ -57,7 +57,7 @@ impl Tokenizer {
     }
 
     pub(super) fn wrap(mut inner: tokenizers::Tokenizer) -> Result<Self, TextErrorKind> {
-        inner.with_truncation(None).map_err(TextErrorKind::Tokenizer)?;
+        inner.with_truncation(None).map_err(TextErrorKind::Library)?;
         inner.with_padding(None);
         if inner.get_vocab_size(true) == 0 {
             return Err(TextErrorKind::invalid("model.vocab", &"empty", "at least one token"));
@@ -79,7 +79,7 @@ impl Tokenizer {
     /// The tokenizer fails, for instance because its unknown token is not in its vocabulary.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
         guarded("encoding a text", || {
-            let encoding = self.inner.encode_fast(text, add_special).map_err(TextErrorKind::Encode)?;
+            let encoding = self.inner.encode_fast(text, add_special).map_err(TextErrorKind::Library)?;
             Ok(encoding.get_ids().to_vec())
         })
     }
@@ -89,7 +89,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
-        guarded("decoding token ids", || self.inner.decode(ids, skip_special).map_err(TextErrorKind::Decode))
+        guarded("decoding token ids", || self.inner.decode(ids, skip_special).map_err(TextErrorKind::Library))
     }
 
     /// Number of tokens, with the added ones.

@@ -151,5 +151,5 @@ fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default
 }
 
 fn refused(source: Box<dyn std::error::Error + Send + Sync>) -> TextErrorKind {
-    TextErrorKind::Tokenizer(source)
+    TextErrorKind::Library(source)
 }

@@ -155,12 +155,16 @@ fn write_array(out: &mut Vec<u8>, array: &GgufArray) {
         GgufArray::String(values) => {
             out.extend(8_u32.to_le_bytes());
             write_length(out, values.len());
-            values.iter().for_each(|text| write_string(out, text));
+            for text in values {
+                write_string(out, text);
+            }
         }
         GgufArray::Array(values) => {
             out.extend(9_u32.to_le_bytes());
             write_length(out, values.len());
-            values.iter().for_each(|array| write_array(out, array));
+            for array in values {
+                write_array(out, array);
+            }
         }
         GgufArray::U64(values) => each(out, 10, values, |value| value.to_le_bytes()),
         GgufArray::I64(values) => each(out, 11, values, |value| value.to_le_bytes()),

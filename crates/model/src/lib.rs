@@ -1,7 +1,7 @@
 //! Llama-style decoders in burn, in pieces that a layer loop can be built from.
 //!
-//! Part of dynlayer. This crate knows nothing of controllers: it loads a model
-//! ([`Checkpoint`]), its tokenizer ([`text`]), and offers the forward pass as embedding, blocks and head ([`decoder`]).
+//! Part of dynlayer. This crate loads a model ([`Checkpoint`]) and its tokenizer ([`text`]), and offers the forward pass as
+//! embedding, blocks and head ([`decoder`]). It knows nothing of controllers.
 //!
 //! ```no_run
 //! # #[cfg(feature = "flex")] {
@@ -18,7 +18,7 @@
 //! let frame = model.frame(&cache, &positions, &[0]);
 //! let mut hidden = model.embed(model.tokens(&[&prompt]));
 //! for (i, block) in model.layers().iter().enumerate() {
-//!     hidden = block.forward(hidden, &frame, cache.layer_mut(i)); // skip it, and the layer is skipped
+//!     hidden = block.forward(hidden, &frame, cache.layer_mut(i)); // leave it out, and the layer is skipped
 //! }
 //! cache.advance(prompt.len());
 //! let logits = model.logits(hidden); // [1, tokens, vocab_size]
@@ -27,14 +27,28 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as dynlayer_model;
+
 pub mod config;
 pub mod decoder;
 mod device;
+mod files;
 pub mod format;
 mod load;
 mod ops;
 pub mod text;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
-pub use device::{Backend, DeviceError, is_gpu};
-pub use load::{Checkpoint, DtypeError, LoadError, NamedShape, Progress, SaveError, TensorMismatch, WeightDtype};
+pub use device::{Backend, DeviceError, DtypeError, WeightDtype, is_gpu};
+#[doc(hidden)]
+pub use load::standard_normal;
+pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMismatch};
+pub use ops::select_rows;
+
+#[cfg(test)]
+#[path = "../tests/support/gguf_writer.rs"]
+mod gguf_writer;
+#[cfg(test)]
+#[path = "../tests/support/small_gguf.rs"]
+mod small_gguf;

@@ -1,11 +1,12 @@
-//! The supported model families and what transformers assumes about each.
+//! The supported model families and the defaults of transformers for each.
 //!
 //! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`, `configuration_mistral.py`,
 //! `configuration_qwen2.py`, `configuration_qwen3.py`).
 
-use super::error::{ConfigError, shorten};
+use super::error::ConfigErrorKind;
 use super::hf::HfConfig;
 use super::llama::LlamaConfig;
+use crate::files::shorten;
 
 const SUPPORTED_TYPES: &str = "llama, mistral, qwen2, qwen3";
 const SUPPORTED_ARCHITECTURES: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM";
@@ -19,22 +20,28 @@ pub(super) enum Family {
     Qwen3,
 }
 
+/// The families in the order of the enum, with their `model_type` and their entry of `architectures`.
+const FAMILIES: [(Family, &str, &str); 4] = [
+    (Family::Llama, "llama", "LlamaForCausalLM"),
+    (Family::Mistral, "mistral", "MistralForCausalLM"),
+    (Family::Qwen2, "qwen2", "Qwen2ForCausalLM"),
+    (Family::Qwen3, "qwen3", "Qwen3ForCausalLM"),
+];
+
 impl Family {
     /// The family that a file names, in `model_type`, `architectures` or both.
-    pub(super) fn detect(hf: &HfConfig, origin: &str) -> Result<Self, ConfigError> {
-        let by_type = hf.model_type.as_deref().map(|name| Self::of_type(name, origin)).transpose()?;
+    pub(super) fn detect(hf: &HfConfig) -> Result<Self, ConfigErrorKind> {
+        let by_type = hf.model_type.as_deref().map(Self::of_type).transpose()?;
         let by_architecture = match hf.architectures.as_deref() {
             None | Some([]) => None,
-            Some(names) => Some(Self::of_architectures(names, origin)?),
+            Some(names) => Some(Self::of_architectures(names)?),
         };
         match (by_type, by_architecture) {
-            (None, None) => Err(ConfigError::MissingField {
-                origin: origin.to_owned(),
+            (None, None) => Err(ConfigErrorKind::MissingField {
                 field: "model_type",
                 expected: "one of llama, mistral, qwen2, qwen3",
             }),
-            (Some(one), Some(other)) if one != other => Err(ConfigError::Invalid {
-                origin: origin.to_owned(),
+            (Some(one), Some(other)) if one != other => Err(ConfigErrorKind::Invalid {
                 field: "architectures",
                 found: other.architecture().to_owned(),
                 expected: format!("{}, since model_type is {}", one.architecture(), one.model_type()),
@@ -43,34 +50,24 @@ impl Family {
         }
     }
 
-    fn of_type(name: &str, origin: &str) -> Result<Self, ConfigError> {
-        match name {
-            "llama" => Ok(Self::Llama),
-            "mistral" => Ok(Self::Mistral),
-            "qwen2" => Ok(Self::Qwen2),
-            "qwen3" => Ok(Self::Qwen3),
-            _ => Err(ConfigError::Unsupported {
-                origin: origin.to_owned(),
-                field: "model_type",
-                found: shorten(&name),
-                supported: SUPPORTED_TYPES,
-            }),
-        }
+    fn of_type(name: &str) -> Result<Self, ConfigErrorKind> {
+        let found = FAMILIES.iter().find(|(_, model_type, _)| *model_type == name);
+        found.map(|row| row.0).ok_or_else(|| ConfigErrorKind::Unsupported {
+            field: "model_type",
+            found: shorten(&name),
+            supported: SUPPORTED_TYPES,
+        })
     }
 
-    fn of_architectures(names: &[String], origin: &str) -> Result<Self, ConfigError> {
-        if let [name] = names {
-            match name.as_str() {
-                // The second spelling is that of the first Llama conversions.
-                "LlamaForCausalLM" | "LLaMAForCausalLM" => return Ok(Self::Llama),
-                "MistralForCausalLM" => return Ok(Self::Mistral),
-                "Qwen2ForCausalLM" => return Ok(Self::Qwen2),
-                "Qwen3ForCausalLM" => return Ok(Self::Qwen3),
-                _ => {}
-            }
-        }
-        Err(ConfigError::Unsupported {
-            origin: origin.to_owned(),
+    fn of_architectures(names: &[String]) -> Result<Self, ConfigErrorKind> {
+        let name = match names {
+            // The spelling of the first Llama conversions.
+            [name] if name == "LLaMAForCausalLM" => "LlamaForCausalLM",
+            [name] => name.as_str(),
+            _ => "",
+        };
+        let found = FAMILIES.iter().find(|(_, _, architecture)| *architecture == name);
+        found.map(|row| row.0).ok_or_else(|| ConfigErrorKind::Unsupported {
             field: "architectures",
             found: shorten(&names.join(", ")),
             supported: SUPPORTED_ARCHITECTURES,
@@ -89,21 +86,11 @@ impl Family {
     }
 
     pub(super) const fn model_type(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Mistral => "mistral",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-        }
+        FAMILIES[self as usize].1
     }
 
     pub(super) const fn architecture(self) -> &'static str {
-        match self {
-            Self::Llama => "LlamaForCausalLM",
-            Self::Mistral => "MistralForCausalLM",
-            Self::Qwen2 => "Qwen2ForCausalLM",
-            Self::Qwen3 => "Qwen3ForCausalLM",
-        }
+        FAMILIES[self as usize].2
     }
 
     pub(super) const fn is_qwen(self) -> bool {

@@ -1,14 +1,25 @@
 //! Reading and writing `config.json`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::convert;
-use super::error::ConfigError;
-use super::hf::HfConfig;
-use super::llama::LlamaConfig;
-use super::rope::RopeScaling;
+use super::error::{ConfigError, ConfigErrorKind};
+use super::hf::{HfConfig, OneOrMany};
+use super::llama::{LlamaConfig, RopeScaling};
+use crate::files::{Files, read_limited};
+
+/// The name of the file with the model's dimensions.
+const CONFIG: &str = "config.json";
+
+/// The name of the file with the settings of generation.
+const GENERATION: &str = "generation_config.json";
+
+/// The origin of errors of writing.
+const WRITING: &str = "writing config.json";
 
 /// The most bytes of a `config.json` that are read; real ones have a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -20,11 +31,20 @@ impl LlamaConfig {
     /// The file cannot be read, or one of the errors of [`from_hf_json`](Self::from_hf_json).
     pub fn from_hf_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let io = |source| ConfigError::Io { path: path.to_path_buf(), source };
-        let mut text = String::new();
+        Self::from_hf_reader(File::open(path), path)
+    }
+
+    /// Reads the `config.json` of a Hugging Face checkpoint.
+    pub(crate) fn from_hf_files(files: &Files) -> Result<Self, ConfigError> {
+        Self::from_hf_reader(files.open(CONFIG), &files.path_of(CONFIG))
+    }
+
+    fn from_hf_reader(reader: io::Result<impl Read>, path: &Path) -> Result<Self, ConfigError> {
         // The length is not taken from the file's metadata: a pipe or a growing file has none that could be trusted.
-        File::open(path).map_err(io)?.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(io)?;
-        Self::from_hf_json(&text, &path.display().to_string())
+        let json = reader.and_then(|reader| read_limited(reader, MAX_CONFIG_BYTES));
+        json.map_err(ConfigErrorKind::Io)
+            .and_then(|json| Self::from_hf_bytes(&json))
+            .map_err(|kind| kind.at(path.display().to_string()))
     }
 
     /// Reads the text of a `config.json`; `origin` names it in errors.
@@ -37,12 +57,16 @@ impl LlamaConfig {
     /// Text that is not a JSON object, a field of the wrong type, a missing field, a model or a feature that is not
     /// supported, or a value that [`validate`](Self::validate) refuses.
     pub fn from_hf_json(json: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::from_hf_bytes(json.as_bytes()).map_err(|kind| kind.at(origin))
+    }
+
+    fn from_hf_bytes(json: &[u8]) -> Result<Self, ConfigErrorKind> {
         let bytes = json.len() as u64;
         if bytes > MAX_CONFIG_BYTES {
-            return Err(ConfigError::TooLarge { origin: origin.to_owned(), bytes, limit: MAX_CONFIG_BYTES });
+            return Err(ConfigErrorKind::TooLarge { bytes, limit: MAX_CONFIG_BYTES });
         }
-        let config = convert::from_hf(HfConfig::parse(json, origin)?, origin)?;
-        config.validate_as(origin)?;
+        let config = convert::from_hf(HfConfig::parse(json)?)?;
+        config.check()?;
         Ok(config)
     }
 
@@ -58,13 +82,31 @@ impl LlamaConfig {
     pub fn to_hf_json(&self) -> Result<String, ConfigError> {
         self.validate()?;
         if let RopeScaling::PerFrequency { divisors } = &self.rope.scaling {
-            return Err(ConfigError::Unsupported {
-                origin: "writing config.json".to_owned(),
+            let kind = ConfigErrorKind::Unsupported {
                 field: "rope.scaling",
                 found: format!("PerFrequency with {} divisors", divisors.len()),
                 supported: "None, Linear, Llama3",
-            });
+            };
+            return Err(kind.at(WRITING));
         }
-        serde_json::to_string_pretty(&convert::to_hf(self)).map_err(|source| ConfigError::Write { source })
+        serde_json::to_string_pretty(&convert::to_hf(self)).map_err(|source| ConfigErrorKind::Write(source).at(WRITING))
     }
+}
+
+/// The part of `generation_config.json` that matters here.
+#[derive(Deserialize)]
+struct GenerationConfig {
+    #[serde(default)]
+    eos_token_id: Option<OneOrMany>,
+}
+
+/// The tokens that end a text according to `generation_config.json`; none if there is no such file.
+pub(crate) fn generation_eos_tokens(files: &Files) -> Result<Vec<u32>, ConfigError> {
+    let json = match files.open(GENERATION).and_then(|file| read_limited(file, MAX_CONFIG_BYTES)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        json => json.map_err(ConfigErrorKind::Io),
+    };
+    let config = json.and_then(|json| serde_json::from_slice(&json).map_err(ConfigErrorKind::Json));
+    let config: GenerationConfig = config.map_err(|kind| kind.at(files.path_of(GENERATION).display().to_string()))?;
+    Ok(config.eos_token_id.map_or_else(Vec::new, OneOrMany::into_vec))
 }

@@ -1,8 +1,8 @@
-//! Model configuration: what a Llama-style decoder looks like, and where that is read from.
+//! Model configuration: the sizes and switches of a Llama-style decoder, and reading them from `config.json`.
 //!
-//! Two structs, as the two jobs differ: a private one mirrors the `config.json` of Hugging Face transformers, key by key,
+//! There are two structs for two jobs: a private one mirrors the `config.json` of Hugging Face transformers, key by key,
 //! and [`LlamaConfig`] is what the code uses, with every default filled in and every value checked. A configuration that
-//! came from anywhere else (GGUF metadata, a builder, a file of one's own) is filled in by field and then checked by
+//! comes from anywhere else (GGUF metadata, for one) is filled in field by field and then checked by
 //! [`LlamaConfig::validate`].
 //!
 //! Supported families: Llama 1 to 3.x (`SmolLM` and `SmolLM2` are Llamas), Mistral without a sliding window, Qwen2 and Qwen3.
@@ -15,12 +15,11 @@ mod family;
 mod file;
 mod hf;
 mod llama;
-mod rope;
 mod validate;
 
-pub use error::ConfigError;
-pub use llama::{AttentionBias, LlamaConfig};
-pub use rope::{RopeConfig, RopeScaling};
+pub use error::{ConfigError, ConfigErrorKind};
+pub(crate) use file::generation_eos_tokens;
+pub use llama::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
 pub use validate::limits;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Keys and values of earlier tokens.
+//! The cache of keys and values.
 
 use crate::config::LlamaConfig;
 use crate::ops::row_index;
@@ -7,8 +7,8 @@ use std::ops::Range;
 
 /// Preallocated keys and values of every layer.
 ///
-/// A *slot* is a place along the cache's third axis. All rows share the slots of a pass; which position a slot holds
-/// for a row is up to the caller, who gives positions and hidden slots in the [`Frame`](super::Frame).
+/// A *slot* is a place along the cache's third axis. All rows share the slots of a pass. The caller decides which position
+/// a slot holds for a row, and gives positions and hidden slots in the [`Frame`](super::Frame).
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<LayerKv>,
@@ -24,7 +24,7 @@ pub struct LayerKv {
 }
 
 impl KvCache {
-    /// Room for `rows` sequences of `capacity` slots: `2 * n_layers * rows * n_kv_heads * capacity * head_dim` numbers
+    /// Makes an empty cache for `rows` sequences of `capacity` slots: `2 * n_layers * rows * n_kv_heads * capacity * head_dim` numbers
     /// of 4 bytes.
     pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
         let shape = [rows, config.n_kv_heads, capacity, config.head_dim];
@@ -32,7 +32,7 @@ impl KvCache {
         Self { layers: (0..config.n_layers).map(layer).collect(), len: 0, capacity }
     }
 
-    /// Slots in use.
+    /// The number of slots in use.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -42,12 +42,12 @@ impl KvCache {
         self.len == 0
     }
 
-    /// Slots there are.
+    /// The number of slots.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// One layer's keys and values, to be handed to its block.
+    /// The keys and values of one layer, which its block reads and writes.
     ///
     /// # Panics
     /// If there is no such layer.
@@ -55,8 +55,8 @@ impl KvCache {
         &mut self.layers[layer]
     }
 
-    /// Makes room for at least `capacity` slots, twice as many as there were or more, so that growing a token at a time
-    /// copies each slot a bounded number of times. Does nothing if there is room.
+    /// Makes room for at least `capacity` slots. Does nothing if there is room; otherwise the capacity at least doubles, so
+    /// that growing by one token at a time copies each slot a bounded number of times on average.
     pub fn reserve(&mut self, capacity: usize) {
         if capacity <= self.capacity {
             return;
@@ -74,7 +74,7 @@ impl KvCache {
         self.capacity += more;
     }
 
-    /// Takes the `tokens` slots that a pass has just written into use.
+    /// Counts the `tokens` slots that a pass has just written as in use.
     ///
     /// # Panics
     /// If that is more than the capacity.
@@ -83,7 +83,7 @@ impl KvCache {
         self.len += tokens;
     }
 
-    /// Forgets every slot from `len` on; does nothing if fewer are in use.
+    /// Drops every slot from `len` on; does nothing if fewer are in use.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -105,7 +105,7 @@ impl KvCache {
 }
 
 impl LayerKv {
-    /// Stores `k` and `v` in the slots from `start` on, of the given rows in their order, or of all.
+    /// Writes `k` and `v` to the slots from `start` on, of the given rows in their order, or of all rows.
     ///
     /// # Shapes
     /// - `k`, `v`: `[rows, kv_heads, tokens, head_dim]`
@@ -128,7 +128,7 @@ impl LayerKv {
     }
 
     fn assign(&mut self, rows: Range<usize>, slots: Range<usize>, k: Tensor<4>, v: Tensor<4>) {
-        // What fills the whole cache, as a training pass does, needs no copy.
+        // Keys and values that fill the whole cache, as in a training pass, need no copy.
         if self.k.dims() == k.dims() {
             (self.k, self.v) = (k, v);
             return;

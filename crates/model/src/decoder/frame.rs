@@ -1,19 +1,19 @@
-//! What all layers of one pass share.
+//! The positions and masks that all layers of one pass share.
 
 use super::Rope;
 use crate::ops::row_index;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-/// The place of a pass in the cache, its rotations, and which slots each of its tokens may look at.
+/// The slots that a pass writes, the rotations of its tokens, and the mask of slots that each token must not look at.
 ///
 /// Made once per pass by [`Llama::frame`](super::Llama::frame).
 #[derive(Debug, Clone)]
 pub struct Frame {
     start: usize,
     tokens: usize,
-    /// Per row, how many of the first slots are padding.
+    /// The number of slots at the start that are padding, per row.
     padding: Vec<usize>,
-    /// The cache's rows that the pass is about, in the order of its tensors; `None` = all of them.
+    /// The cache's rows that the pass reads and writes, in the order of its tensors; `None` = all of them.
     pub(crate) rows: Option<Vec<usize>>,
     /// `[rows, 1, tokens, head_dim / 2]`.
     pub(crate) cos: Tensor<4>,
@@ -24,10 +24,10 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A pass over the slots from `start` on.
+    /// Makes the frame of a pass that writes the slots from `start` on.
     ///
     /// - `positions[row][token]`: the position that rotates the token, independent of its slot
-    /// - `padding[row]`: how many of the first slots the row never looks at (left padding)
+    /// - `padding[row]`: the number of slots at the start that the row never looks at (left padding)
     ///
     /// # Panics
     /// If `positions` is empty, its rows differ in length, or `padding` has not one entry per row.
@@ -58,8 +58,8 @@ impl Frame {
         self.start + self.tokens
     }
 
-    /// The same pass for some of its rows only: what it is given to has these rows, and the others of the cache are
-    /// neither read nor written.
+    /// The frame of the same pass for some of its rows only. A block that is given it takes and returns tensors of these
+    /// rows, and neither reads nor writes the cache's other rows.
     ///
     /// # Panics
     /// If a row is out of range.
@@ -76,8 +76,8 @@ impl Frame {
         }
     }
 
-    /// The same pass where the slots for which `hole(row, slot)` is `true` are not looked at either; `row` counts the
-    /// rows of this frame. A token sees its own slot whatever `hole` says.
+    /// The frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`; `row` counts the rows of
+    /// this frame. A token always sees its own slot.
     pub fn with_holes(&self, hole: impl Fn(usize, usize) -> bool) -> Self {
         Self { mask: Some(self.make_mask(hole)), ..self.clone() }
     }

@@ -1,6 +1,8 @@
-//! The decoder.
+//! The forward pass, top to bottom: embedding, blocks of attention and MLP, final norm, head.
+//!
+//! The fields are named as the tensors of a Hugging Face checkpoint are.
 
-use super::{Block, Frame, KvCache, Linear, RmsNorm, Rope};
+use super::{Frame, KvCache, LayerKv, Rope};
 use crate::config::LlamaConfig;
 use crate::ops;
 use burn::module::{Module, Param};
@@ -8,18 +10,18 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// A Llama-style decoder: embedding, blocks, final norm, head.
 ///
-/// It has no loop of its own beyond [`forward`](Self::forward), which runs every layer: whoever wants another loop
-/// builds it from [`embed`](Self::embed), [`layers`](Self::layers) and [`logits`](Self::logits).
+/// [`forward`](Self::forward) runs every layer. Another layer loop is built from [`embed`](Self::embed),
+/// [`layers`](Self::layers) and [`logits`](Self::logits).
 ///
-/// The residual stream is always `f32`, whatever the weights are stored in.
+/// The residual stream is always `f32`, whatever type the weights are stored in.
 #[derive(Module, Debug)]
 pub struct Llama {
-    /// `[vocab_size, d_model]`.
+    /// The embedding, `[vocab_size, d_model]`.
     pub embed_tokens: Param<Tensor<2>>,
     pub(crate) layers: Vec<Block>,
     /// The final norm.
     pub norm: RmsNorm,
-    /// `[vocab_size, d_model]`; `None` where the embedding serves as head.
+    /// The output head, `[vocab_size, d_model]`; `None` where the embedding serves as head.
     pub lm_head: Option<Linear>,
     #[module(skip)]
     pub(crate) rope: Rope,
@@ -28,7 +30,7 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// The model's dimensions.
+    /// The model's configuration.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
     }
@@ -38,14 +40,51 @@ impl Llama {
         &self.layers
     }
 
-    /// The rotary frequencies, for a [`Frame::new`] away from a cache.
+    /// The rotary frequencies, for a [`Frame::new`] that belongs to no cache.
     pub fn rope(&self) -> &Rope {
         &self.rope
     }
 
-    /// Where the weights are.
+    /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.embed_tokens.val().device()
+    }
+
+    /// Token ids of equally long rows as a tensor `[rows, tokens]` on the model's device.
+    ///
+    /// # Panics
+    /// If the rows differ in length.
+    pub fn tokens(&self, rows: &[&[u32]]) -> Tensor<2, Int> {
+        let n = rows.first().map_or(0, |row| row.len());
+        assert!(rows.iter().all(|row| row.len() == n), "rows of different lengths");
+        let ids: Vec<i64> = rows.iter().flat_map(|row| row.iter().map(|id| i64::from(*id))).collect();
+        Tensor::from_data(TensorData::new(ids, [rows.len(), n]), &self.device())
+    }
+
+    /// An empty cache for `rows` sequences of up to `capacity` tokens, on the model's device.
+    pub fn cache(&self, rows: usize, capacity: usize) -> KvCache {
+        KvCache::new(&self.config, rows, capacity, &self.device())
+    }
+
+    /// The frame of a pass that writes the cache's slots from `cache.len()` on; see [`Frame::new`] for the arguments.
+    ///
+    /// # Panics
+    /// As [`Frame::new`], and if the cache has no room for the pass.
+    pub fn frame(&self, cache: &KvCache, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
+        let frame = Frame::new(&self.rope, cache.len(), positions, padding, &self.device());
+        assert!(frame.end() <= cache.capacity(), "{} slots in a cache of {}", frame.end(), cache.capacity());
+        frame
+    }
+
+    /// Runs every layer on `tokens: [rows, tokens]`; returns the residual stream after the last,
+    /// `[rows, tokens, d_model]`.
+    pub fn forward(&self, tokens: Tensor<2, Int>, frame: &Frame, cache: &mut KvCache) -> Tensor<3> {
+        let mut hidden = self.embed(tokens);
+        for (layer, block) in self.layers.iter().enumerate() {
+            hidden = block.forward(hidden, frame, cache.layer_mut(layer));
+        }
+        cache.advance(frame.tokens());
+        hidden
     }
 
     /// The embeddings of `tokens`, the start of the residual stream.
@@ -59,12 +98,17 @@ impl Llama {
         picked.cast(DType::F32).reshape([rows, n, self.config.d_model])
     }
 
-    /// The final norm: the last residual state as the head sees it, `[rows, tokens, d_model]` both.
+    /// Final norm and head of a residual state: `[rows, tokens, d_model]` to `[rows, tokens, vocab_size]`.
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.head(self.final_norm(hidden))
+    }
+
+    /// The final norm of a residual state, which the head reads; `[rows, tokens, d_model]` both.
     pub fn final_norm(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.norm.forward(hidden)
     }
 
-    /// The head: logits of a final normed state.
+    /// The head: logits of a state that [`final_norm`](Self::final_norm) has normed.
     ///
     /// # Shapes
     /// - `normed`: `[rows, tokens, d_model]`
@@ -78,45 +122,195 @@ impl Llama {
             }
         }
     }
+}
 
-    /// Final norm and head of a residual state: `[rows, tokens, d_model]` to `[rows, tokens, vocab_size]`.
-    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.head(self.final_norm(hidden))
+/// A pre-norm decoder layer: attention, then MLP, each added to the residual stream.
+///
+/// Each sublayer can be run alone, and keys and values can be written without running either.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Norm before the attention.
+    pub input_layernorm: RmsNorm,
+    /// The attention sublayer.
+    pub self_attn: Attention,
+    /// Norm before the MLP.
+    pub post_attention_layernorm: RmsNorm,
+    /// The MLP sublayer.
+    pub mlp: Mlp,
+}
+
+impl Block {
+    /// Runs the whole layer on the residual stream `hidden`; input and result `[rows, tokens, d_model]`.
+    pub fn forward(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
+        let hidden = self.attention(hidden, frame, kv);
+        self.feed_forward(hidden)
     }
 
-    /// An empty cache for `rows` sequences of up to `capacity` tokens, on the model's device.
-    pub fn cache(&self, rows: usize, capacity: usize) -> KvCache {
-        KvCache::new(&self.config, rows, capacity, &self.device())
+    /// Runs the attention sublayer, `hidden + attention(norm(hidden))`, and writes this pass's keys and values.
+    pub fn attention(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
+        let mixed = self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), frame, kv);
+        mixed + hidden
     }
 
-    /// What the layers share in a pass that writes the slots from `cache.len()` on; see [`Frame::new`].
+    /// Runs the MLP sublayer, `hidden + mlp(norm(hidden))`.
+    pub fn feed_forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let update = self.mlp.forward(self.post_attention_layernorm.forward(hidden.clone()));
+        update + hidden
+    }
+
+    /// Writes the keys and values that this layer computes from the residual stream `hidden`, and runs neither sublayer.
     ///
-    /// # Panics
-    /// As [`Frame::new`], and if the cache has no room for the pass.
-    pub fn frame(&self, cache: &KvCache, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
-        let frame = Frame::new(&self.rope, cache.len(), positions, padding, &self.device());
-        assert!(frame.end() <= cache.capacity(), "{} slots in a cache of {}", frame.end(), cache.capacity());
-        frame
+    /// Costs two projections. Later tokens that run the layer attend to these keys and values of a token that skipped it
+    /// ("KV propagation", arXiv 2410.20022).
+    pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
+        let (k, v) = self.keys_values(hidden, frame);
+        kv.write(frame.rows.as_deref(), frame.start(), k, v);
     }
 
-    /// Every layer on `tokens: [rows, tokens]`: the residual stream after the last, `[rows, tokens, d_model]`.
-    pub fn forward(&self, tokens: Tensor<2, Int>, frame: &Frame, cache: &mut KvCache) -> Tensor<3> {
-        let mut hidden = self.embed(tokens);
-        for (layer, block) in self.layers.iter().enumerate() {
-            hidden = block.forward(hidden, frame, cache.layer_mut(layer));
+    /// The keys and values that this layer computes from the residual stream `hidden`, without writing them.
+    ///
+    /// Only the positions of `frame` are used. The result suits tokens whose slots are not those of a pass, and goes to
+    /// the cache through [`LayerKv::write`].
+    ///
+    /// # Shapes
+    /// - `hidden`: `[rows, tokens, d_model]`
+    /// - keys and values: `[rows, kv_heads, tokens, head_dim]` each
+    pub fn keys_values(&self, hidden: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
+        self.self_attn.keys_values(self.input_layernorm.forward(hidden), frame)
+    }
+}
+
+/// Grouped-query self-attention over the cache, with its projections.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Query projection, `[heads * head_dim, d_model]`.
+    pub q_proj: Linear,
+    /// Key projection, `[kv_heads * head_dim, d_model]`.
+    pub k_proj: Linear,
+    /// Value projection, `[kv_heads * head_dim, d_model]`.
+    pub v_proj: Linear,
+    /// Output projection, `[d_model, heads * head_dim]`.
+    pub o_proj: Linear,
+    /// Norm of each query head (Qwen3), `[head_dim]`.
+    pub q_norm: Option<RmsNorm>,
+    /// Norm of each key head (Qwen3), `[head_dim]`.
+    pub k_norm: Option<RmsNorm>,
+    #[module(skip)]
+    pub(crate) head_dim: usize,
+}
+
+impl Attention {
+    /// Attention of a normed state `x`, whose keys and values are written to `kv` first.
+    ///
+    /// # Shapes
+    /// - `x` and the result: `[rows, tokens, d_model]`
+    pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
+        let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
+        kv.write(frame.rows.as_deref(), frame.start(), self.keys(k, frame), self.heads(v, None));
+        let q = self.heads(q, self.q_norm.as_ref()); // [rows, heads, tokens, head_dim]
+        let q = ops::rotate(q, &frame.cos, &frame.sin);
+        let (k, v) = kv.read(frame.end()); // [cached_rows, kv_heads, slots, head_dim]
+        let mixed = ops::attention(q, k, v, frame.rows.as_deref(), frame.mask.as_ref());
+        self.o_proj.forward(mixed) // [rows, tokens, d_model]
+    }
+
+    /// Keys and values of a normed state `x: [rows, tokens, d_model]`, `[rows, kv_heads, tokens, head_dim]` each; the keys
+    /// are rotated to the positions of `frame`.
+    pub fn keys_values(&self, x: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
+        let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
+        (self.keys(k, frame), self.heads(v, None))
+    }
+
+    /// `[rows, tokens, kv_heads * head_dim]` to `[rows, kv_heads, tokens, head_dim]`, normed and rotated.
+    fn keys(&self, k: Tensor<3>, frame: &Frame) -> Tensor<4> {
+        ops::rotate(self.heads(k, self.k_norm.as_ref()), &frame.cos, &frame.sin)
+    }
+
+    /// `[rows, tokens, n * head_dim]` to `[rows, n, tokens, head_dim]`, each head normed if there is a norm.
+    fn heads(&self, x: Tensor<3>, norm: Option<&RmsNorm>) -> Tensor<4> {
+        let [rows, tokens, width] = x.dims();
+        let x = x.reshape([rows, tokens, width / self.head_dim, self.head_dim]);
+        let x = match norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        x.swap_dims(1, 2)
+    }
+}
+
+/// The gated MLP, `down(silu(gate(x)) * up(x))`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[d_ff, d_model]`.
+    pub gate_proj: Linear,
+    /// `[d_ff, d_model]`.
+    pub up_proj: Linear,
+    /// `[d_model, d_ff]`.
+    pub down_proj: Linear,
+}
+
+impl Mlp {
+    /// The MLP of a normed state; input and result `[rows, tokens, d_model]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], &x); // [rows, tokens, d_ff] each
+        self.down_proj.forward(ops::swiglu(gate, up)) // [rows, tokens, d_model]
+    }
+}
+
+/// Root-mean-square normalisation with a learned scale, `x / sqrt(mean(x²) + eps) * weight` over the last axis (Zhang and
+/// Sennrich 2019).
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[width]`.
+    pub weight: Param<Tensor<1>>,
+    #[module(skip)]
+    pub(crate) eps: f64,
+}
+
+impl RmsNorm {
+    /// Normalises the last axis of `x`, which has the weight's width; the shape stays.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        ops::rms_norm(x, self.weight.val(), self.eps)
+    }
+}
+
+/// A linear map, `y = x Wᵀ + b`.
+///
+/// The weight keeps the checkpoint's layout, `[out, in]`: the weights of one output are contiguous, which is the order in
+/// which a product with few tokens reads them.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// Applies the map.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, tokens, in]`
+    /// - result: `[rows, tokens, out]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [y] = Self::forward_all([self], &x);
+        y
+    }
+
+    /// Applies several maps to the same input, in one operation where the backend can.
+    pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: &Tensor<3>) -> [Tensor<3>; N] {
+        let mut products = ops::linear(x, maps.map(|map| map.weight.val()));
+        for (map, y) in maps.iter().zip(&mut products) {
+            if let Some(bias) = &map.bias {
+                let bias = bias.val().cast(y.dtype()).unsqueeze::<3>(); // [1, 1, out]
+                y.inplace(|y| y + bias);
+            }
         }
-        cache.advance(frame.tokens());
-        hidden
+        products
     }
 
-    /// Token ids of equally long rows as a tensor `[rows, tokens]` on the model's device.
-    ///
-    /// # Panics
-    /// If the rows differ in length.
-    pub fn tokens(&self, rows: &[&[u32]]) -> Tensor<2, Int> {
-        let n = rows.first().map_or(0, |row| row.len());
-        assert!(rows.iter().all(|row| row.len() == n), "rows of different lengths");
-        let ids: Vec<i64> = rows.iter().flat_map(|row| row.iter().map(|id| i64::from(*id))).collect();
-        Tensor::from_data(TensorData::new(ids, [rows.len(), n]), &self.device())
+    /// The numbers of outputs and inputs, `[out, in]`.
+    pub fn dims(&self) -> [usize; 2] {
+        self.weight.val().dims()
     }
 }

@@ -1,12 +1,10 @@
-//! The backends.
+//! Backends by name, and their devices.
 
-use super::DeviceError;
-use crate::load::{LoadError, WeightDtype};
 use burn::tensor::Device;
 use std::fmt;
 use std::str::FromStr;
 
-/// A burn backend by name; which of them are compiled in is a matter of Cargo features.
+/// A burn backend by name. Cargo features decide which of them are compiled in.
 ///
 /// ```
 /// use dynlayer_model::{Backend, DeviceError};
@@ -45,14 +43,14 @@ impl Backend {
                 Ok(device)
             }
             #[cfg(feature = "cuda")]
-            Self::Cuda => super::gpu::present(
+            Self::Cuda => gpu(
                 self,
                 burn::tensor::DeviceType::Cuda,
                 || Device::cuda(burn::tensor::DeviceIndex::Default),
                 "the NVIDIA driver is not installed, or it finds no GPU",
             ),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => super::gpu::present(
+            Self::Wgpu => gpu(
                 self,
                 burn::tensor::DeviceType::Wgpu,
                 || Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
@@ -84,10 +82,55 @@ impl FromStr for Backend {
     }
 }
 
-/// Refuses weights in a type that the device's products do not take.
-pub(crate) fn check_dtype(device: &Device, dtype: WeightDtype) -> Result<(), LoadError> {
-    if device.supports_dtype(dtype.burn()) {
-        return Ok(());
+/// Whether the device is a GPU, whose backends launch kernels and return before they have finished.
+pub fn is_gpu(device: &Device) -> bool {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    {
+        device.identity().is_some()
     }
-    Err(LoadError::Dtype { device: format!("{device:?}"), dtype })
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+/// Opens `device` if the machine has any of its `kind`; `missing` says what a machine with none lacks.
+///
+/// burn opens a GPU on first use, in a thread of its own that panics if there is none, and that panic cannot be caught. So
+/// the devices are listed first.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn gpu(
+    backend: Backend,
+    kind: burn::tensor::DeviceType,
+    device: fn() -> Device,
+    missing: &str,
+) -> Result<Device, DeviceError> {
+    if Device::enumerate(kind).is_empty() {
+        return Err(DeviceError::Unavailable { backend, reason: missing.to_owned() });
+    }
+    Ok(device())
+}
+
+/// The error of choosing a device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// No backend of this name exists.
+    #[error("unknown device {0:?}; known are flex, ndarray, cuda, wgpu")]
+    Unknown(String),
+    /// The backend was not compiled in.
+    #[error("the {backend} backend is not built in; build with --features {backend}")]
+    NotBuilt {
+        /// The backend.
+        backend: Backend,
+    },
+    /// The backend is compiled in, and the machine has no device for it.
+    #[error("no {backend} device can be used: {reason}")]
+    Unavailable {
+        /// The backend.
+        backend: Backend,
+        /// The thing that is missing.
+        reason: String,
+    },
 }

@@ -1,12 +1,7 @@
-//! Backends by name, and whether they can be used here.
+//! Devices: the backends by name, and the types that weights are stored in on them.
 
 mod backend;
-mod error;
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-mod gpu;
-mod kind;
+mod dtype;
 
-pub use backend::Backend;
-pub(crate) use backend::check_dtype;
-pub use error::DeviceError;
-pub use kind::is_gpu;
+pub use backend::{Backend, DeviceError, is_gpu};
+pub use dtype::{DtypeError, WeightDtype};

@@ -32,23 +32,15 @@ impl FloatType {
     }
 }
 
-/// Values converted to `f16`.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct HalfValues {
-    /// The values, rounded to nearest, ties to even.
-    pub values: Vec<f16>,
-    /// How many finite values became infinite, because they round to more
-    /// than 65504, the largest `f16`.
-    pub overflowed: usize,
-}
+/// Values rounded to `f16` (to nearest, ties to even), and the number of finite ones that became infinite because they
+/// round to more than 65504, the largest `f16`.
+pub(crate) type Halves = (Vec<f16>, usize);
 
 /// Converts bytes to `f32`; exact for every type.
 ///
 /// Bytes after the last whole value are ignored. The result has
 /// `bytes.len() / ty.bytes()` values.
-#[must_use]
-pub fn to_f32(ty: FloatType, bytes: &[u8]) -> Vec<f32> {
+pub(crate) fn to_f32(ty: FloatType, bytes: &[u8]) -> Vec<f32> {
     let mut values = vec![0.0; bytes.len() / ty.bytes()];
     to_f32_into(ty, bytes, &mut values);
     values
@@ -58,7 +50,7 @@ pub fn to_f32(ty: FloatType, bytes: &[u8]) -> Vec<f32> {
 ///
 /// Converts as many values as both sides hold; the rest of `out` stays as it
 /// is.
-pub fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
+pub(super) fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
     match ty {
         FloatType::F32 => {
             let (values, _) = bytes.as_chunks();
@@ -93,30 +85,28 @@ pub fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
 /// Bytes after the last whole value are ignored. Finite values beyond the
 /// range of `f16` become infinite and are counted; what to do about them is
 /// the caller's decision. `F16` bytes are taken over bit for bit.
-#[must_use]
-pub fn to_f16(ty: FloatType, bytes: &[u8]) -> HalfValues {
+pub(crate) fn to_f16(ty: FloatType, bytes: &[u8]) -> Halves {
     if ty == FloatType::F16 {
         let (values, _) = bytes.as_chunks();
-        return HalfValues { values: values.iter().map(|value| f16::from_le_bytes(*value)).collect(), overflowed: 0 };
+        return (values.iter().map(|value| f16::from_le_bytes(*value)).collect(), 0);
     }
-    let mut result = HalfValues { values: vec![f16::ZERO; bytes.len() / ty.bytes()], overflowed: 0 };
+    let (mut halves, mut overflowed) = (vec![f16::ZERO; bytes.len() / ty.bytes()], 0);
     let mut buffer = [0.0; CHUNK];
     let pieces = bytes.chunks(CHUNK * ty.bytes());
-    for (out, piece) in result.values.chunks_mut(CHUNK).zip(pieces) {
+    for (out, piece) in halves.chunks_mut(CHUNK).zip(pieces) {
         let (wide, _) = buffer.split_at_mut(out.len());
         to_f32_into(ty, piece, wide);
-        result.overflowed += narrow(wide, out);
+        overflowed += narrow(wide, out);
     }
-    result
+    (halves, overflowed)
 }
 
 /// Converts `f32` values to `f16`, rounding to nearest, ties to even, and
 /// counts the finite ones that become infinite.
-#[must_use]
-pub fn f32_to_f16(values: &[f32]) -> HalfValues {
+pub(crate) fn f32_to_f16(values: &[f32]) -> Halves {
     let mut halves = vec![f16::ZERO; values.len()];
     let overflowed = halves.chunks_mut(CHUNK).zip(values.chunks(CHUNK)).map(|(out, wide)| narrow(wide, out)).sum();
-    HalfValues { values: halves, overflowed }
+    (halves, overflowed)
 }
 
 /// Both slices have the same length.
@@ -147,9 +137,9 @@ mod tests {
         for (bits, value) in (0..=u16::MAX).zip(to_f32(FloatType::Bf16, unaligned)) {
             assert_eq!(value.to_bits(), u32::from(bits) << 16);
         }
-        let halves = to_f16(FloatType::F16, unaligned);
-        assert_eq!(halves.overflowed, 0);
-        assert!((0..=u16::MAX).eq(halves.values.iter().map(|half| half.to_bits())));
+        let (halves, overflowed) = to_f16(FloatType::F16, unaligned);
+        assert_eq!(overflowed, 0);
+        assert!((0..=u16::MAX).eq(halves.iter().map(|half| half.to_bits())));
     }
 
     #[test]
@@ -165,10 +155,10 @@ mod tests {
             f32::powi(2.0, -25), // tie, down to zero
         ];
         let expected = [0x3c00, 0x3c02, 0x7bff, 0x7bff, 0x7c00, 0xfc00, 0x7c00, 0x0000];
-        for halves in [f32_to_f16(&values), to_f16(FloatType::F32, &bytes_of(&values))] {
-            let bits: Vec<u16> = halves.values.iter().map(|half| half.to_bits()).collect();
+        for (halves, overflowed) in [f32_to_f16(&values), to_f16(FloatType::F32, &bytes_of(&values))] {
+            let bits: Vec<u16> = halves.iter().map(|half| half.to_bits()).collect();
             assert_eq!(bits, expected);
-            assert_eq!(halves.overflowed, 2);
+            assert_eq!(overflowed, 2);
         }
     }
 
@@ -178,7 +168,7 @@ mod tests {
             for count in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
                 let bytes = vec![0_u8; count * ty.bytes() + 1];
                 assert_eq!(to_f32(ty, &bytes).len(), count);
-                assert_eq!(to_f16(ty, &bytes).values.len(), count);
+                assert_eq!(to_f16(ty, &bytes).0.len(), count);
                 let mut longer = vec![7.0; count + 5];
                 to_f32_into(ty, &bytes, &mut longer);
                 assert_eq!(longer[count..], [7.0; 5]);
@@ -191,8 +181,8 @@ mod tests {
     fn bf16_to_f16_counts_what_does_not_fit() {
         // 2^17 and 2^15 as bf16.
         let bytes = [0x00, 0x48, 0x00, 0x47];
-        let halves = to_f16(FloatType::Bf16, &bytes);
-        assert_eq!(halves.overflowed, 1);
-        assert_eq!(halves.values[1], f16::from_f32(32768.0));
+        let (halves, overflowed) = to_f16(FloatType::Bf16, &bytes);
+        assert_eq!(overflowed, 1);
+        assert_eq!(halves[1], f16::from_f32(32768.0));
     }
 }

@@ -1,56 +1,49 @@
-//! Reads pieces of an open file, on demand.
+//! Reads parts of a file on demand.
 
-use std::fs::{self, File};
+use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::error::FormatError;
+use super::error::{FormatError, FormatErrorKind};
 use super::tensor_info::TensorInfo;
+use crate::files::{self, Input};
 
 /// Opens a regular file for reading.
-///
-/// Anything else is refused before it is opened: a pipe would block, a device
-/// has no length to check declared sizes against.
-pub(super) fn open_regular(path: &Path) -> Result<File, FormatError> {
-    let io = |source| FormatError::Io { path: path.to_path_buf(), source };
-    if fs::metadata(path).map_err(io)?.is_file() {
-        File::open(path).map_err(io)
-    } else {
-        Err(io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")))
+pub(super) fn open_regular(path: &Path) -> Result<Box<dyn Input>, FormatError> {
+    match files::open_regular(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(source) => Err(FormatErrorKind::from(source).at(path)),
     }
 }
 
-/// Length of what a reader reads, in bytes; leaves the reader at the start.
-pub(super) fn length<R: Seek>(reader: &mut R, path: &Path) -> Result<u64, FormatError> {
-    reader
-        .seek(SeekFrom::End(0))
-        .and_then(|length| reader.rewind().map(|()| length))
-        .map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
+/// Length of an input, in bytes; leaves it at the start.
+pub(super) fn length(input: &mut impl Seek) -> io::Result<u64> {
+    let length = input.seek(SeekFrom::End(0))?;
+    input.rewind()?;
+    Ok(length)
 }
 
 /// An empty vector with room for `elements` values, or a typed error.
-pub(super) fn reserve<T>(elements: usize, path: &Path, what: &str) -> Result<Vec<T>, FormatError> {
+pub(super) fn reserve<T>(elements: usize, what: &str) -> Result<Vec<T>, FormatErrorKind> {
     let mut values = Vec::new();
-    values.try_reserve_exact(elements).map_err(|_| FormatError::OutOfMemory {
-        path: path.to_path_buf(),
+    values.try_reserve_exact(elements).map_err(|_| FormatErrorKind::OutOfMemory {
         what: what.to_owned(),
         needed: u64::try_from(elements.saturating_mul(size_of::<T>())).unwrap_or(u64::MAX),
     })?;
     Ok(values)
 }
 
-/// An open file behind a lock, because a seek and the read after it belong
+/// An open file, or a cursor over memory, behind a lock, because a seek and the read after it belong
 /// together.
-#[derive(Debug)]
-pub(super) struct DataReader<R> {
+pub(super) struct DataReader {
     path: PathBuf,
-    reader: Mutex<R>,
+    reader: Mutex<Box<dyn Input>>,
 }
 
-impl<R: Read + Seek> DataReader<R> {
-    pub(super) fn new(path: PathBuf, reader: R) -> Self {
+impl DataReader {
+    pub(super) fn new(path: PathBuf, reader: Box<dyn Input>) -> Self {
         Self { path, reader: Mutex::new(reader) }
     }
 
@@ -64,10 +57,9 @@ impl<R: Read + Seek> DataReader<R> {
         tensor: &str,
         info: &TensorInfo<T>,
         range: &Range<u64>,
-    ) -> Result<Vec<u8>, FormatError> {
+    ) -> Result<Vec<u8>, FormatErrorKind> {
         if range.start > range.end || range.end > info.bytes {
-            return Err(FormatError::PartOutOfRange {
-                path: self.path.clone(),
+            return Err(FormatErrorKind::PartOutOfRange {
                 tensor: tensor.to_owned(),
                 unit: "bytes",
                 start: range.start,
@@ -75,29 +67,32 @@ impl<R: Read + Seek> DataReader<R> {
                 available: info.bytes,
             });
         }
-        let overflow = |what| FormatError::Overflow { path: self.path.clone(), tensor: tensor.to_owned(), what };
+        let overflow = |what| FormatErrorKind::Overflow { tensor: tensor.to_owned(), what };
         let start = info.offset.checked_add(range.start).ok_or_else(|| overflow("offset"))?;
         let needed = range.end - range.start;
         let capacity = usize::try_from(needed).map_err(|_| overflow("length in bytes"))?;
-        let mut bytes = reserve(capacity, &self.path, tensor)?;
+        let mut bytes = reserve(capacity, tensor)?;
 
         // A panic elsewhere while the lock was held leaves only a file
         // position behind, and every read seeks first.
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader
-            .seek(SeekFrom::Start(start))
-            .and_then(|_| (&mut *reader).take(needed).read_to_end(&mut bytes))
-            .map_err(|source| FormatError::Io { path: self.path.clone(), source })?;
+        reader.seek(SeekFrom::Start(start))?;
+        (&mut *reader).take(needed).read_to_end(&mut bytes)?;
         if bytes.len() == capacity {
             Ok(bytes)
         } else {
             // The range was inside the file when it was opened.
-            Err(FormatError::Truncated {
-                path: self.path.clone(),
+            Err(FormatErrorKind::Truncated {
                 what: format!("tensor {tensor}"),
                 needed,
                 available: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             })
         }
+    }
+}
+
+impl fmt::Debug for DataReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataReader").field("path", &self.path).finish_non_exhaustive()
     }
 }

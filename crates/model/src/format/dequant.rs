@@ -3,7 +3,7 @@
 use super::convert::{FloatType, to_f32_into};
 use super::dequant_k::{q4_k, q5_k, q6_k};
 use super::dequant_legacy::{q4_0, q4_1, q5_0, q5_1, q8_0};
-use super::error::FormatError;
+use super::error::FormatErrorKind;
 use super::ggml_type::GgmlType;
 
 /// Converts whole blocks of `bytes` to as many numbers as `out` holds.
@@ -13,13 +13,13 @@ use super::ggml_type::GgmlType;
 ///
 /// # Errors
 ///
-/// [`FormatError::BlockLength`] when `bytes` are not whole blocks, or not the
+/// [`FormatErrorKind::BlockLength`] when `bytes` are not whole blocks, or not the
 /// blocks of `out.len()` numbers.
-pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), FormatError> {
+pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), FormatErrorKind> {
     let blocks = out.len() / ty.block_size();
     let whole = out.len().is_multiple_of(ty.block_size());
     if !whole || blocks.checked_mul(ty.block_bytes()) != Some(bytes.len()) {
-        return Err(FormatError::BlockLength { ty, elements: out.len(), found: bytes.len() });
+        return Err(FormatErrorKind::BlockLength { ty, elements: out.len(), found: bytes.len() });
     }
     match ty {
         GgmlType::F32 => to_f32_into(FloatType::F32, bytes, out),
@@ -54,7 +54,6 @@ fn each_block<const BYTES: usize, const SIZE: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::ggml_type::SUPPORTED;
     use crate::format::gguf::GgufFile;
 
     const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/every_type.gguf");
@@ -84,7 +83,7 @@ mod tests {
             seen.push(info.dtype);
         }
         assert!(expected.is_empty());
-        assert!(SUPPORTED.iter().all(|ty| seen.contains(ty)));
+        assert!(GgmlType::all().all(|ty| seen.contains(&ty)));
     }
 
     #[test]
@@ -97,23 +96,21 @@ mod tests {
             let others = file.dequantize_rows(name, 1..info.rows()).unwrap();
             assert_eq!(whole, [first, others].concat());
             assert!(file.dequantize_rows(name, 1..1).unwrap().is_empty());
-            assert!(matches!(
-                file.dequantize_rows(name, 0..info.rows() + 1),
-                Err(FormatError::PartOutOfRange { unit: "rows", .. })
-            ));
+            let error = file.dequantize_rows(name, 0..info.rows() + 1).unwrap_err();
+            assert!(matches!(error.kind(), FormatErrorKind::PartOutOfRange { unit: "rows", .. }), "{error}");
         }
     }
 
     #[test]
     fn lengths_that_do_not_correspond_are_refused() {
-        for ty in SUPPORTED {
+        for ty in GgmlType::all() {
             let bytes = vec![0; 2 * ty.block_bytes()];
             let mut out = vec![0.0; 2 * ty.block_size()];
             dequantize_into(ty, &bytes, &mut out).unwrap();
             dequantize_into(ty, &[], &mut []).unwrap();
             for wrong in [&bytes[1..], &bytes[ty.block_bytes()..], &[]] {
                 let error = dequantize_into(ty, wrong, &mut out).unwrap_err();
-                assert!(matches!(error, FormatError::BlockLength { .. }), "{error}");
+                assert!(matches!(error, FormatErrorKind::BlockLength { .. }), "{error}");
             }
             let error = dequantize_into(ty, &bytes, &mut out[1..]).unwrap_err();
             assert!(error.to_string().contains(ty.name()), "{error}");

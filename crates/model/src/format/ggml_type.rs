@@ -33,19 +33,22 @@ pub enum GgmlType {
     Bf16,
 }
 
-/// Every supported type, in the order of the ggml numbers.
-pub(super) const SUPPORTED: [GgmlType; 11] = [
-    GgmlType::F32,
-    GgmlType::F16,
-    GgmlType::Q4_0,
-    GgmlType::Q4_1,
-    GgmlType::Q5_0,
-    GgmlType::Q5_1,
-    GgmlType::Q8_0,
-    GgmlType::Q4K,
-    GgmlType::Q5K,
-    GgmlType::Q6K,
-    GgmlType::Bf16,
+/// A supported type, its number and name in ggml, and the elements and bytes of a block.
+type Row = (GgmlType, u32, &'static str, usize, usize);
+
+/// Every supported type, in the order of the enum.
+const SUPPORTED: [Row; 11] = [
+    (GgmlType::F32, 0, "F32", 1, 4),
+    (GgmlType::F16, 1, "F16", 1, 2),
+    (GgmlType::Q4_0, 2, "Q4_0", 32, 18),
+    (GgmlType::Q4_1, 3, "Q4_1", 32, 20),
+    (GgmlType::Q5_0, 6, "Q5_0", 32, 22),
+    (GgmlType::Q5_1, 7, "Q5_1", 32, 24),
+    (GgmlType::Q8_0, 8, "Q8_0", 32, 34),
+    (GgmlType::Q4K, 12, "Q4_K", 256, 144),
+    (GgmlType::Q5K, 13, "Q5_K", 256, 176),
+    (GgmlType::Q6K, 14, "Q6_K", 256, 210),
+    (GgmlType::Bf16, 30, "BF16", 1, 2),
 ];
 
 /// Names of the types that exist in ggml but are not supported here, with
@@ -86,10 +89,15 @@ const UNSUPPORTED: [(u32, &str); 31] = [
 ];
 
 impl GgmlType {
+    /// Every supported type, in the order of the ggml numbers.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        SUPPORTED.iter().map(|row| row.0)
+    }
+
     /// The supported type with this number in `enum ggml_type`.
     #[must_use]
     pub fn from_id(id: u32) -> Option<Self> {
-        SUPPORTED.into_iter().find(|ty| ty.id() == id)
+        Self::all().find(|ty| ty.id() == id)
     }
 
     /// Name of a type that ggml defines but this crate does not support.
@@ -101,64 +109,25 @@ impl GgmlType {
     /// The type's number in `enum ggml_type`.
     #[must_use]
     pub const fn id(self) -> u32 {
-        match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q4_1 => 3,
-            Self::Q5_0 => 6,
-            Self::Q5_1 => 7,
-            Self::Q8_0 => 8,
-            Self::Q4K => 12,
-            Self::Q5K => 13,
-            Self::Q6K => 14,
-            Self::Bf16 => 30,
-        }
+        SUPPORTED[self as usize].1
     }
 
     /// The type's name as ggml spells it after `GGML_TYPE_`.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Q4_0 => "Q4_0",
-            Self::Q4_1 => "Q4_1",
-            Self::Q5_0 => "Q5_0",
-            Self::Q5_1 => "Q5_1",
-            Self::Q8_0 => "Q8_0",
-            Self::Q4K => "Q4_K",
-            Self::Q5K => "Q5_K",
-            Self::Q6K => "Q6_K",
-            Self::Bf16 => "BF16",
-        }
+        SUPPORTED[self as usize].2
     }
 
     /// Elements in a block: 1, 32 (`QK4_0` and its like) or 256 (`QK_K`).
     #[must_use]
     pub const fn block_size(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q5K | Self::Q6K => 256,
-        }
+        SUPPORTED[self as usize].3
     }
 
     /// Bytes in a block, ggml's `type_size`.
     #[must_use]
     pub const fn block_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-            Self::Q4_0 => 18,
-            Self::Q4_1 => 20,
-            Self::Q5_0 => 22,
-            Self::Q5_1 => 24,
-            Self::Q8_0 => 34,
-            Self::Q4K => 144,
-            Self::Q5K => 176,
-            Self::Q6K => 210,
-        }
+        SUPPORTED[self as usize].4
     }
 }
 
@@ -171,6 +140,11 @@ impl fmt::Display for GgmlType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        assert!(GgmlType::all().enumerate().all(|(index, ty)| ty as usize == index));
+    }
 
     #[test]
     fn every_number_below_42_is_named_exactly_once() {

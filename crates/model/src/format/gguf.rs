@@ -1,19 +1,19 @@
 //! Reads GGUF files (the GGUF specification, `docs/gguf.md` in the ggml
 //! repository).
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::data_reader::{DataReader, length, open_regular, reserve};
 use super::dequant::dequantize_into;
-use super::error::FormatError;
+use super::error::{FormatError, FormatErrorKind};
 use super::ggml_type::GgmlType;
 use super::gguf_metadata::GgufMetadata;
 use super::gguf_tensor::{self, Tensors};
 use super::header_reader::HeaderReader;
 use super::tensor_info::TensorInfo;
+use crate::files::Input;
 
 /// `general.alignment` when the file has none: `GGUF_DEFAULT_ALIGNMENT`.
 pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
@@ -36,14 +36,14 @@ const PIECE: u64 = 4 << 20;
 /// Little-endian files of version 2 and 3 are supported. The two differ only
 /// in that version 3 allows big-endian files, which are refused.
 #[derive(Debug)]
-pub struct GgufFile<R = File> {
-    data: DataReader<R>,
+pub struct GgufFile {
+    data: DataReader,
     version: u32,
     metadata: GgufMetadata,
     tensors: Tensors,
 }
 
-impl GgufFile<File> {
+impl GgufFile {
     /// Opens a file and reads its header.
     ///
     /// # Errors
@@ -54,34 +54,29 @@ impl GgufFile<File> {
     /// tensor has an unsupported type or lies outside the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
-        Self::from_reader(open_regular(path)?, path)
+        Self::from_input(open_regular(path)?, path.to_path_buf())
     }
-}
 
-impl<R: Read + Seek> GgufFile<R> {
     /// Reads the header from anything that can be read and sought, from its
     /// first byte on. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
     /// As [`open`](GgufFile::open).
-    pub fn from_reader(mut reader: R, label: impl Into<PathBuf>) -> Result<Self, FormatError> {
-        let path = label.into();
-        let file_length = length(&mut reader, &path)?;
-        let mut header = HeaderReader::new(&path, &mut reader, file_length.min(MAX_HEADER));
+    pub fn from_reader(
+        reader: impl Read + Seek + Send + 'static,
+        label: impl Into<PathBuf>,
+    ) -> Result<Self, FormatError> {
+        Self::from_input(Box::new(reader), label.into())
+    }
 
-        let version = read_version(&mut header)?;
-        let tensor_count = header.u64("tensor_count")?;
-        let pair_count = header.u64("metadata_kv_count")?;
-        let metadata = GgufMetadata::read(&mut header, pair_count)?;
-        let alignment = read_alignment(&path, &metadata)?;
-        let mut tensors = gguf_tensor::read(&mut header, tensor_count)?;
-        // Cannot overflow: the position is at most `MAX_HEADER`.
-        let data_start = header.position().next_multiple_of(alignment);
-        for (name, info) in &mut tensors {
-            gguf_tensor::place(&path, name, info, alignment, data_start, file_length)?;
+    fn from_input(mut input: Box<dyn Input>, path: PathBuf) -> Result<Self, FormatError> {
+        match read_header(&mut input, &path) {
+            Ok((version, metadata, tensors)) => {
+                Ok(Self { data: DataReader::new(path, input), version, metadata, tensors })
+            }
+            Err(kind) => Err(kind.at(path)),
         }
-        Ok(Self { data: DataReader::new(path, reader), version, metadata, tensors })
     }
 
     /// Path of the file, or the label it was read under.
@@ -117,10 +112,9 @@ impl<R: Read + Seek> GgufFile<R> {
     ///
     /// # Errors
     ///
-    /// [`FormatError::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<GgmlType>, FormatError> {
-        self.get(name)
-            .ok_or_else(|| FormatError::NoSuchTensor { path: self.path().to_path_buf(), tensor: name.to_owned() })
+        self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
     }
 
     /// Reads the bytes of a tensor, as they are in the file.
@@ -129,8 +123,8 @@ impl<R: Read + Seek> GgufFile<R> {
     ///
     /// There is no such tensor, no memory for it, or reading fails.
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
-        let info = self.tensor(name)?;
-        self.data.read_range(name, info, &(0..info.bytes))
+        let rows = self.tensor(name)?.rows();
+        self.read_rows(name, 0..rows)
     }
 
     /// Reads the bytes of a run of rows. A row is the last dimension of the
@@ -142,8 +136,9 @@ impl<R: Read + Seek> GgufFile<R> {
     /// not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
         let info = self.tensor(name)?;
-        let range = info.row_range(self.path(), name, &rows)?;
-        self.data.read_range(name, info, &range)
+        info.row_range(name, &rows)
+            .and_then(|range| self.data.read_range(name, info, &range))
+            .map_err(|kind| kind.at(self.path()))
     }
 
     /// Reads a tensor as `f32`, row-major, holding little more than the
@@ -164,9 +159,10 @@ impl<R: Read + Seek> GgufFile<R> {
     /// As [`read_rows`](Self::read_rows).
     pub fn dequantize_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, FormatError> {
         let info = self.tensor(name)?;
-        info.row_range(self.path(), name, &rows)?;
+        let at = |kind: FormatErrorKind| kind.at(self.path());
+        info.row_range(name, &rows).map_err(at)?;
         let row_len = info.row_len();
-        let mut values = reserve(rows.len().saturating_mul(row_len), self.path(), name)?;
+        let mut values = reserve(rows.len().saturating_mul(row_len), name).map_err(at)?;
 
         let rows_per_piece = PIECE.checked_div(info.row_bytes()).unwrap_or(1).max(1);
         let step = usize::try_from(rows_per_piece).unwrap_or(usize::MAX);
@@ -177,44 +173,60 @@ impl<R: Read + Seek> GgufFile<R> {
             let done = values.len();
             values.resize(done + (last - first) * row_len, 0.0);
             let (_, piece) = values.split_at_mut(done);
-            dequantize_into(info.dtype, &bytes, piece)?;
+            dequantize_into(info.dtype, &bytes, piece).map_err(at)?;
             first = last;
         }
         Ok(values)
     }
 }
 
+fn read_header(input: &mut Box<dyn Input>, path: &Path) -> Result<(u32, GgufMetadata, Tensors), FormatErrorKind> {
+    let file_length = length(input)?;
+    let mut header = HeaderReader::new(input, file_length.min(MAX_HEADER));
+    let version = read_version(&mut header)?;
+    let tensor_count = header.u64("tensor_count")?;
+    let pair_count = header.u64("metadata_kv_count")?;
+    let metadata = GgufMetadata::read(&mut header, pair_count, path)?;
+    let alignment = read_alignment(&metadata)?;
+    let mut tensors = gguf_tensor::read(&mut header, tensor_count)?;
+    // Cannot overflow: the position is at most `MAX_HEADER`.
+    let data_start = header.position().next_multiple_of(alignment);
+    for (name, info) in &mut tensors {
+        gguf_tensor::place(name, info, alignment, data_start, file_length)?;
+    }
+    Ok((version, metadata, tensors))
+}
+
 /// Reads magic and version (`gguf_header_t`).
-fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatError> {
+fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatErrorKind> {
     let magic_length = header.left().min(4);
     let found = header.bytes("the magic", magic_length)?;
     match found.as_slice() {
         b"GGUF" => {}
         b"FUGG" => {
-            return Err(FormatError::BigEndian { path: header.path_buf() });
+            return Err(FormatErrorKind::BigEndian);
         }
         _ => {
-            return Err(FormatError::NotGguf { path: header.path_buf(), found });
+            return Err(FormatErrorKind::NotGguf { found });
         }
     }
     match header.u32("the version")? {
         version @ (2 | 3) => Ok(version),
         // A small version number that was written with the other byte order.
-        swapped if swapped > 0xffff && swapped.swap_bytes() <= 0xffff => {
-            Err(FormatError::BigEndian { path: header.path_buf() })
-        }
-        found => Err(FormatError::UnsupportedVersion { path: header.path_buf(), found }),
+        swapped if swapped > 0xffff && swapped.swap_bytes() <= 0xffff => Err(FormatErrorKind::BigEndian),
+        found => Err(FormatErrorKind::invalid("the GGUF version", found, "2 or 3")),
     }
 }
 
 /// `general.alignment`, or its default.
-fn read_alignment(path: &Path, metadata: &GgufMetadata) -> Result<u64, FormatError> {
-    let found = GgufMetadata::optional(metadata.get_u64("general.alignment"))?;
+fn read_alignment(metadata: &GgufMetadata) -> Result<u64, FormatErrorKind> {
+    let found = GgufMetadata::optional(metadata.get_u64("general.alignment")).map_err(FormatError::into_kind)?;
     let alignment = found.unwrap_or(DEFAULT_ALIGNMENT);
     if alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT {
         Ok(alignment)
     } else {
-        Err(FormatError::BadAlignment { path: path.to_path_buf(), found: alignment, limit: MAX_ALIGNMENT })
+        let expected = format!("a power of two, at most {MAX_ALIGNMENT}");
+        Err(FormatErrorKind::invalid("general.alignment", alignment, expected))
     }
 }
 

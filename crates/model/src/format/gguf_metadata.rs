@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::error::FormatError;
+use super::error::{FormatError, FormatErrorKind};
 use super::gguf_value::{GgufArray, GgufValue};
 use super::header_reader::HeaderReader;
 
@@ -14,8 +14,8 @@ const MIN_PAIR: u64 = 13;
 
 /// Key-value pairs of a GGUF file.
 ///
-/// The typed accessors fail with [`FormatError::MissingKey`],
-/// [`FormatError::WrongType`] or [`FormatError::IntegerOutOfRange`]; wrap one
+/// The typed accessors fail with [`FormatErrorKind::MissingKey`],
+/// [`FormatErrorKind::WrongType`] or [`FormatErrorKind::IntegerOutOfRange`]; wrap one
 /// in [`optional`](Self::optional) where the key may be absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GgufMetadata {
@@ -25,18 +25,22 @@ pub struct GgufMetadata {
 
 impl GgufMetadata {
     /// Reads `count` pairs (`gguf_metadata_kv_t`).
-    pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<Self, FormatError> {
+    pub(super) fn read<R: Read>(
+        reader: &mut HeaderReader<R>,
+        count: u64,
+        path: &Path,
+    ) -> Result<Self, FormatErrorKind> {
         reader.require("the metadata", count, MIN_PAIR)?;
         let mut values = BTreeMap::new();
         for _ in 0..count {
             let key = reader.string("a metadata key")?;
             let value = GgufValue::read(reader, &key)?;
             if values.contains_key(&key) {
-                return Err(FormatError::DuplicateKey { path: reader.path_buf(), key });
+                return Err(FormatErrorKind::DuplicateKey { key });
             }
             values.insert(key, value);
         }
-        Ok(Self { path: reader.path_buf(), values })
+        Ok(Self { path: path.to_path_buf(), values })
     }
 
     /// All pairs, in the order of their keys.
@@ -58,7 +62,7 @@ impl GgufMetadata {
     pub fn optional<T>(result: Result<T, FormatError>) -> Result<Option<T>, FormatError> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(FormatError::MissingKey { .. }) => Ok(None),
+            Err(error) if matches!(error.kind(), FormatErrorKind::MissingKey { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -162,38 +166,12 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of integers of any width, each of which fits `usize`; for
-    /// keys that converters write with different widths.
-    ///
-    /// # Errors
-    ///
-    /// The key is absent, holds another type, or an integer that does not
-    /// fit.
-    pub fn get_usizes(&self, key: &str) -> Result<Vec<usize>, FormatError> {
-        let value = self.required(key)?;
-        match value {
-            GgufValue::Array(GgufArray::U8(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::I8(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::U16(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::I16(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::U32(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::I32(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::U64(values)) => self.fit_all(key, values),
-            GgufValue::Array(GgufArray::I64(values)) => self.fit_all(key, values),
-            other => Err(self.wrong_type(key, "array of integers", other)),
-        }
-    }
-
     fn required(&self, key: &str) -> Result<&GgufValue, FormatError> {
-        self.values.get(key).ok_or_else(|| FormatError::MissingKey { path: self.path.clone(), key: key.to_owned() })
+        self.values.get(key).ok_or_else(|| FormatErrorKind::MissingKey { key: key.to_owned() }.at(&self.path))
     }
 
-    fn integer<T>(&self, key: &str, expected: &'static str) -> Result<T, FormatError>
-    where
-        T: TryFrom<i128>,
-    {
-        let value = self.required(key)?;
-        let wide = match value {
+    fn integer<T: TryFrom<i128>>(&self, key: &str, expected: &'static str) -> Result<T, FormatError> {
+        let wide = match self.required(key)? {
             GgufValue::U8(value) => i128::from(*value),
             GgufValue::I8(value) => i128::from(*value),
             GgufValue::U16(value) => i128::from(*value),
@@ -204,29 +182,13 @@ impl GgufMetadata {
             GgufValue::I64(value) => i128::from(*value),
             other => return Err(self.wrong_type(key, "integer", other)),
         };
-        self.fit(key, expected, wide)
-    }
-
-    fn fit_all<T>(&self, key: &str, values: &[T]) -> Result<Vec<usize>, FormatError>
-    where
-        T: Copy + Into<i128>,
-    {
-        values.iter().map(|value| self.fit(key, "usize", (*value).into())).collect()
-    }
-
-    fn fit<T>(&self, key: &str, expected: &'static str, value: i128) -> Result<T, FormatError>
-    where
-        T: TryFrom<i128>,
-    {
-        T::try_from(value).map_err(|_| FormatError::IntegerOutOfRange {
-            path: self.path.clone(),
-            key: key.to_owned(),
-            expected,
-            found: value.to_string(),
+        T::try_from(wide).map_err(|_| {
+            let (key, found) = (key.to_owned(), wide.to_string());
+            FormatErrorKind::IntegerOutOfRange { key, expected, found }.at(&self.path)
         })
     }
 
     fn wrong_type(&self, key: &str, expected: &'static str, found: &GgufValue) -> FormatError {
-        FormatError::WrongType { path: self.path.clone(), key: key.to_owned(), expected, found: found.type_name() }
+        FormatErrorKind::WrongType { key: key.to_owned(), expected, found: found.type_name() }.at(&self.path)
     }
 }

@@ -1,17 +1,15 @@
-//! Reads a binary header field by field, never past what the file holds.
+//! Reads a binary header field by field, never past its end.
 
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
 
 use super::data_reader::reserve;
-use super::error::FormatError;
+use super::error::FormatErrorKind;
 
 /// A little-endian reader that knows how many bytes are left.
 ///
 /// Every method takes `what`, the name of the field, for the error.
 #[derive(Debug)]
 pub(super) struct HeaderReader<R> {
-    path: PathBuf,
     inner: BufReader<R>,
     position: u64,
     end: u64,
@@ -20,16 +18,8 @@ pub(super) struct HeaderReader<R> {
 impl<R: Read> HeaderReader<R> {
     /// `inner` stands at the start of the header; `end` is where the file
     /// ends, or where the header has to end, whichever is less.
-    pub(super) fn new(path: &Path, inner: R, end: u64) -> Self {
-        Self { path: path.to_path_buf(), inner: BufReader::new(inner), position: 0, end }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn path_buf(&self) -> PathBuf {
-        self.path.clone()
+    pub(super) fn new(inner: R, end: u64) -> Self {
+        Self { inner: BufReader::new(inner), position: 0, end }
     }
 
     /// Bytes read so far.
@@ -44,10 +34,9 @@ impl<R: Read> HeaderReader<R> {
 
     /// Checks that `count` items of at least `size` bytes each can follow,
     /// and returns the count as a size in memory.
-    pub(super) fn require(&self, what: &str, count: u64, size: u64) -> Result<usize, FormatError> {
+    pub(super) fn require(&self, what: &str, count: u64, size: u64) -> Result<usize, FormatErrorKind> {
         let needed = count.checked_mul(size);
-        let truncated = || FormatError::Truncated {
-            path: self.path.clone(),
+        let truncated = || FormatErrorKind::Truncated {
             what: what.to_owned(),
             needed: needed.unwrap_or(u64::MAX),
             available: self.left(),
@@ -59,43 +48,40 @@ impl<R: Read> HeaderReader<R> {
     }
 
     /// Reads `count` bytes.
-    pub(super) fn bytes(&mut self, what: &str, count: u64) -> Result<Vec<u8>, FormatError> {
+    pub(super) fn bytes(&mut self, what: &str, count: u64) -> Result<Vec<u8>, FormatErrorKind> {
         let length = self.require(what, count, 1)?;
-        let mut bytes = reserve(length, &self.path, what)?;
+        let mut bytes = reserve(length, what)?;
         bytes.resize(length, 0);
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     /// Reads `N` bytes.
-    pub(super) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], FormatError> {
+    pub(super) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], FormatErrorKind> {
         self.require(what, u64::try_from(N).unwrap_or(u64::MAX), 1)?;
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
-    pub(super) fn u32(&mut self, what: &str) -> Result<u32, FormatError> {
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32, FormatErrorKind> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 
-    pub(super) fn u64(&mut self, what: &str) -> Result<u64, FormatError> {
+    pub(super) fn u64(&mut self, what: &str) -> Result<u64, FormatErrorKind> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
     /// Reads a `gguf_string_t`: a `u64` length and that many bytes of UTF-8.
-    pub(super) fn string(&mut self, what: &str) -> Result<String, FormatError> {
+    pub(super) fn string(&mut self, what: &str) -> Result<String, FormatErrorKind> {
         let length = self.u64(what)?;
         let bytes = self.bytes(what, length)?;
-        String::from_utf8(bytes).map_err(|error| FormatError::BadUtf8 {
-            path: self.path.clone(),
-            what: what.to_owned(),
-            source: error.utf8_error(),
-        })
+        String::from_utf8(bytes)
+            .map_err(|error| FormatErrorKind::BadUtf8 { what: what.to_owned(), source: error.utf8_error() })
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), FormatError> {
-        self.inner.read_exact(bytes).map_err(|source| FormatError::Io { path: self.path.clone(), source })?;
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), FormatErrorKind> {
+        self.inner.read_exact(bytes)?;
         let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.position = self.position.saturating_add(read);
         Ok(())

@@ -1,17 +1,17 @@
 //! Reads safetensors files (the safetensors README, section "Format").
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::data_reader::{DataReader, length, open_regular};
-use super::error::FormatError;
+use super::error::{FormatError, FormatErrorKind};
 use super::header_reader::HeaderReader;
 use super::safetensors_dtype::SafetensorsDtype;
 use super::safetensors_header::{self, Header};
 use super::tensor_info::TensorInfo;
+use crate::files::Input;
 
 /// Longest accepted header, in bytes: the limit of the safetensors library.
 pub(super) const MAX_HEADER: u64 = 100_000_000;
@@ -21,12 +21,12 @@ pub(super) const MAX_HEADER: u64 = 100_000_000;
 /// Tensors of any element type may be in the file; those of `F32`, `F16` and
 /// `BF16` can be read.
 #[derive(Debug)]
-pub struct SafetensorsFile<R = File> {
-    data: DataReader<R>,
+pub struct SafetensorsFile {
+    data: DataReader,
     header: Header,
 }
 
-impl SafetensorsFile<File> {
+impl SafetensorsFile {
     /// Opens a file and reads its header.
     ///
     /// # Errors
@@ -37,30 +37,27 @@ impl SafetensorsFile<File> {
     /// not the bytes its shape requires, or overlaps another one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
-        Self::from_reader(open_regular(path)?, path)
+        Self::from_input(open_regular(path)?, path.to_path_buf())
     }
-}
 
-impl<R: Read + Seek> SafetensorsFile<R> {
     /// Reads the header from anything that can be read and sought, from its
     /// first byte on. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
     /// As [`open`](SafetensorsFile::open).
-    pub fn from_reader(mut reader: R, label: impl Into<PathBuf>) -> Result<Self, FormatError> {
-        let path = label.into();
-        let file_length = length(&mut reader, &path)?;
-        let mut start = HeaderReader::new(&path, &mut reader, file_length);
-        let header_length = start.u64("the header length")?;
-        start.require("the header", header_length, 1)?;
-        if header_length > MAX_HEADER {
-            return Err(FormatError::HeaderTooLarge { path, found: header_length, limit: MAX_HEADER });
+    pub fn from_reader(
+        reader: impl Read + Seek + Send + 'static,
+        label: impl Into<PathBuf>,
+    ) -> Result<Self, FormatError> {
+        Self::from_input(Box::new(reader), label.into())
+    }
+
+    pub(crate) fn from_input(mut input: Box<dyn Input>, path: PathBuf) -> Result<Self, FormatError> {
+        match read_header(&mut input) {
+            Ok(header) => Ok(Self { data: DataReader::new(path, input), header }),
+            Err(kind) => Err(kind.at(path)),
         }
-        let json = start.bytes("the header", header_length)?;
-        let (data_start, data_length) = (start.position(), start.left());
-        let header = safetensors_header::parse(&path, &json, data_start, data_length)?;
-        Ok(Self { data: DataReader::new(path, reader), header })
     }
 
     /// Path of the file, or the label it was read under.
@@ -90,10 +87,9 @@ impl<R: Read + Seek> SafetensorsFile<R> {
     ///
     /// # Errors
     ///
-    /// [`FormatError::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
-        self.get(name)
-            .ok_or_else(|| FormatError::NoSuchTensor { path: self.path().to_path_buf(), tensor: name.to_owned() })
+        self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
     }
 
     /// Reads the bytes of a tensor, as they are in the file: little-endian,
@@ -105,7 +101,7 @@ impl<R: Read + Seek> SafetensorsFile<R> {
     /// there is no memory for it, or reading fails.
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
-        self.data.read_range(name, info, &(0..info.bytes))
+        self.read(name, info, &(0..info.bytes))
     }
 
     /// Reads the bytes of a run of rows. A row is the last dimension of the
@@ -117,19 +113,8 @@ impl<R: Read + Seek> SafetensorsFile<R> {
     /// not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
-        let range = info.row_range(self.path(), name, &rows)?;
-        self.data.read_range(name, info, &range)
-    }
-
-    /// Reads some bytes of a tensor; `range` counts from its first byte.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
-    /// not have these bytes.
-    pub fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, FormatError> {
-        let info = self.readable(name)?;
-        self.data.read_range(name, info, &range)
+        let range = info.row_range(name, &rows).map_err(|kind| kind.at(self.path()))?;
+        self.read(name, info, &range)
     }
 
     fn readable(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
@@ -137,17 +122,31 @@ impl<R: Read + Seek> SafetensorsFile<R> {
         if info.dtype.float().is_some() {
             Ok(info)
         } else {
-            Err(FormatError::UnsupportedDtype {
-                path: self.path().to_path_buf(),
-                tensor: name.to_owned(),
-                dtype: info.dtype.name().to_owned(),
-            })
+            let (tensor, dtype) = (name.to_owned(), info.dtype.name().to_owned());
+            Err(FormatErrorKind::UnsupportedDtype { tensor, dtype }.at(self.path()))
         }
     }
+
+    fn read<T>(&self, tensor: &str, info: &TensorInfo<T>, range: &Range<u64>) -> Result<Vec<u8>, FormatError> {
+        self.data.read_range(tensor, info, range).map_err(|kind| kind.at(self.path()))
+    }
+}
+
+fn read_header(input: &mut Box<dyn Input>) -> Result<Header, FormatErrorKind> {
+    let file_length = length(input)?;
+    let mut start = HeaderReader::new(input, file_length);
+    let header_length = start.u64("the header length")?;
+    start.require("the header", header_length, 1)?;
+    if header_length > MAX_HEADER {
+        return Err(FormatErrorKind::HeaderTooLarge { found: header_length, limit: MAX_HEADER });
+    }
+    let json = start.bytes("the header", header_length)?;
+    safetensors_header::parse(&json, start.position(), start.left())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs::File;
     use std::io::Cursor;
 
     use safetensors::tensor::{Dtype, TensorView};
@@ -176,7 +175,7 @@ pub(super) mod tests {
         bytes
     }
 
-    fn open(bytes: Vec<u8>) -> Result<SafetensorsFile<Cursor<Vec<u8>>>, FormatError> {
+    fn open(bytes: Vec<u8>) -> Result<SafetensorsFile, FormatError> {
         SafetensorsFile::from_reader(Cursor::new(bytes), "test.safetensors")
     }
 
@@ -192,14 +191,14 @@ pub(super) mod tests {
         assert_eq!(file.tensors().count(), 3);
         assert_eq!(file.read_tensor_bytes("a").unwrap(), a);
         assert_eq!(file.read_rows("a", 1..2).unwrap(), a[8..]);
-        assert_eq!(file.read_range("a", 4..12).unwrap(), a[4..12]);
         assert_eq!(file.read_tensor_bytes("b").unwrap(), b);
         assert!(file.read_tensor_bytes("empty").unwrap().is_empty());
         assert_eq!(file.tensor("a").unwrap().row_bytes(), 8);
         assert_eq!(file.tensor("b").unwrap().rows(), 1);
         assert_eq!(file.tensor("empty").unwrap().rows(), 0);
-        for (start, end) in [(0, 17), (9, 8), (17, 17), (u64::MAX, u64::MAX)] {
-            assert!(matches!(file.read_range("a", start..end), Err(FormatError::PartOutOfRange { .. })));
+        for (start, end) in [(0, 3), (2, 1), (3, 3), (usize::MAX, usize::MAX)] {
+            let error = file.read_rows("a", start..end).unwrap_err();
+            assert!(matches!(error.kind(), FormatErrorKind::PartOutOfRange { .. }), "{error}");
         }
     }
 
@@ -219,8 +218,14 @@ pub(super) mod tests {
     fn declared_lengths_are_checked_before_they_are_believed() {
         let mut bytes = file_with("{}", 0);
         bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(matches!(open(bytes).unwrap_err(), FormatError::Truncated { needed: u64::MAX, available: 2, .. }));
-        assert!(matches!(open(vec![1, 0, 0]).unwrap_err(), FormatError::Truncated { needed: 8, available: 3, .. }));
+        assert!(matches!(
+            open(bytes).unwrap_err().kind(),
+            FormatErrorKind::Truncated { needed: u64::MAX, available: 2, .. }
+        ));
+        assert!(matches!(
+            open(vec![1, 0, 0]).unwrap_err().kind(),
+            FormatErrorKind::Truncated { needed: 8, available: 3, .. }
+        ));
     }
 
     #[test]
@@ -231,7 +236,7 @@ pub(super) mod tests {
         std::fs::write(&path, (MAX_HEADER + 1).to_le_bytes()).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(MAX_HEADER + 100).unwrap();
-        assert!(matches!(SafetensorsFile::open(&path), Err(FormatError::HeaderTooLarge { .. })));
+        assert!(matches!(SafetensorsFile::open(&path).unwrap_err().kind(), FormatErrorKind::HeaderTooLarge { .. }));
     }
 
     #[test]
@@ -268,8 +273,8 @@ pub(super) mod tests {
         let entry = |range| format!(r#"{{"dtype":"F32","shape":[1],"data_offsets":{range}}}"#);
         let (first, second) = (entry("[0,4]"), entry("[4,8]"));
         let duplicate = format!(r#"{{"a":{first},"a":{second}}}"#);
-        assert!(matches!(open_header(&duplicate, 8), FormatError::DuplicateTensor { .. }));
+        assert!(matches!(open_header(&duplicate, 8).kind(), FormatErrorKind::DuplicateTensor { .. }));
         let overlap = format!(r#"{{"a":{first},"b":{first}}}"#);
-        assert!(matches!(open_header(&overlap, 4), FormatError::NotContiguous { .. }));
+        assert!(matches!(open_header(&overlap, 4).kind(), FormatErrorKind::NotContiguous { .. }));
     }
 }

@@ -8,12 +8,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::error::FormatError;
+use super::error::FormatErrorKind;
 use super::safetensors_dtype::SafetensorsDtype;
 use super::tensor_info::TensorInfo;
 
@@ -35,40 +34,32 @@ pub(super) struct Header {
 
 /// Parses a header and checks the place of every tensor in a data section of
 /// `data_length` bytes that begins at `data_start`.
-pub(super) fn parse(path: &Path, json: &[u8], data_start: u64, data_length: u64) -> Result<Header, FormatError> {
-    let raw: RawHeader =
-        serde_json::from_slice(json).map_err(|source| FormatError::Json { path: path.to_path_buf(), source })?;
+pub(super) fn parse(json: &[u8], data_start: u64, data_length: u64) -> Result<Header, FormatErrorKind> {
+    let raw: RawHeader = serde_json::from_slice(json)?;
     let mut header = Header { metadata: raw.metadata, tensors: Tensors::new() };
     for (name, raw) in raw.tensors {
-        let info = place(path, &name, raw, data_start, data_length)?;
+        let info = place(&name, raw, data_start, data_length)?;
         if header.tensors.contains_key(&name) {
-            return Err(FormatError::DuplicateTensor { path: path.to_path_buf(), tensor: name });
+            return Err(FormatErrorKind::DuplicateTensor { tensor: name });
         }
         header.tensors.insert(name, info);
     }
-    check_coverage(path, &header.tensors, data_start, data_length)?;
+    check_coverage(&header.tensors, data_start, data_length)?;
     Ok(header)
 }
 
 /// Checks one tensor; its offset becomes one from the beginning of the file.
 fn place(
-    path: &Path,
     tensor: &str,
     raw: RawTensor,
     data_start: u64,
     data_length: u64,
-) -> Result<TensorInfo<SafetensorsDtype>, FormatError> {
-    let overflow = |what| FormatError::Overflow { path: path.to_path_buf(), tensor: tensor.to_owned(), what };
+) -> Result<TensorInfo<SafetensorsDtype>, FormatErrorKind> {
+    let overflow = |what| FormatErrorKind::Overflow { tensor: tensor.to_owned(), what };
     let (start, end) = raw.data_offsets;
     let bytes = end.checked_sub(start).filter(|_| end <= data_length);
     let (Some(bytes), Some(offset)) = (bytes, data_start.checked_add(start)) else {
-        return Err(FormatError::OutOfBounds {
-            path: path.to_path_buf(),
-            tensor: tensor.to_owned(),
-            start,
-            end,
-            available: data_length,
-        });
+        return Err(FormatErrorKind::OutOfBounds { tensor: tensor.to_owned(), start, end, available: data_length });
     };
 
     let elements = raw
@@ -85,12 +76,7 @@ fn place(
             .and_then(|bytes| u64::try_from(bytes).ok())
             .ok_or_else(|| overflow("length in bytes"))?;
         if bytes != expected {
-            return Err(FormatError::SizeMismatch {
-                path: path.to_path_buf(),
-                tensor: tensor.to_owned(),
-                expected,
-                found: bytes,
-            });
+            return Err(FormatErrorKind::SizeMismatch { tensor: tensor.to_owned(), expected, found: bytes });
         }
     }
     Ok(TensorInfo { shape: raw.shape.0, dtype, offset, bytes })
@@ -98,7 +84,7 @@ fn place(
 
 /// Checks that the tensors follow each other without overlap or hole and end
 /// where the file ends, as the format demands.
-fn check_coverage(path: &Path, tensors: &Tensors, data_start: u64, data_length: u64) -> Result<(), FormatError> {
+fn check_coverage(tensors: &Tensors, data_start: u64, data_length: u64) -> Result<(), FormatErrorKind> {
     let mut by_place: Vec<_> = tensors.iter().collect();
     by_place.sort_by_key(|(_, info)| (info.offset, info.bytes));
     // Cannot underflow or overflow: every tensor lies inside the file.
@@ -106,20 +92,11 @@ fn check_coverage(path: &Path, tensors: &Tensors, data_start: u64, data_length: 
     for (name, info) in by_place {
         let start = info.offset.saturating_sub(data_start);
         if start != end {
-            return Err(FormatError::NotContiguous {
-                path: path.to_path_buf(),
-                tensor: name.clone(),
-                expected: end,
-                found: start,
-            });
+            return Err(FormatErrorKind::NotContiguous { tensor: name.clone(), expected: end, found: start });
         }
         end = start.saturating_add(info.bytes);
     }
-    if end == data_length {
-        Ok(())
-    } else {
-        Err(FormatError::TrailingBytes { path: path.to_path_buf(), expected: end, found: data_length })
-    }
+    if end == data_length { Ok(()) } else { Err(FormatErrorKind::TrailingBytes { expected: end, found: data_length }) }
 }
 
 /// An entry of the header as it is written.

@@ -2,50 +2,50 @@
 //! `transformers` library writes it (`model.safetensors.index.json`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::data_reader::{length, open_regular};
-use super::error::FormatError;
+use super::data_reader::length;
+use super::error::FormatErrorKind;
 use super::header_reader::HeaderReader;
-use super::json_map::Entries;
 use super::safetensors_file::MAX_HEADER;
+use crate::files::Input;
 
 /// File name of the shard of every tensor, by tensor name.
 pub(super) type WeightMap = BTreeMap<String, String>;
 
 /// Reads and checks an index file.
-pub(super) fn read(path: &Path) -> Result<WeightMap, FormatError> {
-    let mut file = open_regular(path)?;
-    let found = length(&mut file, path)?;
+pub(super) fn read(mut file: Box<dyn Input>) -> Result<WeightMap, FormatErrorKind> {
+    let found = length(&mut file)?;
     if found > MAX_HEADER {
-        return Err(FormatError::HeaderTooLarge { path: path.to_path_buf(), found, limit: MAX_HEADER });
+        return Err(FormatErrorKind::HeaderTooLarge { found, limit: MAX_HEADER });
     }
-    let json = HeaderReader::new(path, file.take(found), found).bytes("the index", found)?;
-    parse(path, &json)
+    let json = HeaderReader::new(file.take(found), found).bytes("the index", found)?;
+    parse(&json)
 }
 
 /// Parses an index; every shard name in the result is a plain file name.
-pub(super) fn parse(path: &Path, json: &[u8]) -> Result<WeightMap, FormatError> {
-    let index: RawIndex =
-        serde_json::from_slice(json).map_err(|source| FormatError::Json { path: path.to_path_buf(), source })?;
+pub(super) fn parse(json: &[u8]) -> Result<WeightMap, FormatErrorKind> {
+    let index: RawIndex = serde_json::from_slice(json)?;
     let mut weight_map = WeightMap::new();
     for (tensor, shard) in index.weight_map.0 {
         if !is_plain_file_name(&shard) {
-            return Err(FormatError::BadShardName { path: path.to_path_buf(), tensor, found: shard });
+            return Err(FormatErrorKind::BadShardName { tensor, found: shard });
         }
         if weight_map.contains_key(&tensor) {
-            return Err(FormatError::DuplicateTensor { path: path.to_path_buf(), tensor });
+            return Err(FormatErrorKind::DuplicateTensor { tensor });
         }
         weight_map.insert(tensor, shard);
     }
     Ok(weight_map)
 }
 
-/// Whether joining the name to a folder stays in that folder on every
-/// operating system: no separators, no drive, no `.` and `..`.
+/// Whether a name, joined to a folder, stays in that folder on every operating system: no separators, no drive, no `.`
+/// and `..`.
 fn is_plain_file_name(name: &str) -> bool {
     !name.is_empty()
         && name != "."
@@ -58,4 +58,36 @@ fn is_plain_file_name(name: &str) -> bool {
 #[derive(Debug, Deserialize)]
 struct RawIndex {
     weight_map: Entries<String>,
+}
+
+/// The entries of a JSON object in the order of the text.
+///
+/// Maps of the standard library keep the last of several entries with the
+/// same key; here they all remain, so that a file that says two things about
+/// one tensor can be refused.
+#[derive(Debug)]
+struct Entries<V>(Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+struct EntriesVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
+    type Value = Entries<V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Entries(entries))
+    }
 }

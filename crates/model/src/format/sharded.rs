@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::error::FormatError;
+use super::error::{FormatError, FormatErrorKind};
 use super::safetensors_dtype::SafetensorsDtype;
 use super::safetensors_file::SafetensorsFile;
 use super::shard_index::{self, WeightMap};
 use super::tensor_info::TensorInfo;
+use crate::files::{Files, Input};
 
 /// The whole checkpoint in one file.
 const SINGLE: &str = "model.safetensors";
@@ -20,8 +20,7 @@ const INDEX: &str = "model.safetensors.index.json";
 
 const LOOKED_FOR: &str = "model.safetensors nor model.safetensors.index.json";
 
-/// Weight files of other formats that are worth naming when there is nothing
-/// else.
+/// Weight files of other formats, which the error names if there is nothing else.
 const UNSUPPORTED: [&str; 6] = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -52,55 +51,53 @@ impl SafetensorsFolder {
     ///
     /// # Errors
     ///
-    /// [`FormatError::NoWeights`] when the folder has neither file; those of
+    /// [`FormatErrorKind::NoWeights`] when the folder has neither file; those of
     /// [`SafetensorsFile::open`]; an index that is not valid, leads out of the
     /// folder, names missing shards or disagrees with a shard.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let folder = folder.as_ref();
         check_folder(folder)?;
-        let single = folder.join(SINGLE);
-        let index = folder.join(INDEX);
-        if exists(&single)? {
-            Self::from_single(folder, &single)
-        } else if exists(&index)? {
-            Self::from_index(folder, &index)
+        Self::from_files(&Files::Folder(folder.to_path_buf()))
+    }
+
+    /// Opens the checkpoint as [`open`](Self::open) does, from files that may be in memory.
+    pub(crate) fn from_files(files: &Files) -> Result<Self, FormatError> {
+        if exists(files, SINGLE)? {
+            Self::from_single(files)
+        } else if exists(files, INDEX)? {
+            Self::from_index(files)
         } else {
-            Err(no_weights(folder))
+            Err(no_weights(files))
         }
     }
 
-    fn from_single(folder: &Path, file: &Path) -> Result<Self, FormatError> {
-        let file = SafetensorsFile::open(file)?;
+    fn from_single(files: &Files) -> Result<Self, FormatError> {
+        let file = open(files, SINGLE)?;
         let places = file.tensors().map(|(name, _)| (name.to_owned(), 0)).collect();
-        Ok(Self { path: folder.to_path_buf(), shards: vec![file], places })
+        Ok(Self { path: files.path().to_path_buf(), shards: vec![file], places })
     }
 
-    fn from_index(folder: &Path, index: &Path) -> Result<Self, FormatError> {
-        let weight_map = shard_index::read(index)?;
+    fn from_index(files: &Files) -> Result<Self, FormatError> {
+        let index = &files.path_of(INDEX);
+        let weight_map = shard_index::read(input(files, INDEX)?).map_err(|kind| kind.at(index))?;
         let by_shard = group(&weight_map);
-        check_all_there(folder, index, &by_shard)?;
+        check_all_there(files, &by_shard)?;
 
         let mut shards = Vec::new();
         let mut places = BTreeMap::new();
         for (place, (shard, listed)) in by_shard.into_iter().enumerate() {
-            let file = SafetensorsFile::open(folder.join(shard))?;
-            check_agreement(index, shard, &listed, &file)?;
+            let file = open(files, shard)?;
+            check_agreement(shard, &listed, &file).map_err(|kind| kind.at(index))?;
             places.extend(file.tensors().map(|(name, _)| (name.to_owned(), place)));
             shards.push(file);
         }
-        Ok(Self { path: folder.to_path_buf(), shards, places })
+        Ok(Self { path: files.path().to_path_buf(), shards, places })
     }
 
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The open files.
-    #[must_use]
-    pub fn shards(&self) -> &[SafetensorsFile] {
-        &self.shards
     }
 
     /// All tensors, in the order of their names.
@@ -111,17 +108,11 @@ impl SafetensorsFolder {
         })
     }
 
-    /// The description of a tensor, if it is there.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&TensorInfo<SafetensorsDtype>> {
-        self.shard_of(name).ok()?.get(name)
-    }
-
     /// The description of a tensor.
     ///
     /// # Errors
     ///
-    /// [`FormatError::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`].
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
         self.shard_of(name)?.tensor(name)
     }
@@ -135,29 +126,11 @@ impl SafetensorsFolder {
         self.shard_of(name)?.read_tensor_bytes(name)
     }
 
-    /// Reads the bytes of a run of rows.
-    ///
-    /// # Errors
-    ///
-    /// As [`SafetensorsFile::read_rows`].
-    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
-        self.shard_of(name)?.read_rows(name, rows)
-    }
-
-    /// Reads some bytes of a tensor.
-    ///
-    /// # Errors
-    ///
-    /// As [`SafetensorsFile::read_range`].
-    pub fn read_range(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, FormatError> {
-        self.shard_of(name)?.read_range(name, range)
-    }
-
     fn shard_of(&self, name: &str) -> Result<&SafetensorsFile, FormatError> {
         self.places
             .get(name)
             .and_then(|place| self.shards.get(*place))
-            .ok_or_else(|| FormatError::NoSuchTensor { path: self.path.clone(), tensor: name.to_owned() })
+            .ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(&self.path))
     }
 }
 
@@ -173,55 +146,45 @@ fn group(weight_map: &WeightMap) -> ByShard<'_> {
 }
 
 /// Names all missing shards at once: an interrupted download lacks several.
-fn check_all_there(folder: &Path, index: &Path, by_shard: &ByShard<'_>) -> Result<(), FormatError> {
+fn check_all_there(files: &Files, by_shard: &ByShard<'_>) -> Result<(), FormatError> {
     let mut missing = Vec::new();
     for shard in by_shard.keys() {
-        if !exists(&folder.join(shard))? {
+        if !exists(files, shard)? {
             missing.push((*shard).to_owned());
         }
     }
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(FormatError::MissingShards { path: index.to_path_buf(), shards: shorten(missing) })
+        Err(FormatErrorKind::MissingShards { shards: shorten(missing) }.at(files.path_of(INDEX)))
     }
 }
 
 /// Checks that a shard holds the tensors the index places there and no other.
-fn check_agreement(
-    index: &Path,
-    shard: &str,
-    listed: &BTreeSet<&str>,
-    file: &SafetensorsFile,
-) -> Result<(), FormatError> {
+fn check_agreement(shard: &str, listed: &BTreeSet<&str>, file: &SafetensorsFile) -> Result<(), FormatErrorKind> {
     if let Some(tensor) = listed.iter().find(|tensor| file.get(tensor).is_none()) {
-        return Err(FormatError::NotInShard {
-            path: index.to_path_buf(),
-            tensor: (*tensor).to_owned(),
-            shard: shard.to_owned(),
-        });
+        return Err(FormatErrorKind::NotInShard { tensor: (*tensor).to_owned(), shard: shard.to_owned() });
     }
     let unlisted: Vec<_> =
         file.tensors().map(|(name, _)| name).filter(|name| !listed.contains(name)).map(str::to_owned).collect();
     if unlisted.is_empty() {
         Ok(())
     } else {
-        Err(FormatError::NotInIndex { path: index.to_path_buf(), shard: shard.to_owned(), tensors: shorten(unlisted) })
+        Err(FormatErrorKind::NotInIndex { shard: shard.to_owned(), tensors: shorten(unlisted) })
     }
 }
 
-/// Tells a folder that is not there from one without weights.
+/// Checks that there is a folder: an absent one gets another error than one without weights.
 fn check_folder(path: &Path) -> Result<(), FormatError> {
-    fs::metadata(path)
-        .and_then(
-            |metadata| {
-                if metadata.is_dir() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotADirectory)) }
-            },
-        )
-        .map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
+    let found = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => io::Error::from(io::ErrorKind::NotADirectory),
+        Err(error) => error,
+    };
+    Err(FormatErrorKind::Io(found).at(path))
 }
 
-/// Keeps a message readable when thousands of names could be in it.
+/// Keeps a message readable when it could hold thousands of names.
 fn shorten(mut names: Vec<String>) -> Vec<String> {
     let more = names.len().saturating_sub(MAX_NAMED);
     if more > 0 {
@@ -231,20 +194,22 @@ fn shorten(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-fn no_weights(folder: &Path) -> FormatError {
-    FormatError::NoWeights {
-        path: folder.to_path_buf(),
-        looked_for: LOOKED_FOR,
-        unsupported: UNSUPPORTED
-            .iter()
-            .filter(|name| folder.join(name).exists())
-            .map(|name| (*name).to_owned())
-            .collect(),
-    }
+fn no_weights(files: &Files) -> FormatError {
+    let unsupported = UNSUPPORTED.iter().filter(|name| files.exists(name).unwrap_or(false));
+    let unsupported = unsupported.map(|name| (*name).to_owned()).collect();
+    FormatErrorKind::NoWeights { looked_for: LOOKED_FOR, unsupported }.at(files.path())
 }
 
-fn exists(path: &Path) -> Result<bool, FormatError> {
-    path.try_exists().map_err(|source| FormatError::Io { path: path.to_path_buf(), source })
+fn exists(files: &Files, name: &str) -> Result<bool, FormatError> {
+    files.exists(name).map_err(|source| FormatErrorKind::Io(source).at(files.path_of(name)))
+}
+
+fn input(files: &Files, name: &str) -> Result<Box<dyn Input>, FormatError> {
+    files.open(name).map_err(|source| FormatErrorKind::Io(source).at(files.path_of(name)))
+}
+
+fn open(files: &Files, name: &str) -> Result<SafetensorsFile, FormatError> {
+    SafetensorsFile::from_input(input(files, name)?, files.path_of(name))
 }
 
 #[cfg(test)]
@@ -288,10 +253,9 @@ mod tests {
             let names: Vec<_> = folder.tensors().map(|(name, _)| name).collect();
             assert_eq!(names, ["a", "b"]);
             assert_eq!(folder.read_tensor_bytes("a").unwrap(), f32_bytes(&[1.0; 2]));
-            assert_eq!(folder.read_rows("b", 0..1).unwrap(), f32_bytes(&[2.0; 2]));
-            assert_eq!(folder.read_range("b", 4..8).unwrap(), f32_bytes(&[2.0]));
+            assert_eq!(folder.read_tensor_bytes("b").unwrap(), f32_bytes(&[2.0; 2]));
             assert_eq!(folder.tensor("b").unwrap().shape, [2]);
-            assert!(matches!(folder.read_tensor_bytes("c"), Err(FormatError::NoSuchTensor { .. })));
+            assert!(matches!(folder.read_tensor_bytes("c").unwrap_err().kind(), FormatErrorKind::NoSuchTensor { .. }));
         }
     }
 
@@ -303,7 +267,7 @@ mod tests {
         }
         assert!(!message(&folder(&[])).contains("not supported"));
         let missing = folder(&[]).path().join("no");
-        assert!(matches!(SafetensorsFolder::open(missing), Err(FormatError::Io { .. })));
+        assert!(matches!(SafetensorsFolder::open(missing).unwrap_err().kind(), FormatErrorKind::Io(_)));
     }
 
     #[test]
@@ -335,7 +299,13 @@ mod tests {
     fn shard_names_cannot_leave_the_folder() {
         for name in ["../a", "/etc/passwd", "a/b", "a\\b", "..", ".", "", "C:a", "a\0b"] {
             let folder = folder(&[index(&[("a", name)])]);
-            assert!(matches!(SafetensorsFolder::open(folder.path()), Err(FormatError::BadShardName { .. })), "{name}");
+            assert!(
+                matches!(
+                    SafetensorsFolder::open(folder.path()).unwrap_err().kind(),
+                    FormatErrorKind::BadShardName { .. }
+                ),
+                "{name}"
+            );
         }
     }
 
@@ -343,6 +313,9 @@ mod tests {
     fn a_tensor_cannot_be_placed_twice() {
         let json = br#"{"weight_map": {"a": "0", "a": "1"}}"#;
         let folder = folder(&[(INDEX, json.to_vec())]);
-        assert!(matches!(SafetensorsFolder::open(folder.path()), Err(FormatError::DuplicateTensor { .. })));
+        assert!(matches!(
+            SafetensorsFolder::open(folder.path()).unwrap_err().kind(),
+            FormatErrorKind::DuplicateTensor { .. }
+        ));
     }
 }

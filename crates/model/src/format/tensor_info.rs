@@ -1,9 +1,8 @@
-//! What a checkpoint says about one tensor.
+//! The description of one tensor in a checkpoint.
 
 use std::ops::Range;
-use std::path::Path;
 
-use super::error::FormatError;
+use super::error::FormatErrorKind;
 
 /// Shape, element type and place of one tensor in its file.
 ///
@@ -47,10 +46,9 @@ impl<T> TensorInfo<T> {
         u64::try_from(self.rows()).ok().and_then(|rows| self.bytes.checked_div(rows)).unwrap_or(0)
     }
 
-    /// Where a run of rows lies within the tensor's data, in bytes.
-    pub(super) fn row_range(&self, path: &Path, tensor: &str, rows: &Range<usize>) -> Result<Range<u64>, FormatError> {
-        let out_of_range = || FormatError::PartOutOfRange {
-            path: path.to_path_buf(),
+    /// The bytes of a run of rows within the tensor's data.
+    pub(super) fn row_range(&self, tensor: &str, rows: &Range<usize>) -> Result<Range<u64>, FormatErrorKind> {
+        let out_of_range = || FormatErrorKind::PartOutOfRange {
             tensor: tensor.to_owned(),
             unit: "rows",
             start: u64::try_from(rows.start).unwrap_or(u64::MAX),

@@ -1,17 +1,21 @@
-//! A checkpoint on disk: what it is, before its weights are read.
+//! A checkpoint, opened and checked before its weights are read.
 
-use super::assemble::assemble;
-use super::expected::expected;
+use super::tensors::{assemble, expected};
 use super::weights::Weights;
-use super::{LoadError, Progress, WeightDtype, gguf_config, gguf_text};
-use crate::config::LlamaConfig;
+use super::{LoadError, gguf_config, gguf_text};
+use crate::config::{LlamaConfig, generation_eos_tokens};
 use crate::decoder::Llama;
+use crate::device::WeightDtype;
+use crate::files::{Bytes, Files};
 use crate::format::{GgufFile, SafetensorsFolder};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::io::Cursor;
+use std::path::Path;
 
-/// A Hugging Face folder or a GGUF file, opened and checked; its weights are read by [`load`](Self::load).
+/// A Hugging Face checkpoint or a GGUF file, on disk or in memory, opened and checked; its weights are read by
+/// [`load`](Self::load).
 ///
 /// ```no_run
 /// use burn::tensor::Device;
@@ -29,7 +33,6 @@ use std::path::{Path, PathBuf};
 /// ```
 #[derive(Debug)]
 pub struct Checkpoint {
-    path: PathBuf,
     config: LlamaConfig,
     weights: Weights,
 }
@@ -37,28 +40,85 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a folder (`config.json`, `model.safetensors` or a sharded index) or a single GGUF file.
     ///
-    /// Reads headers and configuration, and compares the tensors with it.
+    /// Reads headers and configuration, and compares the tensors with those that the configuration requires.
     ///
     /// # Errors
     /// If there is no checkpoint, if it is broken, or if it describes a model that cannot be run exactly.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let (config, weights) = if path.is_dir() {
-            let config = LlamaConfig::from_hf_file(path.join("config.json"))?;
-            (config, Weights::Safetensors(SafetensorsFolder::open(path)?))
+        if path.is_dir() {
+            Self::from_hugging_face(Files::Folder(path.to_path_buf()))
         } else if path.is_file() {
-            let file = GgufFile::open(path)?;
-            let (config, permuted) = gguf_config::config(&file)?;
-            (config, Weights::Gguf { file, permuted })
+            Self::from_gguf(GgufFile::open(path)?)
         } else {
             let found = if path.exists() { "neither a folder nor a file" } else { "nothing is there" };
-            return Err(LoadError::NotACheckpoint { path: path.to_path_buf(), found });
-        };
-        weights.check(&config, &expected(&config))?;
-        Ok(Self { path: path.to_path_buf(), config, weights })
+            Err(LoadError::NotACheckpoint { path: path.to_path_buf(), found })
+        }
     }
 
-    /// The model's dimensions.
+    /// Opens a Hugging Face checkpoint from files in memory, given with the names that they have in a folder.
+    ///
+    /// These are the files that [`open`](Self::open) reads: `config.json`, `model.safetensors` (or an index and its
+    /// shards), `tokenizer.json`, and the optional ones, such as `tokenizer_config.json`, `generation_config.json` and
+    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a file by
+    /// its name alone. With `include_bytes!` a program carries its model:
+    ///
+    /// ```no_run
+    /// # macro_rules! include_bytes { ($path:literal) => { b"" } }
+    /// use dynlayer_model::Checkpoint;
+    ///
+    /// let checkpoint = Checkpoint::from_files([
+    ///     ("config.json", include_bytes!("model/config.json").as_slice()),
+    ///     ("model.safetensors", include_bytes!("model/model.safetensors").as_slice()),
+    ///     ("tokenizer.json", include_bytes!("model/tokenizer.json").as_slice()),
+    /// ])?;
+    /// # Ok::<(), dynlayer_model::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_files<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Result<Self, LoadError>
+    where
+        N: Into<String>,
+        B: Into<Cow<'static, [u8]>>,
+    {
+        let files = files.into_iter().map(|(name, bytes)| (name.into(), Bytes::new(bytes.into())));
+        Self::from_hugging_face(Files::Memory(files.collect()))
+    }
+
+    /// Opens a GGUF file from memory.
+    ///
+    /// ```no_run
+    /// # macro_rules! include_bytes { ($path:literal) => { b"" } }
+    /// use dynlayer_model::Checkpoint;
+    ///
+    /// let checkpoint = Checkpoint::from_gguf_bytes(include_bytes!("model.gguf"))?;
+    /// # Ok::<(), dynlayer_model::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); errors call the file "GGUF in memory".
+    pub fn from_gguf_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, LoadError> {
+        Self::from_gguf(GgufFile::from_reader(Cursor::new(bytes.into()), "GGUF in memory")?)
+    }
+
+    fn from_hugging_face(files: Files) -> Result<Self, LoadError> {
+        let config = LlamaConfig::from_hf_files(&files)?;
+        let tensors = SafetensorsFolder::from_files(&files)?;
+        Self::new(config, Weights::Safetensors { files, tensors })
+    }
+
+    fn from_gguf(file: GgufFile) -> Result<Self, LoadError> {
+        let (config, permuted) = gguf_config::config(&file)?;
+        Self::new(config, Weights::Gguf { file, permuted })
+    }
+
+    fn new(config: LlamaConfig, weights: Weights) -> Result<Self, LoadError> {
+        weights.check(&config, &expected(&config))?;
+        Ok(Self { config, weights })
+    }
+
+    /// The model's configuration.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
     }
@@ -69,7 +129,7 @@ impl Checkpoint {
     /// If there is none, if it is broken or of an unsupported kind, or if it has tokens that the model does not.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         let tokenizer = match &self.weights {
-            Weights::Safetensors(_) => Tokenizer::from_hf_folder(&self.path)?,
+            Weights::Safetensors { files, .. } => Tokenizer::from_hf_files(files)?,
             Weights::Gguf { file, .. } => gguf_text::tokenizer(file)?,
         };
         tokenizer.check_vocab(self.config.vocab_size)?;
@@ -83,8 +143,8 @@ impl Checkpoint {
     /// If `generation_config.json` is there and cannot be read.
     pub fn stop_tokens(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, LoadError> {
         let mut tokens = self.config.eos_tokens.clone();
-        if let Weights::Safetensors(folder) = &self.weights {
-            tokens.extend(super::generation_config::eos_tokens(folder.path())?);
+        if let Weights::Safetensors { files, .. } = &self.weights {
+            tokens.extend(generation_eos_tokens(files)?);
         }
         tokens.extend(tokenizer.eos_id());
         tokens.sort_unstable();
@@ -94,8 +154,8 @@ impl Checkpoint {
 
     /// Reads the weights, one tensor after another, onto the device.
     ///
-    /// Each matrix is converted to `dtype` on its way, so that the host holds no more than the tensor being read beside
-    /// what is loaded. `progress` is called before the first tensor and after each.
+    /// Each matrix is converted to `dtype` on its way, so that the host holds one tensor at a time apart from those already
+    /// loaded. `progress` is called before the first tensor and after each.
     ///
     /// # Errors
     /// If reading fails, if a weight is not finite or does not fit `dtype`, or if the device cannot compute with it.
@@ -105,9 +165,26 @@ impl Checkpoint {
         device: &Device,
         mut progress: impl FnMut(Progress<'_>),
     ) -> Result<Llama, LoadError> {
-        crate::device::check_dtype(device, dtype)?;
+        if !device.supports_dtype(dtype.burn()) {
+            return Err(LoadError::Dtype { device: format!("{device:?}"), dtype });
+        }
         let expected = expected(&self.config);
         let reader = self.weights.reader(&self.config, &expected, dtype, &mut progress);
         assemble(&self.config, device, reader)
     }
 }
+
+/// The progress of a load, reported before the first tensor and after each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The tensor that was read last; empty before the first.
+    pub tensor: &'a str,
+    /// Bytes of the file's tensors read so far.
+    pub done: u64,
+    /// Bytes of all tensors that will be read.
+    pub total: u64,
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

@@ -1,13 +1,13 @@
-//! Why a model cannot be loaded.
+//! Errors of loading.
 
-use super::WeightDtype;
 use crate::config::ConfigError;
+use crate::device::WeightDtype;
 use crate::format::FormatError;
 use crate::text::TextError;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a model cannot be loaded.
+/// The error of opening or loading a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -16,7 +16,7 @@ pub enum LoadError {
     NotACheckpoint {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of thing that is there.
         found: &'static str,
     },
     /// The container is broken or of an unsupported kind.
@@ -28,22 +28,6 @@ pub enum LoadError {
     /// The tokenizer or the chat template is broken, or does not fit the model.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// A small JSON file beside the weights is broken.
-    #[error("{path}: not the JSON it should be")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// A small file beside the weights cannot be read.
-    #[error("{path}: cannot be read")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
     /// GGUF metadata describes a model that cannot be run exactly.
     #[error("{path}: {key} is {found}; supported: {supported}")]
     GgufField {
@@ -51,9 +35,9 @@ pub enum LoadError {
         path: PathBuf,
         /// The metadata key or the tensor.
         key: String,
-        /// What it holds.
+        /// Its value.
         found: String,
-        /// What it may hold.
+        /// The values that it may have.
         supported: String,
     },
     /// The checkpoint's tensors are not those of the configuration.
@@ -61,7 +45,7 @@ pub enum LoadError {
     Tensors {
         /// The folder or file.
         path: PathBuf,
-        /// Which.
+        /// The tensors.
         mismatch: Box<TensorMismatch>,
     },
     /// A weight is NaN or infinite.
@@ -71,7 +55,7 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// How many.
+        /// The number of such values.
         count: usize,
     },
     /// Weights are too large for the chosen type.
@@ -81,7 +65,7 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// How many.
+        /// The number of such values.
         count: usize,
         /// The chosen type.
         dtype: WeightDtype,
@@ -100,11 +84,11 @@ pub enum LoadError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TensorMismatch {
-    /// Expected, not there.
+    /// Expected tensors that are not there.
     pub missing: Vec<NamedShape>,
-    /// There, not expected.
+    /// Tensors that are there and not expected.
     pub unexpected: Vec<NamedShape>,
-    /// There with another shape: what is there, and the expected shape.
+    /// Tensors of another shape: each as it is there, and its expected shape.
     pub misshaped: Vec<(NamedShape, Vec<usize>)>,
 }
 

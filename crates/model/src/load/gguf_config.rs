@@ -4,10 +4,7 @@ use super::LoadError;
 use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
 use crate::format::{FormatError, GgufFile, GgufMetadata};
 
-#[cfg(test)]
-mod tests;
-
-/// The configuration, and whether llama.cpp reordered the rows of queries and keys.
+/// Reads the configuration, and whether llama.cpp reordered the rows of queries and keys.
 ///
 /// Keys as in the GGUF specification, section "Standardized key-value pairs".
 ///
@@ -63,7 +60,7 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
     Ok((config, permuted))
 }
 
-/// Refuses what changes the arithmetic in ways that are not implemented.
+/// Refuses settings that change the arithmetic in ways that are not implemented.
 fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<(), LoadError> {
     let optional = |name: &str| GgufMetadata::optional(meta.get_usize(name));
     if let Some(files) = optional("split.count")?.filter(|files| *files > 1) {
@@ -129,3 +126,6 @@ fn refuse(file: &GgufFile, key: &str, found: &str, supported: &str) -> LoadError
 fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! GGUF's names and row order, and Hugging Face's.
+//! Translation of GGUF's tensor names and row order to those of Hugging Face.
 
 /// The Hugging Face name of a GGUF tensor (llama.cpp's `gguf-py/gguf/constants.py`); `None` if it has none.
 pub(super) fn hugging_face_name(name: &str) -> Option<String> {

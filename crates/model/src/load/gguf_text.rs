@@ -4,6 +4,8 @@ use super::LoadError;
 use crate::format::{FormatError, GgufFile, GgufMetadata};
 use crate::text::{GgufTokenizerData, Tokenizer};
 
+/// Builds the tokenizer.
+///
 /// # Errors
 /// If there is none, or it is broken or of an unsupported kind.
 pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer, LoadError> {

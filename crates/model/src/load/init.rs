@@ -1,17 +1,17 @@
-//! A model with random weights.
+//! Models with random weights.
 
-use super::WeightDtype;
-use super::assemble::assemble;
+use super::tensors::assemble;
 use super::weights::narrow;
 use crate::config::{ConfigError, LlamaConfig};
 use crate::decoder::Llama;
+use crate::device::WeightDtype;
 use burn::tensor::{Device, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
 
 impl LlamaConfig {
-    /// A model with random weights: matrices normal with standard deviation `1/sqrt(in)`, norms 1, biases normal with
+    /// Makes a model with random weights: matrices normal with standard deviation `1/sqrt(in)`, norms 1, biases normal with
     /// standard deviation 0.1. The same seed gives the same weights on every device.
     ///
     /// # Errors
@@ -42,10 +42,10 @@ impl LlamaConfig {
                 [_, d_in] => {
                     #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
                     let scale = 1.0 / (*d_in as f32).sqrt();
-                    narrow((0..n).map(|_| normal(&mut rng) * scale).collect(), &tensor.shape, dtype)
+                    narrow((0..n).map(|_| standard_normal(&mut rng) * scale).collect(), &tensor.shape, dtype)
                 }
                 _ if tensor.name.rsplit('.').next() == Some("bias") => {
-                    TensorData::new((0..n).map(|_| normal(&mut rng) * 0.1).collect(), [n])
+                    TensorData::new((0..n).map(|_| standard_normal(&mut rng) * 0.1).collect(), [n])
                 }
                 _ => TensorData::new(vec![1f32; n], [n]),
             };
@@ -55,8 +55,11 @@ impl LlamaConfig {
     }
 }
 
-/// A standard normal number (Box and Muller 1958).
-fn normal(rng: &mut impl Rng) -> f32 {
+/// Draws a standard normal number (Box and Muller 1958).
+///
+/// Public for the other crates of the workspace, and no part of the documented interface.
+#[doc(hidden)]
+pub fn standard_normal(rng: &mut impl Rng) -> f32 {
     let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
     radius * (2.0 * std::f32::consts::PI * rng.random::<f32>()).cos()
 }

@@ -1,26 +1,20 @@
-//! From a folder or a GGUF file to a model.
+//! Loading and saving models: from a folder or a GGUF file to a [`Llama`](crate::Llama), and back to a folder.
 
-mod assemble;
 mod checkpoint;
-mod dtype;
 mod error;
-mod expected;
-mod generation_config;
 mod gguf_config;
 mod gguf_names;
 mod gguf_text;
 mod init;
-mod progress;
 mod save;
+mod tensors;
 mod weights;
 
 #[cfg(all(test, feature = "flex"))]
-mod hostile_tests;
-#[cfg(test)]
-mod small_gguf;
+mod tests;
 
-pub use checkpoint::Checkpoint;
-pub use dtype::{DtypeError, WeightDtype};
+pub use checkpoint::{Checkpoint, Progress};
 pub use error::{LoadError, NamedShape, TensorMismatch};
-pub use progress::Progress;
+#[doc(hidden)]
+pub use init::standard_normal;
 pub use save::SaveError;

@@ -1,8 +1,8 @@
-//! A model as a Hugging Face folder.
+//! Writing a model as a Hugging Face folder.
 
-use super::WeightDtype;
 use crate::config::ConfigError;
 use crate::decoder::Llama;
+use crate::device::WeightDtype;
 use crate::format::write_atomic;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
@@ -10,7 +10,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
 
-/// Why a model cannot be saved.
+/// The error of saving a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaveError {
@@ -22,7 +22,7 @@ pub enum SaveError {
     Device {
         /// The tensor.
         tensor: String,
-        /// What the device said.
+        /// The device's error.
         reason: String,
     },
     /// A weight is not finite, or becomes infinite in the type that it is stored in.
@@ -40,7 +40,7 @@ pub enum SaveError {
     Serialize {
         /// The file.
         path: PathBuf,
-        /// What the library said.
+        /// The library's error.
         source: safetensors::SafeTensorError,
     },
     /// A file cannot be written.
@@ -48,7 +48,7 @@ pub enum SaveError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }

@@ -1,23 +1,27 @@
-//! Where tensors come from.
+//! The tensors of a checkpoint, in either format.
 
+use super::checkpoint::Progress;
 use super::error::{LoadError, NamedShape, TensorMismatch};
 use super::gguf_names::{hugging_face_name, unpermute};
-use super::{Progress, WeightDtype};
 use crate::config::LlamaConfig;
-use crate::format::convert::{self, FloatType};
-use crate::format::{FormatError, GgufFile, SafetensorsFolder};
+use crate::device::WeightDtype;
+use crate::files::Files;
+use crate::format::{FloatType, FormatError, GgufFile, SafetensorsFolder, f32_to_f16, to_f16, to_f32};
 use burn::tensor::TensorData;
 use half::f16;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rows that are dequantised together, so that narrowing needs no second copy of a tensor.
+/// Rows that are dequantised together, so that narrowing never holds a whole tensor in `f32`.
 const ROWS_AT_ONCE: usize = 1024;
 
 /// The tensors of a checkpoint.
 #[derive(Debug)]
 pub(super) enum Weights {
-    Safetensors(SafetensorsFolder),
+    Safetensors {
+        files: Files,
+        tensors: SafetensorsFolder,
+    },
     Gguf {
         file: GgufFile,
         /// Whether llama.cpp reordered the rows of queries and keys.
@@ -25,7 +29,7 @@ pub(super) enum Weights {
     },
 }
 
-/// A tensor as it lies in the checkpoint.
+/// The description of a tensor in the checkpoint.
 struct Stored {
     name: String,
     shape: Vec<usize>,
@@ -35,7 +39,7 @@ struct Stored {
 impl Weights {
     fn path(&self) -> &Path {
         match self {
-            Self::Safetensors(folder) => folder.path(),
+            Self::Safetensors { files, .. } => files.path(),
             Self::Gguf { file, .. } => file.path(),
         }
     }
@@ -43,7 +47,7 @@ impl Weights {
     /// All tensors, by Hugging Face name (or their own, if they have none).
     fn stored(&self) -> BTreeMap<String, Stored> {
         match self {
-            Self::Safetensors(folder) => folder
+            Self::Safetensors { tensors, .. } => tensors
                 .tensors()
                 .map(|(name, info)| (name.to_owned(), Stored::new(name, &info.shape, info.bytes)))
                 .collect(),
@@ -57,7 +61,7 @@ impl Weights {
         }
     }
 
-    /// Compares the checkpoint with what the configuration calls for.
+    /// Compares the checkpoint's tensors with those that the configuration requires.
     ///
     /// # Errors
     /// [`LoadError::Tensors`] with everything that is missing, unexpected or of another shape.
@@ -119,70 +123,55 @@ impl Weights {
             Self::Gguf { permuted, .. } => {
                 *permuted && (tensor.name.contains(".q_proj.") || tensor.name.contains(".k_proj."))
             }
-            Self::Safetensors(_) => false,
+            Self::Safetensors { .. } => false,
         };
-        let data = match dtype {
+        let (data, not_finite, overflows) = match dtype {
             WeightDtype::F32 => {
                 let values = self.floats(stored)?;
-                self.refuse(tensor, values.iter().filter(|x| !x.is_finite()).count(), |path, tensor, count| {
-                    LoadError::NotFinite { path, tensor, count }
-                })?;
+                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
                 let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
-                TensorData::new(values, tensor.shape.clone())
+                (TensorData::new(values, tensor.shape.clone()), not_finite, 0)
             }
             WeightDtype::F16 => {
                 let (values, overflows) = self.halves(stored)?;
-                self.refuse(tensor, overflows, |path, tensor, count| LoadError::Overflow {
-                    path,
-                    tensor,
-                    count,
-                    dtype,
-                })?;
-                self.refuse(tensor, values.iter().filter(|x| !x.is_finite()).count(), |path, tensor, count| {
-                    LoadError::NotFinite { path, tensor, count }
-                })?;
+                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
                 let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
-                TensorData::new(values, tensor.shape.clone())
+                (TensorData::new(values, tensor.shape.clone()), not_finite, overflows)
             }
         };
-        Ok(data)
-    }
-
-    fn refuse(
-        &self,
-        tensor: &NamedShape,
-        count: usize,
-        error: impl FnOnce(std::path::PathBuf, String, usize) -> LoadError,
-    ) -> Result<(), LoadError> {
-        if count == 0 { Ok(()) } else { Err(error(self.path().to_path_buf(), tensor.name.clone(), count)) }
+        let (path, tensor) = (self.path().to_path_buf(), tensor.name.clone());
+        match (overflows, not_finite) {
+            (0, 0) => Ok(data),
+            (0, count) => Err(LoadError::NotFinite { path, tensor, count }),
+            (count, _) => Err(LoadError::Overflow { path, tensor, count, dtype }),
+        }
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f32>, FormatError> {
         match self {
-            Self::Safetensors(folder) => {
-                let (ty, bytes) = float_bytes(folder, name)?;
-                Ok(convert::to_f32(ty, &bytes))
+            Self::Safetensors { tensors, .. } => {
+                let (ty, bytes) = float_bytes(tensors, name)?;
+                Ok(to_f32(ty, &bytes))
             }
             Self::Gguf { file, .. } => file.dequantize_tensor(name),
         }
     }
 
-    /// As `f16`, with the number of finite values that became infinite.
+    /// A tensor as `f16`, and the number of finite values that became infinite.
     fn halves(&self, name: &str) -> Result<(Vec<f16>, usize), FormatError> {
         match self {
-            Self::Safetensors(folder) => {
-                let (ty, bytes) = float_bytes(folder, name)?;
-                let halves = convert::to_f16(ty, &bytes);
-                Ok((halves.values, halves.overflowed))
+            Self::Safetensors { tensors, .. } => {
+                let (ty, bytes) = float_bytes(tensors, name)?;
+                Ok(to_f16(ty, &bytes))
             }
             Self::Gguf { file, .. } => {
                 let info = file.tensor(name)?;
                 let (mut values, mut overflows) = (Vec::with_capacity(info.elements()), 0);
                 for start in (0..info.rows()).step_by(ROWS_AT_ONCE) {
                     let rows = start..(start + ROWS_AT_ONCE).min(info.rows());
-                    let halves = convert::f32_to_f16(&file.dequantize_rows(name, rows)?);
-                    values.extend_from_slice(&halves.values);
-                    overflows += halves.overflowed;
+                    let (halves, overflowed) = f32_to_f16(&file.dequantize_rows(name, rows)?);
+                    values.extend_from_slice(&halves);
+                    overflows += overflowed;
                 }
                 Ok((values, overflows))
             }
@@ -196,23 +185,23 @@ impl Stored {
     }
 }
 
-/// `values` as `dtype`; what does not fit becomes infinite.
+/// Converts `values` to `dtype`; values that do not fit become infinite.
 pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> TensorData {
     match dtype {
         WeightDtype::F32 => TensorData::new(values, shape),
-        WeightDtype::F16 => TensorData::new(convert::f32_to_f16(&values).values, shape),
+        WeightDtype::F16 => TensorData::new(f32_to_f16(&values).0, shape),
     }
 }
 
-/// Tensors that checkpoints carry and that nothing needs: tables of old transformers versions, a head that is the
-/// embedding, and GGUF's rotary factors, which the configuration has taken in.
+/// Whether a tensor can be ignored: tables of old transformers versions, a head that equals the embedding, and GGUF's
+/// rotary factors, which are part of the configuration already.
 fn harmless(name: &str, config: &LlamaConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
         || name == "rope_freqs.weight"
         || (name == "lm_head.weight" && config.tied_embeddings)
 }
 
-/// A tensor's bytes and what they are.
+/// A tensor's element type and bytes.
 fn float_bytes(folder: &SafetensorsFolder, name: &str) -> Result<(FloatType, Vec<u8>), FormatError> {
     let bytes = folder.read_tensor_bytes(name)?; // refuses what is no float
     Ok((folder.tensor(name)?.dtype.float().unwrap_or(FloatType::F32), bytes))

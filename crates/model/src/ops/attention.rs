@@ -1,6 +1,6 @@
 //! Grouped-query attention over a cache (Ainslie et al. 2023), scale `1/sqrt(head_dim)`.
 
-use super::row_index;
+use super::select_rows;
 use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
 
 /// Attention of `tokens` new queries, the last of `slots` cached keys and values being their own.
@@ -36,10 +36,7 @@ pub(super) fn definition(
     mask: Option<&Tensor<4, Bool>>,
 ) -> Tensor<3> {
     let (k, v) = match of {
-        Some(of) => {
-            let of = row_index(of, &k.device());
-            (k.select(0, of.clone()), v.select(0, of))
-        }
+        Some(of) => (select_rows(k, of), select_rows(v, of)),
         None => (k, v),
     };
     let [rows, heads, tokens, head_dim] = q.dims();

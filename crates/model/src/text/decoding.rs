@@ -1,8 +1,8 @@
-//! How a tokenizer's decoder behaves while ids still arrive.
+//! The kinds of decoders, as far as decoding a growing list of ids depends on them.
 
 use tokenizers::DecoderWrapper;
 
-/// What has to be known about a decoder in order to decode a growing list of ids.
+/// The kind of a decoder, which decides how a growing list of ids is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoding {
     /// Every token is a string of bytes (GPT-2's alphabet), and the text is all of them as UTF-8.
@@ -12,7 +12,7 @@ pub(super) enum Decoding {
         /// Some tokens stand for single bytes (`<0x0A>`), and a run of them is one unit: if it is not UTF-8 as a whole,
         /// every byte of it becomes a replacement character.
         byte_runs: bool,
-        /// Tokens may hold parts of characters that show as a replacement character until the rest is there.
+        /// Tokens may hold a part of a character, which decodes to a replacement character until the rest has arrived.
         may_split: bool,
     },
 }
@@ -23,7 +23,7 @@ impl Decoding {
         if matches!(decoder, DecoderWrapper::ByteLevel(_)) {
             return Self::Bytes;
         }
-        // A sequence keeps its parts private, but not its JSON; a decoder that cannot be written is treated as the worst.
+        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written may have any part.
         let json = serde_json::to_string(decoder);
         let has = |part: &str| json.as_ref().map_or(true, |json| json.contains(part));
         Self::Text { byte_runs: has("\"ByteFallback\""), may_split: has("\"ByteLevel\"") }

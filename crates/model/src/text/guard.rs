@@ -6,18 +6,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::error::TextError;
+use super::error::{TextError, TextErrorKind};
 
-/// Runs `work`; a panic inside becomes [`TextError::Panicked`].
+/// Runs `work`; a panic inside becomes [`TextErrorKind::Panicked`]. `origin` names the work in errors.
 ///
-/// Nothing that `work` was changing is looked at again after a panic: callers drop it, or it is only read.
-pub(super) fn guarded<T>(origin: &str, work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+/// After a panic callers drop whatever `work` was changing, so no half-changed value is seen.
+pub(super) fn guarded<T>(origin: &str, work: impl FnOnce() -> Result<T, TextErrorKind>) -> Result<T, TextError> {
+    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let message = payload
             .downcast_ref::<String>()
             .cloned()
             .or_else(|| payload.downcast_ref::<&str>().map(|&text| text.to_owned()))
             .unwrap_or_else(|| "no message".to_owned());
-        Err(TextError::Panicked { origin: origin.to_owned(), message })
-    })
+        Err(TextErrorKind::Panicked { message })
+    });
+    result.map_err(|kind| kind.at(origin))
 }

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokenizers::AddedToken;
+use tokenizers::{AddedToken, Tokenizer as Library};
 
-use super::error::{TextError, shorten};
+use super::error::{TextError, TextErrorKind};
 use super::guard::guarded;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Tokenizer;
+use crate::files::{Files, read_limited, shorten};
+
+const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
 
 /// The most bytes of a file that are read; the largest real tokenizers have some 40 MB.
 const MAX_BYTES: u64 = 512 << 20;
@@ -61,26 +66,25 @@ struct HfNamedTemplate {
 }
 
 /// Reads a file of bounded size.
-fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    let io = |source| TextError::Io { path: path.to_path_buf(), source };
-    let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+fn read(reader: io::Result<impl Read>, path: &Path) -> Result<Vec<u8>, TextError> {
+    let bytes = reader.and_then(|reader| read_limited(reader, MAX_BYTES));
+    let bytes = bytes.map_err(|source| TextErrorKind::Io(source).at(path.display().to_string()))?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(TextError::TooLarge { origin: path.display().to_string(), limit: MAX_BYTES });
+        return Err(TextErrorKind::TooLarge { limit: MAX_BYTES }.at(path.display().to_string()));
     }
     Ok(bytes)
 }
 
-fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, TextError> {
-    match read(path) {
-        Err(TextError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
+fn read_optional(files: &Files, name: &str) -> Result<Option<Vec<u8>>, TextError> {
+    match files.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        reader => read(reader, &files.path_of(name)).map(Some),
     }
 }
 
-fn read_config(path: &Path) -> Result<HfTokenizerConfig, TextError> {
-    let Some(bytes) = read_optional(path)? else { return Ok(HfTokenizerConfig::default()) };
-    let json = |source| TextError::Json { origin: path.display().to_string(), source };
+fn read_config(files: &Files, name: &str) -> Result<HfTokenizerConfig, TextError> {
+    let Some(bytes) = read_optional(files, name)? else { return Ok(HfTokenizerConfig::default()) };
+    let json = |source| TextErrorKind::Json(source).at(files.path_of(name).display().to_string());
     // By way of a value, in which a repeated key counts once, as in Python.
     serde_json::from_value(serde_json::from_slice::<Value>(&bytes).map_err(json)?).map_err(json)
 }
@@ -92,7 +96,7 @@ impl Tokenizer {
     /// The file cannot be read, or one of the errors of [`from_json`](Self::from_json).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TextError> {
         let path = path.as_ref();
-        Self::from_json(&read(path)?, &path.display().to_string())
+        Self::from_json(&read(File::open(path), path)?, &path.display().to_string())
     }
 
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
@@ -101,12 +105,16 @@ impl Tokenizer {
     /// # Errors
     /// A file cannot be read or is malformed, or the files contradict each other.
     pub fn from_hf_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
-        let folder = folder.as_ref();
-        let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
-        let config_path = folder.join("tokenizer_config.json");
-        let mut config = read_config(&config_path)?;
-        let map = read_config(&folder.join("special_tokens_map.json"))?;
-        let origin = config_path.display().to_string();
+        Self::from_hf_files(&Files::Folder(folder.as_ref().to_path_buf()))
+    }
+
+    /// Reads the tokenizer as [`from_hf_folder`](Self::from_hf_folder) does, from files that may be in memory.
+    pub(crate) fn from_hf_files(files: &Files) -> Result<Self, TextError> {
+        let path = files.path_of(TOKENIZER);
+        let mut tokenizer = Self::from_json(&read(files.open(TOKENIZER), &path)?, &path.display().to_string())?;
+        let mut config = read_config(files, CONFIG)?;
+        let map = read_config(files, "special_tokens_map.json")?;
+        let origin = files.path_of(CONFIG).display().to_string();
 
         let roles = SpecialTokens {
             bos: config.bos_token.or(map.bos_token).map(HfToken::into_text),
@@ -114,19 +122,17 @@ impl Tokenizer {
             unk: config.unk_token.or(map.unk_token).map(HfToken::into_text),
             pad: config.pad_token.or(map.pad_token).map(HfToken::into_text),
         };
-        add_tokens(&mut tokenizer, std::mem::take(&mut config.added_tokens_decoder), &origin)?;
-        mark_special(&mut tokenizer, &roles, &origin)?;
+        guarded(&origin, || {
+            add_tokens(tokenizer.library_mut(), std::mem::take(&mut config.added_tokens_decoder))?;
+            mark_special(tokenizer.library_mut(), &roles)
+        })?;
         tokenizer.collect_special();
 
-        let template = match read_optional(&folder.join("chat_template.jinja"))? {
+        let template = match read_optional(files, TEMPLATE)? {
             // A file of its own wins, as in transformers.
             Some(bytes) => Some(String::from_utf8(bytes).map_err(|error| {
-                TextError::invalid(
-                    &folder.join("chat_template.jinja").display().to_string(),
-                    "byte",
-                    &error.utf8_error().valid_up_to(),
-                    "UTF-8 text",
-                )
+                TextErrorKind::invalid("byte", &error.utf8_error().valid_up_to(), "UTF-8 text")
+                    .at(files.path_of(TEMPLATE).display().to_string())
             })?),
             None => config.chat_template.and_then(default_template),
         };
@@ -144,59 +150,45 @@ fn default_template(template: HfChatTemplate) -> Option<String> {
 }
 
 /// Adds the tokens that only `tokenizer_config.json` knows; those that both files know must have the same id.
-fn add_tokens(tokenizer: &mut Tokenizer, tokens: BTreeMap<String, AddedToken>, origin: &str) -> Result<(), TextError> {
+fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Result<(), TextErrorKind> {
     let mut by_id = BTreeMap::new();
     for (id, token) in tokens {
         let Ok(id) = id.parse::<u32>() else {
-            return Err(TextError::invalid(origin, "added_tokens_decoder", &id, "ids as keys"));
+            return Err(TextErrorKind::invalid("added_tokens_decoder", &id, "ids as keys"));
         };
         by_id.insert(id, token);
     }
     // In the order of their ids, as the library numbers new tokens itself.
     for (id, token) in by_id {
-        if token.content.is_empty() {
-            continue;
-        }
-        let known = tokenizer.library_mut().get_added_tokens_decoder().get(&id) == Some(&token);
-        if known {
+        let known = library.get_added_tokens_decoder().get(&id) == Some(&token);
+        if known || token.content.is_empty() {
             continue;
         }
         let content = token.content.clone();
-        guarded(origin, || {
-            tokenizer
-                .library_mut()
-                .add_tokens([token])
-                .map_err(|source| TextError::Tokenizer { origin: origin.to_owned(), source })
-        })?;
-        match tokenizer.token_to_id(&content) {
-            Some(given) if given == id => {}
-            given => {
-                return Err(TextError::invalid(
-                    origin,
-                    format!("added_tokens_decoder.{id}"),
-                    &shorten(&content),
-                    format!("the token that tokenizer.json gives this id; this one has {given:?} there"),
-                ));
-            }
+        library.add_tokens([token]).map_err(TextErrorKind::Library)?;
+        let given = library.token_to_id(&content);
+        if given != Some(id) {
+            return Err(TextErrorKind::invalid(
+                format!("added_tokens_decoder.{id}"),
+                &shorten(&content),
+                format!("the token that tokenizer.json gives this id; this one has {given:?} there"),
+            ));
         }
     }
     Ok(())
 }
 
-/// transformers treats the tokens with a role as special even if `tokenizer.json` does not list them.
-fn mark_special(tokenizer: &mut Tokenizer, roles: &SpecialTokens, origin: &str) -> Result<(), TextError> {
+/// Makes the tokens with a role special, as transformers does even if `tokenizer.json` does not list them.
+fn mark_special(library: &mut Library, roles: &SpecialTokens) -> Result<(), TextErrorKind> {
     for token in [&roles.bos, &roles.eos, &roles.unk, &roles.pad].into_iter().flatten() {
-        let library = tokenizer.library_mut();
         let Some(id) = library.token_to_id(token) else { continue };
-        if library.get_added_tokens_decoder().contains_key(&id) {
-            continue;
+        if !library.get_added_tokens_decoder().contains_key(&id) {
+            let special = AddedToken::from(token.clone(), true);
+            library.add_special_tokens([special]).map_err(TextErrorKind::Library)?;
         }
-        guarded(origin, || {
-            tokenizer
-                .library_mut()
-                .add_special_tokens([AddedToken::from(token.clone(), true)])
-                .map_err(|source| TextError::Tokenizer { origin: origin.to_owned(), source })
-        })?;
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ mod stream;
 mod tokenizer;
 
 pub use chat::{ChatMessage, ChatTemplate};
-pub use error::TextError;
+pub use error::{TextError, TextErrorKind};
 pub use gguf::GgufTokenizerData;
 pub use special_tokens::SpecialTokens;
 pub use stream::StreamDecoder;

@@ -4,39 +4,40 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::error::TextError;
+use super::error::TextErrorKind;
+use crate::files::shorten;
 
-/// Refuses what the library would panic on or silently misread, each by field.
-pub(super) fn precheck(json: &Value, origin: &str) -> Result<(), TextError> {
-    let root = object(json, "the file", origin)?;
+/// Refuses values on which the library would panic or which it would silently misread, and names the field.
+pub(super) fn precheck(json: &Value) -> Result<(), TextErrorKind> {
+    let root = object(json, "the file")?;
     for part in ["normalizer", "pre_tokenizer", "post_processor", "decoder"] {
         if let Some(value) = root.get(part).filter(|value| !value.is_null()) {
-            object(value, part, origin)?;
+            object(value, part)?;
         }
     }
     if let Some(processor) = root.get("post_processor") {
-        post_processor(processor, origin)?;
+        post_processor(processor)?;
     }
     let Some(model) = root.get("model") else {
-        return Err(TextError::MissingField { origin: origin.to_owned(), field: "model", expected: "an object" });
+        return Err(TextErrorKind::MissingField { field: "model", expected: "an object" });
     };
-    let model = object(model, "model", origin)?;
-    // Old files leave the type out; whatever has merges is a BPE.
+    let model = object(model, "model")?;
+    // Old files leave the type out; a model with merges is a BPE.
     if model.get("type").and_then(Value::as_str) == Some("BPE") || model.contains_key("merges") {
-        bpe(model, origin)?;
+        bpe(model)?;
     }
     Ok(())
 }
 
-fn object<'a>(value: &'a Value, field: &str, origin: &str) -> Result<&'a Map<String, Value>, TextError> {
-    value.as_object().ok_or_else(|| TextError::invalid(origin, field, value, "a JSON object"))
+fn object<'a>(value: &'a Value, field: &str) -> Result<&'a Map<String, Value>, TextErrorKind> {
+    value.as_object().ok_or_else(|| TextErrorKind::invalid(field, value, "a JSON object"))
 }
 
-/// The library looks the tokens of a template up without asking whether they are there.
-fn post_processor(processor: &Value, origin: &str) -> Result<(), TextError> {
+/// Checks the tokens of a template, which the library looks up without checking that they exist.
+fn post_processor(processor: &Value) -> Result<(), TextErrorKind> {
     // A sequence may hold templates; sequences inside sequences are as deep as the JSON, which its parser bounds.
     for inner in processor["processors"].as_array().into_iter().flatten() {
-        post_processor(inner, origin)?;
+        post_processor(inner)?;
     }
     for (part, field) in [("single", "post_processor.single"), ("pair", "post_processor.pair")] {
         for piece in processor[part].as_array().into_iter().flatten() {
@@ -44,39 +45,35 @@ fn post_processor(processor: &Value, origin: &str) -> Result<(), TextError> {
             if let Some(name) = id.as_str()
                 && processor["special_tokens"].get(name).is_none()
             {
-                return Err(TextError::invalid(origin, field, id, "a token listed in post_processor.special_tokens"));
+                return Err(TextErrorKind::invalid(field, id, "a token listed in post_processor.special_tokens"));
             }
         }
     }
     Ok(())
 }
 
-/// The library slices both halves of a merge into a buffer as long as the longest token, unchecked.
-fn bpe(model: &Map<String, Value>, origin: &str) -> Result<(), TextError> {
+/// Checks vocabulary and merges: the library copies both halves of a merge, unchecked, into a buffer as long as the longest
+/// token.
+fn bpe(model: &Map<String, Value>) -> Result<(), TextErrorKind> {
     let prefix = match model.get("continuing_subword_prefix") {
         None | Some(Value::Null) => "",
         Some(Value::String(prefix)) => prefix,
         Some(other) => {
-            return Err(TextError::invalid(origin, "model.continuing_subword_prefix", other, "a string"));
+            return Err(TextErrorKind::invalid("model.continuing_subword_prefix", other, "a string"));
         }
     };
     let vocab = match model.get("vocab") {
-        Some(vocab) => object(vocab, "model.vocab", origin)?,
+        Some(vocab) => object(vocab, "model.vocab")?,
         None => {
-            return Err(TextError::MissingField {
-                origin: origin.to_owned(),
-                field: "model.vocab",
-                expected: "an object of token: id",
-            });
+            return Err(TextErrorKind::MissingField { field: "model.vocab", expected: "an object of token: id" });
         }
     };
     let mut ids = HashSet::with_capacity(vocab.len());
     for (token, id) in vocab {
         let id = id.as_u64().filter(|id| *id < u64::from(u32::MAX));
         if !id.is_some_and(|id| ids.insert(id)) {
-            return Err(TextError::invalid(
-                origin,
-                format!("model.vocab.{}", super::error::shorten(token)),
+            return Err(TextErrorKind::invalid(
+                format!("model.vocab.{}", shorten(token)),
                 &vocab[token],
                 "an id that no other token has",
             ));
@@ -84,7 +81,7 @@ fn bpe(model: &Map<String, Value>, origin: &str) -> Result<(), TextError> {
     }
     let Some(merges) = model.get("merges") else { return Ok(()) };
     let Some(merges) = merges.as_array() else {
-        return Err(TextError::invalid(origin, "model.merges", merges, "a list"));
+        return Err(TextErrorKind::invalid("model.merges", merges, "a list"));
     };
     let mut whole = String::new();
     for (index, merge) in merges.iter().enumerate() {
@@ -92,7 +89,7 @@ fn bpe(model: &Map<String, Value>, origin: &str) -> Result<(), TextError> {
             continue;
         }
         let Some((left, right)) = halves(merge) else {
-            return Err(TextError::invalid(origin, format!("model.merges[{index}]"), merge, "two tokens"));
+            return Err(TextErrorKind::invalid(format!("model.merges[{index}]"), merge, "two tokens"));
         };
         let fits = right.strip_prefix(prefix).is_some_and(|tail| {
             whole.clear();
@@ -101,8 +98,7 @@ fn bpe(model: &Map<String, Value>, origin: &str) -> Result<(), TextError> {
             vocab.contains_key(left) && vocab.contains_key(right) && vocab.contains_key(&whole)
         });
         if !fits {
-            return Err(TextError::invalid(
-                origin,
+            return Err(TextErrorKind::invalid(
                 format!("model.merges[{index}]"),
                 merge,
                 "two tokens of the vocabulary that make a third",
@@ -112,7 +108,7 @@ fn bpe(model: &Map<String, Value>, origin: &str) -> Result<(), TextError> {
     Ok(())
 }
 
-/// Merges are pairs, or in older files two tokens with a space between.
+/// The two tokens of a merge: a pair, or in older files a text with a space between them.
 fn halves(merge: &Value) -> Option<(&str, &str)> {
     match merge {
         Value::String(line) => line.split_once(' ').filter(|(_, right)| !right.contains(' ')),

@@ -10,11 +10,10 @@ use super::tokenizer::Tokenizer;
 /// at once, in time linear in their number: for byte-level tokenizers no id is looked at twice, for others a window of the
 /// last pieces is decoded again.
 ///
-/// The library's own `DecodeStream` does not hold that promise: it drops what is pending at the end, decodes a growing
-/// window as long as the text ends in U+FFFD, gives text that a longer run of byte tokens turns out to make invalid, and
-/// then fails with "Invalid prefix".
+/// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the text
+/// ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid prefix".
 ///
-/// With byte fallback (`SentencePiece`) a run of byte tokens is therefore held back until a token of another kind ends it.
+/// With byte fallback (`SentencePiece`) a run of byte tokens is held back until a token of another kind ends it.
 #[derive(Clone, Debug)]
 pub struct StreamDecoder<'a> {
     tokenizer: &'a Tokenizer,
@@ -28,8 +27,8 @@ enum State {
     Window(Window),
 }
 
-/// The last two pieces: `ids[..given]` are out already and give the next piece its context, as decoders treat the first
-/// token of a text differently.
+/// The ids of the last two pieces. The text of `ids[..given]` has been returned; those ids give the next piece its context,
+/// because decoders treat the first token of a text differently.
 #[derive(Clone, Debug)]
 struct Window {
     ids: Vec<u32>,
@@ -38,7 +37,7 @@ struct Window {
     may_split: bool,
 }
 
-/// Ids after which a text that still ends in U+FFFD is given as it is: a character has at most four bytes.
+/// The number of ids after which a text that still ends in U+FFFD is returned as it is: a character has at most four bytes.
 const LONGEST_SPLIT: usize = 8;
 
 impl<'a> StreamDecoder<'a> {
@@ -122,7 +121,8 @@ fn common_prefix(one: &str, other: &str) -> usize {
     one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }
 
-/// Takes all that cannot change any more, invalid parts as U+FFFD; keeps the at most three bytes of an incomplete character.
+/// Takes the text that later bytes cannot change, with invalid parts as U+FFFD. At most three bytes of an incomplete
+/// character stay.
 fn take_complete(pending: &mut Vec<u8>) -> String {
     let mut text = String::new();
     let mut start = 0;
@@ -145,3 +145,6 @@ fn take_complete(pending: &mut Vec<u8>) -> String {
     pending.drain(..start);
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,14 @@ use std::collections::HashSet;
 
 use super::chat::ChatTemplate;
 use super::decoding::Decoding;
-use super::error::TextError;
+use super::error::{TextError, TextErrorKind};
 use super::guard::guarded;
 use super::precheck::precheck;
 use super::special_tokens::SpecialTokens;
 
 /// Text to token ids and back.
 ///
-/// Two of the library's conveniences are off, as they would change prompts unasked: truncation and padding that a
-/// `tokenizer.json` may ask for.
+/// The truncation and padding that a `tokenizer.json` may ask for are turned off, because they would change prompts.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -28,51 +27,46 @@ impl Tokenizer {
     /// # Errors
     /// Text that is not JSON, a tokenizer that the library refuses, merges or added tokens that contradict the vocabulary.
     pub fn from_json(json: &[u8], origin: &str) -> Result<Self, TextError> {
-        let parsed: serde_json::Value =
-            serde_json::from_slice(json).map_err(|source| TextError::Json { origin: origin.to_owned(), source })?;
-        precheck(&parsed, origin)?;
-        let inner = guarded(origin, || {
-            tokenizers::Tokenizer::from_bytes(json)
-                .map_err(|source| TextError::Tokenizer { origin: origin.to_owned(), source })
-        })?;
+        guarded(origin, || Self::parse(json))
+    }
+
+    fn parse(json: &[u8]) -> Result<Self, TextErrorKind> {
+        let parsed: serde_json::Value = serde_json::from_slice(json)?;
+        precheck(&parsed)?;
+        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(TextErrorKind::Library)?;
         // The library gives an added token the next free id, whatever id the file names.
         for added in parsed["added_tokens"].as_array().into_iter().flatten() {
             let (Some(content), id) = (added["content"].as_str(), added["id"].as_u64()) else { continue };
             if inner.token_to_id(content).map(u64::from) != id {
-                return Err(TextError::invalid(
-                    origin,
+                return Err(TextErrorKind::invalid(
                     "added_tokens.id",
                     &format!("{} for {content:?}", added["id"]),
                     "the id of that token in the vocabulary, or the next free one",
                 ));
             }
         }
-        Self::from_library(inner, origin)
+        Self::wrap(inner)
     }
 
     /// Wraps a tokenizer built with the `tokenizers` library; `origin` names it in errors.
     ///
     /// # Errors
     /// The tokenizer has no tokens, or the library fails.
-    pub fn from_library(mut inner: tokenizers::Tokenizer, origin: &str) -> Result<Self, TextError> {
-        guarded(origin, move || {
-            let refused = |source| TextError::Tokenizer { origin: origin.to_owned(), source };
-            inner.with_truncation(None).map_err(refused)?;
-            inner.with_padding(None);
-            if inner.get_vocab_size(true) == 0 {
-                return Err(TextError::invalid(origin, "model.vocab", &"empty", "at least one token"));
-            }
-            let decoding = Decoding::of(inner.get_decoder());
-            let mut tokenizer = Self {
-                inner,
-                special_ids: HashSet::new(),
-                decoding,
-                roles: SpecialTokens::default(),
-                chat_template: None,
-            };
-            tokenizer.collect_special();
-            Ok(tokenizer)
-        })
+    pub fn from_library(inner: tokenizers::Tokenizer, origin: &str) -> Result<Self, TextError> {
+        guarded(origin, move || Self::wrap(inner))
+    }
+
+    pub(super) fn wrap(mut inner: tokenizers::Tokenizer) -> Result<Self, TextErrorKind> {
+        inner.with_truncation(None).map_err(TextErrorKind::Library)?;
+        inner.with_padding(None);
+        if inner.get_vocab_size(true) == 0 {
+            return Err(TextErrorKind::invalid("model.vocab", &"empty", "at least one token"));
+        }
+        let decoding = Decoding::of(inner.get_decoder());
+        let mut tokenizer =
+            Self { inner, special_ids: HashSet::new(), decoding, roles: SpecialTokens::default(), chat_template: None };
+        tokenizer.collect_special();
+        Ok(tokenizer)
     }
 
     /// The ids of a text.
@@ -85,7 +79,7 @@ impl Tokenizer {
     /// The tokenizer fails, for instance because its unknown token is not in its vocabulary.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
         guarded("encoding a text", || {
-            let encoding = self.inner.encode_fast(text, add_special).map_err(|source| TextError::Encode { source })?;
+            let encoding = self.inner.encode_fast(text, add_special).map_err(TextErrorKind::Library)?;
             Ok(encoding.get_ids().to_vec())
         })
     }
@@ -95,9 +89,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
-        guarded("decoding token ids", || {
-            self.inner.decode(ids, skip_special).map_err(|source| TextError::Decode { source })
-        })
+        guarded("decoding token ids", || self.inner.decode(ids, skip_special).map_err(TextErrorKind::Library))
     }
 
     /// Number of tokens, with the added ones.
@@ -118,7 +110,7 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// Whether an id is a special token: one that structures text and is no part of it.
+    /// Whether an id is a special token, which structures text and is not part of it.
     #[must_use]
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.contains(&id)
@@ -127,12 +119,12 @@ impl Tokenizer {
     /// Checks that every token has a row in a model's embedding. The model may have more rows: many pad them.
     ///
     /// # Errors
-    /// [`TextError::Vocabulary`], naming the token with the highest id.
+    /// [`TextErrorKind::Vocabulary`], naming the token with the highest id.
     pub fn check_vocab(&self, model_vocab: usize) -> Result<(), TextError> {
         let highest = self.inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         match highest {
             Some((token, id)) if usize::try_from(id).is_ok_and(|id| id >= model_vocab) => {
-                Err(TextError::Vocabulary { token, id, model_vocab })
+                Err(TextErrorKind::Vocabulary { token, id, model_vocab }.at("tokenizer"))
             }
             _ => Ok(()),
         }
@@ -166,12 +158,6 @@ impl Tokenizer {
         self.chat_template.as_deref().map(|source| ChatTemplate::new(source, self.roles.clone())).transpose()
     }
 
-    /// The source of the chat template.
-    #[must_use]
-    pub fn chat_template_source(&self) -> Option<&str> {
-        self.chat_template.as_deref()
-    }
-
     /// Sets the tokens with a role and the chat template, for tokenizers from elsewhere.
     #[must_use]
     pub fn with_chat(mut self, roles: SpecialTokens, template: Option<String>) -> Self {
@@ -188,7 +174,7 @@ impl Tokenizer {
         &mut self.inner
     }
 
-    /// To be called after every change of the added tokens.
+    /// Collects the ids of the special tokens; must be called after every change of the added tokens.
     pub(super) fn collect_special(&mut self) {
         self.special_ids = self
             .inner

@@ -96,6 +96,7 @@ impl Routed<AnyRouter> {
 mod tests {
     use super::*;
     use crate::controllers::{Ends, RouterInput};
+    use dynlayer_model::format::FormatErrorKind;
     use safetensors::tensor::{Dtype, TensorView};
     use std::collections::HashMap;
 
@@ -168,7 +169,8 @@ mod tests {
         content(Some(&config(1, "linear", 1, u64::MAX)), &good, wide);
         content(Some(&config(1, "mlp", 1, 2)), &good, "the number of tensors is 2; expected 4");
         let other = load(Some(&config(1, "linear", 1, 2)), &[good[0], ("layers.7.bias", &[1], &[0.0])]);
-        assert!(matches!(other, FileError::Format(_)), "{other}");
+        let FileError::Format(format) = &other else { panic!("{other}") };
+        assert!(matches!(format.kind(), FormatErrorKind::NoSuchTensor { .. }), "{other}");
         let nan: [(&str, &[usize], &[f32]); 2] = [("layers.0.weight", &[1, 2], &[1.0, f32::NAN]), good[1]];
         content(Some(&config(1, "linear", 1, 2)), &nan, "layers.0.weight at 1 is NaN");
     }

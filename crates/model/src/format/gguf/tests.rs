@@ -1,19 +1,21 @@
 //! Tests of whole GGUF files, built field by field or with the writer.
 
+use std::fs::File;
 use std::io::Cursor;
 
 use super::*;
 use crate::format::gguf_value::{GgufArray, GgufValue};
-use crate::format::gguf_writer::GgufWriter;
+use crate::gguf_writer::GgufWriter;
 
-fn open(bytes: Vec<u8>) -> Result<GgufFile<Cursor<Vec<u8>>>, FormatError> {
+fn open(bytes: Vec<u8>) -> Result<GgufFile, FormatError> {
     GgufFile::from_reader(Cursor::new(bytes), "test.gguf")
 }
 
-fn error(bytes: Vec<u8>) -> FormatError {
+fn error(bytes: Vec<u8>) -> FormatErrorKind {
     let error = open(bytes).unwrap_err();
     assert!(error.to_string().starts_with("test.gguf: "), "{error}");
-    error
+    assert_eq!(error.path(), Path::new("test.gguf"));
+    error.into_kind()
 }
 
 /// Magic, version 3 and both counts.
@@ -76,7 +78,7 @@ fn what_the_writer_writes_is_read_back() {
     for (key, value) in &pairs {
         writer = writer.pair(*key, value.clone());
     }
-    let bytes = writer.tensor("b", [32], GgmlType::Q8_0, [1; 34]).to_bytes().unwrap();
+    let bytes = writer.tensor("b", [32], GgmlType::Q8_0, [1; 34]).to_bytes();
     for version in [2, 3] {
         let mut bytes = bytes.clone();
         bytes[4] = version;
@@ -91,7 +93,8 @@ fn what_the_writer_writes_is_read_back() {
         assert_eq!(info.offset % 32, 0);
         assert_eq!(file.dequantize_rows("a", 1..2).unwrap(), [4.0, 5.0, 6.0]);
         assert_eq!(file.read_tensor_bytes("b").unwrap(), [1; 34]);
-        assert!(matches!(file.read_tensor_bytes("c"), Err(FormatError::NoSuchTensor { .. })));
+        let error = file.read_tensor_bytes("c").unwrap_err();
+        assert!(matches!(error.kind(), FormatErrorKind::NoSuchTensor { .. }), "{error}");
     }
 }
 
@@ -111,8 +114,6 @@ fn the_file_of_the_reference_writer_is_read() {
     assert_eq!(scores, [0.0, -1.0, 0.5, 2.0]);
     let types = metadata.get_i32s("tokenizer.ggml.token_type").unwrap();
     assert_eq!(types, [2, 1, 1, 1]);
-    let types = metadata.get_usizes("tokenizer.ggml.token_type").unwrap();
-    assert_eq!(types, [2, 1, 1, 1]);
     let Some(GgufValue::Array(GgufArray::Array(nested))) = metadata.get("test.nested") else {
         panic!("test.nested is {:?}", metadata.get("test.nested"));
     };
@@ -127,20 +128,15 @@ fn accessors_name_key_and_types() {
         .pair("negative", GgufValue::I16(-1))
         .pair("large", GgufValue::U64(1 << 40))
         .pair("mixed", GgufValue::Array(GgufArray::I8(vec![1, -1])))
-        .to_bytes()
-        .unwrap();
+        .to_bytes();
     let file = open(bytes).unwrap();
     let metadata = file.metadata();
     let text = metadata.get_u64("text").unwrap_err().to_string();
     assert_eq!(text, "test.gguf: the metadata key text holds string, expected integer");
     let text = metadata.get_f32s("mixed").unwrap_err().to_string();
     assert!(text.contains("array of i8") && text.contains("array of f32"));
-    for result in [
-        metadata.get_u64("negative").map(drop),
-        metadata.get_u32("large").map(drop),
-        metadata.get_usizes("mixed").map(drop),
-    ] {
-        assert!(matches!(result, Err(FormatError::IntegerOutOfRange { .. })));
+    for result in [metadata.get_u64("negative").map(drop), metadata.get_u32("large").map(drop)] {
+        assert!(matches!(result.unwrap_err().kind(), FormatErrorKind::IntegerOutOfRange { .. }));
     }
     assert_eq!(metadata.get_u64("large").unwrap(), 1 << 40);
     let absent = GgufMetadata::optional(metadata.get_bool("absent")).unwrap();
@@ -150,24 +146,22 @@ fn accessors_name_key_and_types() {
 
 #[test]
 fn other_files_and_versions_are_told_apart() {
-    assert!(matches!(error(b"".to_vec()), FormatError::NotGguf { .. }));
-    assert!(matches!(error(b"PK\x03\x04 and more".to_vec()), FormatError::NotGguf { .. }));
-    assert!(matches!(error(b"GGU".to_vec()), FormatError::NotGguf { .. }));
-    assert!(matches!(error(b"GGUF\x03".to_vec()), FormatError::Truncated { .. }));
+    assert!(matches!(error(b"".to_vec()), FormatErrorKind::NotGguf { .. }));
+    assert!(matches!(error(b"PK\x03\x04 and more".to_vec()), FormatErrorKind::NotGguf { .. }));
+    assert!(matches!(error(b"GGU".to_vec()), FormatErrorKind::NotGguf { .. }));
+    assert!(matches!(error(b"GGUF\x03".to_vec()), FormatErrorKind::Truncated { .. }));
     for version in [0, 1, 4] {
         let mut bytes = header(0, 0);
         bytes[4] = version;
-        assert!(matches!(
-            error(bytes),
-            FormatError::UnsupportedVersion { found, .. } if found == u32::from(version)
-        ));
+        let text = error(bytes).to_string();
+        assert_eq!(text, format!("the GGUF version is {version}; expected 2 or 3"));
     }
     let mut bytes = header(0, 0);
     bytes[4..8].reverse();
-    assert!(matches!(error(bytes), FormatError::BigEndian { .. }));
+    assert!(matches!(error(bytes), FormatErrorKind::BigEndian));
     let mut bytes = header(0, 0);
     bytes[..4].reverse();
-    assert!(matches!(error(bytes), FormatError::BigEndian { .. }));
+    assert!(matches!(error(bytes), FormatErrorKind::BigEndian));
 }
 
 #[test]
@@ -176,7 +170,7 @@ fn counts_are_checked_before_they_are_believed() {
     {
         let mut bytes = header(tensors, pairs);
         bytes.resize(80, 0);
-        let FormatError::Truncated { available, needed, .. } = error(bytes) else {
+        let FormatErrorKind::Truncated { available, needed, .. } = error(bytes) else {
             panic!("expected a truncation");
         };
         assert_eq!(available, left);
@@ -196,7 +190,7 @@ fn lengths_of_strings_and_arrays_are_checked_before_they_are_believed() {
     }
     for bytes in files {
         let length = u64::try_from(bytes.len()).unwrap();
-        let FormatError::Truncated { available, needed, what, .. } = error(bytes) else {
+        let FormatErrorKind::Truncated { available, needed, what, .. } = error(bytes) else {
             panic!("expected a truncation");
         };
         assert!(available < length && needed > available);
@@ -206,14 +200,19 @@ fn lengths_of_strings_and_arrays_are_checked_before_they_are_believed() {
 
 #[test]
 fn bad_values_are_refused() {
-    assert!(matches!(error(pair(13, &[0; 8])), FormatError::UnknownValueType { found: 13, .. }));
-    assert!(matches!(error(pair(7, &[2])), FormatError::BadBool { found: 2, .. }));
-    assert!(matches!(error(pair(8, &[&1_u64.to_le_bytes(), [0xff].as_slice()].concat())), FormatError::BadUtf8 { .. }));
+    let text = error(pair(13, &[0; 8])).to_string();
+    assert_eq!(text, "key is a value of type 13; expected one of the types 0 to 12");
+    assert_eq!(error(pair(7, &[2])).to_string(), "key is the boolean 2; expected 0 or 1");
+    assert!(matches!(
+        error(pair(8, &[&1_u64.to_le_bytes(), [0xff].as_slice()].concat())),
+        FormatErrorKind::BadUtf8 { .. }
+    ));
     // An array that holds one array, as deep as it goes.
     let level = [&9_u32.to_le_bytes(), 1_u64.to_le_bytes().as_slice()].concat();
-    assert!(matches!(error(pair(9, &level.repeat(1000))), FormatError::NestedTooDeep { limit: 4, .. }));
+    let text = error(pair(9, &level.repeat(1000))).to_string();
+    assert!(text.contains("at most 4 levels"), "{text}");
     let twice = GgufWriter::new().pair("a", GgufValue::U8(1)).pair("a", GgufValue::U8(1));
-    assert!(matches!(error(twice.to_bytes().unwrap()), FormatError::DuplicateKey { .. }));
+    assert!(matches!(error(twice.to_bytes()), FormatErrorKind::DuplicateKey { .. }));
 }
 
 #[test]
@@ -222,18 +221,15 @@ fn alignment_has_to_be_a_power_of_two_within_reason() {
         let bytes =
             [&header(0, 1), &string("general.alignment"), 4_u32.to_le_bytes().as_slice(), &alignment.to_le_bytes()]
                 .concat();
-        assert!(matches!(
-            error(bytes),
-            FormatError::BadAlignment { found, .. } if found == u64::from(alignment)
-        ));
+        let text = error(bytes).to_string();
+        assert!(text.starts_with(&format!("general.alignment is {alignment}; expected a power of two")), "{text}");
     }
     for alignment in [1, 8, 4096] {
         let bytes = GgufWriter::new()
             .pair("general.alignment", GgufValue::U32(alignment))
             .tensor_f32("a", [1], &[1.0])
             .tensor_f32("b", [1], &[2.0])
-            .to_bytes()
-            .unwrap();
+            .to_bytes();
         let file = open(bytes).unwrap();
         assert_eq!(file.dequantize_tensor("b").unwrap(), [2.0]);
     }
@@ -246,14 +242,14 @@ fn tensors_have_to_fit_the_file() {
         (tensor(&[4], 0, 0, 15), "bytes 0 to 16 of 15"),
         (tensor(&[4], 0, 32, 16), "bytes 32 to 48 of 16"),
         (tensor(&[4], 0, u64::MAX - 31, 16), "of 16"),
-        (tensor(&[4], 0, 8, 64), "begins at 8, expected a multiple of 32"),
-        (tensor(&[0], 0, 0, 64), "size zero"),
-        (tensor(&[4, 0], 0, 0, 64), "size zero"),
-        (tensor(&[1; 5], 0, 0, 64), "5 dimensions, at most 4"),
+        (tensor(&[4], 0, 8, 64), "offset of tensor t is 8; expected a multiple of 32"),
+        (tensor(&[0], 0, 0, 64), "a dimension of tensor t is 0"),
+        (tensor(&[4, 0], 0, 0, 64), "a dimension of tensor t is 0"),
+        (tensor(&[1; 5], 0, 0, 64), "dimensions of tensor t is 5; expected at most 4"),
         (tensor(&[huge, huge], 0, 0, 64), "number of elements"),
         (tensor(&[u64::MAX], 0, 0, 64), "length in bytes"),
-        (tensor(&[48], 8, 0, 64), "rows of 48, expected a multiple of 32"),
-        (tensor(&[64], 12, 0, 64), "rows of 64, expected a multiple of 256"),
+        (tensor(&[48], 8, 0, 64), "is 48; expected a multiple of 32"),
+        (tensor(&[64], 12, 0, 64), "is 64; expected a multiple of 256"),
         (tensor(&[64], 10, 0, 64), "ggml type Q2_K (number 10)"),
         (tensor(&[64], 39, 0, 64), "ggml type MXFP4 (number 39)"),
         (tensor(&[64], 999, 0, 64), "unknown ggml type number 999; supported: F32, F16"),
@@ -266,15 +262,7 @@ fn tensors_have_to_fit_the_file() {
     open(tensor(&[4], 0, 0, 16)).unwrap();
     open(tensor(&[], 0, 0, 4)).unwrap();
     let twice = GgufWriter::new().tensor_f32("a", [1], &[1.0]).tensor_f32("a", [1], &[1.0]);
-    assert!(matches!(error(twice.to_bytes().unwrap()), FormatError::DuplicateTensor { .. }));
-}
-
-#[test]
-fn the_writer_refuses_bytes_that_do_not_fit_the_shape() {
-    let short = GgufWriter::new().tensor("a", [32], GgmlType::Q8_0, [0; 33]);
-    assert!(matches!(short.to_bytes(), Err(FormatError::SizeMismatch { expected: 34, found: 33, .. })));
-    let partial = GgufWriter::new().tensor("a", [2, 16], GgmlType::Q8_0, [0; 34]);
-    assert!(matches!(partial.to_bytes(), Err(FormatError::RowNotWholeBlocks { .. })));
+    assert!(matches!(error(twice.to_bytes()), FormatErrorKind::DuplicateTensor { .. }));
 }
 
 #[test]
@@ -282,11 +270,12 @@ fn a_file_that_shrinks_after_it_was_opened_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shrinking.gguf");
     let values = vec![1.0; 1000];
-    GgufWriter::new().tensor_f32("a", [1000], &values).write(&path).unwrap();
+    GgufWriter::new().tensor_f32("a", [1000], &values).write(&path);
     let file = GgufFile::open(&path).unwrap();
     assert_eq!(file.dequantize_tensor("a").unwrap(), values);
     let open = File::options().write(true).open(&path).unwrap();
     open.set_len(500).unwrap();
-    assert!(matches!(file.read_tensor_bytes("a"), Err(FormatError::Truncated { needed: 4000, .. })));
-    assert!(matches!(GgufFile::open(folder.path()), Err(FormatError::Io { .. })));
+    let error = file.read_tensor_bytes("a").unwrap_err();
+    assert!(matches!(error.kind(), FormatErrorKind::Truncated { needed: 4000, .. }), "{error}");
+    assert!(matches!(GgufFile::open(folder.path()).unwrap_err().kind(), FormatErrorKind::Io(_)));
 }

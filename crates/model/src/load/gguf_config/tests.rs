@@ -1,9 +1,9 @@
 //! Metadata that cannot be run exactly, and metadata that looks so and can.
 
-use super::super::small_gguf::SmallGguf;
 use super::super::{Checkpoint, LoadError};
 use crate::config::{LlamaConfig, RopeScaling};
 use crate::format::{GgufArray, GgufValue};
+use crate::small_gguf::SmallGguf;
 
 fn open(file: &SmallGguf) -> Result<LlamaConfig, LoadError> {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Attention of a few queries, reading the cache where it lies.
+//! Attention of a few queries, which reads the cache in place.
 
 use super::parallel::run_all;
 use super::{contiguous, floats, tensor};
@@ -88,11 +88,11 @@ impl<'a> Heads<'a> {
 /// One query of one head.
 struct Query<'a> {
     q: &'a [f32],
-    /// From the head's first slot on.
+    /// The head's slots, from the first.
     k: &'a [f32],
     v: &'a [f32],
     slots: usize,
-    /// Nonzero where the query must not look.
+    /// One byte per slot, nonzero where the query must not look.
     hidden: Option<&'a [u8]>,
     out: &'a mut [f32],
 }

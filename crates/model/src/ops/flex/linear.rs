@@ -15,9 +15,9 @@ use pulp::{Arch, Simd, WithSimd};
 const MAX_TOKENS: usize = 64;
 /// Multiply-adds below which waking another thread costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
-/// Weights that are kept in the second-level cache while all inputs see them.
+/// Weights of one block, few enough to stay in the second-level cache while they meet all inputs.
 const BLOCK_BYTES: usize = 1 << 17;
-/// Parts of a sum that are added up apart, for the latency of multiply-adds.
+/// Partial sums of a dot product that are accumulated apart, to hide the latency of multiply-adds.
 const SUMS: usize = 2;
 
 /// The kernel for [`linear`](super::super::linear()).
@@ -71,7 +71,7 @@ fn widened(weights: &[f16]) -> Vec<f32> {
     wide
 }
 
-/// For each weight `[out, width]` its products with the `n` inputs of `x: [n, width]`, as `[out, n]`.
+/// The products of each weight `[out, width]` with the `n` inputs of `x: [n, width]`, as `[out, n]`.
 fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option<Vec<Vec<f32>>> {
     let outputs: usize = weights.iter().map(|weight| weight.layout().shape()[0]).sum();
     let threads = if n * width * outputs < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
@@ -133,7 +133,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Some rows of a weight matrix, and where their products go.
+/// Some rows of a weight matrix, and the place of their products.
 struct Share<'a> {
     weights: Weights<'a>,
     /// `[n, width]`.
@@ -198,7 +198,7 @@ impl WithSimd for Rows<'_, f16, Avx512> {
 /// The products of all rows with all inputs.
 ///
 /// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers; rows go in blocks
-/// that stay in the cache until all inputs have seen them, so that each weight comes from memory once.
+/// that stay in the cache until all inputs have used them, so that each weight comes from memory once.
 #[inline(always)]
 fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], width: usize, out: &mut [f32]) {
     let n = x.len() / width;
@@ -220,8 +220,8 @@ fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], wi
 
 /// The products of all rows with the inputs `first..first + INPUTS`; returns `INPUTS`.
 ///
-/// One row after the other: their weights are one stream through memory, which the processor fetches ahead of its use.
-/// Rows side by side are several short ones, which it does not.
+/// Rows are taken one after the other, so that their weights are one stream through memory, which the processor fetches
+/// ahead of use. Rows side by side would be several short streams, which it does not fetch ahead.
 #[inline(always)]
 fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,
@@ -243,8 +243,8 @@ fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     INPUTS
 }
 
-/// Dot products of a row with each input, each of them added up in [`SUMS`] parts whatever the group, so that an input's
-/// product does not depend on what others there are.
+/// Dot products of a row with each input. Every one is accumulated in [`SUMS`] parts, whatever the group, so that the
+/// product of an input does not depend on the other inputs.
 #[inline(always)]
 fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,

@@ -1,9 +1,9 @@
-//! Weights on their way into vector registers.
+//! Loading weights into vector registers.
 
 use half::f16;
 use pulp::Simd;
 
-/// How vectors of `f32` are made of weights stored as `W`.
+/// Loads weights stored as `W` as vectors of `f32`.
 pub(super) trait Load<S: Simd, W>: Copy {
     /// The `i`-th vector of a row.
     fn vector(self, row: &[W], i: usize) -> S::f32s;
@@ -12,7 +12,7 @@ pub(super) trait Load<S: Simd, W>: Copy {
     fn scalar(self, weight: W) -> f32;
 }
 
-/// `f32` as it is.
+/// Loads `f32` unchanged.
 #[derive(Clone, Copy)]
 pub(super) struct Direct;
 
@@ -28,7 +28,7 @@ impl<S: Simd> Load<S, f32> for Direct {
     }
 }
 
-/// `f16`, widened by integer arithmetic that every vector unit has.
+/// Loads `f16`, widened by integer arithmetic that every vector unit has.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -50,7 +50,7 @@ impl<S: Simd> Load<S, f16> for Portable {
     }
 }
 
-/// `f16`, widened by AVX-512's own instruction.
+/// Loads `f16`, widened by AVX-512's instruction for it.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(pub(super) pulp::x86::V4);

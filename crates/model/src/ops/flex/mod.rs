@@ -28,7 +28,7 @@ fn floats<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     (storage.dtype() == DType::F32).then_some(storage)
 }
 
-/// As [`floats`], its elements in row-major order without gaps.
+/// The storage of a tensor as [`floats`] gives it, in row-major order without gaps.
 fn contiguous<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     floats(tensor).map(|storage| storage.to_contiguous())
 }

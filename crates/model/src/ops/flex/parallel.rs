@@ -1,17 +1,18 @@
-//! Work shared out over threads.
+//! Work divided among threads.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a caller that is done waits awake for the others.
+/// The longest time that a caller which has finished its job waits awake for the others.
 const AWAKE: Duration = Duration::from_micros(50);
 
 /// Runs `work` on every job, one of them on the calling thread.
 ///
-/// `rayon`'s parallel iterators park a caller that is none of its workers, which costs more than a small product; a
-/// scope in place lets it work. Its end would park the caller too, unless all others are done by then; they mostly are
-/// about to be, so it waits awake for a moment. A caller that is a worker does not: a scope's end makes it look for work.
+/// `rayon`'s parallel iterators park a caller that is not one of its workers, which costs more than a small product; an
+/// in-place scope lets the caller work. The end of the scope would park it too unless all other jobs are done by then.
+/// Mostly they are about to be, so the caller waits awake for a moment. A caller that is a worker need not wait: at the
+/// end of a scope it looks for other work.
 pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
     let work = &work;
     let mut jobs = jobs.into_iter();
@@ -35,7 +36,7 @@ pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
     });
 }
 
-/// Until nothing is left, or for as long as waiting awake is worth it.
+/// Waits until no job is left, or until waiting awake is no longer worth it.
 fn wait_awake(left: &AtomicUsize) {
     let started = Instant::now();
     while left.load(Ordering::Acquire) > 0 && started.elapsed() < AWAKE {

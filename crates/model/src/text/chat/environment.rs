@@ -8,10 +8,10 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use super::clock;
 use super::json;
 
-/// Nested calls, blocks and macros; the engine's default of 500 needs more stack than a thread of a test has.
+/// The deepest nesting of calls, blocks and macros; the engine's default of 500 needs more stack than a thread of a test has.
 const RECURSION_LIMIT: usize = 100;
 
-/// The most fuel of a rendering, whatever the conversation; it also bounds the stack that is asked for.
+/// The most fuel of one rendering, for any conversation; it also bounds the stack that is allocated.
 const MAX_FUEL: u64 = 2_000_000;
 
 pub(super) fn environment(time: Option<u64>) -> Result<Environment<'static>, Error> {
@@ -37,7 +37,7 @@ pub(super) fn set_time(environment: &mut Environment<'static>, time: Option<u64>
     environment.add_function("strftime_now", move |format: &str| clock::strftime(format, time));
 }
 
-/// The work that a template may do: about one unit per instruction and per 64 bytes that it handles.
+/// The fuel of a rendering: about one unit per instruction and per 64 bytes that it handles.
 ///
 /// Real templates need some tens of instructions per message, and handle its text some ten times.
 pub(super) fn fuel(messages: usize, bytes: usize) -> u64 {
@@ -57,7 +57,7 @@ pub(super) fn stack_bytes(fuel: u64) -> usize {
     BASE.saturating_add(usize::try_from(fuel).unwrap_or(usize::MAX).saturating_mul(PER_FUEL))
 }
 
-/// Pays for every part of a value before it is printed: a short template can make one that holds itself many times over.
+/// Pays for every part of a value before it is printed: a short template can make a value that holds another many times.
 fn pay_for(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     state.consume_fuel(1)?;
     match value.kind() {
@@ -76,7 +76,7 @@ fn pay_for(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Methods of Python's strings, lists and dicts. Two of them can make far more text than they are charged for.
+/// Methods of Python's strings, lists and dicts, except for two that can make far more text than they are charged for.
 fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     match (method, value.as_str()) {
         ("join", Some(separator)) => join(state, separator, args),
@@ -98,7 +98,7 @@ fn join(state: &State<'_, '_>, separator: &str, args: &[Value]) -> Result<Value,
             return Err(Error::new(ErrorKind::InvalidOperation, "str.join takes strings"));
         };
         let separator = if index > 0 { separator } else { "" };
-        // Paid for before the text grows: many items may share one long string.
+        // Paid before the text grows: many items may share one long string.
         state.consume_fuel(((separator.len() + item.len()) / 64 + 1) as u64)?;
         text.push_str(separator);
         text.push_str(item);

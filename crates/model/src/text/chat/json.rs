@@ -1,6 +1,6 @@
 //! The filter `tojson`, as Python's `json.dumps(x, ensure_ascii=False)` writes it.
 //!
-//! The engine's own filter escapes for HTML and writes no spaces, and models were not trained on that.
+//! The engine's own filter escapes for HTML and writes no spaces, unlike the text that models were trained on.
 
 use std::fmt::Write;
 
@@ -59,7 +59,7 @@ impl Writer<'_, '_, '_> {
         if depth > MAX_DEPTH {
             return Err(invalid("nested too deeply"));
         }
-        // Paid for as it is written: a value may hold itself many times over.
+        // Paid as it is written: a value may hold another many times.
         self.pay(value.as_str().map_or(1, str::len))?;
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),

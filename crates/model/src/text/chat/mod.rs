@@ -7,20 +7,20 @@ mod json;
 use minijinja::{Environment, Value};
 use serde::{Deserialize, Serialize};
 
-use super::error::TextError;
+use super::error::{TextError, TextErrorKind};
 use super::special_tokens::SpecialTokens;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage {
-    /// Who speaks: `system`, `user` or `assistant`, for most models.
+    /// The speaker: `system`, `user` or `assistant`, for most models.
     pub role: String,
-    /// What is said.
+    /// The text of the turn.
     pub content: String,
 }
 
 impl ChatMessage {
-    /// A turn.
+    /// Makes a turn.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into() }
     }
@@ -48,7 +48,7 @@ impl ChatMessage {
 /// A model's chat template, in the dialect of Jinja that transformers gives it.
 ///
 /// Templates come with the model and are not trusted: instructions, text and nesting are metered, and a template that
-/// exceeds its budget fails. One hole is left, as the template engine does not meter it: comparing, concatenating (`~`) or
+/// exceeds its budget fails. One gap remains, which the template engine does not meter: comparing, concatenating (`~`) or
 /// filtering lists that contain the same list many times over, many levels deep, takes time exponential in the depth. Do not
 /// render templates from sources that you would not take a model from.
 #[derive(Clone, Debug)]
@@ -57,7 +57,11 @@ pub struct ChatTemplate {
     roles: SpecialTokens,
 }
 
+/// The template's name in the engine.
 const NAME: &str = "chat_template";
+
+/// The name of the template in errors.
+const ORIGIN: &str = "chat template";
 
 /// The largest template that is parsed; the largest real ones have some 20 kB.
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
@@ -70,12 +74,8 @@ impl ChatTemplate {
     /// A template that is too long or cannot be parsed.
     pub fn new(template: &str, roles: SpecialTokens) -> Result<Self, TextError> {
         if template.len() > MAX_TEMPLATE_BYTES {
-            return Err(TextError::invalid(
-                NAME,
-                "length",
-                &template.len(),
-                format!("at most {MAX_TEMPLATE_BYTES} bytes"),
-            ));
+            let limit = format!("at most {MAX_TEMPLATE_BYTES} bytes");
+            return Err(TextErrorKind::invalid("length", &template.len(), limit).at(ORIGIN));
         }
         let mut environment = environment::environment(None).map_err(|source| failed("parsed", source))?;
         environment
@@ -84,7 +84,8 @@ impl ChatTemplate {
         Ok(Self { environment, roles })
     }
 
-    /// Fixes the time that the template sees, in seconds since 1970 UTC: some put the date into the prompt.
+    /// Fixes the time for templates that put the date into the prompt: `unix_seconds` since 1970, shown in UTC. By default
+    /// they get the current local time.
     #[must_use]
     pub fn at_time(mut self, unix_seconds: u64) -> Self {
         environment::set_time(&mut self.environment, Some(unix_seconds));
@@ -144,5 +145,8 @@ impl ChatTemplate {
 }
 
 fn failed(stage: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TextError {
-    TextError::Template { stage, source: source.into() }
+    TextErrorKind::Template { stage, source: source.into() }.at(ORIGIN)
 }
+
+#[cfg(test)]
+mod tests;

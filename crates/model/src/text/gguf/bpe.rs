@@ -4,11 +4,11 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::BPE;
 
 use super::checked::Checked;
-use super::{ORIGIN, pre, refused};
-use crate::text::error::TextError;
+use super::{pre, refused};
+use crate::text::error::TextErrorKind;
 
 /// The tokenizer, and whether it starts texts with a token by default.
-pub(super) fn build(data: &Checked) -> Result<(tokenizers::Tokenizer, bool), TextError> {
+pub(super) fn build(data: &Checked) -> Result<(tokenizers::Tokenizer, bool), TextErrorKind> {
     let pre = pre::named(data.raw.pre.as_deref())?;
     let merges = merges(data)?;
     let model = BPE::builder()
@@ -25,10 +25,9 @@ pub(super) fn build(data: &Checked) -> Result<(tokenizers::Tokenizer, bool), Tex
 
 type Vocab = tokenizers::models::bpe::Vocab;
 
-fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextError> {
+fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
     let Some(lines) = &data.raw.merges else {
-        return Err(TextError::MissingField {
-            origin: ORIGIN.to_owned(),
+        return Err(TextErrorKind::MissingField {
             field: "tokenizer.ggml.merges",
             expected: "a list of merges, as the model is gpt2",
         });
@@ -45,8 +44,7 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextError> {
                 })
                 .map(|(left, right)| (left.to_owned(), right.to_owned()))
                 .ok_or_else(|| {
-                    TextError::invalid(
-                        ORIGIN,
+                    TextErrorKind::invalid(
                         format!("tokenizer.ggml.merges[{index}]"),
                         &format!("{line:?}"),
                         "two tokens with a space between, which make a third token",
@@ -62,3 +60,6 @@ fn halves(line: &str) -> Option<(&str, &str)> {
     let space = first + line.get(first..)?.find(' ')?;
     Some((&line[..space], &line[space + 1..]))
 }
+
+#[cfg(test)]
+mod tests;

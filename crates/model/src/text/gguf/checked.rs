@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{GgufTokenizerData, ORIGIN};
+use super::GgufTokenizerData;
 use crate::text::decoding::byte_of_token;
-use crate::text::error::TextError;
+use crate::text::error::TextErrorKind;
 
 /// The most tokens; a hostile file must not decide how much memory is asked for.
 const MAX_TOKENS: usize = 1 << 24;
 
-/// What a token is for: the numbers of `tokenizer.ggml.token_type`, as in llama.cpp's `llama_token_type`.
+/// The purpose of a token, from `tokenizer.ggml.token_type`; the numbers are those of llama.cpp's `llama_token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
@@ -43,11 +43,10 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    pub(super) fn new(raw: GgufTokenizerData) -> Result<Self, TextError> {
+    pub(super) fn new(raw: GgufTokenizerData) -> Result<Self, TextErrorKind> {
         let count = raw.tokens.len();
         if !(1..=MAX_TOKENS).contains(&count) {
-            return Err(TextError::invalid(
-                ORIGIN,
+            return Err(TextErrorKind::invalid(
                 "tokenizer.ggml.tokens",
                 &format!("{count} tokens"),
                 format!("1 to {MAX_TOKENS}"),
@@ -62,7 +61,7 @@ impl Checked {
                 && length != count
             {
                 let found = format!("a list of {length}");
-                return Err(TextError::invalid(ORIGIN, field, &found, format!("one entry per token, {count}")));
+                return Err(TextErrorKind::invalid(field, &found, format!("one entry per token, {count}")));
             }
         }
         for (field, id) in [
@@ -72,7 +71,7 @@ impl Checked {
             ("tokenizer.ggml.padding_token_id", raw.pad),
         ] {
             if let Some(id) = id.filter(|id| *id as usize >= count) {
-                return Err(TextError::invalid(ORIGIN, field, &id, format!("below the number of tokens, {count}")));
+                return Err(TextErrorKind::invalid(field, &id, format!("below the number of tokens, {count}")));
             }
         }
         let ids = ids(&raw.tokens)?;
@@ -85,12 +84,11 @@ impl Checked {
     }
 }
 
-fn ids(tokens: &[String]) -> Result<HashMap<String, u32>, TextError> {
+fn ids(tokens: &[String]) -> Result<HashMap<String, u32>, TextErrorKind> {
     let mut ids = HashMap::with_capacity(tokens.len());
     for (id, token) in (0_u32..).zip(tokens) {
         if let Some(first) = ids.insert(token.clone(), id) {
-            return Err(TextError::invalid(
-                ORIGIN,
+            return Err(TextErrorKind::invalid(
                 format!("tokenizer.ggml.tokens[{id}]"),
                 &format!("{token:?}"),
                 format!("a token that does not occur before, as this one does at {first}"),
@@ -100,7 +98,7 @@ fn ids(tokens: &[String]) -> Result<HashMap<String, u32>, TextError> {
     Ok(ids)
 }
 
-fn kinds(raw: &GgufTokenizerData) -> Result<Vec<Kind>, TextError> {
+fn kinds(raw: &GgufTokenizerData) -> Result<Vec<Kind>, TextErrorKind> {
     let Some(numbers) = &raw.token_types else {
         return Ok((0_u32..).zip(&raw.tokens).map(|(id, token)| guess(raw, id, token)).collect());
     };
@@ -110,11 +108,10 @@ fn kinds(raw: &GgufTokenizerData) -> Result<Vec<Kind>, TextError> {
         .enumerate()
         .map(|(index, (number, token))| {
             let kind = Kind::of_number(*number).ok_or_else(|| {
-                TextError::invalid(ORIGIN, format!("tokenizer.ggml.token_type[{index}]"), number, "0 to 6")
+                TextErrorKind::invalid(format!("tokenizer.ggml.token_type[{index}]"), number, "0 to 6")
             })?;
             if kind == Kind::Byte && byte_of_token(token).is_none() {
-                return Err(TextError::invalid(
-                    ORIGIN,
+                return Err(TextErrorKind::invalid(
                     format!("tokenizer.ggml.tokens[{index}]"),
                     &format!("{token:?}"),
                     "<0x00> to <0xFF>, as its type is byte",

@@ -13,15 +13,16 @@ use tokenizers::AddedToken;
 use tokenizers::processors::template::TemplateProcessing;
 
 use self::checked::{Checked, Kind};
-use super::error::{TextError, shorten};
+use super::error::{TextError, TextErrorKind};
 use super::guard::guarded;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Tokenizer;
+use crate::files::shorten;
 
-/// How GGUF metadata is named in errors.
+/// The name of GGUF metadata in errors.
 const ORIGIN: &str = "GGUF metadata";
 
-/// The tokenizer keys of a GGUF file, as they are; filled in by whoever reads the file.
+/// The tokenizer keys of a GGUF file, unchecked; the caller fills them in from the file's metadata.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GgufTokenizerData {
     /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (`SentencePiece`).
@@ -64,13 +65,12 @@ impl GgufTokenizerData {
         guarded(ORIGIN, move || self.build_unguarded())
     }
 
-    fn build_unguarded(mut self) -> Result<Tokenizer, TextError> {
+    fn build_unguarded(mut self) -> Result<Tokenizer, TextErrorKind> {
         let is_spm = match self.model.as_str() {
             "llama" => true,
             "gpt2" => false,
             other => {
-                return Err(TextError::Unsupported {
-                    origin: ORIGIN.to_owned(),
+                return Err(TextErrorKind::Unsupported {
                     field: "tokenizer.ggml.model",
                     found: shorten(&other),
                     supported: "gpt2 (byte-level BPE), llama (SentencePiece BPE)",
@@ -92,7 +92,7 @@ impl GgufTokenizerData {
             unk: text(data.raw.unk),
             pad: text(data.raw.pad),
         };
-        Ok(Tokenizer::from_library(library, ORIGIN)?.with_chat(roles, chat_template))
+        Ok(Tokenizer::wrap(library)?.with_chat(roles, chat_template))
     }
 
     /// llama.cpp assumes these ids for `SentencePiece` models that do not name them.
@@ -106,7 +106,7 @@ impl GgufTokenizerData {
 }
 
 /// Marks control tokens as special, and tokens that the user defined as indivisible.
-fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(), TextError> {
+fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(), TextErrorKind> {
     let tokens = data.raw.tokens.iter().zip(&data.kinds).filter_map(|(token, kind)| match kind {
         Kind::Control | Kind::Unknown => Some(AddedToken::from(token.clone(), true)),
         // Not normalized: llama.cpp looks for them in the text as it is.
@@ -117,20 +117,16 @@ fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(),
     Ok(())
 }
 
-/// What encoding puts around a text.
-fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default: bool) -> Result<(), TextError> {
+/// Sets the tokens that encoding puts before and after a text.
+fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default: bool) -> Result<(), TextErrorKind> {
     let mut single = Vec::new();
     let mut special = Vec::new();
-    let mut part = |add: bool, id: Option<u32>, field| -> Result<Option<String>, TextError> {
+    let mut part = |add: bool, id: Option<u32>, field| -> Result<Option<String>, TextErrorKind> {
         if !add {
             return Ok(None);
         }
         let Some((id, token)) = id.and_then(|id| Some((id, data.token(id)?))) else {
-            return Err(TextError::MissingField {
-                origin: ORIGIN.to_owned(),
-                field,
-                expected: "an id, as it is to be added to every text",
-            });
+            return Err(TextErrorKind::MissingField { field, expected: "an id, as it is to be added to every text" });
         };
         special.push((token.to_owned(), id));
         Ok(Some(token.to_owned()))
@@ -154,17 +150,6 @@ fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default
     Ok(())
 }
 
-fn refused(source: Box<dyn std::error::Error + Send + Sync>) -> TextError {
-    TextError::Tokenizer { origin: ORIGIN.to_owned(), source }
-}
-
-/// The bytes of each piece that a pre-tokenizer makes of a text.
-#[cfg(test)]
-pub(super) fn pieces(name: &str, text: &str) -> Vec<usize> {
-    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
-
-    let mut pieces = PreTokenizedString::from(text);
-    pre::named(Some(name)).unwrap().split.pre_tokenize(&mut pieces).unwrap();
-    let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-    splits.into_iter().map(|(_, (start, end), _)| end - start).filter(|length| *length > 0).collect()
+fn refused(source: Box<dyn std::error::Error + Send + Sync>) -> TextErrorKind {
+    TextErrorKind::Library(source)
 }

@@ -11,25 +11,26 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::tokenizer::SplitDelimiterBehavior;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
-use super::{ORIGIN, refused};
-use crate::text::error::{TextError, shorten};
+use super::refused;
+use crate::files::shorten;
+use crate::text::error::TextErrorKind;
 
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// How a byte-level BPE treats text before its merges.
+/// The treatment of text before the merges of a byte-level BPE.
 pub(super) struct Pre {
     pub normalizer: Option<NormalizerWrapper>,
     pub split: PreTokenizerWrapper,
     /// A piece that is a token as a whole is taken as such, merges or not.
     pub ignore_merges: bool,
-    /// What `tokenizer.ggml.add_bos_token` is where it is absent.
+    /// The default of `tokenizer.ggml.add_bos_token`.
     pub add_bos: bool,
 }
 
 /// The pre-tokenizer of a name in `tokenizer.ggml.pre`.
-pub(super) fn named(name: Option<&str>) -> Result<Pre, TextError> {
+pub(super) fn named(name: Option<&str>) -> Result<Pre, TextErrorKind> {
     let plain = |split| Pre { normalizer: None, split, ignore_merges: false, add_bos: false };
     match name {
         Some("gpt-2") => Ok(plain(gpt2().into())),
@@ -41,15 +42,13 @@ pub(super) fn named(name: Option<&str>) -> Result<Pre, TextError> {
         Some("llama-bpe" | "llama3" | "llama-v3") => {
             Ok(Pre { ignore_merges: true, add_bos: true, ..plain(by_regex(LLAMA3)?) })
         }
-        Some(other) => Err(TextError::Unsupported {
-            origin: ORIGIN.to_owned(),
+        Some(other) => Err(TextErrorKind::Unsupported {
             field: "tokenizer.ggml.pre",
             found: shorten(&other),
             supported: "gpt-2, smollm, qwen2, llama-bpe (also called llama3, llama-v3)",
         }),
         // llama.cpp goes on with a guess here, and warns that the quality will be degraded.
-        None => Err(TextError::MissingField {
-            origin: ORIGIN.to_owned(),
+        None => Err(TextErrorKind::MissingField {
             field: "tokenizer.ggml.pre",
             expected: "one of gpt-2, smollm, qwen2, llama-bpe",
         }),
@@ -61,8 +60,11 @@ fn gpt2() -> ByteLevel {
     ByteLevel::new(false, true, true)
 }
 
-fn by_regex(regex: &str) -> Result<PreTokenizerWrapper, TextError> {
+fn by_regex(regex: &str) -> Result<PreTokenizerWrapper, TextErrorKind> {
     let split =
         Split::new(SplitPattern::Regex(regex.to_owned()), SplitDelimiterBehavior::Isolated, false).map_err(refused)?;
     Ok(Sequence::new(vec![split.into(), ByteLevel::new(false, false, false).into()]).into())
 }
+
+#[cfg(test)]
+mod tests;

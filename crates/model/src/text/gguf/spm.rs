@@ -16,17 +16,17 @@ use tokenizers::normalizers::{Prepend, Sequence as Normalizers};
 use tokenizers::{DecoderWrapper, NormalizerWrapper};
 
 use super::checked::{Checked, Kind};
-use super::{ORIGIN, refused};
-use crate::text::error::TextError;
+use super::refused;
+use crate::text::error::TextErrorKind;
 
-/// What stands for a space inside pieces.
+/// The character that stands for a space inside pieces.
 const SPACE: &str = "\u{2581}";
 
 /// The longest piece that merges are looked for in; the longest real ones, runs of spaces, have some 100 bytes. The work
 /// grows with the square of the length.
 const MAX_PIECE_BYTES: usize = 512;
 
-pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextError> {
+pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextErrorKind> {
     let merges = merges(data)?;
     let vocab = data.ids.iter().map(|(token, id)| (token.clone(), *id)).collect::<Vocab>();
     let mut model =
@@ -51,10 +51,9 @@ pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextError> 
 }
 
 /// All pairs of pieces that make a piece, best first.
-fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextError> {
+fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
     let Some(scores) = &data.raw.scores else {
-        return Err(TextError::MissingField {
-            origin: ORIGIN.to_owned(),
+        return Err(TextErrorKind::MissingField {
             field: "tokenizer.ggml.scores",
             expected: "a score per token, as the model is llama",
         });
@@ -69,11 +68,10 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextError> {
             continue;
         }
         if !score.is_finite() {
-            return Err(TextError::invalid(ORIGIN, format!("tokenizer.ggml.scores[{id}]"), score, "a finite number"));
+            return Err(TextErrorKind::invalid(format!("tokenizer.ggml.scores[{id}]"), score, "a finite number"));
         }
         if piece.len() > MAX_PIECE_BYTES {
-            return Err(TextError::invalid(
-                ORIGIN,
+            return Err(TextErrorKind::invalid(
                 format!("tokenizer.ggml.tokens[{id}]"),
                 &format!("a piece of {} bytes", piece.len()),
                 format!("at most {MAX_PIECE_BYTES} bytes"),
@@ -96,3 +94,6 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextError> {
     });
     Ok(found.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,10 @@ use super::error::FormatError;
 use super::ggml_type::GgmlType;
 use super::gguf::GgufFile;
 use super::gguf_value::{GgufArray, GgufValue};
-use super::gguf_writer::GgufWriter;
 use super::safetensors_file::SafetensorsFile;
 use super::safetensors_file::tests::{f32_bytes, file_of};
 use super::sharded::SafetensorsFolder;
+use crate::gguf_writer::GgufWriter;
 
 /// Damaged files per format.
 const CASES: u32 = 12_000;
@@ -163,7 +163,6 @@ fn gguf_file() -> Vec<u8> {
         .tensor("q8_0", [2, 32], GgmlType::Q8_0, [1; 68])
         .tensor("q6_k", [1, 256], GgmlType::Q6K, [7; 210])
         .to_bytes()
-        .unwrap()
 }
 
 fn safetensors_file() -> Vec<u8> {
@@ -229,7 +228,7 @@ fn read_gguf(bytes: Vec<u8>) -> Result<usize, FormatError> {
     }
     for (key, _) in file.metadata().iter() {
         let metadata = file.metadata();
-        let _ = (metadata.get_u64(key), metadata.get_usizes(key));
+        let _ = metadata.get_u64(key);
         let _ = (metadata.get_str(key), metadata.get_strings(key));
     }
     Ok(read)
@@ -245,7 +244,7 @@ fn read_safetensors(bytes: Vec<u8>) -> Result<usize, FormatError> {
             let bytes = file.read_tensor_bytes(name)?;
             assert!(bytes.len() <= length);
             if let Some(ty) = info.dtype.float() {
-                assert_eq!(to_f16(ty, &bytes).values.len(), info.elements());
+                assert_eq!(to_f16(ty, &bytes).0.len(), info.elements());
             }
             read += 1;
         } else {

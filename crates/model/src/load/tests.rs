@@ -1,9 +1,10 @@
 //! Checkpoints that lie: well-formed files whose metadata, configuration and tensors do not belong together. Each ends in a
 //! typed error or in a model that runs.
 
-use super::small_gguf::SmallGguf;
-use super::{Checkpoint, LoadError, WeightDtype};
+use super::{Checkpoint, LoadError};
+use crate::device::WeightDtype;
 use crate::format::{GgufArray, GgufValue};
+use crate::small_gguf::SmallGguf;
 use burn::tensor::Device;
 use proptest::collection::vec;
 use proptest::prelude::*;

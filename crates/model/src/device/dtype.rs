@@ -1,31 +1,31 @@
-//! What weights are stored in.
+//! The element type of weights.
 
 use burn::tensor::DType;
 use std::fmt;
 use std::str::FromStr;
 
-/// What the weight matrices are stored in while the model runs. Norms, biases and the residual stream are `f32` always.
+/// The element type of the weight matrices while the model runs. Norms, biases and the residual stream are always `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightDtype {
     /// Four bytes per weight.
     #[default]
     F32,
-    /// Two bytes per weight: half the memory traffic, which is what decoding on a CPU waits for.
+    /// Two bytes per weight: half the memory traffic, which bounds the speed of decoding on a CPU.
     F16,
 }
 
-/// A text names no element type that weights can have.
+/// The error of parsing a [`WeightDtype`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DtypeError {
-    /// bf16 was asked for.
+    /// The text is `bf16`.
     #[error(
         "weights cannot be kept in bf16: processors have no fast bf16 product with f32, and converting at every use is \
          over ten times slower than f16; a bf16 checkpoint loads as f32 or f16"
     )]
     Bf16,
-    /// Anything else.
+    /// The text is none of the known names.
     #[error("unknown weight type {0:?}; supported are f32 and f16")]
     Unknown(String),
 }

@@ -6,7 +6,7 @@ use tokenizers::decoders::metaspace::Metaspace;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
-use super::{bpe_data, bpe_tokenizer, spm};
+use crate::text::tests::{bpe_data, bpe_tokenizer, spm_tokenizer};
 use crate::text::{StreamDecoder, TextError, Tokenizer};
 
 fn pieces(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) -> Result<Vec<String>, TextError> {
@@ -60,7 +60,7 @@ fn an_incomplete_character_ends_as_a_replacement() {
 
 #[test]
 fn nothing_is_held_back_for_text() {
-    let tokenizer = spm::tokenizer();
+    let tokenizer = spm_tokenizer();
     let ids = tokenizer.encode("hello world", false).unwrap();
     let pieces = pieces(&tokenizer, &ids, true).unwrap();
     assert_eq!((pieces.len(), pieces.concat().as_str()), (ids.len(), "hello world"));
@@ -68,7 +68,7 @@ fn nothing_is_held_back_for_text() {
 
 #[test]
 fn special_tokens_do_not_end_a_run_when_skipped() {
-    let tokenizer = spm::tokenizer();
+    let tokenizer = spm_tokenizer();
     let ids = [3 + 0xC3, 2, 3 + 0xA9, 1, 300];
     assert_streams(&tokenizer, &ids, true);
     assert_streams(&tokenizer, &ids, false);
@@ -117,6 +117,6 @@ fn bpe() -> &'static Tokenizer {
 }
 
 fn sentencepiece() -> &'static Tokenizer {
-    static TOKENIZER: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(spm::tokenizer);
+    static TOKENIZER: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(spm_tokenizer);
     &TOKENIZER
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::text::gguf;
+use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pre/pieces.json");
 
@@ -16,11 +16,19 @@ fn pieces_are_those_of_the_expressions() {
     let mut wrong = Vec::new();
     for (name, cases) in fixture {
         for (text, lengths) in cases {
-            let found = gguf::pieces(&name, &text);
+            let found = pieces(&name, &text);
             if found != lengths {
                 wrong.push(format!("{name} {text:?}: {found:?}, not {lengths:?}"));
             }
         }
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The bytes of each piece that a pre-tokenizer makes of a text.
+fn pieces(name: &str, text: &str) -> Vec<usize> {
+    let mut pieces = PreTokenizedString::from(text);
+    super::named(Some(name)).unwrap().split.pre_tokenize(&mut pieces).unwrap();
+    let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    splits.into_iter().map(|(_, (start, end), _)| end - start).filter(|length| *length > 0).collect()
 }

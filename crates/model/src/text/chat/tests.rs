@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::text::{ChatMessage, ChatTemplate, SpecialTokens, TextError};
+use crate::text::{ChatMessage, ChatTemplate, SpecialTokens, TextError, TextErrorKind};
 
 fn roles() -> SpecialTokens {
     SpecialTokens { bos: Some("<s>".to_owned()), eos: Some("</s>".to_owned()), ..SpecialTokens::default() }
@@ -66,12 +66,12 @@ fn the_dialect_is_that_of_transformers() {
 #[test]
 fn a_refusal_carries_its_message() {
     let error = render("{{ raise_exception('roles must alternate') }}", &[]).unwrap_err();
-    assert!(matches!(error, TextError::Template { stage: "rendered", .. }), "{error:?}");
+    assert!(matches!(error.kind(), TextErrorKind::Template { stage: "rendered", .. }), "{error:?}");
     assert!(error.to_string().contains("roles must alternate"), "{error}");
     let error = render("{% if %}", &[]).unwrap_err();
-    assert!(matches!(error, TextError::Template { stage: "parsed", .. }), "{error:?}");
+    assert!(matches!(error.kind(), TextErrorKind::Template { stage: "parsed", .. }), "{error:?}");
     let error = render(&" ".repeat(2 << 20), &[]).unwrap_err();
-    assert!(matches!(error, TextError::Invalid { .. }), "{error:?}");
+    assert!(matches!(error.kind(), TextErrorKind::Invalid { .. }), "{error:?}");
 }
 
 #[test]

@@ -1,42 +1,12 @@
-//! The `SentencePiece` path against `SentencePiece` itself; `tests/fixtures/spm/make.py` made the fixture.
+//! The `SentencePiece` path against `SentencePiece` itself.
 
-use serde::Deserialize;
-
-use crate::text::{GgufTokenizerData, StreamDecoder, TextError, Tokenizer};
-
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/spm/tiny.json");
-
-#[derive(Deserialize)]
-struct Fixture {
-    tokens: Vec<String>,
-    scores: Vec<f32>,
-    token_types: Vec<i32>,
-    cases: Vec<(String, Vec<u32>)>,
-    decoded: Vec<(Vec<u32>, String)>,
-}
-
-fn fixture() -> Fixture {
-    serde_json::from_slice(&std::fs::read(FIXTURE).unwrap()).unwrap()
-}
-
-fn data(fixture: &Fixture) -> GgufTokenizerData {
-    GgufTokenizerData {
-        model: "llama".to_owned(),
-        tokens: fixture.tokens.clone(),
-        scores: Some(fixture.scores.clone()),
-        token_types: Some(fixture.token_types.clone()),
-        ..GgufTokenizerData::default()
-    }
-}
-
-pub(super) fn tokenizer() -> Tokenizer {
-    data(&fixture()).build().unwrap()
-}
+use crate::text::tests::{spm_data, spm_fixture, spm_tokenizer};
+use crate::text::{GgufTokenizerData, StreamDecoder, TextErrorKind};
 
 #[test]
 fn ids_are_those_of_sentencepiece() {
-    let fixture = fixture();
-    let tokenizer = data(&fixture).build().unwrap();
+    let fixture = spm_fixture();
+    let tokenizer = spm_data(&fixture).build().unwrap();
     let mut wrong = Vec::new();
     for (text, ids) in &fixture.cases {
         let found = tokenizer.encode(text, false).unwrap();
@@ -51,8 +21,8 @@ fn ids_are_those_of_sentencepiece() {
 
 #[test]
 fn decoded_texts_are_those_of_sentencepiece() {
-    let fixture = fixture();
-    let tokenizer = data(&fixture).build().unwrap();
+    let fixture = spm_fixture();
+    let tokenizer = spm_data(&fixture).build().unwrap();
     for (ids, text) in &fixture.decoded {
         assert_eq!(&tokenizer.decode(ids, true).unwrap(), text);
     }
@@ -60,7 +30,7 @@ fn decoded_texts_are_those_of_sentencepiece() {
 
 #[test]
 fn control_tokens_in_a_text_are_found_and_the_prefix_follows_them() {
-    let tokenizer = tokenizer();
+    let tokenizer = spm_tokenizer();
     let hello = tokenizer.encode("hello", false).unwrap();
     let ids = tokenizer.encode("<s>hello</s>hello", false).unwrap();
     assert_eq!(ids, [&[1], hello.as_slice(), &[2], hello.as_slice()].concat());
@@ -71,17 +41,18 @@ fn control_tokens_in_a_text_are_found_and_the_prefix_follows_them() {
 
 #[test]
 fn the_space_prefix_can_be_off() {
-    let fixture = fixture();
-    let tokenizer =
-        GgufTokenizerData { add_space_prefix: Some(false), add_bos: Some(false), ..data(&fixture) }.build().unwrap();
-    let with_space = self::tokenizer().encode("hello", false).unwrap();
+    let fixture = spm_fixture();
+    let tokenizer = GgufTokenizerData { add_space_prefix: Some(false), add_bos: Some(false), ..spm_data(&fixture) }
+        .build()
+        .unwrap();
+    let with_space = spm_tokenizer().encode("hello", false).unwrap();
     assert_eq!(tokenizer.encode(" hello", true).unwrap(), with_space);
     assert_eq!(tokenizer.decode(&with_space, false).unwrap(), " hello");
 }
 
 #[test]
 fn a_broken_run_of_bytes_streams_as_it_decodes() {
-    let tokenizer = tokenizer();
+    let tokenizer = spm_tokenizer();
     let byte = |value: u32| 3 + value;
     let smile = [0xF0, 0x9F, 0x98, 0x80].map(byte);
     for ids in [smile.to_vec(), [&smile[..], &[byte(0xFF)]].concat(), smile[..3].to_vec()] {
@@ -97,11 +68,17 @@ fn a_broken_run_of_bytes_streams_as_it_decodes() {
 
 #[test]
 fn scores_must_be_there_and_be_numbers() {
-    let fixture = fixture();
-    let none = GgufTokenizerData { scores: None, ..data(&fixture) }.build();
-    assert!(matches!(none, Err(TextError::MissingField { field: "tokenizer.ggml.scores", .. })), "{none:?}");
+    let fixture = spm_fixture();
+    let none = GgufTokenizerData { scores: None, ..spm_data(&fixture) }.build();
+    assert!(
+        matches!(none.as_ref().unwrap_err().kind(), TextErrorKind::MissingField { field: "tokenizer.ggml.scores", .. }),
+        "{none:?}"
+    );
     let mut scores = fixture.scores.clone();
     scores[300] = f32::NAN;
-    let nan = GgufTokenizerData { scores: Some(scores), ..data(&fixture) }.build();
-    assert!(matches!(&nan, Err(TextError::Invalid { field, .. }) if field == "tokenizer.ggml.scores[300]"), "{nan:?}");
+    let nan = GgufTokenizerData { scores: Some(scores), ..spm_data(&fixture) }.build();
+    assert!(
+        matches!(nan.as_ref().unwrap_err().kind(), TextErrorKind::Invalid { field, .. } if field == "tokenizer.ggml.scores[300]"),
+        "{nan:?}"
+    );
 }

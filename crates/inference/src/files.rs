@@ -146,7 +146,15 @@ pub(crate) struct TensorFile<'a> {
 impl<'a> TensorFile<'a> {
     /// Opens a file and reads its header.
     pub(crate) fn open<H: DeserializeOwned>(path: &'a Path, kind: Kind) -> Result<(Self, H), FileError> {
-        let file = SafetensorsFile::open(path)?;
+        Self::new(path, SafetensorsFile::open(path)?, kind)
+    }
+
+    /// Reads the header of an open file, which errors call `path`.
+    pub(crate) fn new<H: DeserializeOwned>(
+        path: &'a Path,
+        file: SafetensorsFile,
+        kind: Kind,
+    ) -> Result<(Self, H), FileError> {
         let Some(json) = file.metadata().get(kind.key) else {
             return Err(FileError::content(path, format!("the metadata's {:?}", kind.key), "missing", kind.what));
         };

@@ -53,7 +53,7 @@ pub fn checkpoint() -> Result<Checkpoint, LoadError> {
 
 /// Resources for building controllers from text, with the model's learned router as `router:router.safetensors`.
 pub fn resources() -> Resources {
-    Resources::new().file("router.safetensors", ROUTER)
+    Resources::new().router("router.safetensors", ROUTER)
 }
 
 /// Generation options for the model's tasks: greedy, up to the token that ends an answer, every token by a controlled pass.

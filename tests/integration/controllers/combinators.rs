@@ -194,7 +194,7 @@ fn what_was_recorded_is_replayed() {
             Box::new(UniformSkip::new(3)),
             Box::new(controller_fn(|site| {
                 Decision::per_row(
-                    site.rows().iter().map(|row| ACTIONS[(row.id as usize + row.position + site.layer()) % 5]),
+                    site.rows().iter().map(|row| ACTIONS[(row.id as usize % 5 + row.position + site.layer()) % 5]),
                 )
             })),
         ];

@@ -214,7 +214,12 @@ impl RouterSpec {
 impl Build for RouterSpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
         let refused = |error| BuildError::file("router", error);
-        let routed = Routed::<AnyRouter>::load(resources.path(&self.file), &model.device()).map_err(refused)?;
+        let device = model.device();
+        let routed = match resources.router_bytes(&self.file) {
+            Some(bytes) => Routed::from_bytes(&self.file, bytes, &device),
+            None => Routed::load(resources.path(&self.file), &device),
+        };
+        let routed: Routed<AnyRouter> = routed.map_err(refused)?;
         routed.check_dimensions([model.layers().len(), model.config().d_model]).map_err(refused)?;
         Ok(Box::new(routed))
     }

@@ -5,7 +5,10 @@ use super::{AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterError, Rou
 use crate::files::{FileError, Kind, TensorFile, save_tensors};
 use crate::parameters;
 use burn::tensor::Device;
+use dynlayer_model::format::SafetensorsFile;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::io::Cursor;
 use std::path::Path;
 
 /// The kind of the file: its configuration is JSON in the metadata.
@@ -57,7 +60,26 @@ impl Routed<AnyRouter> {
     /// its configuration asks for, or weights that are not finite.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, RouterError> {
         let path = path.as_ref();
-        let (file, config): (_, Config) = TensorFile::open(path, FILE)?;
+        let file = SafetensorsFile::open(path).map_err(FileError::from)?;
+        Self::read(path, file, device)
+    }
+
+    /// Reads the bytes of a file that [`save`](Self::save) wrote, onto a device; errors call them `name`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_bytes(
+        name: impl AsRef<Path>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+        device: &Device,
+    ) -> Result<Self, RouterError> {
+        let name = name.as_ref();
+        let file = SafetensorsFile::from_reader(Cursor::new(bytes.into()), name).map_err(FileError::from)?;
+        Self::read(name, file, device)
+    }
+
+    fn read(path: &Path, file: SafetensorsFile, device: &Device) -> Result<Self, RouterError> {
+        let (file, config): (_, Config) = TensorFile::new(path, file, FILE)?;
         let number = |field, found: u64| {
             let refused = |_| FileError::content(path, field, found.to_string(), "a size of this machine");
             usize::try_from(found).map_err(refused)

@@ -3,6 +3,7 @@
 use super::super::{CalibrationError, LayerInfluence, StateEffects};
 use super::BuildError;
 use dynlayer_model::Llama;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +29,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Resources {
     texts: Vec<Vec<u32>>,
     folder: PathBuf,
+    routers: HashMap<PathBuf, Cow<'static, [u8]>>,
     seed: u64,
     /// A panic while a lock was held leaves the value as it was, so a poisoned lock is used.
     influence: Mutex<Option<LayerInfluence>>,
@@ -51,6 +53,13 @@ impl Resources {
         Self { folder: folder.into(), ..self }
     }
 
+    /// A router's file in memory, such as one compiled in by `include_bytes!`: the specification `router:NAME` reads it instead
+    /// of a file of the folder.
+    pub fn router(mut self, name: impl Into<PathBuf>, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        self.routers.insert(name.into(), bytes.into());
+        self
+    }
+
     /// The seed of random choices in a calibration; 0 by default.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -64,6 +73,10 @@ impl Resources {
     /// Effects that were measured before, for specifications that ask for this many clusters.
     pub fn effects(self, clusters: usize, effects: StateEffects) -> Self {
         Self { effects: Mutex::new(HashMap::from([(clusters, effects)])), ..self }
+    }
+
+    pub(in crate::controllers) fn router_bytes(&self, name: &Path) -> Option<Cow<'static, [u8]>> {
+        self.routers.get(name).cloned()
     }
 
     pub(in crate::controllers) fn path(&self, file: &Path) -> PathBuf {

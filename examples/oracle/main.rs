@@ -1,7 +1,7 @@
-//! The oracle on a model and data of yours: how few layers would do, if one knew beforehand how many each prompt needs.
+//! The oracle on your own model and data: the fewest layers that would do if the need of each prompt were known beforehand.
 //!
-//! Every prompt runs once, and every candidate continues from there; results are written as they come, and a run that
-//! was interrupted goes on where it was. What the oracle reaches is shown beside everything that makes it honest.
+//! Every prompt runs once, and every candidate continues from there. Results are written as they come, and an interrupted
+//! run continues where it was. The oracle's result is shown beside its baselines, without which it means nothing.
 //!
 //! ```text
 //! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \
@@ -15,9 +15,9 @@ mod candidates;
 #[path = "../common/mod.rs"]
 mod common;
 mod data;
-mod drive;
+mod predictor;
 mod results;
-mod router;
+mod run;
 mod summary;
 mod tables;
 
@@ -25,7 +25,7 @@ use arguments::Arguments;
 use clap::Parser;
 use common::Loaded;
 use dynlayer::inference::controllers::Resources;
-use dynlayer::inference::oracle::{Candidate, Driven};
+use dynlayer::inference::oracle::Candidate;
 use results::Results;
 use std::error::Error;
 use std::io::Write;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    // Whatever can be wrong is told before the work, not after it.
+    // Everything that can be wrong is checked before the work begins.
     std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
     let lines = match &arguments.data {
         Some(file) => data::read(file, arguments.limit)?,
@@ -53,10 +53,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
 
-    let driven: Driven = drive::drive(arguments, &loaded, candidates(), &specs, &items)?;
-    let evidence = driven.evidence()?;
-    let null = driven.null()?;
-    let states = router::states(arguments, model, &items)?;
+    let measured = run::run(arguments, &loaded, candidates(), &specs, &items)?;
+    let evidence = measured.evidence()?;
+    let null = measured.null()?;
+    let states = predictor::states(arguments, model, &items)?;
     let results = Results::new(arguments, n_layers, &evidence, null.as_ref(), &states)?;
     tables::write(arguments, &lines, &evidence, null.as_ref(), &results)?;
     let text = summary::text(arguments, &results);

@@ -1,8 +1,9 @@
 //! The embedded model: what its card says, and where a random model would prove nothing.
 
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
-use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
+use dynlayer::inference::oracle::{Candidate, OracleController};
 use dynlayer::inference::{Controller, generate};
+use dynlayer::metrics::allocation::{Allocator, Evidence, Record};
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use dynlayer::tiny::{self, Problem, Task, problems};

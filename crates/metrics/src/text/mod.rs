@@ -1,6 +1,6 @@
 //! Quality of text: ROUGE, exact match, token F1.
 //!
-//! Scores are per item. [`crate::statistics::Bootstrap`] makes means with confidence intervals of them:
+//! Scores are per item; [`crate::statistics::Bootstrap`] computes their mean with a confidence interval:
 //!
 //! ```
 //! use dynlayer_metrics::statistics::Bootstrap;

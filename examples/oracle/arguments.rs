@@ -12,12 +12,12 @@ pub struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf", default_value_os_t = dynlayer::tiny::folder(), hide_default_value = true)]
     pub model: PathBuf,
-    /// A file with one JSON object per line, with `prompt`, `reference` and optionally `id`. The embedded model has its own
-    /// problems, which are the default.
+    /// A file with one JSON object per line, with `prompt`, `reference` and optionally `id`. The embedded model has its
+    /// own problems, which are the default.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
-    /// The candidates, controllers separated by commas; by default the full model and eleven budgets of `influence` down to
-    /// a quarter of the layers. `full` is added if it is missing.
+    /// The candidates, controllers separated by commas; by default the full model and eleven budgets of `influence`
+    /// down to a quarter of the layers. `full` is added if it is missing.
     #[arg(long, value_name = "SPEC,SPEC,..")]
     pub candidates: Option<String>,
     /// The measure of quality.

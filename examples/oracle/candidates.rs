@@ -19,8 +19,8 @@ pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpe
     Ok(specs)
 }
 
-/// Splits a list at the commas that are followed by a controller's name. Options of a controller follow commas, too, but
-/// are numbers (`skip:3,5`) or have an equals sign (`confidence:0.9,min=8`).
+/// Splits a list at the commas that are followed by a controller's name. Options of a controller follow commas, too,
+/// but are numbers (`skip:3,5`) or have an equals sign (`confidence:0.9,min=8`).
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let begins = |part: &str| {
         let name = part.split(':').next().unwrap_or_default().trim();

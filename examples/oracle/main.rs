@@ -1,7 +1,9 @@
-//! The oracle on your own model and data: the fewest layers that would do if the need of each prompt were known beforehand.
+//! The oracle on your own model and data: the fewest layers that would do if the need of each prompt were known
+//! beforehand.
 //!
-//! Every prompt runs once, and every candidate continues from there. Results are written as they come, and an interrupted
-//! run continues where it was. The oracle's result is shown beside its baselines, without which it means nothing.
+//! Every prompt runs once, and every candidate continues from there. Results are written as they come, and an
+//! interrupted run continues where it was. The oracle's result is shown beside its baselines, without which it means
+//! nothing.
 //!
 //! ```text
 //! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \

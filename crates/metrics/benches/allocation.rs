@@ -1,9 +1,9 @@
 //! Time and memory of exact allocations, up to a million sequences of 24 candidates.
 //!
 //! Quality rises with depth and saturates, at a rate of each sequence's own, with noise. Costs are whole layers, half
-//! layers, or real numbers as FLOPs and seconds are. Two more kinds are hard on purpose: quality proportional to cost (a
-//! subset sum), and that plus a constant (strongly correlated). Each line is one call, on one core; peak memory is that of
-//! the process.
+//! layers, or real numbers as FLOPs and seconds are. Two more kinds are hard on purpose: quality proportional to cost
+//! (a subset sum), and that plus a constant (strongly correlated). Each line is one call, on one core; peak memory is
+//! that of the process.
 //!
 //! ```text
 //! cargo bench -p dynlayer-metrics --bench allocation [-- --sequences 7800 --costs whole]

@@ -5,12 +5,12 @@
 //! - [`OracleRun`] runs every candidate for every prompt, and gives a table of quality and cost, an
 //!   [`Evidence`](dynlayer_metrics::allocation::Evidence);
 //! - [`OracleController`] runs the choice that was made from the table;
-//! - [`PromptPredictor`] learns to predict the choice from the prompt, [`PredictorTrial`] tests it on other prompts, and
-//!   [`PredictorController`] runs it.
+//! - [`PromptPredictor`] learns to predict the choice from the prompt, [`PredictorTrial`] tests it on other prompts,
+//!   and [`PredictorController`] runs it.
 //!
 //! The arithmetic in between is in [`dynlayer_metrics::allocation`], which chooses, and in
-//! [`dynlayer_metrics::baselines`], which computes what an oracle has to be compared with. An oracle chooses by the very
-//! scores that it is judged by, so its result means nothing alone.
+//! [`dynlayer_metrics::baselines`], which computes what an oracle has to be compared with. An oracle chooses by the
+//! very scores that it is judged by, so its result means nothing alone.
 //!
 //! ```
 //! use dynlayer_inference::conformance::small_model;

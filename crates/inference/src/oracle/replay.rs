@@ -7,11 +7,12 @@ use dynlayer_metrics::allocation::{Allocation, Evidence};
 use std::collections::HashMap;
 use std::fmt;
 
-/// A controller that runs an allocation: for every sequence the candidate that was chosen for it, in batches of any mix.
+/// A controller that runs an allocation: for every sequence the candidate that was chosen for it, in batches of any
+/// mix.
 ///
-/// With the settings of the measurement (the same ids, [`ControlFrom::LastPromptToken`](crate::ControlFrom), the same seed
-/// and options), it reaches the table's quality and depth. The run fails for a sequence that the allocation does not name,
-/// and if a candidate returns a [`Decision::Gate`].
+/// With the settings of the measurement (the same ids, [`ControlFrom::LastPromptToken`](crate::ControlFrom), the same
+/// seed and options), it reaches the table's quality and depth. The run fails for a sequence that the allocation does
+/// not name, and if a candidate returns a [`Decision::Gate`].
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};

@@ -7,21 +7,21 @@ use crate::numbers::{ToF64, ceil, floor};
 
 /// The relative excess at which a budget still counts as kept, for the rounding of sums.
 const BUDGET_TOLERANCE: f64 = 1e-9;
-/// Five to ten seconds on one core.
+/// Default number of states that a proof may take, which is five to ten seconds on one core.
 const WORK_LIMIT: u64 = 100_000_000;
 
-/// Computes the best allocations of one table; [`Allocation`] has an example.
+/// Computes the best allocations of a table; [`Allocation`] has an example.
 ///
-/// The problem is the multiple-choice knapsack (Kellerer, Pferschy & Pisinger 2004, chapter 11), solved exactly in whole
-/// numbers:
+/// The problem is the multiple-choice knapsack (Kellerer, Pferschy & Pisinger 2004, chapter 11), solved exactly in
+/// whole numbers:
 /// - Each quality is rounded to a multiple of 1e-9.
 /// - Costs are counted in a common unit (1, 0.5, 0.001, ..) if they have one within a relative 1e-9. If they have none,
-///   as FLOPs or seconds, they are rounded to a unit that is a power of two, at most 2^-59 of the cost of the dearest
-///   allocation. That is exact where the unit is finer than the costs' own last digits.
+///   as in FLOPs or seconds, they are rounded to a unit that is a power of two, at most 2^-59 of the cost of the
+///   dearest allocation. That is exact where the unit is finer than the costs' own last digits.
 /// - A budget counts as kept up to a relative 1e-9, a wanted quality as reached up to 1e-9.
 ///
-/// A candidate that another one dominates is never chosen. Of allocations of equal quality the cheapest is taken, and of
-/// equal cost the best.
+/// A candidate that another one dominates is never chosen. Of allocations of equal quality the cheapest is taken, and
+/// of equal cost the best.
 ///
 /// The linear relaxation (Sinha & Zoltners 1979) gives a bound and all but a few of the choices; dynamic programming
 /// over a growing core (Pisinger 1995) settles the rest. On some instances, such as subset sums of large numbers, this
@@ -72,7 +72,7 @@ impl<'a> Allocator<'a> {
         self.evidence
     }
 
-    /// The unit that costs are counted in, as a cost of the evidence.
+    /// The unit in which the allocator counts costs, as a cost of the evidence.
     pub fn cost_unit(&self) -> f64 {
         self.scaled.unit
     }

@@ -14,13 +14,13 @@ pub struct EnvelopePoint {
     pub mean_quality: f64,
 }
 
-/// The quality that is reached, and the most that could be, at a budget.
+/// The quality that the envelope reaches within a budget, and an upper bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BudgetBound {
     /// Index into [`Envelope::points`] of the last point within the budget.
     pub index: usize,
-    /// That point, which an allocation reaches.
+    /// The point itself, which an allocation reaches.
     pub point: EnvelopePoint,
     /// A mean quality that no allocation within the budget exceeds.
     pub bound: f64,
@@ -30,10 +30,9 @@ pub struct BudgetBound {
 
 /// The upper concave envelope of all allocations: the largest mean quality for every mean budget.
 ///
-/// Its points are optimal allocations. They are the prefixes of the steps of the linear relaxation (Sinha & Zoltners
-/// 1979), where the relaxation is no better than an allocation: the corners of the envelope, and the points on its edges
-/// that are reached by changing one sequence after the other. Between two points the relaxation is a bound, and
-/// [`Allocator::most_quality`] finds the best allocation.
+/// Each point is an optimal allocation, and differs from the point before in the candidate of one sequence. The points
+/// are those at which the linear relaxation (Sinha & Zoltners 1979) is itself an allocation. Between two points the
+/// relaxation is an upper bound, and [`Allocator::most_quality`] finds the best allocation.
 ///
 /// ```
 /// use dynlayer_metrics::allocation::{Allocator, Evidence, Record};

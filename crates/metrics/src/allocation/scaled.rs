@@ -7,7 +7,8 @@ use crate::numbers::{ToF64, nearest};
 
 /// The unit of quality.
 pub(super) const QUALITY_UNIT: f64 = 1e-9;
-/// The largest sum of costs or of qualities: products of two such sums, and sums of a few of those, stay within 128 bits.
+/// The largest sum of costs or of qualities: products of two such sums, and sums of a few of those, stay within 128
+/// bits.
 const LARGEST_SUM: i128 = 1 << 61;
 
 /// The evidence as an instance, with what is needed to turn its numbers back into means.

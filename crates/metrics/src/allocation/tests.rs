@@ -1,4 +1,4 @@
-//! The allocator against brute force, and its properties.
+//! The allocator compared with brute force, and its properties.
 
 use super::*;
 use crate::numbers::ToF64;
@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 type Rows = Vec<Vec<(f64, f64)>>;
 
-/// Rows of (quality, cost); candidates are named by their place.
+/// Rows of (quality, cost); candidates are named by their index.
 fn evidence(rows: &Rows) -> Evidence {
     let records = (0u64..).zip(rows).flat_map(|(sequence, row)| {
         row.iter().enumerate().map(move |(i, (quality, cost))| Record::new(sequence, format!("c{i}"), *quality, *cost))
@@ -80,7 +80,7 @@ fn two_thousand_random_tables_agree_with_brute_force_both_ways() {
         let n = rows.len().to_f64();
         let allocator = Allocator::new(&evidence).unwrap();
         let (least, most) = sums.iter().fold((f64::INFINITY, 0f64), |(a, b), sum| (a.min(sum.1), b.max(sum.1)));
-        // Budgets that are reached exactly, between two, and too small.
+        // Budgets that an allocation spends exactly, that none does, and that are too small.
         let chosen = sums[rng.random_range(0..sums.len())];
         for budget in [chosen.1, rng.random_range(0.0..1.0) * (most * 1.1 - least * 0.8) + least * 0.8] {
             match (allocator.most_quality(budget / n), brute_most(&sums, budget)) {
@@ -186,7 +186,7 @@ fn a_table_of_the_papers_size_is_proven_for_whole_half_and_real_costs() {
     }
 }
 
-/// Tables on which the relaxation says nothing: the search must end, and its bound must hold.
+/// Tables for which the relaxation is no help: the search must end, and its bound must hold.
 #[test]
 fn adversarial_tables_end_with_a_proof_or_a_true_gap() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
@@ -202,7 +202,7 @@ fn adversarial_tables_end_with_a_proof_or_a_true_gap() {
         (cost * 1e-6, cost)
     });
     let ties = make(2000, &|_, _, i| (if i > 3 { 1.0 } else { 0.0 }, f64::from(u32::try_from(i).unwrap())));
-    // Even differences and an odd remainder, hidden from the common divisor by one group.
+    // Even costs and an odd capacity; one group of odd cost hides the common divisor.
     let subset = make(60, &|rng, row, i| {
         let cost = if i == 0 { 0.0 } else { 2.0 * f64::from(rng.random_range(1..100_000_000)) + 1e9 };
         if row == 0 && i == 1 { (1e-9, 1.0) } else { (cost * 1e-9, cost) }
@@ -329,7 +329,7 @@ proptest! {
             let Ok(found) = allocator.most_quality(f64::from(tenths) / 10.0) else { continue };
             prop_assert!(found.is_optimal() && found.mean_quality >= before - 1e-12);
             before = found.mean_quality;
-            // The cheapest way to that quality costs what the cheapest of the best costs, and is as good.
+            // The cheapest allocation of that quality is the one that was found.
             let back = allocator.least_cost(found.mean_quality).unwrap();
             prop_assert!(close(back.mean_cost, found.mean_cost), "{found:?} {back:?}");
             prop_assert!(close(back.mean_quality, found.mean_quality), "{found:?} {back:?}");
@@ -357,11 +357,11 @@ proptest! {
 
 #[test]
 fn ties_go_to_the_cheaper() {
-    // Both second candidates are as good as the third; the budget would pay for either.
+    // Of equally good candidates the cheaper is taken, although the budget would pay for either.
     let table = evidence(&vec![vec![(0.0, 1.0), (1.0, 3.0), (1.0, 2.0)], vec![(0.5, 4.0), (0.5, 1.0)]]);
     let found = Allocator::new(&table).unwrap().most_quality(100.0).unwrap();
     assert_eq!((found.choices, found.mean_cost), (vec![2, 1], 1.5));
-    // One upgrade of two fits, they gain the same, and one is cheaper.
+    // Only one of two upgrades fits; they gain the same, and one is cheaper.
     let table =
         evidence(&vec![vec![(0.0, 0.0), (1.0, 5.0)], vec![(0.0, 0.0), (1.0, 4.0)], vec![(0.0, 0.0), (0.1, 3.0)]]);
     let found = Allocator::new(&table).unwrap().most_quality(2.0).unwrap();

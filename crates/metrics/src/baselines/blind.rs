@@ -56,15 +56,15 @@ impl Statics {
         Self { columns: columns.collect() }
     }
 
-    /// Index and means of the best candidate within the budget; of equal ones the cheaper. If none is within the budget,
-    /// as may happen on a resample, the cheapest.
+    /// Index and means of the best candidate within the budget; of equal ones the cheaper. If none is within the
+    /// budget, as may happen on a resample, the cheapest.
     pub fn best(&self, weights: &[f64], budget: f64) -> Option<(usize, Means)> {
         let (at, best) = best_of(&self.means(weights), budget)?;
         Some((self.columns[at].candidate, best))
     }
 
-    /// The best lottery between two candidates whose expected cost is within the budget, a point of the concave envelope of
-    /// their means. If none is within the budget, the cheapest candidate.
+    /// The best lottery between two candidates whose expected cost is within the budget, a point of the concave
+    /// envelope of their means. If none is within the budget, the cheapest candidate.
     pub fn best_mix(&self, weights: &[f64], budget: f64) -> Option<Means> {
         let all = self.means(weights);
         let (_, mut best) = best_of(&all, budget)?;
@@ -105,8 +105,8 @@ fn best_of(all: &[Means], budget: f64) -> Option<(usize, Means)> {
 
 /// Expected quality and cost of every sequence if the allocation's choices are dealt to the sequences at random.
 ///
-/// Exact for tables without gaps. A sequence that lacks some of the chosen candidates draws among those that it has; one
-/// that has none of them draws among all of its own.
+/// Exact for tables without gaps. A sequence that lacks some of the chosen candidates draws among those that it has;
+/// one that has none of them draws among all of its own.
 pub(super) fn dealt(evidence: &Evidence, allocation: &Allocation) -> (Vec<f64>, Vec<f64>) {
     let counts = allocation.counts(evidence);
     let row = |sequence| {

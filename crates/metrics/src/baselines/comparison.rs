@@ -51,8 +51,8 @@ impl<'a> Comparison<'a> {
         Self { evidence, budget, null: None, controllers: Vec::new(), bootstrap, work_limit: None }
     }
 
-    /// Adds random routes for the null oracle: of every depth as many as the evidence has candidates, each with the same
-    /// cost for all sequences.
+    /// Adds random routes for the null oracle: of every depth as many as the evidence has candidates, each with the
+    /// same cost for all sequences.
     pub fn null(mut self, routes: &'a Evidence) -> Self {
         self.null = Some(routes);
         self
@@ -78,8 +78,8 @@ impl<'a> Comparison<'a> {
 
     /// Computes the oracle, the baselines and their intervals.
     ///
-    /// Values are those of exact allocations. Every resample is allocated anew, by the linear relaxation, and has its own
-    /// best single candidate and best mix; the dealt candidates, random routes and controllers stay as they are.
+    /// Values are those of exact allocations. Every resample is allocated anew, by the linear relaxation, and has its
+    /// own best single candidate and best mix; the dealt candidates, random routes and controllers stay as they are.
     ///
     /// # Errors
     /// [`ComparisonError`] if the budget is infeasible, the sequences of the random routes or of a controller are not
@@ -97,6 +97,7 @@ impl<'a> Comparison<'a> {
         let allocation = allocator.most_quality(budget)?;
         let null = self.null.map(|routes| Null::new(routes, evidence)).transpose()?;
 
+        // All numbers are computed together on the same resamples, so they are collected first.
         let mut plan = Plan { ones: vec![1.0; n], numbers: Vec::new() };
         let blind = plan.blind(&statics, move |_| budget);
         let quality = plan.number(allocation.mean_quality, |weights| curve.score(weights, budget));
@@ -166,6 +167,7 @@ impl<'a> Comparison<'a> {
         Ok((cost, value, Curve::new(&allocator, score)))
     }
 
+    /// The oracle that chooses by the likeness to the full model's output.
     fn label_free(&self, plan: &mut Plan<'_>, blind: Blind) -> Result<PlannedRow, AllocationError> {
         let budget = self.budget;
         let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
@@ -173,8 +175,8 @@ impl<'a> Comparison<'a> {
         Ok(PlannedRow { cost, quality, blind })
     }
 
-    /// The oracle and its blind baselines are chosen on one half and judged on the other: halves may be on another scale
-    /// than the quality, as those of sampled outputs are.
+    /// The oracle and its blind baselines are chosen on one half and judged on the other: halves may be on another
+    /// scale than the quality, as those of sampled outputs are.
     fn cross_fitted(&self, plan: &mut Plan<'_>) -> Result<PlannedRow, AllocationError> {
         let budget = self.budget;
         let swapped = [(Column::FirstHalf, Column::SecondHalf), (Column::SecondHalf, Column::FirstHalf)];
@@ -280,7 +282,7 @@ impl PlannedRow {
     }
 }
 
-/// The interval of one number less another.
+/// The interval of the difference of two numbers, given by index.
 fn difference(resampled: &[Resampled], number: usize, other: usize, bootstrap: &Bootstrap) -> Interval {
     resampled[number].minus(&resampled[other]).interval(bootstrap)
 }

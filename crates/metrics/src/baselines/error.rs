@@ -14,20 +14,20 @@ pub enum ComparisonError {
     #[error(transparent)]
     Statistics(#[from] StatisticsError),
     /// The sequences of a controller or of the random routes are not those of the evidence.
-    #[error("{rows}: expected each of the evidence's {sequences} sequences once, {found}")]
+    #[error("{name}: expected each of the evidence's {sequences} sequences once, {found}")]
     Sequences {
         /// The controller, or "random routes".
-        rows: String,
+        name: String,
         /// Number of the evidence's sequences.
         sequences: usize,
         /// The first difference.
         found: String,
     },
     /// An outcome of a controller is not finite, or its cost is negative.
-    #[error("{rows}, sequence {sequence}, column {column}: expected {expected}, found {found}")]
+    #[error("{name}, sequence {sequence}, column {column}: expected {expected}, found {found}")]
     Value {
         /// The controller.
-        rows: String,
+        name: String,
         /// The sequence's id.
         sequence: u64,
         /// Either "quality" or "cost".

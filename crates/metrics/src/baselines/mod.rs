@@ -1,21 +1,21 @@
 //! Baselines that an oracle has to be compared with.
 //!
-//! An oracle chooses by the very scores that it is judged by. The quality of one output is noisy: two outputs of the same
-//! depth differ, and the best of `K` scores is above their mean even if nothing that was varied matters. For `K`
-//! independent normal scores of standard deviation `s`, the mean of the best is about `s sqrt(2 ln K)` above (for `K = 24`,
-//! more exactly, 1.95 `s`). So an oracle over 24 candidates shows a gain on pure noise, and means nothing alone. A
-//! [`Comparison`] therefore computes beside it, as [`Baselines`]:
+//! An oracle chooses by the very scores that it is judged by. The quality of one output is noisy: two outputs of the
+//! same depth differ, and the best of `K` scores is above their mean even if nothing that was varied matters. The best
+//! of `K` independent normal scores of standard deviation `s` is on average about `s sqrt(2 ln K)` above their mean;
+//! with 24 scores it is 1.95 `s`. So an oracle over 24 candidates shows a gain on pure noise, and means nothing alone.
+//! A [`Comparison`] therefore computes beside it, as [`Baselines`]:
 //!
-//! - the *null oracle*: for every depth the best of as many random routes of that depth as there are candidates. It has as
-//!   many choices, among routes that were not designed for anything;
+//! - the *null oracle*: for every depth the best of as many random routes of that depth as there are candidates. It has
+//!   as many choices, among routes that were not designed for anything;
 //! - the *cross-fitted oracle*: chosen on one half of the score, judged on the other. On pure noise it gains nothing;
 //! - the *label-free oracle*: chosen without the reference, judged by it;
 //! - the best *single candidate* for all sequences within the same budget;
 //! - the *best mix* of candidates, drawn by lot for each sequence, within the same budget;
-//! - the oracle's own candidates *dealt* to the sequences at random: the same mean depth, blind to the sequence;
+//! - the oracle's own choices *dealt* to the sequences at random: the same mean depth, blind to the sequence;
 //! - confidence intervals, since another sample of sequences would give other numbers.
 //!
-//! What an oracle gains is worth reporting as far as it exceeds the null oracle and remains in the cross-fitted one.
+//! An oracle's gain is worth reporting as far as it exceeds the null oracle's and remains in the cross-fitted one.
 //!
 //! ```
 //! use dynlayer_metrics::allocation::{Evidence, Record};

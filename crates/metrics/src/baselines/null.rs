@@ -95,8 +95,8 @@ impl Null {
         self.depths.iter().map(summary).collect()
     }
 
-    /// The routes at a budget: a lottery between the two depths around it that spends it, or the deepest one if the budget
-    /// is above all. `None` if the budget is below all.
+    /// The routes at a budget: a lottery between the two depths around it that spends it, or the deepest one if the
+    /// budget is above all. `None` if the budget is below all.
     pub fn at(&self, budget: f64) -> Option<NullAt> {
         let above = self.depths.partition_point(|depth| depth.cost <= budget * (1.0 + 1e-9));
         let below = self.depths.get(above.checked_sub(1)?)?;
@@ -123,7 +123,7 @@ fn order(routes: &Evidence, evidence: &Evidence) -> Result<Vec<usize>, Compariso
     let places: HashMap<u64, usize> = routes.sequences().iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let sequences = evidence.sequences();
     let refuse =
-        |found| Err(ComparisonError::Sequences { rows: "random routes".to_owned(), sequences: sequences.len(), found });
+        |found| Err(ComparisonError::Sequences { name: "random routes".to_owned(), sequences: sequences.len(), found });
     let Some(order) = sequences.iter().map(|id| places.get(id).copied()).collect::<Option<Vec<_>>>() else {
         let missing = sequences.iter().find(|id| !places.contains_key(id)).copied().unwrap_or_default();
         return refuse(format!("found none with id {missing}"));

@@ -28,10 +28,10 @@ pub(super) fn in_order(
     outcomes: &[Outcome],
     evidence: &Evidence,
 ) -> Result<(Vec<f64>, Vec<f64>), ComparisonError> {
-    let rows = || format!("controller {name:?}");
+    let name = || format!("controller {name:?}");
     for Outcome { sequence, quality, cost } in outcomes.iter().copied() {
         let refuse =
-            |column, expected, found| Err(ComparisonError::Value { rows: rows(), sequence, column, expected, found });
+            |column, expected, found| Err(ComparisonError::Value { name: name(), sequence, column, expected, found });
         if !quality.is_finite() {
             return refuse("quality", "a finite number", quality);
         }
@@ -40,7 +40,7 @@ pub(super) fn in_order(
         }
     }
     let sequences = evidence.sequences();
-    let refuse = |found| ComparisonError::Sequences { rows: rows(), sequences: sequences.len(), found };
+    let refuse = |found| ComparisonError::Sequences { name: name(), sequences: sequences.len(), found };
     let mut by_id = HashMap::with_capacity(outcomes.len());
     for outcome in outcomes {
         if by_id.insert(outcome.sequence, outcome).is_some() {

@@ -14,12 +14,12 @@ pub struct ComparisonRow {
     pub mean_cost: f64,
     /// Mean quality of a sequence.
     pub quality: Interval,
-    /// Quality above that of the best single candidate within the same cost; `None` if no candidate is within it. For the
-    /// cross-fitted oracle that candidate, too, is chosen on one half and judged on the other.
+    /// Quality minus that of the best single candidate within the same cost; `None` if no candidate is within it. For
+    /// the cross-fitted oracle that candidate, too, is chosen on one half and judged on the other.
     pub gain: Option<Interval>,
-    /// Quality above that of the best mix ([`Baselines::best_mix`]) within the same cost, likewise. A mix spends all of the
-    /// budget as well, so this is the worth of telling sequences apart; for the oracle and the null oracle it includes the
-    /// luck of choosing by the scores that they are judged by.
+    /// Quality minus that of the best mix ([`Baselines::best_mix`]) within the same cost, likewise. A mix spends all of
+    /// the budget as well, so this is the worth of telling sequences apart; for the oracle and the null oracle it
+    /// includes the luck of choosing by the scores that they are judged by.
     pub over_mix: Option<Interval>,
 }
 
@@ -29,12 +29,12 @@ pub struct ComparisonRow {
 pub struct StaticRow {
     /// Its name.
     pub candidate: String,
-    /// Its quality and cost. Every resample has its own best candidate, so if several are about as good, the interval is
-    /// shifted up, and gains over it down: the comparison errs against the oracle.
+    /// Its quality and cost. Every resample has its own best candidate, so if several are about as good, the interval
+    /// is shifted up, and gains over it down: the comparison errs against the oracle.
     pub row: ComparisonRow,
 }
 
-/// A real controller beside the oracle.
+/// A real controller, compared with the oracle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ControllerRow {
@@ -42,8 +42,8 @@ pub struct ControllerRow {
     pub name: String,
     /// Its quality and cost, with gains over the best single candidate and the best mix within its own cost.
     pub row: ComparisonRow,
-    /// Quality of the oracle at the controller's own mean cost, above the controller's; `None` if no allocation of the
-    /// candidates is that cheap.
+    /// Quality of the oracle at the controller's own mean cost, minus the controller's quality; `None` if no allocation
+    /// of the candidates is that cheap.
     pub regret: Option<Interval>,
 }
 
@@ -53,7 +53,7 @@ pub struct ControllerRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Baselines {
-    /// The mean cost of a sequence that may be spent.
+    /// The mean budget of a sequence.
     pub budget: f64,
     /// Number of sequences.
     pub sequences: usize,
@@ -68,19 +68,19 @@ pub struct Baselines {
     /// The cross-fitted oracle: chosen on one half of the score and judged on the other, both ways, averaged. `None`
     /// without halves.
     pub cross_fitted: Option<ComparisonRow>,
-    /// The label-free oracle: chosen by the likeness to the full model's output, judged by the reference. `None` without
-    /// that column.
+    /// The label-free oracle: chosen by the likeness to the full model's output, judged by the reference. `None`
+    /// without that column.
     pub label_free: Option<ComparisonRow>,
     /// The best single candidate within the budget; `None` if there is none.
     pub best_static: Option<StaticRow>,
-    /// The best lottery between two candidates, the same for every sequence, whose expected cost is within the budget: a
-    /// point of the concave envelope of the single candidates. `None` if no candidate is within the budget. Every resample
-    /// has its own best mix, so the comparison errs against the others, as for [`StaticRow::row`].
+    /// The best lottery between two candidates, the same for every sequence, whose expected cost is within the budget:
+    /// a point of the concave envelope of the single candidates. `None` if no candidate is within the budget. Every
+    /// resample has its own best mix, so the comparison errs against the others, as for [`StaticRow::row`].
     pub best_mix: Option<ComparisonRow>,
     /// The oracle's own choices, dealt to the sequences at random: the exact expectation.
     pub dealt: ComparisonRow,
-    /// The null oracle: the best of as many random routes as there are candidates, at the depths around the budget. `None`
-    /// without random routes that cheap.
+    /// The null oracle: the best of as many random routes as there are candidates, at the depths around the budget.
+    /// `None` without random routes that cheap.
     pub null_best: Option<ComparisonRow>,
     /// The mean of those random routes.
     pub null_mean: Option<ComparisonRow>,

@@ -1,4 +1,4 @@
-//! Baselines of tables of which the truth is known.
+//! Baselines of tables whose truth is known.
 
 use super::*;
 use crate::allocation::{Allocator, Evidence, Proof, Record};
@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 const DEPTHS: u32 = 24;
 
-/// `truth` plus noise of its own in every half; `label_free` is the truth.
+/// A table of `truth` plus independent noise in every half; `label_free` is the truth.
 fn measured(seed: u64, sequences: u64, noise: f64, truth: impl Fn(u64, f64) -> f64) -> Evidence {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut records = Vec::new();
@@ -26,7 +26,7 @@ fn measured(seed: u64, sequences: u64, noise: f64, truth: impl Fn(u64, f64) -> f
     Evidence::new(records).unwrap()
 }
 
-/// Random routes: as many of every depth as there are depths, all of quality `truth` plus noise.
+/// Random routes of three depths, 24 of each, with the quality `truth` plus noise.
 fn routes(seed: u64, sequences: u64, noise: f64, truth: impl Fn(u64, f64) -> f64) -> Evidence {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut records = Vec::new();
@@ -41,7 +41,7 @@ fn routes(seed: u64, sequences: u64, noise: f64, truth: impl Fn(u64, f64) -> f64
     Evidence::new(records).unwrap()
 }
 
-/// How deep a sequence must go: anything from 1 to 24, as good as random.
+/// The depth that a sequence needs: from 1 to 24, as good as random.
 fn need(sequence: u64) -> f64 {
     f64::from(u32::try_from(sequence * 7919 % 24).unwrap() + 1)
 }
@@ -54,7 +54,7 @@ fn on_pure_noise_the_oracle_gains_and_the_honest_ones_do_not() {
     assert_eq!(baselines.proof, Proof::Optimal);
     let gain = |row: Option<ComparisonRow>| row.unwrap().gain.unwrap();
     assert!(gain(Some(baselines.oracle)).low > 0.2, "{baselines}");
-    // The gain is luck: chosen on one half there is none on the other.
+    // The gain is luck: a choice made on one half has no gain on the other.
     assert!(baselines.cross_fitted.unwrap().quality.covers(0.0), "{baselines}");
     assert!(gain(baselines.cross_fitted).low <= 0.0, "{baselines}");
     // Random routes do as well.
@@ -77,7 +77,7 @@ fn where_depth_matters_per_sequence_all_oracles_gain() {
         assert!(row.gain.unwrap().low > 0.4 && row.quality.low > 0.95, "{baselines}");
         assert!(row.mean_cost <= 12.5 + 1e-9);
     }
-    // Blind to the sequence about half of them go deep enough; one depth for all does no better.
+    // Choices that ignore the sequence are deep enough for about half of the sequences.
     for row in [baselines.dealt, baselines.best_static.clone().unwrap().row, baselines.null_mean.unwrap()] {
         assert!((0.4..0.65).contains(&row.quality.estimate), "{baselines}");
     }
@@ -88,7 +88,7 @@ fn where_depth_matters_per_sequence_all_oracles_gain() {
 
 #[test]
 fn the_best_mix_is_the_concave_envelope_of_the_single_candidates() {
-    // Random means, and the envelope by another way: the best of all lotteries over a grid of shares.
+    // Random means; the envelope is also computed as the best of all lotteries over a grid of shares.
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     for _ in 0..50 {
         let candidates: Vec<(f64, f64)> = (0..5).map(|at| (f64::from(at) * 4.0, rng.random::<f64>())).collect();
@@ -120,7 +120,7 @@ fn the_best_mix_is_the_concave_envelope_of_the_single_candidates() {
 
 #[test]
 fn where_sequences_do_not_differ_no_oracle_beats_the_best_mix() {
-    // Depth counts, and counts the same for all: half of the budget's worth over one depth is that of mixing.
+    // Depth matters in the same way for all sequences, so the gain over one depth is due to mixing.
     let truth = |_, depth: f64| if depth >= 20.0 { 1.0 } else { 0.0 };
     let baselines = Comparison::new(&measured(9, 400, 0.1, truth), 10.5).run().unwrap();
     let [cross_fitted, label_free] = [baselines.cross_fitted.unwrap(), baselines.label_free.unwrap()];
@@ -151,7 +151,7 @@ fn regret_is_what_the_oracle_has_over_a_controller_at_its_own_cost() {
     assert!(perfect.row.gain.unwrap().low > 0.3);
     assert!((free.regret.is_none(), free.row.gain.is_none()) == (true, true));
     assert!(baselines.to_string().contains("controller free"));
-    // And the value is the exact optimum's, not the relaxation's.
+    // The regret is computed from the exact optimum, not from the relaxation.
     let cost = perfect.row.mean_cost;
     let exact = Allocator::new(&evidence).unwrap().most_quality(cost).unwrap();
     assert!((exact.mean_quality - perfect.row.quality.estimate - regret.estimate).abs() < 1e-12);
@@ -159,7 +159,7 @@ fn regret_is_what_the_oracle_has_over_a_controller_at_its_own_cost() {
 
 #[test]
 fn intervals_cover_the_truth_about_as_often_as_they_say() {
-    // One candidate: the oracle is the plain mean of 60 uniform numbers, of which the truth is known.
+    // With one candidate the oracle is the mean of 60 uniform numbers, whose expectation is known.
     let mut covered = 0;
     for seed in 0..200 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -198,7 +198,7 @@ fn random_dealing_is_the_exact_expectation() {
         Record::new(2, "c", 0.9, 2.0),
     ])
     .unwrap();
-    // The oracle takes b, a and c: sequence 0 draws a or b evenly, and so does 1; sequence 2 has but c.
+    // The oracle takes b, a and c. Sequences 0 and 1 draw a or b evenly; sequence 2 has nothing but c.
     let baselines = Comparison::new(&evidence, 2.0).run().unwrap();
     assert_eq!(baselines.oracle.quality.estimate * 3.0, 1.0 + 0.5 + 0.9);
     assert!((baselines.dealt.quality.estimate * 3.0 - (0.5 + 0.55 + 0.9)).abs() < 1e-12);

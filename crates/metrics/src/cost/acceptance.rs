@@ -54,7 +54,8 @@ impl Acceptance {
         (self.drafted > 0).then(|| self.accepted.to_f64() / self.drafted.to_f64())
     }
 
-    /// Mean number of tokens per full pass: the accepted ones and the one that the full pass adds; `None` without a round.
+    /// Mean number of tokens per full pass: the accepted ones and the one that the full pass adds; `None` without a
+    /// round.
     pub fn tokens_per_round(&self) -> Option<f64> {
         (self.rounds > 0).then(|| (self.accepted + self.rounds).to_f64() / self.rounds.to_f64())
     }

@@ -7,8 +7,9 @@ use std::ops::{Add, AddAssign};
 
 /// Counts of the sublayers, projections and head products that ran.
 ///
-/// For floating-point operations the unit is a token: a sublayer that ran for 3 rows of 5 tokens counts 15. For bytes of
-/// weights the unit is a launch, since weights are read once however many rows share them: the same sublayer counts 1.
+/// For floating-point operations the unit is a token: a sublayer that ran for 3 rows of 5 tokens counts 15. For bytes
+/// of weights the unit is a launch, since weights are read once however many rows share them: the same sublayer counts
+/// 1.
 ///
 /// ```
 /// use dynlayer_metrics::cost::Counts;
@@ -27,8 +28,8 @@ pub struct Counts {
     pub kv_projections: u64,
     /// Products with the head.
     pub head_products: u64,
-    /// Sum, over attention sublayers and tokens, of the positions attended to, the token's own included. Counted per token;
-    /// it has no meaning for launches.
+    /// Sum, over attention sublayers and tokens, of the positions attended to, the token's own included. Counted per
+    /// token; it has no meaning for launches.
     pub attended: u64,
 }
 

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 /// | head | d·`vocab_size` |
 ///
 /// Only matrix products are counted: these weights, and in attention the products of queries with keys and of
-/// probabilities with values. **Not counted** are norms, biases, rotary embeddings, softmax, activation and gate product,
-/// residual additions, the embedding's row, sampling; together they are O(d + f) per token and sublayer (softmax:
-/// O(h) per attended position) beside O(d·(d + f)).
+/// probabilities with values. **Not counted** are norms, biases, rotary embeddings, softmax, activation and gate
+/// product, residual additions, the embedding's row, sampling; together they are O(d + f) per token and sublayer
+/// (softmax: O(h) per attended position) beside O(d·(d + f)).
 ///
 /// This is the usual count of 2 operations per weight and token (Kaplan et al. 2020, "Scaling laws for neural language
 /// models", arXiv 2001.08361, section 2.1 and table 1), with the gated MLP's third matrix and grouped keys and values.
@@ -95,8 +95,8 @@ impl Dimensions {
 
     /// Bytes of weights read for counts in launches.
     ///
-    /// Assumes that a launch reads each of its matrices from memory once, as decoding does; less is read if weights stay in
-    /// a processor's cache between launches.
+    /// Assumes that a launch reads each of its matrices from memory once, as decoding does; less is read if weights
+    /// stay in a processor's cache between launches.
     pub fn weight_bytes(&self, launches: &Counts) -> f64 {
         self.bytes_per_weight * self.weights_touched(launches)
     }
@@ -110,7 +110,8 @@ impl Dimensions {
         2.0 * self.kv_width() * bytes_per_value * (tokens.attended + written).to_f64()
     }
 
-    /// Counts in tokens of decoding `tokens` tokens at full depth after `context` cached ones, each with a head product.
+    /// Counts in tokens of decoding `tokens` tokens at full depth after `context` cached ones, each with a head
+    /// product.
     ///
     /// The i-th of them attends to `context` + i positions: n·c + n·(n + 1)/2 per layer.
     pub fn full_counts(&self, tokens: u64, context: u64) -> Counts {

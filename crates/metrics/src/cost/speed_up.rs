@@ -3,10 +3,11 @@
 use crate::statistics::{Bootstrap, Interval, StatisticsError, check_values};
 use serde::{Deserialize, Serialize};
 
-/// Speed-up of a method over a baseline: the baseline's time divided by the method's, above 1 where the method is faster.
+/// Speed-up of a method over a baseline: the baseline's time divided by the method's, above 1 where the method is
+/// faster.
 ///
-/// Times come in pairs measured one after the other, so that whatever slows the machine down slows both. Each pair gives
-/// one ratio; the bootstrap draws pairs.
+/// Times come in pairs measured one after the other, so that whatever slows the machine down slows both. Each pair
+/// gives one ratio; the bootstrap draws pairs.
 ///
 /// ```
 /// use dynlayer_metrics::cost::SpeedUp;

@@ -76,9 +76,9 @@ impl CostSummary {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing,
-    /// [`StatisticsError::Lengths`] if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight`
-    /// is a finite number above 0.
+    /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing, [`StatisticsError::Lengths`]
+    /// if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight` is a finite number above
+    /// 0.
     pub fn new(dimensions: &Dimensions, ran: &Usage, full: &Usage) -> Result<Self, StatisticsError> {
         if ran.tokens == 0 {
             return Err(StatisticsError::TooFew { what: "tokens", found: 0, needed: 1 });

@@ -73,8 +73,8 @@ impl LogProbs {
 
     /// Kullback-Leibler divergence per token from `other` to `self`: Σ p ln(p / q), with p of `self` and q of `other`.
     ///
-    /// Use the full model as `self`. Results that rounding brings below 0 are set to 0; a divergence below about 1e-6 nats
-    /// is mostly rounding.
+    /// Use the full model as `self`. Results that rounding brings below 0 are set to 0; a divergence below about 1e-6
+    /// nats is mostly rounding.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl LogProbs {
         Ok(read(same)?.into_iter().map(|same| same > 0.5).collect())
     }
 
-    /// Per token, the share of the k most probable tokens that are the same in both. The order among them does not matter;
-    /// the device decides which of equally probable tokens are among the k.
+    /// Per token, the share of the k most probable tokens that are the same in both. The order among them does not
+    /// matter; the device decides which of equally probable tokens are among the k.
     ///
     /// # Errors
     ///

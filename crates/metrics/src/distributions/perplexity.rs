@@ -7,11 +7,11 @@ use std::ops::Range;
 
 /// A way to cut a text into windows of `length` tokens, `stride` apart.
 ///
-/// With `stride` = `length` windows do not overlap. Tokens at the start of a window are then predicted from few tokens, and
-/// the first of each window, which would be predicted from none, is not scored. With a smaller stride every token but the
-/// text's first is scored exactly once, by the first window that predicts it, given at least `length` - `stride` tokens;
-/// this costs `length` / `stride` times as much. Perplexities of different windows do not compare, so quote both numbers.
-/// (The procedure of the transformers documentation, "Perplexity of fixed-length models".)
+/// With `stride` = `length` windows do not overlap. Tokens at the start of a window are then predicted from few tokens,
+/// and the first of each window, which would be predicted from none, is not scored. With a smaller stride every token
+/// but the text's first is scored exactly once, by the first window that predicts it, given at least `length` -
+/// `stride` tokens; this costs `length` / `stride` times as much. Perplexities of different windows do not compare, so
+/// quote both numbers. (The procedure of the transformers documentation, "Perplexity of fixed-length models".)
 ///
 /// ```
 /// use dynlayer_metrics::distributions::Windows;
@@ -48,7 +48,7 @@ impl TryFrom<Unchecked> for Windows {
 pub struct Window {
     /// The tokens that the model sees.
     pub tokens: Range<usize>,
-    /// Those of them that are scored.
+    /// The tokens among them that are scored.
     pub scored: Range<usize>,
 }
 
@@ -176,8 +176,8 @@ impl Windows {
 ///
 /// # Errors
 ///
-/// If the text has fewer than two tokens, `nll` fails or returns the wrong number of losses or one that is not finite, or
-/// the mean loss is above about 709, where the exponential overflows.
+/// If the text has fewer than two tokens, `nll` fails or returns the wrong number of losses or one that is not finite,
+/// or the mean loss is above about 709, where the exponential overflows.
 pub fn perplexity<E>(
     tokens: &[u32],
     windows: Windows,

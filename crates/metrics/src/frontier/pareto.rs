@@ -10,8 +10,8 @@ pub enum Between {
     /// The quality of the cheaper point, as if settings could not be mixed.
     #[default]
     Steps,
-    /// The quality on the line between the points, which drawing one of the two for each sequence reaches on average. Only
-    /// the upper convex hull of the front counts then.
+    /// The quality on the line between the points, which drawing one of the two for each sequence reaches on average.
+    /// Only the upper convex hull of the front counts then.
     Lines,
 }
 
@@ -107,15 +107,15 @@ impl Frontier {
         })
     }
 
-    /// The area under the front between two budgets: the integral of [`Self::quality_at`]. Divided by the difference of the
-    /// budgets it is the mean quality.
+    /// The area under the front between two budgets: the integral of [`Self::quality_at`]. Divided by the difference of
+    /// the budgets it is the mean quality.
     ///
     /// Compare methods between the same budgets only.
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::Option`] if the budgets are not finite and ascending, or the first is below the cheapest point,
-    /// where there is no quality.
+    /// [`StatisticsError::Option`] if the budgets are not finite and ascending, or the first is below the cheapest
+    /// point, where there is no quality.
     pub fn area(&self, from: f64, to: f64, between: Between) -> Result<f64, StatisticsError> {
         if !(to.is_finite() && to > from) {
             let expected = "a finite budget above the first";
@@ -140,9 +140,9 @@ impl Frontier {
         Ok(area)
     }
 
-    /// The hypervolume: the area between the front and a reference point, the worst cost and quality that count (Zitzler
-    /// and Thiele 1998, "Multiobjective optimization using evolutionary algorithms"). Points beyond the reference add
-    /// nothing.
+    /// The hypervolume: the area between the front and a reference point, the worst cost and quality that count
+    /// (Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms"). Points beyond the
+    /// reference add nothing.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Block influence of each layer, collected over batches of tokens: 1 minus the mean, over tokens, of the cosine
-/// similarity of a layer's input and output (Men et al. 2024, "ShortGPT: layers in large language models are more redundant than you
-/// expect", arXiv 2403.03853, equation 1).
+/// similarity of a layer's input and output (Men et al. 2024, "ShortGPT: layers in large language models are more
+/// redundant than you expect", arXiv 2403.03853, equation 1).
 ///
 /// It is 0 for a layer that changes no direction, and at most 2. Layers of least influence are the first to leave out.
 ///

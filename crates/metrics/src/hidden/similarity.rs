@@ -71,8 +71,8 @@ pub fn relative_error(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid,
     Ok(Grid::from_values(&errors, tokens))
 }
 
-/// Cosine similarity of every layer's states to every other's, averaged over tokens: `[layers, layers]`, symmetric, with
-/// 1 on the diagonal.
+/// Cosine similarity of every layer's states to every other's, averaged over tokens: `[layers, layers]`, symmetric,
+/// with 1 on the diagonal.
 ///
 /// # Shapes
 /// - `states`: `[layers, tokens, d_model]`

@@ -11,7 +11,7 @@ pub(crate) fn write_atomic(file: &Path, write: impl FnOnce(&mut dyn Write) -> io
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
-        // What the umask leaves; temporary files are otherwise for their owner alone.
+        // The umask decides, as for any new file; by default only the owner could read it.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }

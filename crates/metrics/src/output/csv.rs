@@ -9,9 +9,9 @@ use std::io::Write;
 
 /// Writes rows as CSV (RFC 4180, lines ending in a line feed): a header of field names, then a line per row.
 ///
-/// Fields of nested structs and lists become columns of their own, with names joined by dots. A field that is `None`, NaN
-/// or infinite is empty. Numbers keep all their digits. All rows need the same columns, so lists must be equally long,
-/// and an `Option` of a struct must be present in all rows or in none.
+/// Fields of nested structs and lists become columns of their own, with names joined by dots. A field that is `None`,
+/// NaN or infinite is empty. Numbers keep all their digits. All rows need the same columns, so lists must be equally
+/// long, and an `Option` of a struct must be present in all rows or in none.
 ///
 /// ```
 /// use dynlayer_metrics::output::write_csv;

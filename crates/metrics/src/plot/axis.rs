@@ -27,8 +27,8 @@ pub(super) fn title<B: DrawingBackend>(area: &Area<B>, title: &str) -> Result<Ar
 
 /// Draws a legend at the top of an area, wrapped into lines, and returns the area below.
 ///
-/// `sample` draws the sample of an entry: 34 pixels to the right of a point whose y is the middle of the text. Nothing is
-/// drawn for a single name that is empty.
+/// `sample` draws the sample of an entry: 34 pixels to the right of a point whose y is the middle of the text. Nothing
+/// is drawn for a single name that is empty.
 pub(super) fn legend<B: DrawingBackend>(
     area: &Area<B>,
     names: &[&str],

@@ -42,8 +42,8 @@ pub struct CurvePoint {
     pub x: f64,
     /// Vertical coordinate.
     pub y: f64,
-    /// Lower and upper end of its band. A band is drawn between neighbours that both have one, and as a bar at a point whose
-    /// neighbours have none.
+    /// Lower and upper end of its band. A band is drawn between neighbours that both have one, and as a bar at a point
+    /// whose neighbours have none.
     pub band: Option<(f64, f64)>,
 }
 

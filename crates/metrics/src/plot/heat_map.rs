@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// Number of shades in the key beside the map.
 const KEY: usize = 64;
 
-/// A grid of numbers as shades from white (least) to black (most), row 0 at the top, with the numbers in the cells where
-/// there is room.
+/// A grid of numbers as shades from white (least) to black (most), row 0 at the top, with the numbers in the cells
+/// where there is room.
 ///
 /// ```
 /// use dynlayer_metrics::Grid;
@@ -39,8 +39,8 @@ pub struct HeatMap {
     pub y_label: String,
     /// The numbers.
     pub grid: Grid,
-    /// The numbers that are white and black; by default the least and the greatest. Numbers outside of the range are white
-    /// or black.
+    /// The numbers that are white and black; by default the least and the greatest. Numbers outside of the range are
+    /// white or black.
     pub range: Option<(f64, f64)>,
 }
 

@@ -12,8 +12,8 @@ const FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 const LEAST: (u32, u32) = (240, 180);
 const MOST: (u32, u32) = (8192, 8192);
 
-/// True once the font is registered with plotters. plotters keeps fonts by name for the whole process, so registering it
-/// again would replace a font that the program has registered since.
+/// True once the font is registered with plotters. plotters keeps fonts by name for the whole process, so registering
+/// it again would replace a font that the program has registered since.
 static REGISTERED: OnceLock<bool> = OnceLock::new();
 
 /// The size of an image in pixels.

@@ -26,9 +26,9 @@ impl Interval {
 
 /// Percentile bootstrap intervals (Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3).
 ///
-/// Items are drawn with replacement, as many as there are, and the statistic is computed of them; the bounds are quantiles
-/// of those values, interpolated linearly. The draws depend on the seed and the number of items alone, so statistics of
-/// the same items are computed on the same resamples.
+/// Items are drawn with replacement, as many as there are, and the statistic is computed of them; the bounds are
+/// quantiles of those values, interpolated linearly. The draws depend on the seed and the number of items alone, so
+/// statistics of the same items are computed on the same resamples.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::Bootstrap;
@@ -74,7 +74,8 @@ impl Bootstrap {
         self.statistic(values.len(), |items| items.iter().map(|&item| values[item]).sum::<f64>() / n)
     }
 
-    /// The interval of a ratio of sums, such as tokens per second or the token-weighted mean of a set: Σ numerators / Σ denominators.
+    /// The interval of a ratio of sums, such as tokens per second or the token-weighted mean of a set: Σ numerators / Σ
+    /// denominators.
     ///
     /// # Errors
     ///

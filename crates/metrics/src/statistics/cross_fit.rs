@@ -1,7 +1,8 @@
-//! Corrections of the winner's curse: the best of several noisy scores is too good, because its luck was chosen with it.
+//! Corrections of the winner's curse: the best of several noisy scores is too good, because its luck was chosen with
+//! it.
 //!
-//! Cross-fitting chooses on one part of the data and scores on another (Chernozhukov et al. 2018, "Double/debiased machine
-//! learning", definition 3.1, for the idea in general).
+//! Cross-fitting chooses on one part of the data and scores on another (Chernozhukov et al. 2018, "Double/debiased
+//! machine learning", definition 3.1, for the idea in general).
 
 use super::{StatisticsError, check_values};
 use crate::numbers::ToF64;
@@ -19,8 +20,8 @@ pub struct Fold {
     pub score: Vec<usize>,
 }
 
-/// Splits `items` items into `k` folds, shuffled by the seed. Every item is scored with in one fold, and chosen with in all
-/// the others.
+/// Splits `items` items into `k` folds, shuffled by the seed. Every item is scored with in one fold, and chosen with in
+/// all the others.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::folds;
@@ -49,8 +50,8 @@ pub fn folds(items: usize, k: usize, seed: u64) -> Result<Vec<Fold>, StatisticsE
     Ok((0..k).map(|fold| split(&fold_of, fold)).collect())
 }
 
-/// The two splits of a sequence's tokens into odd and even positions, for losses per token, where a sequence has no second
-/// sample.
+/// The two splits of a sequence's tokens into odd and even positions, for losses per token, where a sequence has no
+/// second sample.
 ///
 /// Neighbouring tokens are not independent, so this removes less of the optimism than two samples do.
 ///
@@ -76,8 +77,8 @@ fn split(fold_of: &[usize], fold: usize) -> Fold {
 pub struct CrossFitted {
     /// Score of a choice made on the same data, which is too good.
     pub naive: f64,
-    /// Score of choices made on other parts of the data, averaged over the parts. Such a choice is made with less data, so
-    /// this is a little too low.
+    /// Score of choices made on other parts of the data, averaged over the parts. Such a choice is made with less data,
+    /// so this is a little too low.
     pub corrected: f64,
 }
 

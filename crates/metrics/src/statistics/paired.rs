@@ -84,7 +84,7 @@ mod tests {
         assert!((ab.difference.low + ba.difference.high).abs() < 1e-12);
     }
 
-    /// Where there is no difference, about 5 % of tests find one at 5 %: of 400, between 8 and 36.
+    /// Without a difference about 5 % of tests still find one at the level of 5 %: of 400, between 8 and 36.
     #[test]
     fn false_alarms_are_as_rare_as_they_should_be() {
         let mut draw = rand_chacha::ChaCha8Rng::seed_from_u64(4);

@@ -8,8 +8,9 @@ const ARTICLES: [&str; 3] = ["a", "an", "the"];
 
 /// The words of an answer, after the normalisation of the SQuAD evaluation script.
 ///
-/// The text is lower-cased, the 32 ASCII punctuation characters are removed (not replaced: "don't" is "dont"), the words
-/// "a", "an" and "the" are dropped, and the rest is split at white space (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1).
+/// The text is lower-cased, the 32 ASCII punctuation characters are removed (not replaced: "don't" is "dont"), the
+/// words "a", "an" and "the" are dropped, and the rest is split at white space (Rajpurkar et al. 2016, arXiv
+/// 1606.05250, section 6.1).
 ///
 /// ```
 /// use dynlayer_metrics::text::normalize_answer;
@@ -57,7 +58,8 @@ pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<b
     Ok(references.iter().any(|reference| normalize_answer(reference.as_ref()) == prediction))
 }
 
-/// Precision, recall and F1 of the words shared with a reference, after [`normalize_answer`]: the best F1 of all references.
+/// Precision, recall and F1 of the words shared with a reference, after [`normalize_answer`]: the best F1 of all
+/// references.
 ///
 /// A word counts as often as in the text that has it less often.
 ///
@@ -107,7 +109,7 @@ mod tests {
     use super::{exact_match, normalize_answer, token_f1};
     use crate::text::TextError;
 
-    /// What the SQuAD script gives.
+    /// Scores equal those of the SQuAD script.
     #[test]
     fn normalisation_follows_the_script() {
         for (text, expected) in [

@@ -1,9 +1,9 @@
 //! Longest common subsequences, 64 cells of the table at a time.
 //!
-//! With t(i, j) the length for the first i tokens of the reference and the first j of the candidate, a row's differences
-//! t(i, j) - t(i, j - 1) are 0 or 1. One row of them is a bit vector, and the next one follows by an addition
-//! (Crochemore, Iliopoulos, Pinzon and Reid 2001, "A fast and practical bit-vector algorithm for the longest common
-//! subsequence problem"; the form of Hyyrö 2004, "Bit-parallel LCS-length computation revisited", figure 4).
+//! With t(i, j) the length for the first i tokens of the reference and the first j of the candidate, a row's
+//! differences t(i, j) - t(i, j - 1) are 0 or 1. One row of them is a bit vector, and the next one follows by an
+//! addition (Crochemore, Iliopoulos, Pinzon and Reid 2001, "A fast and practical bit-vector algorithm for the longest
+//! common subsequence problem"; the form of Hyyrö 2004, "Bit-parallel LCS-length computation revisited", figure 4).
 
 /// A candidate text with an index of its tokens, to be compared with references.
 pub(super) struct Candidate<'a> {
@@ -47,9 +47,9 @@ impl<'a> Candidate<'a> {
 
     /// Marks in `found` the tokens of the reference that are in the longest common subsequence.
     ///
-    /// Of several subsequences of equal length it is the one that `_backtrack_norec` of rouge-score 0.1.2 finds. That goes
-    /// back from the ends of both texts: in both past a match, else in the candidate if t(i, j - 1) > t(i - 1, j), else in
-    /// the reference.
+    /// Of several subsequences of equal length it is the one that `_backtrack_norec` of rouge-score 0.1.2 finds. That
+    /// goes back from the ends of both texts: in both past a match, else in the candidate if t(i, j - 1) > t(i - 1, j),
+    /// else in the reference.
     pub fn mark_lcs(&self, reference: &[u32], found: &mut [bool]) {
         let whole = reference.len() * self.tokens.len().div_ceil(64) <= WHOLE_TABLE;
         self.mark_lcs_by(if whole { reference.len() } else { reference.len().isqrt() }, reference, found);
@@ -91,8 +91,8 @@ impl<'a> Candidate<'a> {
 /// Number of 64-bit words up to which the whole table is kept: 512 KB.
 const WHOLE_TABLE: usize = 1 << 16;
 
-/// The table, one bit per cell, read from its last row to its first. The first row of every block is kept, and all rows of
-/// one block at a time. With blocks of √n rows this takes memory for about 2·√n of n rows, each computed twice.
+/// The table, one bit per cell, read from its last row to its first. The first row of every block is kept, and all rows
+/// of one block at a time. With blocks of √n rows this takes memory for about 2·√n of n rows, each computed twice.
 struct Table<'a> {
     candidate: &'a Candidate<'a>,
     reference: &'a [u32],

@@ -193,7 +193,8 @@ fn is_vowel_letter(letter: u8) -> bool {
     matches!(letter, b'a' | b'e' | b'i' | b'o' | b'u')
 }
 
-/// For each character, true if it is a consonant: a letter other than a, e, i, o, u, and other than y after a consonant.
+/// For each character, true if it is a consonant: a letter other than a, e, i, o, u, and other than y after a
+/// consonant.
 fn consonants(word: &[u8]) -> impl Iterator<Item = bool> {
     word.iter().scan(false, |previous, &letter| {
         *previous = if letter == b'y' { !*previous } else { !is_vowel_letter(letter) };

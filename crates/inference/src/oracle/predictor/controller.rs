@@ -8,8 +8,8 @@ use burn::tensor::{Tensor, TensorData};
 
 /// A controller that runs, for every sequence, the candidate that a [`PromptPredictor`] chooses for its prompt.
 ///
-/// It observes the prompt's pass at the predictor's layer, and chooses before the first decision, with one read by the host
-/// for the whole batch. A prompt that it cannot observe (of one token, or with
+/// It observes the prompt's pass at the predictor's layer, and chooses before the first decision, with one read by the
+/// host for the whole batch. A prompt that it cannot observe (of one token, or with
 /// [`ControlFrom::All`](crate::ControlFrom::All)) gets the candidate that is best for the mean state.
 ///
 /// ```

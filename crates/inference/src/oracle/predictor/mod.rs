@@ -1,10 +1,10 @@
-//! Prediction of the oracle's choice from the prompt: a candidate for every sequence, from the prompt's state in an early
-//! layer.
+//! Prediction of the oracle's choice from the prompt: a candidate for every sequence, from the prompt's state in an
+//! early layer.
 
 mod cholesky;
 mod controller;
 mod error;
-mod predictor;
+mod prompt_predictor;
 mod ridge;
 mod states;
 #[cfg(test)]
@@ -14,6 +14,6 @@ mod trial;
 
 pub use controller::PredictorController;
 pub use error::PredictorError;
-pub use predictor::PromptPredictor;
+pub use prompt_predictor::PromptPredictor;
 pub use states::PromptStates;
 pub use trial::PredictorTrial;

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_what_a_fit_without_it_predicts() {
-        // With the features scaled alike: one fit of all, and one without the last sample, of the same strength.
+        // Two fits of the same features and strength: one of all samples, and one without the last.
         let (features, targets) = samples(12);
         let rows: Vec<&[f32]> = features.iter().map(Vec::as_slice).collect();
         let n = rows.len();
@@ -162,7 +162,7 @@ mod tests {
             let found = ridge.predict(row);
             assert!((found[0] - expected[0]).abs() < 0.05 && (found[1] - 5.0).abs() < 1e-9, "{found:?} {expected:?}");
         }
-        // Alternating signs that no feature follows: the mean is the best guess.
+        // Targets that no feature explains: the mean is the best prediction.
         let noise: Vec<Vec<f64>> = (0..40u8).map(|i| vec![f64::from(i * 37 % 41)]).collect();
         let same: Vec<&[f32]> = rows.iter().map(|_| &[1.0f32; 5][..]).collect();
         let ridge = Ridge::fit(&same, &noise).unwrap();

@@ -8,8 +8,8 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Mean hidden states of prompts: the states entering a layer, averaged over all tokens of the prompt but the last, whose
-/// pass is already controlled.
+/// Mean hidden states of prompts: the states entering a layer, averaged over all tokens of the prompt but the last,
+/// whose pass is already controlled.
 ///
 /// ```
 /// use dynlayer_inference::oracle::{Item, PromptStates};
@@ -32,8 +32,8 @@ impl PromptStates {
         Self { layer, states: states.into_iter().collect() }
     }
 
-    /// Runs the first `layer` layers over every prompt. A prompt of one token gets an empty state, which stands for the mean
-    /// of the others.
+    /// Runs the first `layer` layers over every prompt. A prompt of one token gets an empty state, which stands for the
+    /// mean of the others.
     ///
     /// # Errors
     /// If the model has no such layer, or a prompt cannot be run.

@@ -7,7 +7,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 
-/// Sequences with 20 features each, of which the first tells `strength` of how deep they must go; the rest is noise.
+/// Sequences with 20 features each. The first one depends on the needed depth with weight `strength`; the others are
+/// noise.
 fn world(seed: u64, n: u64, strength: f64) -> (Evidence, PromptStates) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut records, mut states) = (Vec::new(), HashMap::new());

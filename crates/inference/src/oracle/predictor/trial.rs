@@ -1,6 +1,6 @@
 //! Cross-validation of the predictor.
 
-use super::predictor::Samples;
+use super::prompt_predictor::Samples;
 use super::{PredictorError, PromptPredictor, PromptStates};
 use crate::random;
 use dynlayer_metrics::allocation::Evidence;

@@ -22,8 +22,8 @@ pub struct Item {
 }
 
 impl Item {
-    /// A digest of everything that the item's results depend on: FNV-1a, 64 bits, over its parts and their lengths. It does
-    /// not protect against forgery.
+    /// A digest of everything that the item's results depend on: FNV-1a, 64 bits, over its parts and their lengths. It
+    /// does not protect against forgery.
     pub(super) fn digest(&self) -> String {
         let mut digest = Fnv::default();
         for part in [&self.prompt, &self.reference_tokens] {

@@ -25,7 +25,7 @@ struct ItemRun<'r, 'a> {
     results: HashMap<Lane, LaneResult>,
 }
 
-impl<'a> OracleRun<'a> {
+impl OracleRun<'_> {
     /// Runs the prompt once, and all lanes after it, and scores them.
     pub(super) fn measure_item(&self, item: &Item) -> Result<MeasuredItem, OracleError> {
         let started = Instant::now();
@@ -98,16 +98,6 @@ impl<'a> OracleRun<'a> {
         })
     }
 
-    fn generate_options(&self) -> GenerateOptions<'a> {
-        GenerateOptions {
-            max_new_tokens: self.options.max_new_tokens,
-            stop_tokens: self.options.stop_tokens.clone(),
-            stop_strings: self.options.stop_strings.clone(),
-            tokenizer: self.options.tokenizer,
-            ..GenerateOptions::default()
-        }
-    }
-
     fn sampling(&self, task: Task) -> Sampling {
         match (task, &self.options.halves) {
             (Task::Sampled(half), Some(sampling)) => {
@@ -145,8 +135,14 @@ impl ItemRun<'_, '_> {
         let lanes = lanes.iter().map(|lane| all[*lane]);
         let (finished, report): (Vec<LaneResult>, RunReport) = if lanes.clone().all(|lane| lane.task.generates()) {
             let samplings = lanes.clone().map(|lane| run.sampling(lane.task)).collect();
-            let generation = prefilled.generate(controller, &ids, samplings, run.generate_options());
-            let (completions, report) = generation.finish()?;
+            let options = GenerateOptions {
+                max_new_tokens: run.options.max_new_tokens,
+                stop_tokens: run.options.stop_tokens.clone(),
+                stop_strings: run.options.stop_strings.clone(),
+                tokenizer: run.options.tokenizer,
+                ..GenerateOptions::default()
+            };
+            let (completions, report) = prefilled.generate(controller, &ids, samplings, options).finish()?;
             let finished = completions.into_iter().map(|completion| LaneResult {
                 output: Output { tokens: completion.tokens, text: completion.text },
                 ..LaneResult::default()

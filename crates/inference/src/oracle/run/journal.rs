@@ -1,14 +1,15 @@
 //! The file of a run, which grows by whole lines.
 
 use super::{Header, Item, MeasuredItem, OracleError};
+use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A run's file, open for appending.
 ///
-/// The first line is the header, each later one an item. A last line without its end was cut off when the run was killed:
-/// it is dropped, and its item runs again.
+/// The first line is the header, each later one an item. A last line without its end was cut off when the run was
+/// killed: it is dropped, and its item runs again.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
@@ -19,7 +20,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens or creates a run's file, and returns the finished items too. A file that is refused is not changed.
     pub(super) fn open(path: &Path, header: &Header, items: &[Item]) -> Result<(Self, Vec<MeasuredItem>), OracleError> {
-        let io = |action| move |source| OracleError::Io { file: path.to_owned(), action, source };
+        let io = |action| io(path, action);
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(io("opening"))?;
         file.try_lock().map_err(|error| match error {
@@ -28,7 +29,7 @@ impl Journal {
         })?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io("reading"))?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = whole_lines(&bytes);
         let first = line(header).map_err(io("writing"))?;
         let done = if whole == 0 && first.starts_with(&bytes) {
             Vec::new()
@@ -41,33 +42,36 @@ impl Journal {
         file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(io("cutting"))?;
         let mut journal = Self { path: path.to_owned(), file };
         if whole == 0 {
-            journal.write(&first)?;
+            journal.append(header)?;
         }
         Ok((journal, done))
     }
 
-    /// Appends a finished item, and returns when it is on the disk.
-    pub(super) fn append(&mut self, measured: &MeasuredItem) -> Result<(), OracleError> {
-        let line =
-            line(measured).map_err(|source| OracleError::Io { file: self.path.clone(), action: "writing", source })?;
-        self.write(&line)
+    /// Appends a finished item, or the header, and returns when it is on the disk.
+    pub(super) fn append(&mut self, value: &impl Serialize) -> Result<(), OracleError> {
+        let written = line(value).and_then(|line| self.file.write_all(&line)).and_then(|()| self.file.sync_data());
+        written.map_err(io(&self.path, "writing"))
     }
+}
 
-    fn write(&mut self, line: &[u8]) -> Result<(), OracleError> {
-        let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
-        written.map_err(|source| OracleError::Io { file: self.path.clone(), action: "writing", source })
-    }
+/// The error for an action on the file that the system refused.
+fn io(file: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> OracleError {
+    move |source| OracleError::Io { file: file.to_owned(), action, source }
+}
+
+/// The length of the whole lines at the beginning of a file.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }
 
 /// The header and the items of a run's file; a last line without its end is left out.
 pub(super) fn read(path: &Path) -> Result<(Header, Vec<MeasuredItem>), OracleError> {
-    let io = |source| OracleError::Io { file: path.to_owned(), action: "reading", source };
-    let bytes = std::fs::read(path).map_err(io)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    parse(path, &bytes[..whole])
+    let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
+    parse(path, &bytes[..whole_lines(&bytes)])
 }
 
-fn line(value: &impl serde::Serialize) -> std::io::Result<Vec<u8>> {
+/// A value as a line of JSON.
+fn line(value: &impl Serialize) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     Ok(line)

@@ -39,8 +39,8 @@ use std::path::Path;
 /// A run of a model over prompts and candidates, which measures quality and cost of every candidate for every prompt.
 ///
 /// Each prompt runs once, all but its last token, at full depth. Its keys and values are then copied to one *lane* per
-/// candidate: a continuation of the prompt, under a controller of its own. The lanes decode together as rows of a batch.
-/// A lane gives the result that its candidate alone would give for that prompt under
+/// candidate: a continuation of the prompt, under a controller of its own. The lanes decode together as rows of a
+/// batch. A lane gives the result that its candidate alone would give for that prompt under
 /// [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken), up to the rounding of sums: a greedy choice
 /// between two tokens of almost the same probability may differ in a batch.
 ///

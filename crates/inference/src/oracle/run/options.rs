@@ -17,8 +17,8 @@ pub enum Cost {
     /// Nominal floating-point operations per token, in units of 1e9, including head products and the keys and values of
     /// skipped layers.
     Gigaflops,
-    /// Milliseconds per token. Every lane then runs alone, since rows of a batch share their time, and an interrupted run
-    /// does not give the same results as an undisturbed one.
+    /// Milliseconds per token. Every lane then runs alone, since rows of a batch share their time, and an interrupted
+    /// run does not give the same results as an undisturbed one.
     Milliseconds,
 }
 
@@ -52,10 +52,10 @@ pub struct OracleOptions<'a> {
     pub partial_skips: PartialSkips,
     /// Seed of random controllers, random routes and the sampled outputs of the halves.
     pub seed: u64,
-    /// If set, the quality is measured twice more, for the cross-fitted oracle. With [`Measure::Output`] two outputs are
-    /// sampled with this sampling, whose temperature must be above 0 and whose seed is replaced by one per half. With
-    /// the other measures the halves are the means over the tokens at odd and at even positions, and the sampling is not
-    /// used.
+    /// If set, the quality is measured twice more, for the cross-fitted oracle. With [`Measure::Output`] two outputs
+    /// are sampled with this sampling, whose temperature must be above 0 and whose seed is replaced by one per half.
+    /// With the other measures the halves are the means over the tokens at odd and at even positions, and the sampling
+    /// is not used.
     ///
     /// [`Measure::Output`]: super::Measure::Output
     pub halves: Option<Sampling>,

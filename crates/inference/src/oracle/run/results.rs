@@ -85,8 +85,8 @@ impl OracleResults {
         table(&self.items, |item| &item.cells)
     }
 
-    /// The table of the random routes, for [`Comparison::null`](dynlayer_metrics::baselines::Comparison::null); `None` if
-    /// none were run.
+    /// The table of the random routes, for [`Comparison::null`](dynlayer_metrics::baselines::Comparison::null); `None`
+    /// if none were run.
     ///
     /// # Errors
     /// As [`evidence`](Self::evidence).

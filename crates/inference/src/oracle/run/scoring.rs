@@ -99,7 +99,8 @@ impl Scoring<'_> {
     }
 }
 
-/// The mean over tokens, and the means over odd and even positions, counted from 1. A single token counts as both halves.
+/// The mean over tokens, and the means over odd and even positions, counted from 1. A single token counts as both
+/// halves.
 fn means<T>(tokens: &[T], value: impl Fn(&T) -> f64) -> (f64, [f64; 2]) {
     let mean = |from: usize, step: usize| {
         let chosen = || tokens.iter().skip(from).step_by(step);

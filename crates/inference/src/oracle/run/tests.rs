@@ -36,7 +36,7 @@ fn items(n: u32) -> Vec<Item> {
 
 type Make = fn() -> Box<dyn Controller + Send>;
 
-/// Controllers that are fixed, random, that read the device, and that keep accounts.
+/// Controllers of all kinds: fixed, random, reading the device, with state.
 const KINDS: [(&str, Make); 7] = [
     ("uniform:3", || Box::new(UniformSkip::new(3))),
     ("exit:1", || Box::new(ExitAfter(1))),
@@ -128,7 +128,7 @@ fn a_lane_does_what_its_candidate_does_alone() {
                 judge(&tokens, &item.reference, &item.reference_tokens)
             };
             assert_eq!(cell.halves.unwrap()[0], half(0), "{}", candidate.name());
-            // Alone, one seed serves for sampling and for random controllers.
+            // Alone, the sampling's seed is also that of random controllers, so theirs would differ.
             if !candidate.name().starts_with("random") && !candidate.name().starts_with("bernoulli") {
                 assert_eq!(cell.halves.unwrap()[1], half(1), "{}", candidate.name());
             }
@@ -202,7 +202,7 @@ fn a_file_cut_off_anywhere_becomes_the_undisturbed_one() {
     let run = || oracle_run(&model, options.clone()).run(&file, &items, |_| {});
     let whole = run().unwrap();
     let (bytes, expected) = (std::fs::read(&file).unwrap(), timeless(&file));
-    // All places around the ends of lines, and others at random.
+    // Cuts around the ends of all lines, and at random positions.
     let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
     let mut places: Vec<usize> = ends.flat_map(|at| [at.saturating_sub(1), at, at + 1]).chain([0, 1]).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -214,7 +214,7 @@ fn a_file_cut_off_anywhere_becomes_the_undisturbed_one() {
         assert_eq!(again.evidence().unwrap(), whole.evidence().unwrap());
         assert_eq!(again.null().unwrap(), whole.null().unwrap());
     }
-    // More items go on where fewer ended.
+    // More items continue a run of fewer.
     let more = super::tests::items(6);
     let mut seen = Vec::new();
     oracle_run(&model, options.clone()).run(&file, &more, |progress| seen.push(progress.done)).unwrap();
@@ -287,13 +287,13 @@ fn another_run_is_refused_and_left_alone() {
     let device = Backend::Flex.device().unwrap();
     let other = model.config().clone().init(99, dynlayer_model::WeightDtype::F32, &device).unwrap();
     assert!(refused(oracle_run(&other, options()), &items).contains("another model"));
-    // While it is being written.
+    // The file is being written by another run.
     let held = std::fs::File::open(&file).unwrap();
     held.lock().unwrap();
     assert!(matches!(oracle_run(&model, options()).run(&file, &items, |_| {}), Err(OracleError::Busy { .. })));
     held.unlock().unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), before);
-    // Something else altogether, and a line that is damaged.
+    // A file of another kind, and a damaged line.
     for text in ["a file of somebody's", "a file\nof somebody's\n"] {
         let path = folder.path().join("other");
         std::fs::write(&path, text).unwrap();
@@ -385,7 +385,7 @@ fn replayed_quality_and_depth_are_the_tables() {
         assert!(allocation.counts(&evidence).iter().filter(|count| **count > 0).count() > 1, "a mix");
         let mut oracle = OracleController::new(&evidence, &allocation, &candidates()).unwrap();
         let (mut quality, mut depth) = (0.0, 0.0);
-        // In batches, and not in the table's order.
+        // In batches, in another order than the table's.
         let mut order = items.clone();
         order.rotate_left(3);
         for batch in order.chunks(4) {
@@ -405,7 +405,7 @@ fn replayed_quality_and_depth_are_the_tables() {
         assert!((quality / 10.0 - allocation.mean_quality).abs() < 1e-6, "{budget}");
         assert!((depth / 10.0 - allocation.mean_cost).abs() < 1e-9, "{budget}");
     }
-    // A sequence that was never allocated.
+    // A sequence without a choice.
     let allocation = allocator.most_quality(2.0).unwrap();
     let oracle = OracleController::new(&evidence, &allocation, &candidates()).unwrap();
     assert!(oracle.choice(100).is_some() && oracle.choice(7).is_none());
@@ -440,7 +440,7 @@ fn the_controller_chooses_at_run_time_what_its_predictor_chooses() {
         let (_, report) = generate(&model, &mut controller, &prompts, options).unwrap().finish().unwrap();
         assert_eq!(report.decode.host_reads, 1);
         for (item, sequence) in batch.iter().zip(&report.sequences) {
-            // A prompt of one token has an empty state, and the mean's choice.
+            // A prompt of one token has an empty state, and gets the choice for the mean state.
             let choice = predictor.choose(states.get(item.id).unwrap());
             assert_eq!(controller.choice(item.id), Some(predictor.candidates()[choice].as_str()));
             let depth = [model.layers().len() as f64, 3.0, 1.0][choice];

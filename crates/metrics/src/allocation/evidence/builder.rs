@@ -131,8 +131,8 @@ impl Builder {
         })
     }
 
-    /// Numbers the candidates anew in the order in which they first appear sequence by sequence, and returns their names
-    /// in that order. `order` holds the cells sequence by sequence.
+    /// Numbers the candidates anew in the order in which they first appear sequence by sequence, and returns their
+    /// names in that order. `order` holds the cells sequence by sequence.
     fn rename_candidates(&mut self, order: &[usize]) -> Vec<String> {
         let mut names = vec![String::new(); self.candidate_index.len()];
         for (name, index) in self.candidate_index.drain() {

@@ -88,8 +88,8 @@ impl Evidence {
     /// Makes a table of cells in any order.
     ///
     /// # Errors
-    /// [`EvidenceError`] if there is no cell, a candidate has no name, a number is not finite, a cost is negative, a cell
-    /// comes twice, or only some cells have `halves` or `label_free`.
+    /// [`EvidenceError`] if there is no cell, a candidate has no name, a number is not finite, a cost is negative, a
+    /// cell comes twice, or only some cells have `halves` or `label_free`.
     pub fn new(records: impl IntoIterator<Item = Record>) -> Result<Self, EvidenceError> {
         let mut builder = Builder::default();
         records.into_iter().try_for_each(|record| builder.push(&record))?;

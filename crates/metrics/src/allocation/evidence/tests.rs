@@ -40,7 +40,7 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
 }
 
 fn cells_values(halves: bool, label_free: bool) -> impl Iterator<Item = Record> {
-    // Numbers whose last digits a careless reader loses, and the ends of the range.
+    // Numbers whose last digits a careless parser loses, and the ends of the range.
     let awkward = [
         0.1,
         1.0 / 3.0,
@@ -71,12 +71,12 @@ proptest! {
         prop_assert_eq!(&back, &evidence);
         let bits = |table: &Evidence| table.records().map(|r| (r.quality.to_bits(), r.cost.to_bits())).collect::<Vec<_>>();
         prop_assert_eq!(bits(&back), bits(&evidence));
-        // Nothing is lost on the way into the table.
+        // The table holds all records.
         prop_assert_eq!(evidence.n_cells(), records.len());
         for record in &records {
             prop_assert!(evidence.records().any(|found| found == *record));
         }
-        // And the same through serde, and through another order of the cells of other sequences.
+        // It is the same after a conversion to records and back.
         let vector: Vec<Record> = evidence.clone().into();
         prop_assert_eq!(Evidence::new(vector).unwrap(), evidence);
     }
@@ -93,7 +93,7 @@ proptest! {
 }
 
 #[test]
-fn lines_that_are_no_cells_are_named() {
+fn errors_name_the_line() {
     let good = r#"{"sequence":1,"candidate":"a","quality":0.5,"cost":2}"#;
     for (line, expected) in [
         ("", "FILE, line 2: no JSON object; expected one JSON object per line, with sequence, candidate"),
@@ -212,7 +212,7 @@ fn files_are_whole_or_not_there() {
     let missing = folder.path().join("none").join("table");
     let error = evidence.write_jsonl(&missing).unwrap_err();
     assert!(matches!(&error, EvidenceError::Io { file, action: "writing", .. } if *file == missing), "{error}");
-    // A folder is in the way: the write fails, and leaves nothing behind.
+    // A folder has that name: the write fails, and leaves no file behind.
     let folder_there = folder.path().join("folder");
     fs::create_dir(&folder_there).unwrap();
     assert!(evidence.write_jsonl(&folder_there).is_err());

@@ -15,14 +15,16 @@ const ROOT: u32 = u32::MAX;
 
 /// The search for a better choice than the relaxation's, the *base*.
 ///
-/// With a price of `p / r` per unit of cost, every item has a *loss*: `r gain - p cost` of the base's item, which is
-/// the group's largest, less its own. Losses add up, and a choice of loss `l` and cost `c` gains `(p c - l) / r` over
-/// the base. So a choice that is to beat a known solution within the capacity may lose no more than an *allowance*;
-/// items beyond it cannot be in it, and groups with no other item within it keep their base item (the reduction of
-/// Kellerer, Pferschy & Pisinger 2004, section 11.4). The other groups are the core. They are joined one by one,
-/// least loss first, by dynamic programming over undominated pairs of cost and gain, each tested against an upper bound
-/// (Pisinger 1995, "A minimal algorithm for the multiple-choice knapsack problem"); whenever a better solution turns up
-/// the allowance shrinks, and with it the core.
+/// With a price of `p / r` per unit of cost, an item has the worth `r gain - p cost`, and a *loss*: the worth of the
+/// base's item, which is the largest of the group, minus its own. Losses add up, and a choice of loss `l` and cost `c`
+/// gains `(p c - l) / r` over the base. So the loss of a choice that beats a known solution within the capacity is at
+/// most an *allowance*. Items of larger loss are left out, and a group in which only the base's item remains is settled
+/// (the reduction of Kellerer, Pferschy & Pisinger 2004, section 11.4).
+///
+/// The other groups are the core. They are joined one by one, least loss first, by dynamic programming over undominated
+/// pairs of cost and gain, each tested against an upper bound (Pisinger 1995, "A minimal algorithm for the
+/// multiple-choice knapsack problem"). Whenever a better solution is found, the allowance shrinks, and the core with
+/// it.
 pub(super) struct Core<'a> {
     instance: &'a Instance,
     base: &'a [u32],
@@ -122,8 +124,8 @@ impl<'a> Core<'a> {
 
     /// Improves on a first solution until no better one exists, or about `limit` states have been looked at.
     ///
-    /// A short search settles all but the hardest instances. For those, a search that keeps only some of the states mostly
-    /// finds a solution that equals the bound, which proves it. If not, a long search has the rest of the limit.
+    /// A short search settles all but the hardest instances. For those, a search that keeps only some of the states
+    /// mostly finds a solution that equals the bound, which proves it. If not, a long search has the rest of the limit.
     pub fn improve(&self, first: Change, limit: u64) -> Outcome {
         let bound = self.relaxed().max(first.gain);
         let mut all = Outcome { change: first, bound, optimal: false, work: 0 };
@@ -210,8 +212,8 @@ impl<'a> Core<'a> {
         Outcome { change: Self::change(first, found, &nodes), bound, optimal, work }
     }
 
-    /// Keeps [`THINNED`] of the states, evenly spread in cost: among those within a group's reach of the room if there are
-    /// enough, else among all.
+    /// Keeps [`THINNED`] of the states, evenly spread in cost: among those within a group's reach of the room if there
+    /// are enough, else among all.
     fn thin(&self, joined: &mut Vec<Candidate>) {
         if joined.len() <= THINNED {
             return;
@@ -269,8 +271,8 @@ impl<'a> Core<'a> {
         let groups = groups.filter_map(|group| least(group).map(|loss| (loss, group)));
         let mut core: Vec<(i128, u32)> = groups.filter(|(loss, _)| *loss <= allowance).collect();
         core.sort_unstable();
-        // Among equal losses, groups that can become dearer alternate with those that cannot. Filling the room takes both
-        // kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
+        // Among equal losses, groups that can become dearer alternate with those that cannot. Filling the room takes
+        // both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
         let mut turn = (0, [0u32; 2]);
         let mut keyed = Vec::with_capacity(core.len());
         for (loss, group) in core {

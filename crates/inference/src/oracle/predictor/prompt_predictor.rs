@@ -6,12 +6,12 @@ use crate::oracle::as_f64;
 use dynlayer_metrics::allocation::{Cell, Evidence};
 use serde::{Deserialize, Serialize};
 
-/// A predictor of every candidate's quality from a prompt's mean hidden state, which chooses the candidate with the largest
-/// predicted quality minus its cost times a price.
+/// A predictor of every candidate's quality from a prompt's mean hidden state, which chooses the candidate with the
+/// largest predicted quality minus its cost times a price.
 ///
-/// It is a ridge regression per candidate. The strength is chosen by leave-one-out cross-validation; the price is the least
-/// at which the choices from the left-out predictions keep the budget. One of the strengths leaves nothing but the mean:
-/// with it the predictor chooses the same candidate for all prompts.
+/// It is a ridge regression per candidate. The strength is chosen by leave-one-out cross-validation; the price is the
+/// least at which the choices from the left-out predictions keep the budget. One of the strengths leaves nothing but
+/// the mean: with it the predictor chooses the same candidate for all prompts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptPredictor {
@@ -127,7 +127,8 @@ impl PromptPredictor {
         self.strength
     }
 
-    /// Every candidate's predicted quality for a prompt's mean state, `[d_model]`; an empty state stands for the mean state.
+    /// Every candidate's predicted quality for a prompt's mean state, `[d_model]`; an empty state stands for the mean
+    /// state.
     pub fn predict(&self, state: &[f32]) -> Vec<f64> {
         let centred: Vec<f64> =
             state.iter().zip(&self.mean).map(|(x, mean)| f64::from(*x) - f64::from(*mean)).collect();

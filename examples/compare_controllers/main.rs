@@ -46,8 +46,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         continuation,
         arguments.limit,
     )?;
-    let texts =
-        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), &tokenizer, &model)?;
+    let texts = dynlayer_examples::calibration::texts(
+        arguments.calibration.as_deref(),
+        arguments.model.as_deref(),
+        &tokenizer,
+        &model,
+    )?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
     let n_layers = model.layers().len();

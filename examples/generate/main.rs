@@ -61,8 +61,12 @@ fn complete(
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts =
-        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
+    let texts = dynlayer_examples::calibration::texts(
+        arguments.calibration.as_deref(),
+        arguments.model.as_deref(),
+        tokenizer,
+        model,
+    )?;
     let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.seed))?;
     let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
     let mut out = std::io::stdout();

@@ -6,64 +6,64 @@ use dynlayer::model::{Backend, WeightDtype};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Measures what the best choice of layers per prompt would reach, with the controls that such a number needs.
+/// Measures what the best choice of layers per prompt would reach, and the baselines that such a number needs.
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// A checkpoint's folder, or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<PathBuf>,
-    /// One JSON object per line, with `prompt` and `reference`, and an `id` if you like. For the embedded model by default
-    /// problems of its own.
+    /// A file with one JSON object per line, with `prompt`, `reference` and optionally `id`. The embedded model has its
+    /// own problems, which are the default.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
-    /// Controllers that a prompt may be given, separated by commas; by default the full model and eleven budgets of
-    /// `influence` down to a quarter of the layers. `full` is added where it is missing.
+    /// The candidates, controllers separated by commas; by default the full model and eleven budgets of `influence`
+    /// down to a quarter of the layers. `full` is added if it is missing.
     #[arg(long, value_name = "SPEC,SPEC,..")]
     pub candidates: Option<String>,
-    /// What quality is.
+    /// The measure of quality.
     #[arg(long, value_enum, default_value_t = Metric::RougeL)]
     pub metric: Metric,
-    /// What cost is.
+    /// The unit of cost.
     #[arg(long, value_enum, default_value_t = Cost::Layers)]
     pub cost: Cost,
-    /// Items at most, from the first line on.
+    /// Largest number of items, from the first line on.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// Tokens to generate at most, and of the reference that `nll` scores.
+    /// Largest number of tokens to generate, and of the reference's tokens that `nll` scores.
     #[arg(long, default_value_t = 64)]
     pub max_new_tokens: usize,
-    /// A folder for everything that is written. A run that was interrupted goes on from the file `run.jsonl` there.
+    /// The folder for all files. An interrupted run continues from the file `run.jsonl` there.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Depths at which random routes are run, as many per depth as there are candidates; 0 for none. Only with
+    /// Number of depths at which random routes are run, at each as many as there are candidates; 0 for none. Only with
     /// `--cost layers`.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub null: usize,
-    /// The temperature of the two sampled outputs that the cross-fitted oracle needs (`rouge-l` only); 0 for none.
+    /// Temperature of the two sampled outputs that the cross-fitted oracle needs (`rouge-l` only); 0 for none.
     #[arg(long, value_name = "T", default_value_t = 0.7)]
     pub halves: f32,
-    /// The layer whose entering states the prompt router sees; by default after a sixth of the layers.
+    /// The layer whose entering states the prompt predictor sees; by default after a sixth of the layers.
     #[arg(long, value_name = "LAYER")]
-    pub router_layer: Option<usize>,
-    /// Make a chat of each prompt, through the model's template.
+    pub predictor_layer: Option<usize>,
+    /// Make each prompt a chat, with the model's template.
     #[arg(long)]
     pub chat: bool,
-    /// Plain text to calibrate `influence` and `similarity` on; a short one is built in.
+    /// A plain text to calibrate `influence` and `similarity` on; a short one is built in.
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// What later tokens see at skipped layers: propagate, deferred or omit.
+    /// Keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     pub kv_policy: KvPolicy,
-    /// Lanes of one prompt that run together at most.
+    /// Largest number of continuations of one prompt that run together.
     #[arg(long, default_value_t = 16)]
     pub lanes: usize,
-    /// What random choices derive from.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// flex, ndarray, cuda or wgpu, as far as built in.
+    /// The backend: flex, ndarray, cuda or wgpu, as far as built in.
     #[arg(long, default_value_t = Backend::Flex)]
     pub device: Backend,
-    /// f32 or f16.
+    /// The type of the weights: f32 or f16.
     #[arg(long, default_value_t = WeightDtype::F32)]
     pub dtype: WeightDtype,
     /// Print one JSON object instead of the summary.
@@ -71,19 +71,19 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// What quality is; higher is better.
+/// A measure of quality; higher is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// F1 of ROUGE-L of the greedy output and the reference.
     RougeL,
-    /// The part of the full model's own tokens that the candidate would have chosen too.
+    /// Share of the full model's own tokens that the candidate would choose, too.
     Agreement,
-    /// The mean log-probability of the reference's tokens (the negated NLL), in nats.
+    /// Mean log-probability of the reference's tokens (the negated NLL), in nats.
     Nll,
 }
 
-/// What cost is.
+/// A unit of cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cost {
@@ -91,11 +91,12 @@ pub enum Cost {
     Layers,
     /// 1e9 floating-point operations per token.
     Gigaflops,
-    /// Milliseconds per token, each lane alone.
+    /// Milliseconds per token, each continuation alone.
     Milliseconds,
 }
 
 impl Metric {
+    /// The measure in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::RougeL => "ROUGE-L F1 of the greedy output against the reference",
@@ -106,6 +107,7 @@ impl Metric {
 }
 
 impl Cost {
+    /// The unit in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Layers => "layers per token",

@@ -4,10 +4,10 @@ use crate::arguments::{Arguments, Cost};
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, InfluenceSpec};
 use std::error::Error;
 
-/// Budgets that are tried by default, beside the full model.
+/// Number of budgets that are tried by default, besides the full model.
 const DEFAULT_BUDGETS: usize = 11;
 
-/// The specifications to run, the full model first if it was not named.
+/// The candidates to run, the full model first if it was not named.
 pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
     let mut specs = match &arguments.candidates {
         Some(text) => split(text).map(str::parse).collect::<Result<Vec<ControllerSpec>, _>>()?,
@@ -20,8 +20,8 @@ pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpe
     Ok(specs)
 }
 
-/// Cuts at the commas after which a controller's name stands: its options follow commas too, but as numbers (`skip:3,5`)
-/// or with an equals sign (`confidence:0.9,min=8`).
+/// Splits a list at the commas that are followed by a controller's name. Options of a controller follow commas, too,
+/// but are numbers (`skip:3,5`) or have an equals sign (`confidence:0.9,min=8`).
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let begins = |part: &str| {
         let name = part.split(':').next().unwrap_or_default().trim();
@@ -37,6 +37,7 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     starts.into_iter().zip(ends).map(|(start, end)| text[start..end].trim())
 }
 
+/// The full model and budgets of `influence`.
 fn default(n_layers: usize) -> Vec<ControllerSpec> {
     let least = n_layers.div_ceil(4).max(1);
     let step = |i: usize| n_layers - (n_layers - least) * i / DEFAULT_BUDGETS;
@@ -46,7 +47,7 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     std::iter::once(ControllerSpec::Full(FullDepth)).chain(influence).collect()
 }
 
-/// Depths for random routes, evenly from the least budget of the candidates to all layers but one.
+/// The depths of random routes, evenly from the least budget of the candidates to all layers but one.
 pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
     if arguments.cost != Cost::Layers {
         return Vec::new();

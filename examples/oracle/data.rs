@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// Problems without a limit.
+/// Number of problems if there is no limit.
 const PROBLEMS: usize = 140;
 
 /// A line of the data.
@@ -22,7 +22,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Its own id, or its number.
+    /// Its id, or else its number.
     pub fn id(&self, number: usize) -> String {
         match &self.id {
             Some(serde_json::Value::String(text)) => text.clone(),
@@ -34,22 +34,22 @@ impl Line {
 
 /// Reads the first lines of a file.
 pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Error>> {
-    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let reader = BufReader::new(std::fs::File::open(file).map_err(|error| told(&error))?);
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let reader = BufReader::new(std::fs::File::open(file).map_err(|error| named(&error))?);
     let mut lines = Vec::new();
     for (number, text) in (1..).zip(reader.lines()).take(limit.unwrap_or(usize::MAX)) {
-        let told = |error: &dyn std::fmt::Display| format!("{}, line {number}: {error}", file.display());
-        let text = text.map_err(|error| told(&error))?;
+        let named = |error: &dyn std::fmt::Display| format!("{}, line {number}: {error}", file.display());
+        let text = text.map_err(|error| named(&error))?;
         let line: Line = serde_json::from_str(&text).map_err(|error| {
-            told(&format!("expected an object with the texts \"prompt\" and \"reference\", found {error}"))
+            named(&format!("expected an object with the texts \"prompt\" and \"reference\", found {error}"))
         })?;
         if line.prompt.is_empty() {
-            return Err(told(&"the prompt is empty").into());
+            return Err(named(&"the prompt is empty").into());
         }
         lines.push(line);
     }
     if lines.is_empty() {
-        return Err(told(&"expected at least one item, found none").into());
+        return Err(named(&"expected at least one item, found none").into());
     }
     Ok(lines)
 }
@@ -60,7 +60,7 @@ pub fn problems(limit: Option<usize>) -> Vec<Line> {
     held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
 }
 
-/// The lines as token ids, of the references at most `longest`; an item's id is its line, from 0.
+/// The lines as items of token ids, with at most `longest` tokens of each reference. An item's id is its line, from 0.
 pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
     let template = if chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
@@ -72,7 +72,7 @@ pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) 
             Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
             None => line.prompt.clone(),
         };
-        // An answer begins right after the template's text, and after a space where the prompt is plain text.
+        // An answer follows the template's text directly, and a plain prompt after a space.
         let spaced = chat || line.prompt.ends_with(char::is_whitespace);
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
         let mut reference_tokens = tokenizer.encode(&reference, false)?;

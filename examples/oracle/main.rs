@@ -1,7 +1,9 @@
-//! The oracle on a model and data of yours: how few layers would do, if one knew beforehand how many each prompt needs.
+//! The oracle on your own model and data: the fewest layers that would do if the need of each prompt were known
+//! beforehand.
 //!
-//! Every prompt runs once, and every candidate continues from there; results are written as they come, and a run that
-//! was interrupted goes on where it was. What the oracle reaches is shown beside everything that makes it honest.
+//! Every prompt runs once, and every candidate continues from there. Results are written as they come, and an
+//! interrupted run continues where it was. The oracle's result is shown beside its baselines, without which it means
+//! nothing.
 //!
 //! ```text
 //! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \
@@ -13,16 +15,16 @@
 mod arguments;
 mod candidates;
 mod data;
-mod drive;
+mod predictor;
 mod results;
-mod router;
+mod run;
 mod summary;
 mod tables;
 
 use arguments::Arguments;
 use clap::Parser;
 use dynlayer::inference::controllers::Resources;
-use dynlayer::inference::oracle::{Candidate, Driven};
+use dynlayer::inference::oracle::Candidate;
 use dynlayer_examples::Loaded;
 use results::Results;
 use std::error::Error;
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    // Whatever can be wrong is told before the work, not after it.
+    // Everything that can be wrong is checked before the work begins.
     std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
     let lines = match &arguments.data {
         Some(file) => data::read(file, arguments.limit)?,
@@ -47,15 +49,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let n_layers = model.layers().len();
     let items = data::items(&lines, tokenizer, arguments.chat, arguments.max_new_tokens)?;
     let specs = candidates::specs(arguments, n_layers)?;
-    let texts =
-        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), arguments.model.as_deref(), tokenizer, model)?;
+    let texts = dynlayer_examples::calibration::texts(
+        arguments.calibration.as_deref(),
+        arguments.model.as_deref(),
+        tokenizer,
+        model,
+    )?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
 
-    let driven: Driven = drive::drive(arguments, &loaded, candidates(), &specs, &items)?;
-    let evidence = driven.evidence()?;
-    let null = driven.null()?;
-    let states = router::states(arguments, model, &items)?;
+    let measured = run::run(arguments, &loaded, candidates(), &specs, &items)?;
+    let evidence = measured.evidence()?;
+    let null = measured.null()?;
+    let states = predictor::states(arguments, model, &items)?;
     let results = Results::new(arguments, n_layers, &evidence, null.as_ref(), &states)?;
     tables::write(arguments, &lines, &evidence, null.as_ref(), &results)?;
     let text = summary::text(arguments, &results);

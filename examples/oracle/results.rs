@@ -1,21 +1,21 @@
-//! What follows from the evidence.
+//! The results that follow from the evidence.
 
 use crate::arguments::{Arguments, Cost, Metric};
-use crate::router;
-use dynlayer::inference::oracle::{
-    Allocation, Allocator, Bootstrap, ControlRow, Controls, ControlsRun, Evidence, FrontierPoint, PromptPredictor,
-    PromptStates,
-};
+use crate::predictor;
+use dynlayer::inference::oracle::{PromptPredictor, PromptStates};
+use dynlayer::metrics::allocation::{Allocation, Allocator, EnvelopePoint, Evidence};
+use dynlayer::metrics::baselines::{Baselines, Comparison, ComparisonRow};
+use dynlayer::metrics::statistics::Bootstrap;
 use serde::Serialize;
 use std::error::Error;
 
-/// Budgets of the curves.
+/// Number of budgets in the curves.
 const BUDGETS: usize = 12;
-/// Resamplings behind each point of a curve; the table has the default number.
+/// Number of resamples for each point of a curve; the table has the default number.
 const CURVE_RESAMPLES: usize = 200;
 
-/// The name under which the router stands in the controls.
-pub const ROUTER: &str = "prompt router";
+/// The predictor's name in the comparison.
+pub const PREDICTOR: &str = "prompt predictor";
 
 #[derive(Serialize)]
 pub struct Results {
@@ -28,23 +28,24 @@ pub struct Results {
     pub items: usize,
     pub n_layers: usize,
     pub router_layer: usize,
-    /// The full model's means.
+    /// Mean quality of the full model.
     pub full_quality: f64,
+    /// Mean cost of the full model.
     pub full_cost: f64,
-    /// The mean of its halves, if they were measured.
+    /// Mean of the full model's halves, if they were measured.
     pub full_halves: Option<f64>,
     /// The least mean cost at which the oracle reaches the full model's mean quality.
     pub least_cost: f64,
     /// The same as a fraction of the full model's cost.
     pub least_fraction: f64,
-    /// Everything at that cost.
-    pub controls: Controls,
-    /// One candidate for all, each.
+    /// The oracle and its baselines at that cost.
+    pub baselines: Baselines,
+    /// Each candidate for all sequences.
     pub statics: Vec<Static>,
-    /// Everything at other budgets.
+    /// The oracle and its baselines at other budgets.
     pub curves: Vec<Point>,
     #[serde(skip)]
-    pub frontier: Vec<FrontierPoint>,
+    pub frontier: Vec<EnvelopePoint>,
     #[serde(skip)]
     pub allocation: Allocation,
     #[serde(skip)]
@@ -56,11 +57,11 @@ pub struct Static {
     pub candidate: String,
     pub mean_quality: f64,
     pub mean_cost: f64,
-    /// For how many sequences the oracle chose it, at the least cost.
+    /// Number of sequences that the oracle chose it for, at the least cost.
     pub chosen: usize,
 }
 
-/// Everything at one budget; `None` where it was not measured or does not exist.
+/// Mean qualities at one budget; `None` if not measured or not possible.
 #[derive(Serialize)]
 pub struct Point {
     pub budget: f64,
@@ -95,7 +96,7 @@ impl Results {
             let (mean_quality, mean_cost) = means(index)?;
             Ok::<_, Box<dyn Error>>(Static { candidate: name.clone(), mean_quality, mean_cost, chosen })
         });
-        let frontier = allocator.frontier().points().to_vec();
+        let frontier = allocator.envelope().points().to_vec();
         let measured = Measured { evidence, null, states };
         let (from, to) = (frontier.first().map_or(0.0, |point| point.mean_cost), full_cost.max(least_cost));
         let budget = |i: usize| from + (to - from) * i as f64 / (BUDGETS - 1) as f64;
@@ -115,10 +116,10 @@ impl Results {
             full_halves: halves(evidence, full),
             least_cost,
             least_fraction: least_cost / full_cost,
-            controls: measured.controls(least_cost, Bootstrap::default())?,
+            baselines: measured.compare(least_cost, Bootstrap::default())?,
             statics: statics.collect::<Result<_, _>>()?,
             curves: curves.collect::<Result<_, _>>()?,
-            predictor: router::predictor(evidence, states, least_cost),
+            predictor: predictor::predictor(evidence, states, least_cost),
             frontier,
             allocation,
         })
@@ -139,33 +140,33 @@ struct Measured<'a> {
 }
 
 impl Measured<'_> {
-    fn controls(&self, budget: f64, bootstrap: Bootstrap) -> Result<Controls, Box<dyn Error>> {
-        let mut run = ControlsRun::new(self.evidence, budget).bootstrap(bootstrap);
+    fn compare(&self, budget: f64, bootstrap: Bootstrap) -> Result<Baselines, Box<dyn Error>> {
+        let mut comparison = Comparison::new(self.evidence, budget).bootstrap(bootstrap);
         if let Some(null) = self.null {
-            run = run.null(null);
+            comparison = comparison.null(null);
         }
-        if let Some(outcomes) = router::outcomes(self.evidence, self.states, budget) {
-            run = run.controller(ROUTER, outcomes);
+        if let Some(outcomes) = predictor::outcomes(self.evidence, self.states, budget) {
+            comparison = comparison.controller(PREDICTOR, outcomes);
         }
-        Ok(run.run()?)
+        Ok(comparison.run()?)
     }
 
     fn point(&self, budget: f64) -> Result<Point, Box<dyn Error>> {
-        let controls = self.controls(budget, Bootstrap { resamples: CURVE_RESAMPLES, ..Bootstrap::default() })?;
-        let value = |row: &ControlRow| row.quality.value;
-        let router = controls.controllers.first().map(|router| &router.row);
+        let baselines = self.compare(budget, Bootstrap { resamples: CURVE_RESAMPLES, ..Bootstrap::default() })?;
+        let value = |row: &ComparisonRow| row.quality.estimate;
+        let predictor = baselines.controllers.first().map(|controller| &controller.row);
         Ok(Point {
             budget,
-            oracle: value(&controls.oracle),
-            cross_fitted: controls.cross_fitted.as_ref().map(value),
-            label_free: controls.label_free.as_ref().map(value),
-            null_best: controls.null_best.as_ref().map(value),
-            null_mean: controls.null_mean.as_ref().map(value),
-            one_for_all: controls.best_static.as_ref().map(|best| value(&best.row)),
-            best_mix: controls.best_mix.as_ref().map(value),
-            dealt: value(&controls.dealt),
-            router: router.map(value),
-            router_cost: router.map(|row| row.mean_cost),
+            oracle: value(&baselines.oracle),
+            cross_fitted: baselines.cross_fitted.as_ref().map(value),
+            label_free: baselines.label_free.as_ref().map(value),
+            null_best: baselines.null_best.as_ref().map(value),
+            null_mean: baselines.null_mean.as_ref().map(value),
+            one_for_all: baselines.best_static.as_ref().map(|best| value(&best.row)),
+            best_mix: baselines.best_mix.as_ref().map(value),
+            dealt: value(&baselines.dealt),
+            router: predictor.map(value),
+            router_cost: predictor.map(|row| row.mean_cost),
         })
     }
 }

@@ -1,8 +1,9 @@
 //! The results in words.
 
 use crate::arguments::{Arguments, Metric};
-use crate::results::{ROUTER, Results};
-use dynlayer::inference::oracle::{ControlRow, ControllerRow, Interval};
+use crate::results::{PREDICTOR, Results};
+use dynlayer::metrics::baselines::{ComparisonRow, ControllerRow};
+use dynlayer::metrics::statistics::Interval;
 use std::fmt::Write;
 
 /// The whole summary.
@@ -14,12 +15,12 @@ pub fn text(arguments: &Arguments, results: &Results) -> String {
 }
 
 fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt::Result {
-    let Results { items, n_layers, full_quality, full_cost, least_cost, least_fraction, controls, .. } = results;
+    let Results { items, n_layers, full_quality, full_cost, least_cost, least_fraction, baselines, .. } = results;
     let cost = results.cost.words();
     writeln!(
         out,
         "{items} items, {} candidates, {n_layers} layers; control from {}",
-        controls.candidates, results.control_from
+        baselines.candidates, results.control_from
     )?;
     writeln!(out, "Quality: {}.", results.metric.words())?;
     let new_tokens = match arguments.metric {
@@ -40,44 +41,44 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
          {cost} on: {:.1} % of the full model's. At that budget:\n",
         100.0 * least_fraction
     )?;
-    writeln!(out, "{controls}\n")?;
-    honest(out, results)
+    writeln!(out, "{baselines}\n")?;
+    reading(out, results)
 }
 
-/// What the numbers do and do not say.
-fn honest(out: &mut String, results: &Results) -> std::fmt::Result {
-    let controls = &results.controls;
+/// The reading of the numbers: what they say, and what they do not.
+fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
+    let baselines = &results.baselines;
     writeln!(out, "In words:")?;
-    let oracle = controls.oracle.quality.value;
-    if let (Some(null), Some(mean)) = (controls.null_best, controls.null_mean) {
-        let (cost, null, mean) = (null.mean_cost, null.quality.value, mean.quality.value);
+    let oracle = baselines.oracle.quality.estimate;
+    if let (Some(null), Some(mean)) = (baselines.null_best, baselines.null_mean) {
+        let (cost, null, mean) = (null.mean_cost, null.quality.estimate, mean.quality.estimate);
         let verdict = if null >= oracle { "as much as the oracle or more" } else { "less than the oracle" };
         writeln!(
             out,
             "- Choosing the best of {} random routes of {cost:.2} layers by the same scores lifts their mean of {mean:.4} to \
              {null:.4}: {verdict}.",
-            controls.candidates
+            baselines.candidates
         )?;
     } else {
         writeln!(out, "- Without random routes nothing shows how much choosing alone gains.")?;
     }
-    match &controls.cross_fitted {
+    match &baselines.cross_fitted {
         Some(row) => {
             writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?;
         }
         None => writeln!(out, "- Without halves of the score nothing shows how much of the oracle's gain lasts.")?,
     }
-    if results.metric == Metric::RougeL && controls.cross_fitted.is_some() {
+    if results.metric == Metric::RougeL && baselines.cross_fitted.is_some() {
         let full =
             results.full_halves.map_or_else(String::new, |full| format!("; those of the full model reach {full:.4}"));
         writeln!(out, "  Its halves are sampled outputs, so its quality is theirs and not that of greedy ones{full}.")?;
     }
-    if let Some(row) = &controls.label_free {
+    if let Some(row) = &baselines.label_free {
         writeln!(out, "- Chosen by the full model's own output and judged by the reference, it {}.", gain(row))?;
     }
-    match controls.controllers.iter().find(|row| row.name == ROUTER) {
-        Some(router) => self::router(out, router, results)?,
-        None => writeln!(out, "- There are too few items for a prompt router to learn from.")?,
+    match baselines.controllers.iter().find(|row| row.name == PREDICTOR) {
+        Some(row) => predictor(out, row, results)?,
+        None => writeln!(out, "- There are too few items to train a prompt predictor.")?,
     }
     writeln!(
         out,
@@ -87,7 +88,12 @@ fn honest(out: &mut String, results: &Results) -> std::fmt::Result {
     )
 }
 
-fn router(out: &mut String, ControllerRow { row, regret, .. }: &ControllerRow, results: &Results) -> std::fmt::Result {
+/// The sentence about the prompt predictor.
+fn predictor(
+    out: &mut String,
+    ControllerRow { row, regret, .. }: &ControllerRow,
+    results: &Results,
+) -> std::fmt::Result {
     let beats = |gain: Option<Interval>| gain.is_some_and(|gain| gain.low > 0.0);
     let verdict = match (beats(row.gain), beats(row.over_mix)) {
         (true, true) => "beats the best single candidate and the best mix",
@@ -96,20 +102,20 @@ fn router(out: &mut String, ControllerRow { row, regret, .. }: &ControllerRow, r
     };
     write!(
         out,
-        "- The prompt router (state entering layer {}, trained on other items) {verdict}: it {}",
+        "- The prompt predictor (state entering layer {}, trained on other items) {verdict}: it {}",
         results.router_layer,
         gain(row)
     )?;
     match regret {
-        Some(Interval { value, low, high }) => {
-            writeln!(out, ", and stays {value:.4} [{low:.4}, {high:.4}] below the oracle at its own cost.")
+        Some(Interval { low, estimate, high }) => {
+            writeln!(out, ", and stays {estimate:.4} [{low:.4}, {high:.4}] below the oracle at its own cost.")
         }
         None => writeln!(out, "."),
     }
 }
 
-/// What a row gains over the two that know nothing of the prompts.
-fn gain(row: &ControlRow) -> String {
+/// The gain of a row over the two baselines that ignore the prompts.
+fn gain(row: &ComparisonRow) -> String {
     match (row.gain, row.over_mix) {
         (Some(single), Some(mix)) => {
             format!("gains {} over one candidate for all and {} over the best mix", amount(single), amount(mix))
@@ -118,7 +124,7 @@ fn gain(row: &ControlRow) -> String {
     }
 }
 
-fn amount(Interval { value, low, high }: Interval) -> String {
+fn amount(Interval { low, estimate, high }: Interval) -> String {
     let sure = if low > 0.0 {
         ""
     } else if high < 0.0 {
@@ -126,5 +132,5 @@ fn amount(Interval { value, low, high }: Interval) -> String {
     } else {
         " (not reliably different from nothing)"
     };
-    format!("{value:.4} [{low:.4}, {high:.4}]{sure}")
+    format!("{estimate:.4} [{low:.4}, {high:.4}]{sure}")
 }

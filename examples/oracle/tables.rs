@@ -1,9 +1,9 @@
-//! The files.
+//! The files that are written.
 
 use crate::arguments::{Arguments, Metric};
 use crate::data::Line;
 use crate::results::{Point, Results};
-use dynlayer::inference::oracle::{Evidence, FrontierPoint};
+use dynlayer::metrics::allocation::{EnvelopePoint, Evidence};
 use dynlayer::metrics::output::write_csv;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-/// What was chosen for an item.
+/// The candidate that was chosen for an item.
 #[derive(Serialize)]
 struct Chosen<'a> {
     sequence: u64,
@@ -21,7 +21,7 @@ struct Chosen<'a> {
     cost: f64,
 }
 
-/// Writes everything but the run's own file and the summary.
+/// Writes all files but the run's own and the summary.
 pub fn write(
     arguments: &Arguments,
     lines: &[Line],
@@ -45,7 +45,7 @@ pub fn write(
         Some(Chosen { sequence, id, candidate, quality: cell.quality, cost: cell.cost })
     });
     csv(&file("allocation.csv"), chosen.collect::<Vec<_>>())?;
-    fs::write(file("controls.json"), serde_json::to_vec_pretty(&results.controls)?)?;
+    fs::write(file("baselines.json"), serde_json::to_vec_pretty(&results.baselines)?)?;
     if let Some(predictor) = &results.predictor {
         fs::write(file("router.json"), serde_json::to_vec(predictor)?)?;
     }
@@ -61,15 +61,15 @@ fn csv<T: Serialize>(file: &Path, rows: impl IntoIterator<Item = T>) -> Result<(
     Ok(fs::write(file, bytes)?)
 }
 
-/// Quality against cost: the oracle's frontier, and what stands beside it.
+/// A plot of quality against cost: the oracle's frontier and its baselines.
 fn plot(results: &Results) -> CurvePlot {
     let frontier =
-        results.frontier.iter().map(|FrontierPoint { mean_cost, mean_quality, .. }| (*mean_cost, *mean_quality));
+        results.frontier.iter().map(|EnvelopePoint { mean_cost, mean_quality, .. }| (*mean_cost, *mean_quality));
     let curve = |name: &str, value: &dyn Fn(&Point) -> Option<(f64, f64)>| {
         Curve::new(name, results.curves.iter().filter_map(value).collect::<Vec<_>>())
     };
     let at = |value: fn(&Point) -> Option<f64>| move |point: &Point| Some((point.budget, value(point)?));
-    // Outputs that are sampled score on a scale of their own.
+    // Sampled outputs score lower than greedy ones.
     let cross_fitted = match results.metric {
         Metric::RougeL => "cross-fitted oracle, of sampled outputs",
         Metric::Agreement | Metric::Nll => "cross-fitted oracle",
@@ -81,7 +81,7 @@ fn plot(results: &Results) -> CurvePlot {
         curve("null oracle", &at(|point| point.null_best)),
         curve("one candidate for all", &at(|point| point.one_for_all)),
         curve("the best mix of candidates", &at(|point| point.best_mix)),
-        curve("prompt router", &|point| Some((point.router_cost?, point.router?))),
+        curve("prompt predictor", &|point| Some((point.router_cost?, point.router?))),
     ];
     CurvePlot {
         title: format!("The best candidate for each of {} prompts", results.items),

@@ -2,13 +2,14 @@
 
 use super::measure::{Bench, Row};
 use dynlayer::inference::controllers::ControllerSpec;
-use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, FrontierPoint, OracleController, Record};
+use dynlayer::inference::oracle::{Candidate, OracleController};
+use dynlayer::metrics::allocation::{Allocator, EnvelopePoint, Evidence, Record};
 use std::error::Error;
 
 pub struct Oracle {
     pub row: Row,
     /// The most that can be reached, by mean layers per token.
-    pub frontier: Vec<FrontierPoint>,
+    pub frontier: Vec<EnvelopePoint>,
     /// The full model's share of solved problems, and its layers.
     pub full: (f64, f64),
     /// The best single candidate within the oracle's layers.
@@ -33,7 +34,7 @@ pub fn run(bench: &Bench<'_>, candidates: &[&Row]) -> Result<Oracle, Box<dyn Err
     let best = within.max_by(|a, b| a.exact_match.total_cmp(&b.exact_match));
     Ok(Oracle {
         row,
-        frontier: allocator.frontier().points().to_vec(),
+        frontier: allocator.envelope().points().to_vec(),
         full: (full.exact_match, full.depth),
         best_static: best.map(|row| (row.name.clone(), row.exact_match)),
     })

@@ -1,8 +1,9 @@
 //! The embedded model: the claims of its card, and tests that need a trained model.
 
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
-use dynlayer::inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
+use dynlayer::inference::oracle::{Candidate, OracleController};
 use dynlayer::inference::{Controller, generate};
+use dynlayer::metrics::allocation::{Allocator, Evidence, Record};
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Llama, WeightDtype};
 use dynlayer_tiny::{self as tiny, Problem, Task, problems};

@@ -13,7 +13,7 @@ const PAIRS: usize = 10_000;
 const WORDS: usize = 100;
 const ROUNDS: usize = 3;
 
-/// Texts over 2,000 made-up words; the second of a pair is the first with a third of the words drawn anew.
+/// Pairs of texts over 2,000 made-up words; the second text is the first with a third of its words drawn anew.
 fn pairs() -> Vec<(String, String)> {
     let mut draw = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let vocabulary: Vec<String> = (0..2000)
@@ -46,7 +46,7 @@ fn ours(pairs: &[(String, String)]) -> (f64, f64) {
     (start.elapsed().as_secs_f64(), sum)
 }
 
-/// Seconds and sum of F1 as rouge-score's, timed inside of Python so that starting it and reading the pairs are not.
+/// Seconds and sum of F1 of rouge-score. Python takes the time itself, without its start and the reading of the pairs.
 fn theirs(python: &str, file: &std::path::Path) -> (f64, f64) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/rouge.py");
     let output = Command::new(python).arg(script).arg(file).stderr(Stdio::inherit()).output().expect("Python starts");

@@ -23,7 +23,7 @@ impl Grid {
     /// # Errors
     ///
     /// [`StatisticsError::TooFew`] without rows or columns, [`StatisticsError::Lengths`] if rows differ in length,
-    /// [`StatisticsError::NotFinite`] for NaN and infinity, with their place row by row.
+    /// [`StatisticsError::NotFinite`] for NaN and infinity, with an index that counts row by row.
     pub fn from_rows(rows: Vec<Vec<f64>>) -> Result<Self, StatisticsError> {
         let Some(expected) = rows.first().map(Vec::len) else {
             return Err(StatisticsError::TooFew { what: "rows", found: 0, needed: 1 });
@@ -43,7 +43,8 @@ impl Grid {
         }
     }
 
-    /// Values of at least one row of `columns` each, row-major.
+    /// A grid of rows of `columns` values each; `values` holds at least one row.
+    #[cfg(feature = "tensors")]
     pub(crate) fn from_values(values: &[f64], columns: usize) -> Self {
         Self(values.chunks(columns).map(<[f64]>::to_vec).collect())
     }
@@ -53,21 +54,21 @@ impl Grid {
         &self.0
     }
 
-    /// The number in a row and column; `None` outside.
+    /// The number in a row and column; `None` outside of the grid.
     pub fn get(&self, row: usize, column: usize) -> Option<f64> {
         self.0.get(row)?.get(column).copied()
     }
 
     /// The mean of each row.
     pub fn row_means(&self) -> Vec<f64> {
-        self.0.iter().map(|row| crate::tensors::mean(row)).collect()
+        self.0.iter().map(|row| crate::numbers::mean(row)).collect()
     }
 }
 
 impl TryFrom<Vec<Vec<f64>>> for Grid {
     type Error = StatisticsError;
 
-    /// As [`Grid::from_rows`], but that no rows at all are the default, an empty grid.
+    /// As [`Grid::from_rows`], except that no rows make an empty grid, the default.
     fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, StatisticsError> {
         if rows.is_empty() { Ok(Self::default()) } else { Self::from_rows(rows) }
     }

@@ -1,26 +1,25 @@
-//! Reading tensors, and what can be wrong with them.
+//! Reading tensors, and the error for tensors without a metric.
 
-use crate::numbers::from_usize;
 use burn::tensor::Tensor;
 
-/// Why tensors, or losses computed from them, have no metric.
+/// The error for tensors, or losses computed from them, that have no metric.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
     /// There is nothing to measure.
     #[error("{what} has shape {shape:?}; every dimension must be at least {needed:?}")]
     Empty {
-        /// Which tensor.
+        /// The tensor's name.
         what: &'static str,
         /// Its shape.
         shape: Vec<usize>,
-        /// What is needed.
+        /// The smallest shape that is allowed.
         needed: Vec<usize>,
     },
-    /// Two tensors, or a tensor and a list, do not fit.
+    /// Two tensors, or a tensor and a list, differ in shape.
     #[error("{what}: found shape {found:?}, expected {expected:?}")]
     Shapes {
-        /// What does not fit.
+        /// The name of the second.
         what: &'static str,
         /// The second's shape.
         found: Vec<usize>,
@@ -30,19 +29,19 @@ pub enum TensorError {
     /// A value is NaN or infinite, or makes the metric so.
     #[error("{what} of row {row} is {value}: the input holds NaN or infinite values, or the metric has no bound there")]
     NotFinite {
-        /// Which metric.
+        /// The metric's name.
         what: &'static str,
-        /// The row: tokens in order, and layers outside of them.
+        /// The row; with several layers, all tokens of the first, then those of the next.
         row: usize,
         /// The value.
         value: f64,
     },
-    /// A vector is zero, where only a direction or a ratio means anything.
+    /// A vector is zero and so has no direction, which the metric needs.
     #[error("the {what} of row {row} is a zero vector, which has no direction")]
     ZeroVector {
-        /// Which tensor.
+        /// The tensor's name.
         what: &'static str,
-        /// The row: tokens in order, and layers outside of them.
+        /// The row; with several layers, all tokens of the first, then those of the next.
         row: usize,
     },
     /// A target is not in the vocabulary.
@@ -52,7 +51,7 @@ pub enum TensorError {
         row: usize,
         /// The token id.
         target: u32,
-        /// The vocabulary.
+        /// Size of the vocabulary.
         vocab_size: usize,
     },
     /// k is out of range.
@@ -60,10 +59,10 @@ pub enum TensorError {
     TopK {
         /// The k.
         k: usize,
-        /// The vocabulary.
+        /// Size of the vocabulary.
         vocab_size: usize,
     },
-    /// The device did not deliver.
+    /// Reading from the device failed.
     #[error("reading from the device failed: {0}")]
     Device(String),
 }
@@ -105,9 +104,4 @@ pub(crate) fn check_same<const D: usize>(
         return Ok(());
     }
     Err(TensorError::Shapes { what, found: found.to_vec(), expected: expected.to_vec() })
-}
-
-/// The mean of values that are there.
-pub(crate) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / from_usize(values.len())
 }

@@ -1,65 +1,52 @@
-//! Which candidate each sequence should have had: the oracle, from a table of what was measured.
+//! The oracle: the best candidate for every sequence, measured, replayed and predicted.
 //!
-//! [`Evidence`] holds quality and cost of every candidate (a controller, a depth, a route) for every sequence; [`Drive`]
-//! measures it. An [`Allocator`] gives each sequence one candidate: most quality within a budget, least cost for a
-//! quality, or the whole [`Frontier`]. [`ControlsRun`] computes what must stand beside such a number,
-//! [`OracleController`] runs the choice, and [`PromptRouter`] tries to tell it from the prompt.
+//! A *candidate* is a controller by name, such as `exit:5`. This module is the part of the oracle that needs a model:
 //!
-//! # An oracle alone means nothing
+//! - [`OracleRun`] runs every candidate for every prompt, and gives a table of quality and cost, an
+//!   [`Evidence`](dynlayer_metrics::allocation::Evidence);
+//! - [`OracleController`] runs the choice that was made from the table;
+//! - [`PromptPredictor`] learns to predict the choice from the prompt, [`PredictorTrial`] tests it on other prompts,
+//!   and [`PredictorController`] runs it.
 //!
-//! The oracle chooses by the very scores that it is judged by. Quality of one output is noisy: two outputs of the same
-//! depth differ, and the best of `K` scores is above their mean even where nothing that was varied matters. For `K`
-//! independent normal scores of standard deviation `s` the best is, in the mean, about `s sqrt(2 ln K)` above (for
-//! `K = 24`, more exactly, 1.95 `s`). So an oracle over 24 candidates shows a gain on pure noise. Beside it stand
-//! therefore, in [`Controls`]:
-//!
-//! - the *null oracle*: for every depth the best of as many random routes of that depth as there are candidates. It
-//!   chooses as often, among routes of which none was meant for anything;
-//! - the *cross-fitted oracle*: chosen on one half of the score, judged on the other. On pure noise it gains nothing;
-//! - the *label-free oracle*: chosen without the reference, judged by it;
-//! - the best *single candidate* for all sequences within the same budget;
-//! - the oracle's own candidates *dealt out at random*: as deep in the mean, blind to the sequence;
-//! - confidence intervals, as another sample of sequences would give other numbers.
-//!
-//! What an oracle gains is worth reporting as far as it exceeds the null oracle and lasts in the cross-fitted one.
+//! The arithmetic in between is in [`dynlayer_metrics::allocation`], which chooses, and in
+//! [`dynlayer_metrics::baselines`], which computes what an oracle has to be compared with. An oracle chooses by the
+//! very scores that it is judged by, so its result means nothing alone.
 //!
 //! ```
-//! use dynlayer_inference::oracle::{ControlsRun, Evidence, Record};
-//! use rand::{Rng, SeedableRng};
+//! use dynlayer_inference::conformance::small_model;
+//! use dynlayer_inference::controllers::UniformSkip;
+//! use dynlayer_inference::oracle::{Candidate, Item, Measure, OracleController, OracleRun};
+//! use dynlayer_metrics::allocation::Allocator;
+//! use dynlayer_metrics::baselines::Comparison;
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("run.jsonl");
 //!
-//! // Depth does not matter here: every score is noise.
-//! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-//! let mut noise = || rng.random::<f64>() - 0.5;
-//! let evidence = Evidence::new((0..300).flat_map(|sequence| (1..=24).map(move |depth| (sequence, depth))).map(
-//!     |(sequence, depth)| {
-//!         let halves = [noise(), noise()];
-//!         let quality = (halves[0] + halves[1]) / 2.0;
-//!         Record { halves: Some(halves), ..Record::new(sequence, format!("uniform:{depth}"), quality, f64::from(depth)) }
-//!     },
-//! ))?;
-//! let controls = ControlsRun::new(&evidence, 12.0).run()?;
-//! let cross_fitted = controls.cross_fitted.ok_or("there are halves")?;
-//! assert!(controls.oracle.quality.low > 0.3, "the oracle gains");
-//! assert!(cross_fitted.quality.covers(0.0), "but only by luck");
+//! let model = small_model(&dynlayer_model::Backend::Flex.device()?)?;
+//! let items: Vec<Item> =
+//!     (0..8u32).map(|i| Item { id: i.into(), prompt: vec![i, 7, 9], ..Item::default() }).collect();
+//! let candidates = || vec![Candidate::full(), Candidate::new("uniform:2", || UniformSkip::new(2))];
+//! let evidence = OracleRun::new(&model, candidates(), Measure::Agreement).run(&file, &items, |_| {})?.evidence()?;
+//!
+//! let allocation = Allocator::new(&evidence)?.most_quality(3.0)?;
+//! println!("{}", Comparison::new(&evidence, 3.0).run()?);
+//! let controller = OracleController::new(&evidence, &allocation, &candidates())?;
+//! # let _: &dyn dynlayer_inference::Controller = &controller;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod allocate;
-mod controls;
-mod driver;
-mod evidence;
-mod numbers;
+mod predictor;
 mod replay;
-mod router;
+mod run;
 
-pub use allocate::{Allocation, AllocationError, Allocator, Frontier, FrontierAnswer, FrontierPoint, Proof};
-pub use controls::{
-    Bootstrap, ControlRow, ControllerRow, Controls, ControlsError, ControlsRun, Interval, NullDepth, Outcome, StaticRow,
-};
-pub use driver::{
-    Candidate, Cost, Drive, DriveError, DriveOptions, DriveProgress, Driven, Item, Judged, Measure, Measured,
-    MeasuredCell, Output, OutputMeasure,
-};
-pub use evidence::{Cell, Column, Evidence, EvidenceBuilder, EvidenceError, Place, Record};
+pub use predictor::{PredictorController, PredictorError, PredictorTrial, PromptPredictor, PromptStates};
 pub use replay::{OracleController, ReplayError};
-pub use router::{PromptPredictor, PromptRouter, PromptStates, RouterTrial, RouterTrialError};
+pub use run::{
+    Candidate, Cost, Item, Measure, MeasuredCell, MeasuredItem, OracleError, OracleOptions, OracleProgress,
+    OracleResults, OracleRun, Output, ScoringInput,
+};
+
+/// A count as a floating-point number.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}

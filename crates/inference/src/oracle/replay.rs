@@ -1,21 +1,24 @@
-//! The oracle's choices, run.
+//! Replay of the oracle's choices.
 
-use super::{Allocation, Candidate, Evidence};
+use super::Candidate;
 use crate::control::{Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
 use crate::controllers::BuildError;
+use dynlayer_metrics::allocation::{Allocation, Evidence};
 use std::collections::HashMap;
 use std::fmt;
 
-/// Runs an allocation: every sequence by the controller that was chosen for it, in batches of any mix.
+/// A controller that runs an allocation: for every sequence the candidate that was chosen for it, in batches of any
+/// mix.
 ///
-/// Run as the evidence was measured (the same ids, [`ControlFrom::LastPromptToken`](crate::ControlFrom), the same seed
-/// and options), it reaches the table's quality and depth. It ends the run for a sequence that the allocation does not
-/// name, and for a controller that answers with a [`Decision::Gate`].
+/// With the settings of the measurement (the same ids, [`ControlFrom::LastPromptToken`](crate::ControlFrom), the same
+/// seed and options), it reaches the table's quality and depth. The run fails for a sequence that the allocation does
+/// not name, and if a candidate returns a [`Decision::Gate`].
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
-/// use dynlayer_inference::oracle::{Allocator, Candidate, Evidence, OracleController, Record};
+/// use dynlayer_inference::oracle::{Candidate, OracleController};
 /// use dynlayer_inference::{ControlFrom, GenerateOptions, RunSettings, generate};
+/// use dynlayer_metrics::allocation::{Allocator, Evidence, Record};
 /// # let model = dynlayer_inference::conformance::small_model(&dynlayer_model::Backend::Flex.device()?)?;
 ///
 /// let evidence = Evidence::new([
@@ -40,28 +43,29 @@ use std::fmt;
 /// ```
 pub struct OracleController {
     names: Vec<String>,
+    /// One for each name.
     controllers: Vec<Box<dyn Controller + Send>>,
-    /// By sequence, an index into both.
-    chosen: HashMap<u64, usize>,
-    split: Dispatcher,
+    /// For each sequence, by id, an index into both.
+    pub(super) chosen: HashMap<u64, usize>,
+    dispatcher: Dispatcher,
 }
 
-/// Why choices cannot be run.
+/// The error for choices that cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The choices are not those of the evidence.
+    /// The allocation is not one of the evidence.
     #[error("the allocation: expected a choice for each of the evidence's {expected} sequences, found {found}")]
     Choices {
-        /// The evidence's sequences.
+        /// Number of the evidence's sequences.
         expected: usize,
-        /// The allocation's choices.
+        /// Number of the allocation's choices.
         found: usize,
     },
     /// A chosen candidate is not among those given.
     #[error("expected candidate {candidate:?} among those given, found {found}")]
     Missing {
-        /// Its name.
+        /// The candidate's name.
         candidate: String,
         /// The names that were given.
         found: String,
@@ -69,15 +73,15 @@ pub enum ReplayError {
     /// A candidate's controller cannot be made.
     #[error("candidate {candidate:?}")]
     Candidate {
-        /// Its name.
+        /// The candidate's name.
         candidate: String,
-        /// Why.
+        /// The cause.
         source: Box<BuildError>,
     },
 }
 
 impl OracleController {
-    /// The controller of an allocation. `candidates` are looked up by name; those that were never chosen may be missing.
+    /// A controller for an allocation. `candidates` are found by name; those that were never chosen may be missing.
     ///
     /// # Errors
     /// [`ReplayError`].
@@ -90,57 +94,70 @@ impl OracleController {
         if expected != found {
             return Err(ReplayError::Choices { expected, found });
         }
-        let (mut names, mut controllers, mut chosen) = (Vec::<String>::new(), Vec::new(), HashMap::new());
+        let mut names: Vec<String> = Vec::new();
+        let mut chosen = HashMap::new();
         for (sequence, name) in allocation.named(evidence) {
-            let index = match names.iter().position(|known| known == name) {
-                Some(index) => index,
-                None => {
-                    controllers.push(make(name, candidates)?);
-                    names.push(name.to_owned());
-                    names.len() - 1
-                }
-            };
+            let index = names.iter().position(|known| known == name).unwrap_or_else(|| {
+                names.push(name.to_owned());
+                names.len() - 1
+            });
             chosen.insert(sequence, index);
         }
-        Ok(Self { names, controllers, chosen, split: Dispatcher::default() })
+        Ok(Self { chosen, ..Self::unchosen(names, candidates)? })
     }
 
-    /// The name of a sequence's candidate.
+    /// A controller of the candidates with these names, without a choice for any sequence.
+    pub(super) fn unchosen(names: Vec<String>, candidates: &[Candidate<'_>]) -> Result<Self, ReplayError> {
+        let make = |name: &String| {
+            let candidate = name.clone();
+            let Some(found) = candidates.iter().find(|candidate| candidate.name() == name) else {
+                let found = candidates.iter().map(Candidate::name).collect::<Vec<_>>().join(", ");
+                return Err(ReplayError::Missing { candidate, found });
+            };
+            found.controller().map_err(|source| ReplayError::Candidate { candidate, source: Box::new(source) })
+        };
+        let controllers = names.iter().map(make).collect::<Result<_, _>>()?;
+        Ok(Self { names, controllers, chosen: HashMap::new(), dispatcher: Dispatcher::default() })
+    }
+
+    /// The name of a sequence's candidate; `None` if the allocation does not name the sequence.
     pub fn choice(&self, sequence: u64) -> Option<&str> {
         self.chosen.get(&sequence).map(|index| self.names[*index].as_str())
     }
-}
 
-/// A controller of the candidate of that name.
-pub(super) fn make(name: &str, candidates: &[Candidate<'_>]) -> Result<Box<dyn Controller + Send>, ReplayError> {
-    let candidate = name.to_owned();
-    let Some(found) = candidates.iter().find(|candidate| candidate.name() == name) else {
-        let found = candidates.iter().map(Candidate::name).collect::<Vec<_>>().join(", ");
-        return Err(ReplayError::Missing { candidate, found });
-    };
-    found.controller().map_err(|source| ReplayError::Candidate { candidate, source: Box::new(source) })
+    /// Forgets all choices, and begins a batch with every controller, as none of its sequences has a choice yet.
+    pub(super) fn begin_unchosen(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+        self.chosen.clear();
+        self.dispatcher = Dispatcher::default();
+        self.controllers.iter_mut().try_for_each(|controller| controller.begin(batch))
+    }
+
+    /// Lets every controller observe a batch without choices.
+    pub(super) fn observe_unchosen(&mut self, site: &Site<'_>) {
+        self.controllers.iter_mut().for_each(|controller| controller.observe(site));
+    }
 }
 
 impl Controller for OracleController {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        let Self { controllers, chosen, split, .. } = self;
-        split.decide(site, controllers, |id| share(chosen, id))
+        let Self { controllers, chosen, dispatcher, .. } = self;
+        dispatcher.decide(site, controllers, |id| assignment(chosen, id))
     }
 
     /// # Errors
     /// If the allocation does not name a sequence, or a chosen controller refuses.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        let Self { controllers, chosen, split, .. } = self;
-        split.begin(batch, controllers, |id| share(chosen, id))
+        let Self { controllers, chosen, dispatcher, .. } = self;
+        dispatcher.begin(batch, controllers, |id| assignment(chosen, id))
     }
 
     fn observe(&mut self, site: &Site<'_>) {
-        let Self { controllers, chosen, split, .. } = self;
-        split.observe(site, controllers, |id| share(chosen, id));
+        let Self { controllers, chosen, dispatcher, .. } = self;
+        dispatcher.observe(site, controllers, |id| assignment(chosen, id));
     }
 }
 
-fn share(chosen: &HashMap<u64, usize>, id: u64) -> Option<Assignment> {
+fn assignment(chosen: &HashMap<u64, usize>, id: u64) -> Option<Assignment> {
     chosen.get(&id).map(|controller| Assignment { controller: *controller, id })
 }
 

@@ -1,11 +1,11 @@
 //! Acceptance of drafted tokens in self-speculative decoding.
 
-use crate::numbers::from_u64;
+use crate::numbers::ToF64;
 use crate::statistics::StatisticsError;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
-/// What became of drafted tokens: a draft (a shallow pass) proposes several, and one full pass checks them.
+/// Counts of drafted tokens: a draft (a shallow pass) proposes several, and one full pass checks them.
 ///
 /// ```
 /// use dynlayer_metrics::cost::Acceptance;
@@ -24,11 +24,11 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Acceptance {
-    /// Checks by a full pass.
+    /// Number of checks by a full pass.
     pub rounds: u64,
-    /// Tokens proposed.
+    /// Number of tokens that were proposed.
     pub drafted: u64,
-    /// Of those, tokens kept.
+    /// Number of proposed tokens that were kept.
     pub accepted: u64,
 }
 
@@ -41,22 +41,23 @@ impl Acceptance {
     pub fn add_round(&mut self, drafted: u64, accepted: u64) -> Result<(), StatisticsError> {
         if accepted > drafted {
             let expected = "no more than were drafted";
-            return Err(StatisticsError::Option { option: "accepted", found: from_u64(accepted), expected });
+            return Err(StatisticsError::Option { option: "accepted", found: accepted.to_f64(), expected });
         }
         *self += Self { rounds: 1, drafted, accepted };
         Ok(())
     }
 
-    /// Accepted over drafted; `None` if nothing was drafted.
+    /// Share of drafted tokens that were accepted; `None` if none were drafted.
     ///
-    /// Tokens behind a rejected one count as rejected, so this is below the probability that one token is accepted.
+    /// Tokens after a rejected one count as rejected, so this is below the probability that one token is accepted.
     pub fn rate(&self) -> Option<f64> {
-        (self.drafted > 0).then(|| from_u64(self.accepted) / from_u64(self.drafted))
+        (self.drafted > 0).then(|| self.accepted.to_f64() / self.drafted.to_f64())
     }
 
-    /// Tokens made per full pass: those accepted, and the one that the full pass adds; `None` without a round.
+    /// Mean number of tokens per full pass: the accepted ones and the one that the full pass adds; `None` without a
+    /// round.
     pub fn tokens_per_round(&self) -> Option<f64> {
-        (self.rounds > 0).then(|| from_u64(self.accepted + self.rounds) / from_u64(self.rounds))
+        (self.rounds > 0).then(|| (self.accepted + self.rounds).to_f64() / self.rounds.to_f64())
     }
 
     /// Expected tokens per full pass if each of `drafted` tokens is accepted with probability `alpha`, independently:
@@ -74,8 +75,8 @@ impl Acceptance {
         Ok((0..drafted).fold(1.0, |sum, _| 1.0 + alpha * sum))
     }
 
-    /// Expected speed-up if a drafted token takes `cost` of a full pass's time: the tokens of
-    /// [`Self::expected_tokens`] over γ·c + 1 (Leviathan et al. 2023, theorem 3.8).
+    /// Expected speed-up if a drafted token takes the fraction `cost` of a full pass's time: [`Self::expected_tokens`]
+    /// divided by γ·c + 1 (Leviathan et al. 2023, theorem 3.8).
     ///
     /// # Errors
     ///

@@ -1,14 +1,15 @@
-//! Counts of what ran.
+//! Counts of sublayers, projections and head products.
 
-use crate::numbers::from_u64;
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
-/// Plain counts of what ran.
+/// Counts of the sublayers, projections and head products that ran.
 ///
-/// For floating-point operations the unit is a token: a sublayer that ran for 3 rows of 5 tokens counts 15. For bytes of
-/// weights it is a launch: weights are read once however many rows share them, so the same sublayer counts 1.
+/// For floating-point operations the unit is a token: a sublayer that ran for 3 rows of 5 tokens counts 15. For bytes
+/// of weights the unit is a launch, since weights are read once however many rows share them: the same sublayer counts
+/// 1.
 ///
 /// ```
 /// use dynlayer_metrics::cost::Counts;
@@ -27,20 +28,20 @@ pub struct Counts {
     pub kv_projections: u64,
     /// Products with the head.
     pub head_products: u64,
-    /// Sum over attention sublayers and tokens of the cached positions attended to, the token's own included. Counted
-    /// per token, and of no meaning for launches.
+    /// Sum, over attention sublayers and tokens, of the positions attended to, the token's own included. Counted per
+    /// token; it has no meaning for launches.
     pub attended: u64,
 }
 
 impl Counts {
-    /// Sublayers that ran.
+    /// Number of sublayers that ran.
     pub fn sublayers(&self) -> u64 {
         self.attention + self.mlp
     }
 
-    /// Layers that ran: half of the sublayers.
+    /// Number of layers that ran: half of the sublayers.
     pub fn layers(&self) -> f64 {
-        from_u64(self.sublayers()) / 2.0
+        self.sublayers().to_f64() / 2.0
     }
 }
 

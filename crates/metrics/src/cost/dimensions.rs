@@ -1,10 +1,10 @@
 //! The dimensions of a model, and the cost of counts under them.
 
 use super::Counts;
-use crate::numbers::{from_u64, from_usize};
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
-/// The plain dimensions of a Llama-style decoder: grouped-query attention, a gated MLP of three matrices, one head.
+/// The dimensions of a Llama-style decoder: grouped-query attention, a gated MLP of three matrices, one head.
 ///
 /// Weights per sublayer, with d = `d_model`, f = `d_ff`, h = `n_heads`, g = `n_kv_heads`, e = `head_dim`:
 ///
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 /// | keys and values alone | 2·d·g·e |
 /// | head | d·`vocab_size` |
 ///
-/// Counted are the matrix products only: these weights, and in attention the products of queries with keys and of
-/// probabilities with values. **Not counted**: norms, biases, rotary embeddings, softmax, activation and gate product,
-/// residual additions, the embedding's row, sampling; together they are O(d + f) per token and sublayer (softmax:
-/// O(h) per attended position) beside O(d·(d + f)).
+/// Only matrix products are counted: these weights, and in attention the products of queries with keys and of
+/// probabilities with values. **Not counted** are norms, biases, rotary embeddings, softmax, activation and gate
+/// product, residual additions, the embedding's row, sampling; together they are O(d + f) per token and sublayer
+/// (softmax: O(h) per attended position) beside O(d·(d + f)).
 ///
 /// This is the usual count of 2 operations per weight and token (Kaplan et al. 2020, "Scaling laws for neural language
 /// models", arXiv 2001.08361, section 2.1 and table 1), with the gated MLP's third matrix and grouped keys and values.
@@ -60,29 +60,29 @@ pub struct Dimensions {
     pub head_dim: usize,
     /// Rows of the head.
     pub vocab_size: usize,
-    /// Bytes that one weight takes in memory, scales of quantised blocks included (`Q4_1`: 0.625).
+    /// Bytes per weight in memory, scales of quantised blocks included (`Q4_1`: 0.625).
     pub bytes_per_weight: f64,
 }
 
 impl Dimensions {
     /// Weights of one attention sublayer.
     pub fn attention_weights(&self) -> f64 {
-        2.0 * from_usize(self.d_model) * self.query_width() + self.kv_weights()
+        2.0 * self.d_model.to_f64() * self.query_width() + self.kv_weights()
     }
 
     /// Weights of one MLP sublayer.
     pub fn mlp_weights(&self) -> f64 {
-        3.0 * from_usize(self.d_model) * from_usize(self.d_ff)
+        3.0 * self.d_model.to_f64() * self.d_ff.to_f64()
     }
 
-    /// Weights of one layer's key and value projections; attention's include them.
+    /// Weights of one layer's key and value projections, which [`Self::attention_weights`] include.
     pub fn kv_weights(&self) -> f64 {
-        2.0 * from_usize(self.d_model) * self.kv_width()
+        2.0 * self.d_model.to_f64() * self.kv_width()
     }
 
     /// Weights of the head, tied to the embedding or not.
     pub fn head_weights(&self) -> f64 {
-        from_usize(self.d_model) * from_usize(self.vocab_size)
+        self.d_model.to_f64() * self.vocab_size.to_f64()
     }
 
     /// Floating-point operations of counts in tokens, two per multiply-add.
@@ -90,27 +90,28 @@ impl Dimensions {
     /// 2 · (weights of what ran) + 4·h·e·`attended`: each attended position costs every query head a product of e with
     /// the key and one of e with the value.
     pub fn flops(&self, tokens: &Counts) -> f64 {
-        2.0 * self.weights_touched(tokens) + 4.0 * self.query_width() * from_u64(tokens.attended)
+        2.0 * self.weights_touched(tokens) + 4.0 * self.query_width() * tokens.attended.to_f64()
     }
 
     /// Bytes of weights read for counts in launches.
     ///
-    /// Assumes that a launch streams each of its matrices from memory once, as decoding does; weights that stay in a
-    /// processor's cache between launches make it less.
+    /// Assumes that a launch reads each of its matrices from memory once, as decoding does; less is read if weights
+    /// stay in a processor's cache between launches.
     pub fn weight_bytes(&self, launches: &Counts) -> f64 {
         self.bytes_per_weight * self.weights_touched(launches)
     }
 
-    /// Bytes of cached keys and values moved for counts in tokens, at `bytes_per_value` each.
+    /// Bytes of cached keys and values read and written for counts in tokens, at `bytes_per_value` each.
     ///
     /// Reads 2·g·e values per attended position, and writes 2·g·e per token and layer whose keys and values were
     /// projected. A pass of many tokens may share its reads between them: for prompts this is an upper bound.
     pub fn kv_bytes(&self, tokens: &Counts, bytes_per_value: f64) -> f64 {
         let written = tokens.attention + tokens.kv_projections;
-        2.0 * self.kv_width() * bytes_per_value * from_u64(tokens.attended + written)
+        2.0 * self.kv_width() * bytes_per_value * (tokens.attended + written).to_f64()
     }
 
-    /// Counts in tokens of `tokens` tokens decoded at full depth after `context` cached ones, each with a head product.
+    /// Counts in tokens of decoding `tokens` tokens at full depth after `context` cached ones, each with a head
+    /// product.
     ///
     /// The i-th of them attends to `context` + i positions: n·c + n·(n + 1)/2 per layer.
     pub fn full_counts(&self, tokens: u64, context: u64) -> Counts {
@@ -120,7 +121,7 @@ impl Dimensions {
         Counts { attention: run, mlp: run, kv_projections: 0, head_products: tokens, attended }
     }
 
-    /// Counts in tokens of a prompt's pass at full depth: only its last token gets a head product.
+    /// Counts in tokens of a prompt's pass at full depth, with a head product for its last token alone.
     pub fn prompt_counts(&self, tokens: u64) -> Counts {
         Counts { head_products: tokens.min(1), ..self.full_counts(tokens, 0) }
     }
@@ -130,21 +131,21 @@ impl Dimensions {
         Counts { attended: 0, ..self.full_counts(passes, 0) }
     }
 
-    /// Weights that take part, once per count.
+    /// Number of weights used, once per count.
     fn weights_touched(&self, counts: &Counts) -> f64 {
-        from_u64(counts.attention) * self.attention_weights()
-            + from_u64(counts.mlp) * self.mlp_weights()
-            + from_u64(counts.kv_projections) * self.kv_weights()
-            + from_u64(counts.head_products) * self.head_weights()
+        counts.attention.to_f64() * self.attention_weights()
+            + counts.mlp.to_f64() * self.mlp_weights()
+            + counts.kv_projections.to_f64() * self.kv_weights()
+            + counts.head_products.to_f64() * self.head_weights()
     }
 
-    /// Width of all query heads.
+    /// Total width of the query heads.
     fn query_width(&self) -> f64 {
-        from_usize(self.n_heads) * from_usize(self.head_dim)
+        self.n_heads.to_f64() * self.head_dim.to_f64()
     }
 
-    /// Width of all key heads, which is that of all value heads.
+    /// Total width of the key heads, which is also that of the value heads.
     fn kv_width(&self) -> f64 {
-        from_usize(self.n_kv_heads) * from_usize(self.head_dim)
+        self.n_kv_heads.to_f64() * self.head_dim.to_f64()
     }
 }

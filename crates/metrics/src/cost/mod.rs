@@ -1,7 +1,6 @@
-//! What a run cost: layers, floating-point operations and bytes moved, from plain counts and plain dimensions; and what
-//! it gained.
+//! Cost of a run, as layers, floating-point operations and bytes moved, from plain counts and dimensions; and speed-up.
 //!
-//! Every formula of a cost is one line of [`Dimensions`]; what is counted and what is left out stands there.
+//! Every formula is one line of [`Dimensions`], which also says what is counted and what is left out.
 
 mod acceptance;
 mod counts;

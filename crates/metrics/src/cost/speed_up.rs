@@ -1,12 +1,13 @@
-//! Speed-up from times measured in turn.
+//! Speed-up from times measured in pairs.
 
 use crate::statistics::{Bootstrap, Interval, StatisticsError, check_values};
 use serde::{Deserialize, Serialize};
 
-/// How much faster a method is than a baseline: baseline time over method time, above 1 where it is faster.
+/// Speed-up of a method over a baseline: the baseline's time divided by the method's, above 1 where the method is
+/// faster.
 ///
-/// Times come in pairs measured one after the other, so that what slows the machine down slows both; each pair gives one
-/// ratio. Pairs are drawn together in the bootstrap.
+/// Times come in pairs measured one after the other, so that whatever slows the machine down slows both. Each pair
+/// gives one ratio; the bootstrap draws pairs.
 ///
 /// ```
 /// use dynlayer_metrics::cost::SpeedUp;
@@ -24,11 +25,11 @@ pub struct SpeedUp {
     /// The geometric mean of the pairs' ratios, which is the inverse of that of the inverse ratios (Fleming and Wallace
     /// 1986, "How not to lie with statistics: the correct way to summarize benchmark results").
     pub geometric_mean: Interval,
-    /// All baseline time over all method time: what the whole set gains.
+    /// The baseline's total time divided by the method's.
     pub of_totals: Interval,
-    /// The baseline's median over the method's.
+    /// The baseline's median time divided by the method's.
     pub of_medians: f64,
-    /// Pairs of times.
+    /// Number of pairs.
     pub pairs: usize,
 }
 
@@ -52,8 +53,8 @@ impl SpeedUp {
         Ok(Self { geometric_mean, of_totals, of_medians: median(baseline) / median(method), pairs: baseline.len() })
     }
 
-    /// The most that skipping can gain if only `fraction` of the time is in what was skipped (Amdahl 1967):
-    /// 1 / (1 - fraction + fraction·kept), with `kept` the share of it that still runs.
+    /// The largest possible speed-up if `fraction` of the time is spent in parts of which the share `kept` still runs
+    /// (Amdahl 1967): 1 / (1 - fraction + fraction·kept).
     ///
     /// # Errors
     ///
@@ -72,7 +73,7 @@ impl SpeedUp {
     }
 }
 
-/// The median of values that are there and finite.
+/// The median of at least one value, all finite.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

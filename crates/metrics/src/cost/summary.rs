@@ -1,14 +1,14 @@
 //! Cost per token, and as a fraction of the full model's.
 
 use super::{Counts, Dimensions};
-use crate::numbers::from_u64;
+use crate::numbers::ToF64;
 use crate::statistics::StatisticsError;
 use serde::{Deserialize, Serialize};
 
-/// What ran for some tokens, counted both ways.
+/// The work done for some tokens, counted in tokens and in launches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// How many tokens went through.
+    /// Number of tokens.
     pub tokens: u64,
     /// Counts in tokens.
     pub work: Counts,
@@ -17,14 +17,14 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// One sequence decoded at full depth: `tokens` tokens after `context` cached ones, a pass each.
+    /// The work of decoding one sequence at full depth: `tokens` tokens after `context` cached ones, a pass each.
     pub fn full(dimensions: &Dimensions, tokens: u64, context: u64) -> Self {
         let work = dimensions.full_counts(tokens, context);
         Self { tokens, work, launches: dimensions.full_launches(tokens) }
     }
 }
 
-/// Cost per token, and its fractions of the full model's: 1 is the full model.
+/// Cost per token, and as fractions of the full model's cost.
 ///
 /// ```
 /// use dynlayer_metrics::cost::{CostSummary, Dimensions, Usage};
@@ -72,13 +72,13 @@ pub struct CostSummary {
 }
 
 impl CostSummary {
-    /// The cost of `ran`, beside `full`: the same tokens at full depth, in the same batches.
+    /// The cost of `ran`, compared with `full`: the same tokens at full depth, in the same batches.
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing,
-    /// [`StatisticsError::Lengths`] if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight`
-    /// is a finite number above 0.
+    /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing, [`StatisticsError::Lengths`]
+    /// if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight` is a finite number above
+    /// 0.
     pub fn new(dimensions: &Dimensions, ran: &Usage, full: &Usage) -> Result<Self, StatisticsError> {
         if ran.tokens == 0 {
             return Err(StatisticsError::TooFew { what: "tokens", found: 0, needed: 1 });
@@ -96,17 +96,17 @@ impl CostSummary {
         let fraction = |what, cost: f64, of: f64| {
             if of > 0.0 { Ok(cost / of) } else { Err(StatisticsError::TooFew { what, found: 0, needed: 1 }) }
         };
-        let per_token = |count: u64| from_u64(count) / from_u64(ran.tokens);
+        let per_token = |count: u64| count.to_f64() / ran.tokens.to_f64();
         let (flops, full_flops) = (dimensions.flops(&ran.work), dimensions.flops(&full.work));
         let (bytes, full_bytes) = (dimensions.weight_bytes(&ran.launches), dimensions.weight_bytes(&full.launches));
         Ok(Self {
-            layers: ran.work.layers() / from_u64(ran.tokens),
+            layers: ran.work.layers() / ran.tokens.to_f64(),
             attention: per_token(ran.work.attention),
             mlp: per_token(ran.work.mlp),
             kv_projections: per_token(ran.work.kv_projections),
             head_products: per_token(ran.work.head_products),
-            flops: flops / from_u64(ran.tokens),
-            weight_bytes: bytes / from_u64(ran.tokens),
+            flops: flops / ran.tokens.to_f64(),
+            weight_bytes: bytes / ran.tokens.to_f64(),
             layer_fraction: fraction("layers of the full model", ran.work.layers(), full.work.layers())?,
             flops_fraction: fraction("operations of the full model", flops, full_flops)?,
             weight_bytes_fraction: fraction("bytes of the full model", bytes, full_bytes)?,

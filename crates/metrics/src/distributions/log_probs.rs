@@ -1,14 +1,14 @@
 //! Distributions of next tokens, one per row.
 
 use crate::TensorError;
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use crate::tensors::{check_same, check_size, read, read_finite};
 use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
 /// Log-probabilities of next tokens, `[tokens, vocab_size]`, on the device, in `f32`.
 ///
-/// A logit of -∞ is a token that cannot come; NaN, +∞, and rows of nothing but -∞ are refused. All logarithms are
-/// natural: entropies and divergences are in nats.
+/// A logit of -∞ is a token of probability 0; NaN, +∞, and rows of -∞ alone are refused. All logarithms are natural:
+/// entropies and divergences are in nats.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -59,7 +59,7 @@ impl LogProbs {
     /// # Errors
     ///
     /// [`TensorError::Shapes`] unless there is one target per token, [`TensorError::Target`] for one that is not in the
-    /// vocabulary, [`TensorError::NotFinite`] for one that cannot come.
+    /// vocabulary, [`TensorError::NotFinite`] for one of probability 0.
     pub fn nll(&self, targets: &[u32]) -> Result<Vec<f64>, TensorError> {
         let [tokens, vocab_size] = self.0.dims();
         check_same("targets", [targets.len()], [tokens])?;
@@ -73,13 +73,13 @@ impl LogProbs {
 
     /// Kullback-Leibler divergence per token from `other` to `self`: Σ p ln(p / q), with p of `self` and q of `other`.
     ///
-    /// Use the full model as `self`. What rounding leaves below 0 is 0; of distributions nearer than about 1e-6 nats
-    /// nothing remains but rounding.
+    /// Use the full model as `self`. Results that rounding brings below 0 are set to 0; a divergence below about 1e-6
+    /// nats is mostly rounding.
     ///
     /// # Errors
     ///
-    /// [`TensorError::Shapes`] unless both have the same shape, [`TensorError::NotFinite`] where a token can come in
-    /// `self` and cannot in `other`.
+    /// [`TensorError::Shapes`] unless both have the same shape, [`TensorError::NotFinite`] if a token is possible in
+    /// `self` and has probability 0 in `other`.
     pub fn kl_divergence(&self, other: &Self) -> Result<Vec<f64>, TensorError> {
         self.check(other)?;
         let terms = weighted(self.0.clone().exp(), self.0.clone() - other.0.clone());
@@ -101,7 +101,7 @@ impl LogProbs {
         Ok(values.into_iter().map(|value| value.clamp(0.0, std::f64::consts::LN_2)).collect())
     }
 
-    /// Whether both put the most probability on the same token, per token.
+    /// Per token, true if both give the same token the highest probability.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl LogProbs {
         Ok(read(same)?.into_iter().map(|same| same > 0.5).collect())
     }
 
-    /// How many of the k most probable tokens are the same in both, over k, per token. The order among them does not
-    /// matter; which of equally probable tokens are among the k is up to the device.
+    /// Per token, the share of the k most probable tokens that are the same in both. The order among them does not
+    /// matter; the device decides which of equally probable tokens are among the k.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl LogProbs {
         let top = |log_probs: &Tensor<2>| log_probs.clone().topk_with_indices(k, 1).1;
         let (mine, others) = (top(&self.0).reshape([tokens, k, 1]), top(&other.0).reshape([tokens, 1, k]));
         let both = mine.expand([tokens, k, k]).equal(others.expand([tokens, k, k]));
-        Ok(read(both.float().reshape([tokens, k * k]).sum_dim(1))?.into_iter().map(|n| n / from_usize(k)).collect())
+        Ok(read(both.float().reshape([tokens, k * k]).sum_dim(1))?.into_iter().map(|n| n / k.to_f64()).collect())
     }
 
     fn check(&self, other: &Self) -> Result<(), TensorError> {
@@ -136,7 +136,7 @@ impl LogProbs {
     }
 }
 
-/// p · x, and 0 where p is: a token that cannot come adds nothing, though its logarithm is infinite.
+/// p · x, and 0 where p is 0: a token of probability 0 adds nothing, although its logarithm is infinite.
 fn weighted(p: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
     let never = p.clone().equal_elem(0.0);
     (p * x).mask_fill(never, 0.0)

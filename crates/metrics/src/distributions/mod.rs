@@ -1,4 +1,4 @@
-//! Distributions over the vocabulary: divergence, agreement, entropy, likelihood, perplexity.
+//! Next-token distributions: divergence, agreement, entropy, likelihood, perplexity.
 //!
 //! Everything is computed on the device for all tokens at once; a call reads one number per token.
 

@@ -1,17 +1,17 @@
 //! Perplexity of a text that is longer than a window.
 
 use crate::TensorError;
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How a text is cut into windows: `length` tokens each, `stride` apart.
+/// A way to cut a text into windows of `length` tokens, `stride` apart.
 ///
-/// With `stride` = `length` windows do not overlap: tokens at the start of a window are predicted from little, and the
-/// first of each from nothing, so it is not scored. With a smaller stride every token but the text's first is scored
-/// exactly once, by the first window that predicts it, given at least `length` - `stride` tokens; it costs
-/// `length` / `stride` times as much. Perplexities of different windows do not compare, so quote both numbers. (The
-/// procedure of the transformers documentation, "Perplexity of fixed-length models".)
+/// With `stride` = `length` windows do not overlap. Tokens at the start of a window are then predicted from few tokens,
+/// and the first of each window, which would be predicted from none, is not scored. With a smaller stride every token
+/// but the text's first is scored exactly once, by the first window that predicts it, given at least `length` -
+/// `stride` tokens; this costs `length` / `stride` times as much. Perplexities of different windows do not compare, so
+/// quote both numbers. (The procedure of the transformers documentation, "Perplexity of fixed-length models".)
 ///
 /// ```
 /// use dynlayer_metrics::distributions::Windows;
@@ -48,11 +48,11 @@ impl TryFrom<Unchecked> for Windows {
 pub struct Window {
     /// The tokens that the model sees.
     pub tokens: Range<usize>,
-    /// Those of them that are scored.
+    /// The tokens among them that are scored.
     pub scored: Range<usize>,
 }
 
-/// What [`perplexity`] found, with what it depends on.
+/// The result of [`perplexity`], with the windows that it depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Perplexity {
@@ -60,7 +60,7 @@ pub struct Perplexity {
     pub perplexity: f64,
     /// Mean negative log-likelihood per scored token, in nats.
     pub mean_nll: f64,
-    /// How many tokens were scored.
+    /// Number of scored tokens.
     pub tokens: usize,
     /// The windows' length and stride.
     pub windows: Windows,
@@ -68,7 +68,7 @@ pub struct Perplexity {
     pub window_nll: Vec<f64>,
 }
 
-/// Windows that cannot be.
+/// The error for a length or a stride out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("windows of {length} tokens, {stride} apart; at least 2 tokens, and 1 to {length} apart, are needed")]
 pub struct WindowsError {
@@ -78,7 +78,7 @@ pub struct WindowsError {
     pub stride: usize,
 }
 
-/// Why there is no perplexity. `E` is the error of whatever computes the losses.
+/// The error for a text without a perplexity. `E` is the error of the function that computes the losses.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerplexityError<E = TensorError> {
@@ -93,9 +93,9 @@ pub enum PerplexityError<E = TensorError> {
         "{found} losses for the window of tokens {start} to {end}; one for each but the first, {expected}, is needed"
     )]
     Losses {
-        /// How many losses came.
+        /// Number of losses.
         found: usize,
-        /// How many were expected.
+        /// Number of losses that was expected.
         expected: usize,
         /// The window's first token.
         start: usize,
@@ -110,7 +110,7 @@ pub enum PerplexityError<E = TensorError> {
         /// The loss.
         value: f64,
     },
-    /// The mean loss is so large that its exponential is no number.
+    /// The mean loss is so large that its exponential is not finite.
     #[error("the mean loss is {mean_nll}, whose exponential is not finite")]
     TooLarge {
         /// The mean loss.
@@ -144,7 +144,7 @@ impl Windows {
         self.stride
     }
 
-    /// The windows over a text of so many tokens; the last may be shorter, and windows that score nothing are left out.
+    /// The windows over a text of `tokens` tokens. The last may be shorter; windows that score nothing are left out.
     pub fn over(self, tokens: usize) -> impl Iterator<Item = Window> {
         let mut scored_to = 1;
         (0..tokens).step_by(self.stride).filter_map(move |start| {
@@ -156,10 +156,10 @@ impl Windows {
     }
 }
 
-/// The perplexity of a text: exp of the mean negative log-likelihood of its tokens.
+/// The perplexity of a text: the exponential of the mean negative log-likelihood of its tokens.
 ///
-/// `nll` gets the tokens of one window and returns the losses of all but the first, each given those before it in the
-/// window; [`super::LogProbs::nll`] makes them from a model's logits.
+/// `nll` gets the tokens of one window and returns the losses of all but the first, each given the tokens before it in
+/// the window; [`super::LogProbs::nll`] computes them from a model's logits.
 ///
 /// ```
 /// use dynlayer_metrics::distributions::{Windows, perplexity};
@@ -176,8 +176,8 @@ impl Windows {
 ///
 /// # Errors
 ///
-/// If the text has fewer than two tokens, `nll` fails or returns the wrong number of losses or one that is not finite, or
-/// the mean loss is above about 709, where the exponential ends.
+/// If the text has fewer than two tokens, `nll` fails or returns the wrong number of losses or one that is not finite,
+/// or the mean loss is above about 709, where the exponential overflows.
 pub fn perplexity<E>(
     tokens: &[u32],
     windows: Windows,
@@ -187,7 +187,7 @@ pub fn perplexity<E>(
         return Err(PerplexityError::TooShort { found: tokens.len() });
     }
     let mut window_nll = Vec::new();
-    let (mut sum, mut count) = (0.0, 0);
+    let (mut sum, mut count) = (0.0, 0_usize);
     for Window { tokens: Range { start, end }, scored } in windows.over(tokens.len()) {
         let losses = nll(&tokens[start..end]).map_err(PerplexityError::Model)?;
         let expected = end - start - 1;
@@ -199,11 +199,11 @@ pub fn perplexity<E>(
             return Err(PerplexityError::NotFinite { token: scored.start + at, value: losses[at] });
         }
         let window_sum = losses.iter().sum::<f64>();
-        window_nll.push(window_sum / from_usize(losses.len()));
+        window_nll.push(window_sum / losses.len().to_f64());
         sum += window_sum;
         count += losses.len();
     }
-    let mean_nll = sum / from_usize(count);
+    let mean_nll = sum / count.to_f64();
     let perplexity = mean_nll.exp();
     if !perplexity.is_finite() {
         return Err(PerplexityError::TooLarge { mean_nll });

@@ -1,4 +1,4 @@
-//! Quality against cost: the Pareto front, the area under it, its hypervolume.
+//! Quality against cost: the Pareto front, the area under it, and its hypervolume.
 
 mod pareto;
 mod point;

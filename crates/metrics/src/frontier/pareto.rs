@@ -4,14 +4,14 @@ use super::Point;
 use crate::statistics::{StatisticsError, check_values};
 use serde::{Deserialize, Serialize};
 
-/// What quality a budget between two points of a front reaches.
+/// The quality that a budget between two points of a front reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Between {
-    /// That of the cheaper point: settings cannot be mixed.
+    /// The quality of the cheaper point, as if settings could not be mixed.
     #[default]
     Steps,
-    /// On the line between them: what drawing one of the two for each sequence reaches on average. Only the upper convex
-    /// hull of the front counts then.
+    /// The quality on the line between the points, which drawing one of the two for each sequence reaches on average.
+    /// Only the upper convex hull of the front counts then.
     Lines,
 }
 
@@ -36,7 +36,7 @@ pub struct Frontier {
     indices: Vec<usize>,
 }
 
-/// A front as a file has it.
+/// A front as it is deserialised, before it is checked.
 #[derive(Deserialize)]
 struct Unchecked {
     points: Vec<Point>,
@@ -46,7 +46,7 @@ struct Unchecked {
 impl TryFrom<Unchecked> for Frontier {
     type Error = StatisticsError;
 
-    /// Refuses points that are no front: everything else relies on their order.
+    /// Refuses points that are not a front, since all methods rely on their order.
     fn try_from(Unchecked { points, indices }: Unchecked) -> Result<Self, StatisticsError> {
         let (given, front) = (points.len(), Self::of(&points)?);
         if indices.len() != given {
@@ -61,7 +61,7 @@ impl TryFrom<Unchecked> for Frontier {
 }
 
 impl Frontier {
-    /// The front of some points. Of equal points the first is on it.
+    /// The front of some points. Of equal points the first one is on it.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Frontier {
         &self.indices
     }
 
-    /// The best quality that a budget reaches; `None` below the cheapest point.
+    /// The best quality within a budget; `None` below the cheapest point.
     pub fn quality_at(&self, budget: f64, between: Between) -> Option<f64> {
         let points = self.corners(between);
         let above = points.partition_point(|point| point.cost <= budget);
@@ -107,15 +107,15 @@ impl Frontier {
         })
     }
 
-    /// The area under the front between two budgets: the integral of [`Self::quality_at`]. Over their distance it is the
-    /// mean quality.
+    /// The area under the front between two budgets: the integral of [`Self::quality_at`]. Divided by the difference of
+    /// the budgets it is the mean quality.
     ///
     /// Compare methods between the same budgets only.
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::Option`] if the budgets are not finite and ascending, or the first is below the cheapest point,
-    /// where there is no quality.
+    /// [`StatisticsError::Option`] if the budgets are not finite and ascending, or the first is below the cheapest
+    /// point, where there is no quality.
     pub fn area(&self, from: f64, to: f64, between: Between) -> Result<f64, StatisticsError> {
         if !(to.is_finite() && to > from) {
             let expected = "a finite budget above the first";
@@ -140,9 +140,9 @@ impl Frontier {
         Ok(area)
     }
 
-    /// The hypervolume: the area that the front dominates up to a reference point, which is the worst cost and quality
-    /// that count (Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms"). Points beyond
-    /// the reference add nothing.
+    /// The hypervolume: the area between the front and a reference point, the worst cost and quality that count
+    /// (Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms"). Points beyond the
+    /// reference add nothing.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Frontier {
         Ok(volume)
     }
 
-    /// The points that decide: all of them, or those on the upper convex hull.
+    /// The points between which qualities are interpolated: all of them, or those on the upper convex hull.
     fn corners(&self, between: Between) -> Vec<Point> {
         if between == Between::Steps {
             return self.points.clone();

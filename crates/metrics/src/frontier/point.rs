@@ -1,8 +1,8 @@
-//! A method at one setting.
+//! Cost and quality of a method.
 
 use serde::{Deserialize, Serialize};
 
-/// What a method costs and how good it is: lower cost and higher quality are better.
+/// Cost and quality of a method at one setting; lower cost and higher quality are better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Cost, in any unit: layers per token, a fraction, milliseconds.
@@ -12,12 +12,12 @@ pub struct Point {
 }
 
 impl Point {
-    /// A point.
+    /// A point from cost and quality.
     pub fn new(cost: f64, quality: f64) -> Self {
         Self { cost, quality }
     }
 
-    /// Whether this point is at least as good in both, and better in one.
+    /// Returns true if this point is at least as good in both respects, and better in one.
     pub fn dominates(&self, other: &Self) -> bool {
         self.cost <= other.cost && self.quality >= other.quality && self != other
     }

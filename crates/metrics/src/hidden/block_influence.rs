@@ -2,16 +2,16 @@
 
 use super::cosine_similarity;
 use crate::TensorError;
-use crate::numbers::{from_u64, from_usize};
+use crate::numbers::ToF64;
 use crate::tensors::check_size;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Block influence of each layer, collected over batches of tokens: 1 - the mean over tokens of the cosine similarity of
-/// a layer's input and output (Men et al. 2024, "ShortGPT: layers in large language models are more redundant than you
-/// expect", arXiv 2403.03853, equation 1).
+/// Block influence of each layer, collected over batches of tokens: 1 minus the mean, over tokens, of the cosine
+/// similarity of a layer's input and output (Men et al. 2024, "ShortGPT: layers in large language models are more
+/// redundant than you expect", arXiv 2403.03853, equation 1).
 ///
-/// From 0, for a layer that changes no direction, to 2. Layers of little influence are the first to leave out.
+/// It is 0 for a layer that changes no direction, and at most 2. Layers of least influence are the first to leave out.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -33,7 +33,7 @@ pub struct BlockInfluence {
 }
 
 impl BlockInfluence {
-    /// Adds tokens by the states around all layers.
+    /// Adds tokens, given by their states before and after every layer.
     ///
     /// # Shapes
     /// - `states`: `[layers + 1, tokens, d_model]`: the embeddings, then the residual stream after each layer
@@ -54,18 +54,18 @@ impl BlockInfluence {
         let (before, after) = (states.clone().narrow(0, 0, layers), states.clone().narrow(0, 1, layers));
         let means = cosine_similarity(&before, &after)?.row_means();
         self.sums.resize(layers, 0.0);
-        self.sums.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean * from_usize(tokens));
+        self.sums.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean * tokens.to_f64());
         self.tokens += tokens as u64;
         Ok(())
     }
 
-    /// Tokens added.
+    /// Number of tokens added.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
     /// The influence of each layer; `None` before any token.
     pub fn values(&self) -> Option<Vec<f64>> {
-        (self.tokens > 0).then(|| self.sums.iter().map(|sum| 1.0 - sum / from_u64(self.tokens)).collect())
+        (self.tokens > 0).then(|| self.sums.iter().map(|sum| 1.0 - sum / self.tokens.to_f64()).collect())
     }
 }

@@ -1,7 +1,7 @@
-//! Hidden states: how near those of a shortened pass are to the full one's, and how much each layer changes them.
+//! Hidden states: similarity of a shortened pass to the full one, and the influence of each layer.
 //!
-//! States are `[layers, tokens, d_model]`. Everything is computed on the device, in `f32`; a call reads a few numbers per
-//! layer and token. Padding is not known here: pass real tokens only.
+//! States are `[layers, tokens, d_model]`. Everything is computed on the device, in `f32`; a call reads a few numbers
+//! per layer and token. Padding is not recognised: pass real tokens only.
 
 mod block_influence;
 mod similarity;

@@ -1,5 +1,6 @@
 //! Cosine similarity and relative error.
 
+use crate::numbers::ToF64;
 use crate::tensors::{check_same, check_size, read};
 use crate::{Grid, TensorError};
 use burn::tensor::{DType, Tensor};
@@ -70,8 +71,8 @@ pub fn relative_error(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid,
     Ok(Grid::from_values(&errors, tokens))
 }
 
-/// Cosine similarity of every layer's states to every other's, averaged over tokens: `[layers, layers]`, symmetric, with
-/// 1 on the diagonal.
+/// Cosine similarity of every layer's states to every other's, averaged over tokens: `[layers, layers]`, symmetric,
+/// with 1 on the diagonal.
 ///
 /// # Shapes
 /// - `states`: `[layers, tokens, d_model]`
@@ -81,12 +82,12 @@ pub fn relative_error(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid,
 /// [`TensorError::Empty`] for an empty shape, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] where there is
 /// no direction.
 pub fn similarity_matrix(states: &Tensor<3>) -> Result<Grid, TensorError> {
-    // Finds the states without direction; the products below would only spread them.
+    // Refuses states without direction, which the products below would spread over the matrix.
     cosine_similarity(states, states)?;
     let [layers, tokens, d_model] = states.dims();
     let x = scaled(states).0;
     let unit = (x.clone() / norm(x)).reshape([layers, tokens * d_model]);
-    let means = unit.clone().matmul(unit.transpose()) / crate::numbers::from_usize(tokens);
+    let means = unit.clone().matmul(unit.transpose()) / tokens.to_f64();
     let values: Vec<f64> = read(means)?.into_iter().map(|mean| mean.clamp(-1.0, 1.0)).collect();
     Ok(Grid::from_values(&values, layers))
 }
@@ -96,14 +97,14 @@ fn check(states: &Tensor<3>, reference: &Tensor<3>) -> Result<(), TensorError> {
     check_same("reference states", reference.dims(), states.dims())
 }
 
-/// Every vector over its largest absolute value, so that no square leaves the range of `f32`; and that value.
+/// Every vector divided by its largest absolute value, so that squares stay in the range of `f32`; and that value.
 fn scaled(states: &Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let states = states.clone().cast(DType::F32);
     let scale = states.clone().abs().max_dim(2); // [layers, tokens, 1]
     (states / scale.clone(), scale)
 }
 
-/// Lengths of vectors: `[layers, tokens, d_model]` to `[layers, tokens, 1]`.
+/// Euclidean norms of vectors: `[layers, tokens, d_model]` to `[layers, tokens, 1]`.
 fn norm(states: Tensor<3>) -> Tensor<3> {
     states.square().sum_dim(2).sqrt()
 }

@@ -1,15 +1,17 @@
 //! CSV.
 
 use super::OutputError;
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use std::fmt;
 use std::io::Write;
 
 /// Writes rows as CSV (RFC 4180, lines ending in a line feed): a header of field names, then a line per row.
 ///
-/// Fields of nested structs and lists become columns of their own, their names joined by dots. Fields that are `None`,
-/// or a number that is NaN or infinite, are empty. Numbers keep all their digits. All rows need the same columns, so
-/// lists must be equally long, and an `Option` of a struct must be there in all rows or in none.
+/// Fields of nested structs and lists become columns of their own, with names joined by dots. A field that is `None`,
+/// NaN or infinite is empty. Numbers keep all their digits. All rows need the same columns, so lists must be equally
+/// long, and an `Option` of a struct must be present in all rows or in none.
 ///
 /// ```
 /// use dynlayer_metrics::output::write_csv;
@@ -32,80 +34,89 @@ use std::io::Write;
 ///
 /// # Errors
 ///
-/// [`OutputError::NotARecord`] and [`OutputError::Columns`] for rows that do not make a table; if a value cannot be
-/// serialised, or writing fails. Rows before the one that failed have been written then.
-pub fn write_csv<T: Serialize>(mut out: impl Write, rows: impl IntoIterator<Item = T>) -> Result<(), OutputError> {
+/// [`OutputError::NotARecord`] and [`OutputError::Columns`] for rows that do not make a table, and if a value cannot be
+/// serialised or writing fails. The rows before the one that failed have been written then.
+pub fn write_csv<T: Serialize>(out: impl Write, rows: impl IntoIterator<Item = T>) -> Result<(), OutputError> {
+    let mut writer = csv::Writer::from_writer(out);
     let mut expected: Option<Vec<String>> = None;
     for (row, value) in rows.into_iter().enumerate() {
-        let value = serde_json::to_value(value)?;
-        let Value::Object(_) = value else {
-            return Err(OutputError::NotARecord { row, found: kind(&value) });
+        // Through JSON, which names the fields and keeps their order.
+        let tree: Tree = serde_json::from_str(&serde_json::to_string(&value)?)?;
+        let Tree::Record(_) = tree else {
+            return Err(OutputError::NotARecord { row, found: "a list or a single value" });
         };
         let (mut columns, mut cells) = (Vec::new(), Vec::new());
-        flatten(String::new(), &value, &mut columns, &mut cells);
+        tree.flatten(String::new(), &mut columns, &mut cells);
         match &expected {
             Some(expected) if *expected != columns => {
                 return Err(OutputError::Columns { row, found: columns, expected: expected.clone() });
             }
             Some(_) => {}
             None => {
-                write_line(&mut out, &columns)?;
+                writer.write_record(&columns).map_err(std::io::Error::from)?;
                 expected = Some(columns);
             }
         }
-        write_line(&mut out, &cells)?;
+        writer.write_record(&cells).map_err(std::io::Error::from)?;
     }
-    Ok(out.flush()?)
+    Ok(writer.flush()?)
 }
 
-/// Appends the columns and cells of a value, depth first.
-fn flatten(name: String, value: &Value, columns: &mut Vec<String>, cells: &mut Vec<String>) {
-    let inner = |part: &str| if name.is_empty() { part.to_owned() } else { format!("{name}.{part}") };
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(field, value)| flatten(inner(field), value, columns, cells)),
-        Value::Array(items) => {
-            items
-                .iter()
-                .enumerate()
-                .for_each(|(index, value)| flatten(inner(&index.to_string()), value, columns, cells));
-        }
-        Value::Null => {
-            columns.push(name);
-            cells.push(String::new());
-        }
-        Value::String(text) => {
-            columns.push(name);
-            cells.push(text.clone());
-        }
-        Value::Bool(_) | Value::Number(_) => {
-            columns.push(name);
-            cells.push(value.to_string());
+/// A serialised value.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Tree {
+    List(Vec<Tree>),
+    Record(Fields),
+    /// A single value.
+    Cell(Value),
+}
+
+impl Tree {
+    /// Appends the columns and cells, depth first.
+    fn flatten(self, name: String, columns: &mut Vec<String>, cells: &mut Vec<String>) {
+        let inner = |part: &str| if name.is_empty() { part.to_owned() } else { format!("{name}.{part}") };
+        match self {
+            Self::Record(Fields(fields)) => {
+                for (field, value) in fields {
+                    value.flatten(inner(&field), columns, cells);
+                }
+            }
+            Self::List(items) => {
+                for (at, item) in items.into_iter().enumerate() {
+                    item.flatten(inner(&at.to_string()), columns, cells);
+                }
+            }
+            Self::Cell(value) => {
+                columns.push(name);
+                cells.push(match value {
+                    Value::Null => String::new(),
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                });
+            }
         }
     }
 }
 
-fn write_line(out: &mut impl Write, cells: &[String]) -> std::io::Result<()> {
-    for (index, cell) in cells.iter().enumerate() {
-        if index > 0 {
-            write!(out, ",")?;
-        }
-        if cell.contains([',', '"', '\n', '\r']) {
-            write!(out, "\"{}\"", cell.replace('"', "\"\""))?;
-        } else {
-            write!(out, "{cell}")?;
-        }
-    }
-    writeln!(out)
-}
+/// The fields of a struct or map, in their order.
+struct Fields(Vec<(String, Tree)>);
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a record",
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fill;
+        impl<'de> Visitor<'de> for Fill {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a struct or a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                std::iter::from_fn(|| map.next_entry().transpose()).collect::<Result<_, _>>().map(Fields)
+            }
+        }
+        deserializer.deserialize_map(Fill)
     }
 }
 
@@ -117,33 +128,10 @@ mod tests {
     use serde::Serialize;
     use serde_json::{Value, json};
 
-    fn csv(rows: &[Value]) -> Result<String, OutputError> {
+    fn csv<T: Serialize>(rows: &[T]) -> Result<String, OutputError> {
         let mut out = Vec::new();
         write_csv(&mut out, rows)?;
         Ok(String::from_utf8(out).unwrap())
-    }
-
-    /// RFC 4180, read character by character.
-    fn parse(text: &str) -> Vec<Vec<String>> {
-        let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
-        let mut characters = text.chars().peekable();
-        while let Some(character) = characters.next() {
-            match character {
-                '"' if quoted && characters.peek() == Some(&'"') => {
-                    characters.next();
-                    cell.push('"');
-                }
-                '"' => quoted = !quoted,
-                ',' if !quoted => row.push(std::mem::take(&mut cell)),
-                '\n' if !quoted => {
-                    row.push(std::mem::take(&mut cell));
-                    rows.push(std::mem::take(&mut row));
-                }
-                other => cell.push(other),
-            }
-        }
-        assert!(!quoted && row.is_empty() && cell.is_empty());
-        rows
     }
 
     proptest! {
@@ -152,10 +140,12 @@ mod tests {
             prop_assume!(number.is_finite());
             let fields = cells.iter().enumerate().map(|(i, cell)| (format!("c{i}"), json!(cell)));
             let row = Value::Object(fields.chain([("x".to_owned(), json!(number))]).collect());
-            let rows = parse(&csv(&[row]).unwrap());
-            prop_assert_eq!(&rows[1][..cells.len()], &cells[..]);
-            prop_assert_eq!(rows[1][cells.len()].parse::<f64>().unwrap(), number);
-            prop_assert_eq!(rows[0].len(), cells.len() + 1);
+            let text = csv(&[row]).unwrap();
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            prop_assert_eq!(reader.headers().unwrap().len(), cells.len() + 1);
+            let read: Vec<String> = reader.records().next().unwrap().unwrap().iter().map(str::to_owned).collect();
+            prop_assert_eq!(&read[..cells.len()], &cells[..]);
+            prop_assert_eq!(read[cells.len()].parse::<f64>().unwrap(), number);
         }
     }
 
@@ -167,10 +157,24 @@ mod tests {
             a: [f64; 2],
             none: Option<u8>,
             nan: f64,
+            most: u64,
+            least: i64,
+            yes: bool,
+            small: f64,
         }
-        let mut out = Vec::new();
-        write_csv(&mut out, [Row { z: 1, a: [0.5, 1.0], none: None, nan: f64::NAN }]).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "z,a.0,a.1,none,nan\n1,0.5,1.0,,\n");
+        let row = Row {
+            z: 1,
+            a: [0.5, 1.0],
+            none: None,
+            nan: f64::NAN,
+            most: u64::MAX,
+            least: i64::MIN,
+            yes: true,
+            small: 5e-324,
+        };
+        let expected = "z,a.0,a.1,none,nan,most,least,yes,small\n\
+                        1,0.5,1.0,,,18446744073709551615,-9223372036854775808,true,5e-324\n";
+        assert_eq!(csv(&[row]).unwrap(), expected);
     }
 
     #[test]
@@ -179,13 +183,13 @@ mod tests {
         let refused = csv(&[json!({"a": 1}), json!({"b": 1})]);
         assert!(matches!(refused, Err(OutputError::Columns { row: 1, .. })));
         assert!(matches!(csv(&[json!({"a": [1]}), json!({"a": [1, 2]})]), Err(OutputError::Columns { .. })));
-        assert_eq!(csv(&[]).unwrap(), "");
+        assert_eq!(csv::<Value>(&[]).unwrap(), "");
     }
 
     #[test]
     fn lines_of_json() {
         let mut out = Vec::new();
-        write_json_lines(&mut out, [json!({"b": 1, "a": 2}), json!([])]).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "{\"b\":1,\"a\":2}\n[]\n");
+        write_json_lines(&mut out, [json!({"a": 2}), json!([])]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"a\":2}\n[]\n");
     }
 }

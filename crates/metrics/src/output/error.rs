@@ -1,28 +1,28 @@
-//! Why results were not written.
+//! The error for results that cannot be written.
 
-/// Why results were not written.
+/// The error for results that cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// A row is not a struct or map, which gives columns their names.
+    /// A row is not a struct or map, whose fields name the columns.
     #[error("row {row} is {found}; a struct or a map with named fields is needed")]
     NotARecord {
-        /// The row.
+        /// The row, from 0.
         row: usize,
-        /// What it is.
+        /// The kind of value that was found.
         found: &'static str,
     },
     /// A row has other columns than the first.
     #[error("row {row} has the columns {found:?}; the first has {expected:?}")]
     Columns {
-        /// The row.
+        /// The row, from 0.
         row: usize,
         /// Its columns.
         found: Vec<String>,
         /// The first row's columns.
         expected: Vec<String>,
     },
-    /// A value cannot be written.
+    /// A value cannot be serialised.
     #[error("a value cannot be serialised")]
     Serialize(#[from] serde_json::Error),
     /// Writing failed.

@@ -4,8 +4,8 @@ use super::OutputError;
 use serde::Serialize;
 use std::io::Write;
 
-/// Writes a value as JSON, indented, with a newline at the end. Numbers keep all their digits; NaN and infinity, for which
-/// JSON has nothing, are written as `null`.
+/// Writes a value as JSON, indented, with a newline at the end. Numbers keep all their digits; NaN and infinity, which
+/// JSON cannot express, are written as `null`.
 ///
 /// ```
 /// use dynlayer_metrics::output::write_json;

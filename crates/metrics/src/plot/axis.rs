@@ -2,6 +2,7 @@
 
 use super::PlotError;
 use super::render::{Area, DrawError};
+use crate::numbers::index;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
@@ -16,7 +17,7 @@ pub(super) fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'st
     TextStyle::from(("sans-serif", size)).color(&BLACK).pos(Pos::new(horizontal, vertical))
 }
 
-/// Draws a title in the middle of the top, and returns what is left below.
+/// Draws a title at the top, and returns the area below.
 pub(super) fn title<B: DrawingBackend>(area: &Area<B>, title: &str) -> Result<Area<B>, DrawError<B>> {
     let (top, rest) = area.split_vertically(if title.is_empty() { 8 } else { TITLE + 14 });
     let middle = pixels(area.dim_in_pixel().0) / 2;
@@ -24,8 +25,10 @@ pub(super) fn title<B: DrawingBackend>(area: &Area<B>, title: &str) -> Result<Ar
     Ok(rest)
 }
 
-/// One entry per name at the top of an area, wrapped into lines: `sample` draws 34 pixels to the right of a place, whose
-/// y is the text's middle. Returns what is left below. Nothing is drawn for a single name that is empty.
+/// Draws a legend at the top of an area, wrapped into lines, and returns the area below.
+///
+/// `sample` draws the sample of an entry: 34 pixels to the right of a point whose y is the middle of the text. Nothing
+/// is drawn for a single name that is empty.
 pub(super) fn legend<B: DrawingBackend>(
     area: &Area<B>,
     names: &[&str],
@@ -56,14 +59,14 @@ pub(super) fn legend<B: DrawingBackend>(
     Ok(rest)
 }
 
-/// A range over values with some room at both ends.
+/// The range of values, with some room at both ends.
 pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let room = if high > low { 0.05 * (high - low) } else { 0.1 * high.abs().max(1.0) };
     low - room..high + room
 }
 
-/// Refuses NaN and infinity, and what a difference of two would make infinite.
+/// Refuses NaN, infinity, and values so large that the difference of two would be infinite.
 pub(super) fn check_finite(what: impl FnOnce() -> String, value: f64) -> Result<(), PlotError> {
     if value.abs() < 1e300 {
         return Ok(());
@@ -85,8 +88,7 @@ pub(super) fn short(value: f64) -> String {
     if !(-4.0..6.0).contains(&magnitude) {
         return format!("{value:.2e}");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 6")]
-    let decimals = (2.0 - magnitude).clamp(0.0, 6.0) as usize;
+    let decimals = index((2.0 - magnitude).clamp(0.0, 6.0));
     let digits = format!("{value:.decimals$}");
     match digits.split_once('.') {
         Some(_) => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),

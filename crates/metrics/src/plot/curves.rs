@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use serde::{Deserialize, Serialize};
 
-/// Pixels drawn and left out along a line; nothing left out is a solid line.
+/// Pixels drawn and left out along a line; 0 left out is a solid line.
 const DASHES: [(i32, i32); 4] = [(1, 0), (9, 5), (3, 3), (16, 6)];
 const MARKERS: usize = 5;
 
@@ -38,11 +38,12 @@ pub struct Curve {
 /// A point of a curve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
-    /// Its horizontal place.
+    /// Horizontal coordinate.
     pub x: f64,
-    /// Its vertical place.
+    /// Vertical coordinate.
     pub y: f64,
-    /// The ends of its band. The band is drawn between neighbours that both have one, and as a bar where none has.
+    /// Lower and upper end of its band. A band is drawn between neighbours that both have one, and as a bar at a point
+    /// whose neighbours have none.
     pub band: Option<(f64, f64)>,
 }
 

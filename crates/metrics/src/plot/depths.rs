@@ -3,12 +3,12 @@
 use super::axis::{TEXT, check_finite, legend, short, text, title};
 use super::render::{self, Area, Draw, DrawError};
 use super::{PlotError, Size};
-use crate::numbers::from_usize;
+use crate::numbers::{ToF64, index};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use serde::{Deserialize, Serialize};
 
-/// How often each depth occurs, for one or several methods side by side.
+/// A histogram of depths, for one or several methods side by side.
 ///
 /// ```
 /// use dynlayer_metrics::plot::{DepthHistogram, Size};
@@ -24,14 +24,14 @@ use serde::{Deserialize, Serialize};
 pub struct DepthHistogram {
     /// Above the plot.
     pub title: String,
-    /// What is counted, beside the vertical axis: tokens, sequences.
+    /// The name of the things that are counted, such as tokens or sequences, beside the vertical axis.
     pub y_label: String,
     n_layers: usize,
     counts: Vec<(String, Vec<u64>)>,
 }
 
 impl DepthHistogram {
-    /// An empty histogram for a model of so many layers.
+    /// An empty histogram for a model of `n_layers` layers.
     pub fn new(title: impl Into<String>, y_label: impl Into<String>, n_layers: usize) -> Self {
         Self { title: title.into(), y_label: y_label.into(), n_layers, counts: Vec::new() }
     }
@@ -45,19 +45,17 @@ impl DepthHistogram {
         let mut counts = vec![0; self.n_layers + 1];
         let name = name.into();
         for &value in depths {
-            if !(0.0..=from_usize(self.n_layers)).contains(&value) {
+            if !(0.0..=self.n_layers.to_f64()).contains(&value) {
                 let what = format!("a depth of {name:?}");
                 return Err(PlotError::Value { what, value, expected: "0 to the number of layers" });
             }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to n_layers")]
-            let depth = (value + 0.5).floor() as usize;
-            counts[depth] += 1;
+            counts[index(value + 0.5)] += 1;
         }
         self.counts.push((name, counts));
         Ok(())
     }
 
-    /// For each method, how often each depth from 0 on occurs.
+    /// For each method its name, and the number of occurrences of each depth from 0 on.
     pub fn counts(&self) -> &[(String, Vec<u64>)] {
         &self.counts
     }
@@ -81,7 +79,7 @@ impl DepthHistogram {
     }
 
     fn most(&self) -> f64 {
-        crate::numbers::from_u64(self.counts.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or_default())
+        self.counts.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or_default().to_f64()
     }
 }
 
@@ -95,9 +93,9 @@ impl Draw for DepthHistogram {
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Result<(), DrawError<B>> {
         let names: Vec<&str> = self.counts.iter().map(|(name, _)| name.as_str()).collect();
-        let methods = from_usize(names.len());
+        let methods = names.len().to_f64();
         // From black to white, all outlined in black.
-        let shade = |method: usize| HSLColor(0.0, 0.0, from_usize(method) / (methods - 1.0).max(1.0));
+        let shade = |method: usize| HSLColor(0.0, 0.0, method.to_f64() / (methods - 1.0).max(1.0));
         let area = legend(&title(area, &self.title)?, &names, |area, index, (x, y)| {
             let corners = [(x + 8, y - 7), (x + 30, y + 7)];
             area.draw(&Rectangle::new(corners, shade(index).filled()))?;
@@ -107,7 +105,7 @@ impl Draw for DepthHistogram {
             .margin(12)
             .x_label_area_size(2 * TEXT + 18)
             .y_label_area_size(4 * TEXT + 16)
-            .build_cartesian_2d(-0.6..from_usize(self.n_layers) + 0.6, 0.0..self.most() * 1.05)?;
+            .build_cartesian_2d(-0.6..self.n_layers.to_f64() + 0.6, 0.0..self.most() * 1.05)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -124,8 +122,8 @@ impl Draw for DepthHistogram {
         let width = 0.8 / methods;
         for (method, (_, counts)) in self.counts.iter().enumerate() {
             for (depth, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                let left = from_usize(depth) - 0.4 + width * from_usize(method);
-                let corners = [(left, 0.0), (left + width, crate::numbers::from_u64(*count))];
+                let left = depth.to_f64() - 0.4 + width * method.to_f64();
+                let corners = [(left, 0.0), (left + width, (*count).to_f64())];
                 chart.draw_series([Rectangle::new(corners, shade(method).filled())])?;
                 chart.draw_series([Rectangle::new(corners, BLACK.stroke_width(1))])?;
             }

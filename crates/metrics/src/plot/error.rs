@@ -1,23 +1,23 @@
-//! Why there is no plot.
+//! The error for a plot that cannot be drawn.
 
-/// Why there is no plot.
+/// The error for a plot that cannot be drawn.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
     /// There is nothing to draw.
     #[error("there are no {what} to draw")]
     Empty {
-        /// What is missing.
+        /// The kind of things that are missing.
         what: &'static str,
     },
-    /// A value is NaN, infinite, or otherwise has no place.
+    /// A value is NaN, infinite or out of range.
     #[error("{what} is {value}; {expected} is needed")]
     Value {
-        /// Which value.
+        /// The value's name.
         what: String,
         /// The value.
         value: f64,
-        /// What it may be.
+        /// The values that are allowed.
         expected: &'static str,
     },
     /// The image is too small for its text, or larger than an image can be.

@@ -4,16 +4,16 @@ use super::axis::{TEXT, check_finite, pixels, short, text, title};
 use super::render::{self, Area, Draw, DrawError};
 use super::{PlotError, Size};
 use crate::Grid;
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use serde::{Deserialize, Serialize};
 
-/// Shades of the key beside the map.
+/// Number of shades in the key beside the map.
 const KEY: usize = 64;
 
-/// A grid of numbers as shades from white (least) to black (most), row 0 at the top, with the numbers in the cells where
-/// there is room.
+/// A grid of numbers as shades from white (least) to black (most), row 0 at the top, with the numbers in the cells
+/// where there is room.
 ///
 /// ```
 /// use dynlayer_metrics::Grid;
@@ -33,13 +33,14 @@ const KEY: usize = 64;
 pub struct HeatMap {
     /// Above the map.
     pub title: String,
-    /// What columns are.
+    /// The name of the columns.
     pub x_label: String,
-    /// What rows are.
+    /// The name of the rows.
     pub y_label: String,
     /// The numbers.
     pub grid: Grid,
-    /// The numbers that are white and black; without, the least and the most. Numbers outside are white or black.
+    /// The numbers that are white and black; by default the least and the greatest. Numbers outside of the range are
+    /// white or black.
     pub range: Option<(f64, f64)>,
 }
 
@@ -100,13 +101,13 @@ impl Draw for HeatMap {
         let rows = self.grid.rows();
         let columns = rows[0].len();
         let (low, high) = self.limits();
-        // Of equal numbers none is darker.
+        // A map of equal numbers is grey.
         let dark = |value: f64| if high > low { ((value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
         let shade = |value: f64| HSLColor(0.0, 0.0, 1.0 - dark(value));
 
         let x = |column: usize| place(left, right, column, columns);
         let y = |row: usize| place(top, bottom, row, rows.len());
-        // The widest number decides for all.
+        // Numbers are drawn if the widest one fits.
         let labels: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|value| short(*value)).collect()).collect();
         let size = text(TEXT - 3, HPos::Center, VPos::Center);
         let mut widest = 0;
@@ -145,7 +146,7 @@ impl Draw for HeatMap {
         let (left, right) = (right + 20, right + 38);
         let step = |i: usize| place(top, bottom, i, KEY);
         for i in 0..KEY {
-            let color = HSLColor(0.0, 0.0, from_usize(i) / from_usize(KEY - 1));
+            let color = HSLColor(0.0, 0.0, i.to_f64() / (KEY - 1).to_f64());
             area.draw(&Rectangle::new([(left, step(i)), (right, step(i + 1))], color.filled()))?;
         }
         area.draw(&Rectangle::new([(left, top), (right, bottom)], BLACK.stroke_width(1)))?;
@@ -157,14 +158,14 @@ impl Draw for HeatMap {
     }
 }
 
-/// Where the i-th of n parts begins.
+/// The pixel at which the i-th of n equal parts begins.
 fn place(from: i32, to: i32, i: usize, n: usize) -> i32 {
     #[expect(clippy::cast_possible_truncation, reason = "between two pixels")]
-    let offset = (f64::from(to - from) * from_usize(i) / from_usize(n)).round() as i32;
+    let offset = (f64::from(to - from) * i.to_f64() / n.to_f64()).round() as i32;
     from + offset
 }
 
-/// The step at which no more than `room` of n labels remain.
+/// The step at which at most `room` of n labels remain.
 fn every(n: usize, room: i32) -> usize {
     n.div_ceil(usize::try_from(room).unwrap_or(1).max(1)).max(1)
 }

@@ -12,8 +12,8 @@ const FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
 const LEAST: (u32, u32) = (240, 180);
 const MOST: (u32, u32) = (8192, 8192);
 
-/// Whether the font is known to plotters, which keeps fonts by name for the whole process: registering it again would
-/// replace one that the program has registered since.
+/// True once the font is registered with plotters. plotters keeps fonts by name for the whole process, so registering
+/// it again would replace a font that the program has registered since.
 static REGISTERED: OnceLock<bool> = OnceLock::new();
 
 /// The size of an image in pixels.
@@ -32,9 +32,9 @@ impl Default for Size {
     }
 }
 
-/// What can be drawn.
+/// A plot that can be drawn.
 pub(super) trait Draw {
-    /// Refuses what has no picture.
+    /// Refuses a plot that cannot be drawn.
     fn check(&self) -> Result<(), PlotError>;
 
     /// Draws on a white area.

@@ -1,7 +1,7 @@
 //! The bootstrap.
 
 use super::{StatisticsError, check_values};
-use crate::numbers::from_usize;
+use crate::numbers::{ToF64, index};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,18 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// Returns true if a value lies within the interval, its bounds included.
+    pub fn covers(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+}
+
 /// Percentile bootstrap intervals (Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3).
 ///
-/// Items are drawn with replacement as often as there are items, and the statistic computed; the bounds are quantiles of
-/// those values, interpolated linearly. The draws depend on the seed and the number of items only: statistics of the
-/// same items see the same resamples.
+/// Items are drawn with replacement, as many as there are, and the statistic is computed of them; the bounds are
+/// quantiles of those values, interpolated linearly. The draws depend on the seed and the number of items alone, so
+/// statistics of the same items are computed on the same resamples.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::Bootstrap;
@@ -33,8 +40,9 @@ pub struct Interval {
 /// # Ok::<(), dynlayer_metrics::statistics::StatisticsError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Bootstrap {
-    /// How many resamples are drawn.
+    /// The number of resamples.
     pub resamples: usize,
     /// The share of resampled values that the interval covers, between 0 and 1.
     pub confidence: f64,
@@ -42,24 +50,32 @@ pub struct Bootstrap {
     pub seed: u64,
 }
 
+impl Default for Bootstrap {
+    /// 1,000 resamples, 95 % and seed 0.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Bootstrap {
-    /// 1,000 resamples and 95 %, which are rouge-score's defaults.
+    /// 1,000 resamples and 95 %, rouge-score's defaults.
     pub fn new(seed: u64) -> Self {
         Self { resamples: 1000, confidence: 0.95, seed }
     }
 
-    /// The mean.
+    /// The interval of a mean.
     ///
     /// # Errors
     ///
     /// Without values, with one that is not finite, or with options out of range.
     pub fn mean(&self, values: &[f64]) -> Result<Interval, StatisticsError> {
         check_values("values", values)?;
-        let n = from_usize(values.len());
+        let n = values.len().to_f64();
         self.statistic(values.len(), |items| items.iter().map(|&item| values[item]).sum::<f64>() / n)
     }
 
-    /// A ratio of sums, such as tokens per second or the token-weighted mean of a set: Σ numerators / Σ denominators.
+    /// The interval of a ratio of sums, such as tokens per second or the token-weighted mean of a set: Σ numerators / Σ
+    /// denominators.
     ///
     /// # Errors
     ///
@@ -77,7 +93,7 @@ impl Bootstrap {
         })
     }
 
-    /// Any statistic of `items` items, from the indices of those that were drawn.
+    /// The interval of any statistic of `items` items; the statistic gets the indices of the items that were drawn.
     ///
     /// # Errors
     ///
@@ -93,13 +109,19 @@ impl Bootstrap {
         self.each_resample(items, |drawn| values.push(statistic(drawn)));
         check_values("the statistic's values", &[estimate])?;
         check_values("the statistic's resampled values", &values)?;
+        let (low, high) = self.percentiles(values);
+        Ok(Interval { low, estimate, high })
+    }
+
+    /// The two quantiles between which `confidence` of the values lie.
+    pub(crate) fn percentiles(&self, mut values: Vec<f64>) -> (f64, f64) {
         values.sort_by(f64::total_cmp);
         let tail = (1.0 - self.confidence) / 2.0;
-        Ok(Interval { low: quantile(&values, tail), estimate, high: quantile(&values, 1.0 - tail) })
+        (quantile(&values, tail), quantile(&values, 1.0 - tail))
     }
 
     /// Refuses options out of range, and no items.
-    pub(super) fn check(&self, items: usize) -> Result<(), StatisticsError> {
+    pub(crate) fn check(&self, items: usize) -> Result<(), StatisticsError> {
         if items == 0 {
             return Err(StatisticsError::TooFew { what: "items", found: 0, needed: 1 });
         }
@@ -114,7 +136,7 @@ impl Bootstrap {
     }
 
     /// Calls `each` with the items of every resample.
-    pub(super) fn each_resample(&self, items: usize, mut each: impl FnMut(&[usize])) {
+    pub(crate) fn each_resample(&self, items: usize, mut each: impl FnMut(&[usize])) {
         let mut draw = ChaCha8Rng::seed_from_u64(self.seed);
         let mut drawn = vec![0; items];
         for _ in 0..self.resamples {
@@ -129,12 +151,10 @@ impl Bootstrap {
 /// A quantile of sorted values, interpolated linearly between neighbours (type 7 of Hyndman and Fan 1996; numpy's
 /// default).
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let at = share * from_usize(sorted.len() - 1);
-    let below = at.floor();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the last index")]
-    let index = below as usize;
-    let next = sorted[(index + 1).min(sorted.len() - 1)];
-    sorted[index] + (at - below) * (next - sorted[index])
+    let at = share * (sorted.len() - 1).to_f64();
+    let below = index(at);
+    let next = sorted[(below + 1).min(sorted.len() - 1)];
+    sorted[below] + at.fract() * (next - sorted[below])
 }
 
 #[cfg(test)]

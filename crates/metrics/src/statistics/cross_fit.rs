@@ -1,16 +1,17 @@
-//! The winner's curse: the best of several noisy scores is too good, because its luck was chosen with it.
+//! Corrections of the winner's curse: the best of several noisy scores is too good, because its luck was chosen with
+//! it.
 //!
-//! The way out is to choose on one part of the data and to score on another (cross-fitting; Chernozhukov et al. 2018,
-//! "Double/debiased machine learning", definition 3.1, for the idea in general).
+//! Cross-fitting chooses on one part of the data and scores on another (Chernozhukov et al. 2018, "Double/debiased
+//! machine learning", definition 3.1, for the idea in general).
 
 use super::{StatisticsError, check_values};
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// One split of items: choose with some, score with the others.
+/// A split of items into those that a choice is made with and those that it is scored with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fold {
     /// The items to choose with, ascending.
@@ -19,7 +20,8 @@ pub struct Fold {
     pub score: Vec<usize>,
 }
 
-/// `k` folds of `items` items, shuffled by the seed: every item is scored with once and chosen with in the other folds.
+/// Splits `items` items into `k` folds, shuffled by the seed. Every item is scored with in one fold, and chosen with in
+/// all the others.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::folds;
@@ -48,10 +50,10 @@ pub fn folds(items: usize, k: usize, seed: u64) -> Result<Vec<Fold>, StatisticsE
     Ok((0..k).map(|fold| split(&fold_of, fold)).collect())
 }
 
-/// The two splits of a sequence's tokens into odd and even positions: for losses per token, where a sequence has no
+/// The two splits of a sequence's tokens into odd and even positions, for losses per token, where a sequence has no
 /// second sample.
 ///
-/// Neighbouring tokens are not independent, so less of the optimism goes than between two samples.
+/// Neighbouring tokens are not independent, so this removes less of the optimism than two samples do.
 ///
 /// # Errors
 ///
@@ -69,19 +71,19 @@ fn split(fold_of: &[usize], fold: usize) -> Fold {
     Fold { choose, score }
 }
 
-/// A best score, with and without the winner's curse.
+/// The score of the best of several, with and without the winner's curse.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CrossFitted {
-    /// Chosen and scored on the same data: too good.
+    /// Score of a choice made on the same data, which is too good.
     pub naive: f64,
-    /// Chosen on one part, scored on another, and averaged over the parts. It is the score of a choice made with less
-    /// data, so it errs on the low side.
+    /// Score of choices made on other parts of the data, averaged over the parts. Such a choice is made with less data,
+    /// so this is a little too low.
     pub corrected: f64,
 }
 
 impl CrossFitted {
-    /// How much of the naive score was luck.
+    /// The part of the naive score that was luck.
     pub fn optimism(&self) -> f64 {
         self.naive - self.corrected
     }
@@ -89,8 +91,8 @@ impl CrossFitted {
 
 /// The best of several candidates for one item, from two independent scores of each (higher is better).
 ///
-/// Chosen by the first scores and scored by the second, the other way round, and averaged; the naive one is the best of
-/// the means of both. Ties go to the earlier candidate.
+/// The corrected score is the average of choosing by the first scores and scoring by the second, and the reverse; the
+/// naive one is the best of the means of both. Ties go to the earlier candidate.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::cross_fit_candidates;
@@ -118,8 +120,8 @@ pub fn cross_fit_candidates(first: &[f64], second: &[f64]) -> Result<CrossFitted
 
 /// The best of several methods over a set of items: `scores[method][item]` (higher is better).
 ///
-/// Naive is the mean of the method that is best on all items. Corrected is the mean over all items of the method that
-/// was best on the *other* folds, an item's fold weighing by its items.
+/// The naive score is the mean of the method that is best on all items. The corrected one is the mean over all items,
+/// each scored by the method that is best on the *other* folds.
 ///
 /// # Errors
 ///
@@ -153,7 +155,7 @@ pub fn cross_fit_methods(scores: &[Vec<f64>], folds: &[Fold]) -> Result<CrossFit
     let all = sums(&(0..items).collect::<Vec<_>>());
     let won = folds.iter().map(|fold| sum(&scores[best(&sums(&fold.choose))], &fold.score)).sum::<f64>();
     let n_scored: usize = folds.iter().map(|fold| fold.score.len()).sum();
-    Ok(CrossFitted { naive: all[best(&all)] / from_usize(items), corrected: won / from_usize(n_scored) })
+    Ok(CrossFitted { naive: all[best(&all)] / items.to_f64(), corrected: won / n_scored.to_f64() })
 }
 
 /// The index of the greatest value, the first on a tie.

@@ -1,23 +1,23 @@
-//! Why there is no statistic.
+//! The error for data without a statistic.
 
-/// Why there is no statistic.
+/// The error for data without a statistic.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatisticsError {
     /// There are too few values.
     #[error("{found} {what}; at least {needed} are needed")]
     TooFew {
-        /// What there are too few of.
+        /// The kind of values.
         what: &'static str,
-        /// How many there are.
+        /// Their number.
         found: usize,
-        /// How many are needed.
+        /// The number that is needed.
         needed: usize,
     },
     /// Two lists that belong together differ in length.
     #[error("{what}: {found} values beside {expected}; both need the same number")]
     Lengths {
-        /// Which lists.
+        /// The lists' names.
         what: &'static str,
         /// The length of the second.
         found: usize,
@@ -27,9 +27,9 @@ pub enum StatisticsError {
     /// A value is NaN or infinite.
     #[error("value {index} of {what} is {value}; finite values are needed")]
     NotFinite {
-        /// Which list.
+        /// The list's name.
         what: &'static str,
-        /// Where in it.
+        /// The value's index in it.
         index: usize,
         /// The value.
         value: f64,
@@ -41,7 +41,7 @@ pub enum StatisticsError {
         option: &'static str,
         /// Its value.
         found: f64,
-        /// What it may be.
+        /// The values that are allowed.
         expected: &'static str,
     },
 }

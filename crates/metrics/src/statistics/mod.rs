@@ -1,4 +1,4 @@
-//! Uncertainty: bootstrap intervals, a paired test, and corrections for having chosen the best of several.
+//! Uncertainty of results: bootstrap intervals, a paired test, and corrections for choosing the best of several.
 
 mod bootstrap;
 mod cross_fit;

@@ -1,18 +1,18 @@
-//! Two methods on the same items.
+//! A test of two methods on the same items.
 
 use super::{Bootstrap, Interval, StatisticsError, check_values};
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
-/// The outcome of [`paired_bootstrap`].
+/// The result of [`paired_bootstrap`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PairedTest {
-    /// The mean over items of the first method's score less the second's.
+    /// Mean over items of the first method's score minus the second's.
     pub difference: Interval,
-    /// The share of resamples in which the first method's mean is higher, ties counting half.
+    /// Share of resamples in which the first method's mean is higher; ties count half.
     pub wins: f64,
-    /// Two-sided, for the hypothesis that the mean difference is 0.
+    /// Two-sided p-value of the hypothesis that the mean difference is 0.
     pub p_value: f64,
 }
 
@@ -21,8 +21,8 @@ pub struct PairedTest {
 ///
 /// `wins` is Koehn's statistic (2004, "Statistical significance tests for machine translation evaluation", section 4).
 /// `p_value` is the bootstrap test of a mean (Efron and Tibshirani 1993, section 16.4): differences are shifted to mean
-/// 0, and p = (1 + #{|resampled mean| ≥ |observed mean|}) / (1 + resamples). It can be no smaller than
-/// 1 / (1 + resamples), and it is only as good as the number of items: below some 20, distrust it.
+/// 0, and p = (1 + #{|resampled mean| ≥ |observed mean|}) / (1 + resamples). It is at least
+/// 1 / (1 + resamples), and not reliable for fewer than about 20 items.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::{Bootstrap, paired_bootstrap};
@@ -47,17 +47,17 @@ pub fn paired_bootstrap(first: &[f64], second: &[f64], bootstrap: &Bootstrap) ->
     }
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
     let difference = bootstrap.mean(&differences)?;
-    let n = from_usize(differences.len());
+    let n = differences.len().to_f64();
     let (mut wins, mut extreme) = (0.0, 0_usize);
-    // Rounding of sums in another order must not decide a comparison of equals.
+    // Sums in another order differ by rounding, which must not decide between equals.
     let rounding = 1e-12 * differences.iter().fold(0.0_f64, |most, d| most.max(d.abs()));
     bootstrap.each_resample(differences.len(), |drawn| {
         let mean = drawn.iter().map(|&item| differences[item]).sum::<f64>() / n;
         wins += if mean.abs() <= rounding { 0.5 } else { f64::from(u8::from(mean > 0.0)) };
         extreme += usize::from((mean - difference.estimate).abs() >= difference.estimate.abs() - rounding);
     });
-    let resamples = from_usize(bootstrap.resamples);
-    let p_value = from_usize(1 + extreme) / (1.0 + resamples);
+    let resamples = bootstrap.resamples.to_f64();
+    let p_value = (extreme + 1).to_f64() / (1.0 + resamples);
     Ok(PairedTest { difference, wins: wins / resamples, p_value })
 }
 
@@ -84,7 +84,7 @@ mod tests {
         assert!((ab.difference.low + ba.difference.high).abs() < 1e-12);
     }
 
-    /// Where there is no difference, about 5 % of tests find one at 5 %: of 400, between 8 and 36.
+    /// Without a difference about 5 % of tests still find one at the level of 5 %: of 400, between 8 and 36.
     #[test]
     fn false_alarms_are_as_rare_as_they_should_be() {
         let mut draw = rand_chacha::ChaCha8Rng::seed_from_u64(4);

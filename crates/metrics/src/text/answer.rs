@@ -3,13 +3,14 @@
 use super::{Score, TextError};
 use std::collections::HashMap;
 
-/// Words that the normalisation drops.
+/// Words that the normalisation removes.
 const ARTICLES: [&str; 3] = ["a", "an", "the"];
 
-/// An answer's words, after the normalisation of the SQuAD evaluation script.
+/// The words of an answer, after the normalisation of the SQuAD evaluation script.
 ///
-/// Lower-case, the 32 ASCII punctuation characters removed (not replaced: "don't" is "dont"), "a", "an" and "the"
-/// dropped where they stand as words, split at white space (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1).
+/// The text is lower-cased, the 32 ASCII punctuation characters are removed (not replaced: "don't" is "dont"), the
+/// words "a", "an" and "the" are dropped, and the rest is split at white space (Rajpurkar et al. 2016, arXiv
+/// 1606.05250, section 6.1).
 ///
 /// ```
 /// use dynlayer_metrics::text::normalize_answer;
@@ -37,7 +38,7 @@ pub fn normalize_answer(text: &str) -> Vec<String> {
     without.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Whether the prediction is one of the references, after [`normalize_answer`].
+/// Returns true if the prediction equals one of the references, after [`normalize_answer`].
 ///
 /// ```
 /// use dynlayer_metrics::text::exact_match;
@@ -57,8 +58,10 @@ pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<b
     Ok(references.iter().any(|reference| normalize_answer(reference.as_ref()) == prediction))
 }
 
-/// Words in common, each as often as in the text that has fewer of it, with the best reference by F1; after
-/// [`normalize_answer`].
+/// Precision, recall and F1 of the words shared with a reference, after [`normalize_answer`]: the best F1 of all
+/// references.
+///
+/// A word counts as often as in the text that has it less often.
 ///
 /// Two texts without words are equal and score 1; one without against one with words scores 0, as in version 2 of the
 /// SQuAD script.
@@ -106,7 +109,7 @@ mod tests {
     use super::{exact_match, normalize_answer, token_f1};
     use crate::text::TextError;
 
-    /// What the SQuAD script gives.
+    /// Scores equal those of the SQuAD script.
     #[test]
     fn normalisation_follows_the_script() {
         for (text, expected) in [

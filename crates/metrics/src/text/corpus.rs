@@ -1,10 +1,10 @@
-//! Scores of a whole corpus.
+//! Mean scores of a corpus.
 
 use super::{RougeScores, RougeVariant, Score};
 use crate::statistics::{Bootstrap, Interval, StatisticsError};
 use serde::{Deserialize, Serialize};
 
-/// Means over a corpus with confidence intervals.
+/// Mean precision, recall and F1 over a corpus, with confidence intervals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScoreIntervals {
@@ -16,13 +16,13 @@ pub struct ScoreIntervals {
     pub f1: Interval,
 }
 
-/// The variants of ROUGE over a corpus.
+/// Mean scores of all variants of ROUGE over a corpus, with confidence intervals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RougeIntervals {
-    /// Single words.
+    /// Shared words.
     pub rouge1: ScoreIntervals,
-    /// Pairs of neighbours.
+    /// Shared pairs of neighbouring words.
     pub rouge2: ScoreIntervals,
     /// The longest common subsequence of whole texts.
     #[serde(rename = "rougeL")]
@@ -32,7 +32,7 @@ pub struct RougeIntervals {
     pub rouge_lsum: ScoreIntervals,
 }
 
-/// Means over items, with the same resamples for all three numbers.
+/// Mean precision, recall and F1 over items, computed on the same resamples.
 ///
 /// # Errors
 ///
@@ -42,10 +42,10 @@ pub fn aggregate_scores(scores: &[Score], bootstrap: &Bootstrap) -> Result<Score
     Ok(ScoreIntervals { precision: mean(|s| s.precision)?, recall: mean(|s| s.recall)?, f1: mean(|s| s.f1)? })
 }
 
-/// Means over items for all variants, with the same resamples.
+/// Mean scores over items for all variants of ROUGE, computed on the same resamples.
 ///
-/// rouge-score's `BootstrapAggregator` draws the same way; its `mid` is the median of the resampled means, the estimate
-/// here is the mean itself.
+/// rouge-score's `BootstrapAggregator` draws in the same way; its `mid` is the median of the resampled means, while the
+/// estimate here is the mean itself.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::Bootstrap;

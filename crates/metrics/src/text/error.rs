@@ -1,16 +1,16 @@
-//! Why a text has no score.
+//! The error for a text without a score.
 
-/// Why a text has no score.
+/// The error for a text without a score.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
     /// There is nothing to compare with.
     #[error("no reference; at least one is needed")]
     NoReference,
-    /// A precision or recall is none.
+    /// A precision or a recall is not from 0 to 1.
     #[error("{what} is {found}; a number from 0 to 1 is needed")]
     Share {
-        /// Which of the two.
+        /// Either "precision" or "recall".
         what: &'static str,
         /// Its value.
         found: f64,

@@ -1,11 +1,11 @@
 //! Longest common subsequences, 64 cells of the table at a time.
 //!
-//! With t(i, j) the length for the first i tokens of the reference and the first j of the candidate, a row's differences
-//! t(i, j) - t(i, j - 1) are 0 or 1. One row of them is a bit vector, and the next one follows by an addition
-//! (Crochemore, Iliopoulos, Pinzon and Reid 2001, "A fast and practical bit-vector algorithm for the longest common
-//! subsequence problem"; the form of Hyyrö 2004, "Bit-parallel LCS-length computation revisited", figure 4).
+//! With t(i, j) the length for the first i tokens of the reference and the first j of the candidate, a row's
+//! differences t(i, j) - t(i, j - 1) are 0 or 1. One row of them is a bit vector, and the next one follows by an
+//! addition (Crochemore, Iliopoulos, Pinzon and Reid 2001, "A fast and practical bit-vector algorithm for the longest
+//! common subsequence problem"; the form of Hyyrö 2004, "Bit-parallel LCS-length computation revisited", figure 4).
 
-/// A candidate, ready to be compared with references.
+/// A candidate text with an index of its tokens, to be compared with references.
 pub(super) struct Candidate<'a> {
     tokens: &'a [u32],
     /// Token t stands at `positions[starts[t]..starts[t + 1]]`.
@@ -45,17 +45,17 @@ impl<'a> Candidate<'a> {
         clear_bits(&row.words, self.tokens.len())
     }
 
-    /// Marks in `found` which tokens of the reference are in the longest common subsequence that rouge-score reads out.
+    /// Marks in `found` the tokens of the reference that are in the longest common subsequence.
     ///
-    /// Among several of equal length it is the one that `_backtrack_norec` of rouge-score 0.1.2 finds, going back from
-    /// the ends of both: past a match in both; else in the candidate if t(i, j - 1) > t(i - 1, j); else in the
-    /// reference.
+    /// Of several subsequences of equal length it is the one that `_backtrack_norec` of rouge-score 0.1.2 finds. That
+    /// goes back from the ends of both texts: in both past a match, else in the candidate if t(i, j - 1) > t(i - 1, j),
+    /// else in the reference.
     pub fn mark_lcs(&self, reference: &[u32], found: &mut [bool]) {
         let whole = reference.len() * self.tokens.len().div_ceil(64) <= WHOLE_TABLE;
         self.mark_lcs_by(if whole { reference.len() } else { reference.len().isqrt() }, reference, found);
     }
 
-    /// The same with blocks of a given height; the result does not depend on it.
+    /// The same with blocks of a given height, on which the result does not depend.
     fn mark_lcs_by(&self, height: usize, reference: &[u32], found: &mut [bool]) {
         let mut table = Table::new(self, reference, height.max(1));
         let (mut i, mut j) = (reference.len(), self.tokens.len());
@@ -88,11 +88,11 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Words up to which the whole table is kept: 512 KB.
+/// Number of 64-bit words up to which the whole table is kept: 512 KB.
 const WHOLE_TABLE: usize = 1 << 16;
 
-/// The table, one bit per cell, read from its last row back: the first row of every block is kept, and one block at a
-/// time is whole. With blocks of √n rows that is memory for about 2·√n of n rows, each computed twice.
+/// The table, one bit per cell, read from its last row to its first. The first row of every block is kept, and all rows
+/// of one block at a time. With blocks of √n rows this takes memory for about 2·√n of n rows, each computed twice.
 struct Table<'a> {
     candidate: &'a Candidate<'a>,
     reference: &'a [u32],
@@ -102,14 +102,14 @@ struct Table<'a> {
     width: usize,
     /// The first row of every block.
     firsts: Vec<u64>,
-    /// The rows of one block, and the first of the next.
+    /// The rows of one block, and the first row of the next.
     block: Vec<u64>,
     /// The index of the block's first row.
     start: usize,
 }
 
 impl<'a> Table<'a> {
-    /// A table whose last block is there.
+    /// A table with its last block computed.
     fn new(candidate: &'a Candidate<'a>, reference: &'a [u32], height: usize) -> Self {
         let mut row = Row::new(candidate.tokens.len());
         let width = row.words.len();
@@ -127,7 +127,7 @@ impl<'a> Table<'a> {
         table
     }
 
-    /// Makes rows `i` and `i - 1` readable; i is at least 1.
+    /// Computes the block of rows `i` and `i - 1`, if it is not there; i is at least 1.
     fn reach(&mut self, i: usize) {
         if i > self.start {
             return;
@@ -150,7 +150,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Row i, which the last call of [`Self::reach`] has made readable.
+    /// Row i, which the last call of [`Self::reach`] has computed.
     fn row(&self, i: usize) -> &[u64] {
         &self.block[(i - self.start) * self.width..(i - self.start + 1) * self.width]
     }
@@ -189,14 +189,14 @@ impl Row {
     }
 }
 
-/// How many of the first `n` bits of a row are clear: t(i, n).
+/// Number of clear bits among the first `n` of a row: t(i, n).
 fn clear_bits(row: &[u64], n: usize) -> usize {
     let whole: usize = row[..n / 64].iter().map(|word| word.count_zeros() as usize).sum();
     let rest = if n.is_multiple_of(64) { 0 } else { (!row[n / 64] & ((1 << (n % 64)) - 1)).count_ones() as usize };
     whole + rest
 }
 
-/// Whether bit `j` of a row is clear: t(i, j + 1) - t(i, j).
+/// 1 if bit `j` of a row is clear, else 0: t(i, j + 1) - t(i, j).
 fn step(row: &[u64], j: usize) -> usize {
     usize::from((row[j / 64] >> (j % 64)) & 1 == 0)
 }

@@ -1,17 +1,6 @@
 //! Quality of text: ROUGE, exact match, token F1.
 //!
-//! Scores are per item. [`crate::statistics::Bootstrap`] makes means with confidence intervals of them:
-//!
-//! ```
-//! use dynlayer_metrics::statistics::Bootstrap;
-//! use dynlayer_metrics::text::Rouge;
-//!
-//! let pairs = [("the cat sat", "the cat sat"), ("a dog ran", "the dog ran"), ("it rains", "snow")];
-//! let f1: Vec<f64> = pairs.iter().map(|(reference, text)| Rouge::plain().score(reference, text).rouge_l.f1).collect();
-//! let mean = Bootstrap::new(7).mean(&f1)?;
-//! assert!(mean.low <= mean.estimate && mean.estimate <= mean.high);
-//! # Ok::<(), dynlayer_metrics::statistics::StatisticsError>(())
-//! ```
+//! Scores are per item; [`crate::statistics::Bootstrap`] computes their mean with a confidence interval.
 
 mod answer;
 mod corpus;

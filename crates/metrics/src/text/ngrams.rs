@@ -1,8 +1,8 @@
-//! n-grams that two texts share.
+//! Shared n-grams of two texts.
 
 use std::collections::HashMap;
 
-/// How many n-grams two texts have in common, each counted as often as in the text that has fewer of it.
+/// Number of n-grams that two texts share, each counted as often as in the text that has it less often.
 pub(super) fn overlap(reference: &[u32], candidate: &[u32], n: usize) -> usize {
     let mut counts: HashMap<&[u32], usize> = HashMap::with_capacity(reference.len());
     for gram in reference.windows(n) {
@@ -18,7 +18,7 @@ pub(super) fn overlap(reference: &[u32], candidate: &[u32], n: usize) -> usize {
     shared
 }
 
-/// How many n-grams a text of `tokens` tokens has.
+/// Number of n-grams in a text of `tokens` tokens.
 pub(super) fn count(tokens: usize, n: usize) -> usize {
     (tokens + 1).saturating_sub(n)
 }

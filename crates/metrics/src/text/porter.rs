@@ -3,7 +3,7 @@
 //! Porter, "An algorithm for suffix stripping" (Program 14.3, 1980), and what NLTK's `PorterStemmer` adds to it in its
 //! default mode, which is what rouge-score stems with. The steps keep the paper's names.
 
-/// Words that the rules would get wrong, and their stems.
+/// Words that the rules would stem wrongly, with their stems.
 const IRREGULAR: [(&[u8], &[u8]); 16] = [
     (b"sky", b"sky"),
     (b"skies", b"sky"),
@@ -23,7 +23,7 @@ const IRREGULAR: [(&[u8], &[u8]); 16] = [
     (b"succeed", b"succeed"),
 ];
 
-/// A suffix, and what takes its place where the stem before it allows.
+/// A suffix and its replacement, which is made if the stem before it allows.
 type Rule = (&'static str, &'static str);
 
 const STEP_1A: [Rule; 4] = [("sses", "ss"), ("ies", "i"), ("ss", "ss"), ("s", "")];
@@ -176,7 +176,7 @@ fn step_5b(word: &mut Vec<u8>) {
     }
 }
 
-/// Applies the first rule whose suffix matches, if the stem allows it; whether one matched.
+/// Applies the first rule whose suffix matches, if the stem allows it. Returns true if a suffix matched.
 fn apply(word: &mut Vec<u8>, rules: &[Rule], allows: impl Fn(&[u8]) -> bool) -> bool {
     let Some((suffix, replacement)) = rules.iter().find(|(suffix, _)| word.ends_with(suffix.as_bytes())) else {
         return false;
@@ -193,7 +193,8 @@ fn is_vowel_letter(letter: u8) -> bool {
     matches!(letter, b'a' | b'e' | b'i' | b'o' | b'u')
 }
 
-/// Whether each character is a consonant: a letter other than a, e, i, o, u, and other than y after a consonant.
+/// For each character, true if it is a consonant: a letter other than a, e, i, o, u, and other than y after a
+/// consonant.
 fn consonants(word: &[u8]) -> impl Iterator<Item = bool> {
     word.iter().scan(false, |previous, &letter| {
         *previous = if letter == b'y' { !*previous } else { !is_vowel_letter(letter) };
@@ -205,7 +206,7 @@ fn is_consonant(word: &[u8], index: usize) -> bool {
     consonants(&word[..=index]).last().unwrap_or(false)
 }
 
-/// m in the paper's form of a word: C? (VC){m} V?, with C and V runs of consonants and vowels.
+/// The measure m of a word in the paper's form C? (VC){m} V?, with C and V runs of consonants and vowels.
 fn measure(stem: &[u8]) -> usize {
     let mut after_vowel = false;
     let mut count = 0;
@@ -220,13 +221,14 @@ fn contains_vowel(stem: &[u8]) -> bool {
     consonants(stem).any(|consonant| !consonant)
 }
 
-/// The paper's *d.
+/// The paper's condition *d: the stem ends in a double consonant.
 fn ends_double_consonant(word: &[u8]) -> bool {
     let n = word.len();
     n >= 2 && word[n - 1] == word[n - 2] && is_consonant(word, n - 1)
 }
 
-/// The paper's *o: consonant, vowel, consonant other than w, x and y; with NLTK's case of two letters.
+/// The paper's condition *o: the stem ends in a consonant, a vowel, and a consonant other than w, x and y; with NLTK's
+/// case of two letters.
 fn ends_cvc(word: &[u8]) -> bool {
     let n = word.len();
     match n {

@@ -4,7 +4,7 @@ use super::lcs::Candidate;
 use super::summary_lcs;
 use super::vocabulary::Vocabulary;
 use super::{Score, TextError, ngrams, tokenize};
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
 /// ROUGE as google's rouge-score 0.1.2 computes it, with its default tokenizer (Lin 2004, "ROUGE: a package for
@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 ///   linear in the texts and time of their product over 64.
 /// - ROUGE-Lsum: per sentence of the reference, the union of its longest common subsequences with all sentences of the
 ///   prediction (section 3.2); sentences are lines. Longest subsequences are not unique: which one counts is decided as
-///   rouge-score's backtracking does. For long lines of n and m tokens it
-///   takes about √n·m/4 bytes.
+///   rouge-score's backtracking does. For long lines of n and m tokens it takes about √n·m/4 bytes.
 ///
 /// Texts are lower-cased and split at everything but a-z and 0-9; text in other scripts has no tokens, and a text
 /// without tokens scores 0.
@@ -37,17 +36,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rouge {
-    /// Whether words of more than three characters are reduced to their stems, by Porter's algorithm with NLTK's
+    /// If true, words of more than three characters are reduced to their stems, by Porter's algorithm with NLTK's
     /// extensions.
     pub stem: bool,
 }
 
-/// One of the variants of ROUGE.
+/// A variant of ROUGE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RougeVariant {
-    /// Single words in common.
+    /// Shared words.
     Rouge1,
-    /// Pairs of neighbours in common.
+    /// Shared pairs of neighbouring words.
     Rouge2,
     /// The longest common subsequence of whole texts.
     RougeL,
@@ -59,7 +58,7 @@ impl RougeVariant {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Rouge1, Self::Rouge2, Self::RougeL, Self::RougeLsum];
 
-    /// The name that rouge-score gives it.
+    /// Its name in rouge-score.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rouge1 => "rouge1",
@@ -70,13 +69,13 @@ impl RougeVariant {
     }
 }
 
-/// The scores of all variants. Serialised under the names that rouge-score gives them.
+/// The scores of all variants, serialised under rouge-score's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RougeScores {
-    /// Single words.
+    /// Shared words.
     pub rouge1: Score,
-    /// Pairs of neighbours.
+    /// Shared pairs of neighbouring words.
     pub rouge2: Score,
     /// The longest common subsequence of whole texts.
     #[serde(rename = "rougeL")]
@@ -108,7 +107,7 @@ impl RougeScores {
 }
 
 impl Rouge {
-    /// ROUGE of words as they are.
+    /// ROUGE of unstemmed words.
     pub fn plain() -> Self {
         Self { stem: false }
     }
@@ -151,7 +150,7 @@ impl Rouge {
         }
     }
 
-    /// Per variant, the score against the reference of the highest F1, the first of them on a tie: rouge-score's
+    /// For each variant the score against the reference with the highest F1, the first one on a tie, as rouge-score's
     /// `score_multi`.
     ///
     /// # Errors
@@ -168,7 +167,7 @@ impl Rouge {
         }))
     }
 
-    /// Per variant, the means of precision, recall and F1 over the references.
+    /// For each variant the means of precision, recall and F1 over the references.
     ///
     /// # Errors
     ///
@@ -177,7 +176,7 @@ impl Rouge {
         let scores = self.score_each(references, prediction)?;
         Ok(RougeScores::from_fn(|variant| {
             let mean = |part: fn(&Score) -> f64| {
-                scores.iter().map(|score| part(&score.get(variant))).sum::<f64>() / from_usize(scores.len())
+                scores.iter().map(|score| part(&score.get(variant))).sum::<f64>() / scores.len().to_f64()
             };
             Score { precision: mean(|s| s.precision), recall: mean(|s| s.recall), f1: mean(|s| s.f1) }
         }))

@@ -1,7 +1,7 @@
 //! Precision, recall and F1.
 
 use super::TextError;
-use crate::numbers::from_usize;
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
 /// Precision, recall and their harmonic mean, each from 0 to 1.
@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Score {
-    /// The share of the prediction that is in the reference.
+    /// Share of the prediction that is in the reference.
     pub precision: f64,
-    /// The share of the reference that is in the prediction.
+    /// Share of the reference that is in the prediction.
     pub recall: f64,
-    /// 2·precision·recall / (precision + recall); 0 where both are.
+    /// Harmonic mean, 2·precision·recall / (precision + recall); 0 if both are 0.
     pub f1: f64,
 }
 
@@ -41,15 +41,15 @@ impl Score {
         Ok(Self::of(precision, recall))
     }
 
-    /// A score from two shares.
+    /// A score from precision and recall, which are from 0 to 1.
     pub(super) fn of(precision: f64, recall: f64) -> Self {
         let sum = precision + recall;
         Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
     }
 
-    /// The score of `hits` units in common; 0 where a text has none.
+    /// The score of texts of `predicted` and `reference` units that share `hits`; 0 if a text is empty.
     pub(super) fn from_counts(hits: usize, predicted: usize, reference: usize) -> Self {
-        let share = |of: usize| from_usize(hits) / from_usize(of.max(1));
+        let share = |of: usize| hits.to_f64() / of.max(1).to_f64();
         Self::of(share(predicted), share(reference))
     }
 }

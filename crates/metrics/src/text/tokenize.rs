@@ -1,14 +1,14 @@
-//! rouge-score's tokens.
+//! Tokens as rouge-score's default tokenizer makes them.
 
 use super::porter;
 
-/// Words longer than this are stemmed.
+/// Largest length of a word that is not stemmed.
 const UNSTEMMED: usize = 3;
 
 /// Calls `each` with every token of a text, as `rouge_score.tokenize` 0.1.2 splits it.
 ///
-/// Lower-case, then runs of a-z and 0-9, stemmed if longer than three. Everything else separates, letters with accents
-/// included; lower-casing comes first, so the Kelvin sign is a k and a dotted capital I an i.
+/// Tokens are runs of a-z and 0-9 of the lower-cased text, stemmed if longer than three. Everything else separates,
+/// letters with accents included. Lower-casing comes first, so the Kelvin sign is a k and a dotted capital I an i.
 pub(super) fn each_token(text: &str, stem: bool, mut each: impl FnMut(&[u8])) {
     let mut token = Vec::new();
     let mut end = |token: &mut Vec<u8>| {

@@ -1,4 +1,4 @@
-//! Tokens as numbers.
+//! Numbers for tokens.
 
 use super::tokenize::each_token;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ impl Vocabulary {
         ids
     }
 
-    /// How many distinct tokens there are.
+    /// Number of distinct tokens.
     pub fn len(&self) -> usize {
         self.0.len()
     }

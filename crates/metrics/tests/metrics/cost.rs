@@ -4,18 +4,18 @@ use dynlayer_metrics::cost::{CostSummary, Counts, Dimensions, Usage};
 use proptest::prelude::*;
 use std::collections::HashSet;
 
-/// What a forward pass did: a multiply-add is counted where it happens.
+/// Counters of a forward pass, which count each multiply-add as it is done.
 #[derive(Default)]
 struct Machine {
     multiply_adds: u64,
-    /// Weights read since the last launch began, by matrix and element: read twice in a launch, they count once.
+    /// Weights read since the last launch began, by matrix and element; one that is read twice counts once.
     touched: HashSet<(usize, usize)>,
     weights_read: u64,
     kv_moved: u64,
 }
 
 impl Machine {
-    /// y = W x with `W: [rows, x.len()]`; the matrix is known by its number, its values are made up.
+    /// The product W x with `W: [rows, x.len()]`. The matrix has a number, and made-up values.
     fn product(&mut self, matrix: usize, rows: usize, x: &[f64]) -> Vec<f64> {
         (0..rows)
             .map(|row| {
@@ -38,7 +38,7 @@ impl Machine {
     }
 }
 
-/// What runs of a layer for a token.
+/// The parts of a layer that run for a token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Layer {
     Run,
@@ -50,7 +50,7 @@ enum Layer {
 
 type Cache = Vec<(Vec<f64>, Vec<f64>)>;
 
-/// A token through a decoder, one multiply-add at a time; counts what the formulas take.
+/// Runs a token through a decoder, one multiply-add at a time, and fills the counts that the formulas take.
 fn token(d: &Dimensions, plan: &[Layer], caches: &mut [Cache], machine: &mut Machine, counts: &mut Counts) {
     let mut x = vec![1.0; d.d_model];
     for (layer, plan) in plan.iter().enumerate() {
@@ -128,7 +128,7 @@ fn plans() -> impl Strategy<Value = Vec<Vec<Layer>>> {
 }
 
 proptest! {
-    /// Whatever ran for whichever token: operations, weights and cache traffic are what the formulas say, exactly.
+    /// For any parts that ran for any tokens, operations, weights and cache traffic equal the formulas exactly.
     #[test]
     fn formulas_equal_counted_operations(plans in plans()) {
         let (mut machine, mut counts) = (Machine::default(), Counts::default());

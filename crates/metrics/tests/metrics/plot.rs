@@ -1,4 +1,4 @@
-//! Plots: text is drawn without fonts of the system, what differs looks different, and nonsense is refused.
+//! Plots: text is drawn without fonts of the system, different curves look different, and invalid plots are refused.
 
 use dynlayer_metrics::Grid;
 use dynlayer_metrics::plot::{Curve, CurvePlot, CurvePoint, DepthHistogram, HeatMap, PlotError, Size};
@@ -97,7 +97,7 @@ fn titled(plot: &CurvePlot, title: &str) -> Picture {
     Picture::of(&CurvePlot { title: title.into(), ..plot.clone() }.png(SIZE).unwrap())
 }
 
-/// Nothing but grey: no curve depends on colour.
+/// Plots are grey, so that no curve depends on colour.
 #[test]
 fn all_plots_are_black_and_white() {
     let files = [curves(6).png(SIZE), heat_map(10).png(SIZE), histogram().png(SIZE)];
@@ -144,13 +144,13 @@ fn svg_holds_the_text() {
     // Too many columns for numbers.
     assert!(heat_map(200).svg(SIZE).unwrap().matches(">\n0.7\n<").count() <= 1);
     assert!(histogram().svg(SIZE).unwrap().contains("random"));
-    // What would be markup is not.
+    // Markup in a title is escaped.
     let mut sharp = curves(1);
     sharp.title = "a < b & c".into();
     assert!(sharp.svg(SIZE).unwrap().contains("a &lt; b &amp; c"));
 }
 
-/// Cells from white to black in the order of their numbers.
+/// Larger numbers have darker cells.
 #[test]
 fn larger_numbers_are_darker() {
     let mut map = heat_map(4);

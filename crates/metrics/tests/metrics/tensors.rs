@@ -43,7 +43,7 @@ fn states(layers: &[Vec<Vec<f32>>]) -> Tensor<3> {
     Tensor::from_data(TensorData::new(layers.concat().concat(), shape), &Device::flex())
 }
 
-/// Near in relative terms, and absolutely where the value is below 1.
+/// Compares with a relative tolerance, or an absolute one where the value is below 1.
 #[track_caller]
 fn assert_near(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
@@ -163,7 +163,7 @@ fn states_without_direction_are_refused() {
     assert!(matches!(influence.add(&good.narrow(0, 0, 2)), Err(TensorError::Shapes { .. })));
 }
 
-/// The largest and the smallest numbers have directions too.
+/// Vectors of the largest and of the smallest numbers have a direction.
 #[test]
 fn no_square_overflows() {
     let large = states(&[vec![vec![3e38, 0.0, 3e38], vec![1e-38, 2e-38, 0.0]]]);
@@ -215,7 +215,7 @@ proptest! {
         prop_assert_eq!(p.top_k_overlap(&q, 2).unwrap(), q.top_k_overlap(&p, 2).unwrap());
     }
 
-    /// Three layers of two tokens, each layer of a length of its own.
+    /// Three layers of two tokens, each layer scaled by a factor of its own.
     #[test]
     fn matrices_and_influence_ignore_length(
         values in prop::collection::vec(prop_oneof![0.01_f32..10.0, -10.0_f32..-0.01], 3 * 2 * 5),

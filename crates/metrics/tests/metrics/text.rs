@@ -27,7 +27,7 @@ fn assert_rouge(rouge: Rouge, reference: &str, prediction: &str, expected: impl 
     }
 }
 
-/// A file of pairs that is not part of the project, with the same numbers under their names.
+/// A file of scored pairs that is not part of the project.
 #[test]
 #[ignore = "needs a file of scored pairs, named by DYNLAYER_ROUGE"]
 fn rouge_equals_rouge_score_on_a_file() {
@@ -78,10 +78,11 @@ fn answers_equal_the_squad_script() {
     }
 }
 
-/// The pairs whose references count, the pair whose prediction does, plain scores, stemmed scores.
+/// Indices of the pairs whose references are used and of the pair whose prediction is, plain and stemmed scores.
 type SeveralReferences = (Vec<usize>, usize, Vec<f64>, Vec<f64>);
 
-/// Several references, and corpora, by `make_references.py`; texts are named by their place in the other fixtures.
+/// Scores with several references and of corpora, from `make_references.py`; texts are given by their index in the
+/// other fixtures.
 #[derive(Deserialize)]
 struct References {
     rouge: Vec<SeveralReferences>,
@@ -119,8 +120,8 @@ fn answers_take_the_best_reference_as_the_squad_script() {
     }
 }
 
-/// The means, and the intervals of rouge-score's `BootstrapAggregator`: both draw at random, so they differ by the noise of
-/// two percentiles of resampled means.
+/// The means, and the intervals of rouge-score's `BootstrapAggregator`. Both draw at random, so intervals differ by the
+/// noise of two percentiles of resampled means.
 #[test]
 fn corpora_have_the_intervals_of_rouge_score() {
     let scores: Vec<RougeScores> =
@@ -141,7 +142,7 @@ fn corpora_have_the_intervals_of_rouge_score() {
     assert!(aggregate_rouge(&[], &bootstrap).is_err());
 }
 
-/// Words over a few letters, in lines, so that texts have words, pairs and orders in common.
+/// Lines of words over a few letters, so that texts share words, pairs and subsequences.
 fn text() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec!["a", "b", "running", "runs", "Café", "3", "don't", "."]);
     let line = prop::collection::vec(word, 0..8).prop_map(|words| words.join(" "));

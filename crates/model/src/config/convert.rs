@@ -160,9 +160,8 @@ fn rope(hf: &HfConfig, max_positions: u64) -> Result<RopeConfig, ConfigErrorKind
 }
 
 fn scaling(rope: &HfRope, outer_original: Option<u64>, max_positions: u64) -> Result<RopeScaling, ConfigErrorKind> {
-    let number = |value: Option<f64>, field| {
-        value.ok_or(ConfigErrorKind::MissingField { field, expected: "a positive number" })
-    };
+    let number =
+        |value: Option<f64>, field| value.ok_or(ConfigErrorKind::MissingField { field, expected: "a positive number" });
     match rope.rope_type.as_deref().or(rope.legacy_type.as_deref()) {
         // A factor without a type would be ignored by transformers; whoever wrote it meant something.
         None if rope.factor.is_some() => Err(ConfigErrorKind::MissingField {

@@ -1,0 +1,121 @@
+//! The error for a run that cannot begin or continue.
+
+use crate::controllers::BuildError;
+use crate::generation::GenerateError;
+use dynlayer_metrics::allocation::EvidenceError;
+use std::path::PathBuf;
+
+/// The error for a run over prompts and candidates that cannot begin or continue. Finished items stay in the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OracleError {
+    /// An option is out of its range, or does not go with another.
+    #[error("{option}: expected {expected}, found {found}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// The values that are allowed.
+        expected: String,
+        /// Its value.
+        found: String,
+    },
+    /// Two items have the same id.
+    #[error("item {id} comes twice; expected distinct ids")]
+    DuplicateItem {
+        /// The id.
+        id: u64,
+    },
+    /// An item cannot be run, or its run failed.
+    #[error("item {id}")]
+    Item {
+        /// The item's id.
+        id: u64,
+        /// The cause.
+        source: GenerateError,
+    },
+    /// An item's reference is too short to be scored.
+    #[error("item {id}: expected a reference of at least {expected} tokens, found {found}")]
+    Reference {
+        /// The item's id.
+        id: u64,
+        /// Number of tokens that are needed.
+        expected: usize,
+        /// Number of tokens of the reference.
+        found: usize,
+    },
+    /// A candidate's controller cannot be made.
+    #[error("candidate {candidate:?}")]
+    Candidate {
+        /// The candidate's name.
+        candidate: String,
+        /// The cause.
+        source: Box<BuildError>,
+    },
+    /// A quality is not finite.
+    #[error("item {id}, candidate {candidate:?}, {column}: expected a finite quality, found {found}")]
+    Quality {
+        /// The item's id.
+        id: u64,
+        /// The candidate's name.
+        candidate: String,
+        /// The name of the quality.
+        column: &'static str,
+        /// Its value.
+        found: f64,
+    },
+    /// The file cannot be read or written.
+    #[error("{}: {action} failed", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// The action that failed, such as "reading".
+        action: &'static str,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// Another run is writing the file.
+    #[error("{}: another run is writing it", file.display())]
+    Busy {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file is not that of a run, or is damaged.
+    #[error("{}, line {line}: expected {expected}, found {found}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The expected content of the line.
+        expected: &'static str,
+        /// The fault.
+        found: String,
+    },
+    /// The file belongs to a run with other settings.
+    #[error("{}: a run with another {setting}: expected {expected}, found {found}", file.display())]
+    OtherRun {
+        /// The file.
+        file: PathBuf,
+        /// The first setting that differs.
+        setting: String,
+        /// Its value in this run.
+        expected: String,
+        /// Its value in the file.
+        found: String,
+    },
+    /// The file holds other items, or the same items in another order.
+    #[error("{}, line {line}: expected {expected}, found item {found}", file.display())]
+    OtherItem {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The expected item.
+        expected: String,
+        /// The id of the item in the file.
+        found: u64,
+    },
+    /// The results are not a valid table.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}

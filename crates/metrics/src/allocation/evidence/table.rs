@@ -1,0 +1,192 @@
+//! The table of sequences by candidates.
+
+use super::builder::Builder;
+use super::{EvidenceError, Record};
+use crate::numbers::ToF64;
+use serde::{Deserialize, Serialize};
+
+/// A column of qualities, by which an allocation chooses or is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Column {
+    /// [`Record::quality`].
+    #[default]
+    Quality,
+    /// The first of [`Record::halves`].
+    FirstHalf,
+    /// The second of [`Record::halves`].
+    SecondHalf,
+    /// [`Record::label_free`].
+    LabelFree,
+}
+
+/// The measured quality and cost of every candidate for every sequence.
+///
+/// A sequence may lack candidates, but has at least one. Sequences stand in the order in which they first appeared, and
+/// candidates in the order in which they first appear when the table is walked sequence by sequence, so a table that is
+/// written and read again is the same table. All cells have `halves`, or none; likewise `label_free`.
+///
+/// ```
+/// use dynlayer_metrics::allocation::{Evidence, Record};
+///
+/// let evidence = Evidence::new([
+///     Record::new(0, "exit:2", 0.9, 2.0),
+///     Record::new(0, "full", 1.0, 8.0),
+///     Record::new(1, "exit:2", 0.1, 2.0),
+///     Record::new(1, "full", 0.8, 8.0),
+/// ])?;
+/// assert_eq!(evidence.candidates(), ["exit:2", "full"]);
+/// assert_eq!(evidence.sequences(), [0, 1]);
+/// assert_eq!(evidence.cell(1, 0).map(|cell| cell.quality), Some(0.1));
+/// # Ok::<(), dynlayer_metrics::allocation::EvidenceError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Record>", into = "Vec<Record>")]
+pub struct Evidence {
+    pub(super) candidates: Vec<String>,
+    pub(super) sequences: Vec<u64>,
+    /// Sequence `i` has the cells `starts[i]..starts[i + 1]`, ascending by candidate.
+    pub(super) starts: Vec<usize>,
+    // A column each, with an entry per cell.
+    pub(super) candidate: Vec<u32>,
+    pub(super) quality: Vec<f64>,
+    pub(super) cost: Vec<f64>,
+    pub(super) halves: Option<Vec<[f64; 2]>>,
+    pub(super) label_free: Option<Vec<f64>>,
+}
+
+/// A view of one cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Cell {
+    /// Index into [`Evidence::candidates`].
+    pub candidate: usize,
+    /// [`Record::quality`].
+    pub quality: f64,
+    /// [`Record::cost`].
+    pub cost: f64,
+    /// [`Record::halves`].
+    pub halves: Option<[f64; 2]>,
+    /// [`Record::label_free`].
+    pub label_free: Option<f64>,
+}
+
+impl Cell {
+    /// The quality in a column, if it was measured.
+    pub fn value(&self, column: Column) -> Option<f64> {
+        match column {
+            Column::Quality => Some(self.quality),
+            Column::FirstHalf => self.halves.map(|halves| halves[0]),
+            Column::SecondHalf => self.halves.map(|halves| halves[1]),
+            Column::LabelFree => self.label_free,
+        }
+    }
+}
+
+impl Evidence {
+    /// Makes a table of cells in any order.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if there is no cell, a candidate has no name, a number is not finite, a cost is negative, a
+    /// cell comes twice, or only some cells have `halves` or `label_free`.
+    pub fn new(records: impl IntoIterator<Item = Record>) -> Result<Self, EvidenceError> {
+        let mut builder = Builder::default();
+        records.into_iter().try_for_each(|record| builder.push(&record))?;
+        builder.finish()
+    }
+
+    /// The candidates' names.
+    pub fn candidates(&self) -> &[String] {
+        &self.candidates
+    }
+
+    /// The sequences' ids.
+    pub fn sequences(&self) -> &[u64] {
+        &self.sequences
+    }
+
+    /// The number of cells.
+    pub fn n_cells(&self) -> usize {
+        self.candidate.len()
+    }
+
+    /// Returns true if the quality in a column was measured.
+    pub fn has(&self, column: Column) -> bool {
+        match column {
+            Column::Quality => true,
+            Column::FirstHalf | Column::SecondHalf => self.halves.is_some(),
+            Column::LabelFree => self.label_free.is_some(),
+        }
+    }
+
+    /// The cells of a sequence, given by index (not id), ascending by candidate.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn row(&self, sequence: usize) -> impl ExactSizeIterator<Item = Cell> + '_ {
+        (self.starts[sequence]..self.starts[sequence + 1]).map(|at| self.cell_at(at))
+    }
+
+    /// The cell of a sequence and a candidate, both given by index; `None` if the sequence lacks the candidate.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn cell(&self, sequence: usize, candidate: usize) -> Option<Cell> {
+        let row = self.starts[sequence]..self.starts[sequence + 1];
+        let at = self.candidate[row.clone()].binary_search(&u32::try_from(candidate).ok()?).ok()?;
+        Some(self.cell_at(row.start + at))
+    }
+
+    /// Mean quality and mean cost of one candidate over all sequences; `None` if a sequence lacks it.
+    pub fn static_means(&self, candidate: usize) -> Option<(f64, f64)> {
+        let mut cells = (0..self.sequences.len()).map(|sequence| self.cell(sequence, candidate));
+        let (quality, cost) =
+            cells.try_fold((0.0, 0.0), |sum, cell| cell.map(|c| (sum.0 + c.quality, sum.1 + c.cost)))?;
+        let n = self.sequences.len().to_f64();
+        Some((quality / n, cost / n))
+    }
+
+    /// All cells, sequence by sequence.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        self.sequences.iter().enumerate().flat_map(move |(index, sequence)| {
+            self.row(index).map(move |cell| Record {
+                sequence: *sequence,
+                candidate: self.candidates[cell.candidate].clone(),
+                quality: cell.quality,
+                cost: cell.cost,
+                halves: cell.halves,
+                label_free: cell.label_free,
+            })
+        })
+    }
+
+    /// All costs, sequence by sequence.
+    pub(crate) fn costs(&self) -> &[f64] {
+        &self.cost
+    }
+
+    fn cell_at(&self, at: usize) -> Cell {
+        Cell {
+            candidate: self.candidate[at] as usize,
+            quality: self.quality[at],
+            cost: self.cost[at],
+            halves: self.halves.as_ref().map(|halves| halves[at]),
+            label_free: self.label_free.as_ref().map(|values| values[at]),
+        }
+    }
+}
+
+impl TryFrom<Vec<Record>> for Evidence {
+    type Error = EvidenceError;
+
+    fn try_from(records: Vec<Record>) -> Result<Self, EvidenceError> {
+        Self::new(records)
+    }
+}
+
+impl From<Evidence> for Vec<Record> {
+    fn from(evidence: Evidence) -> Self {
+        evidence.records().collect()
+    }
+}

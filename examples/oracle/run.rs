@@ -1,0 +1,78 @@
+//! Running the model.
+
+use crate::arguments::{Arguments, Cost, Metric};
+use crate::candidates::null_depths;
+use dynlayer::inference::controllers::ControllerSpec;
+use dynlayer::inference::oracle::{self, Candidate, Item, Measure, OracleOptions, OracleResults, OracleRun};
+use dynlayer::inference::sampling::Sampling;
+use dynlayer::inference::{ControlFrom, RunSettings};
+use dynlayer::metrics::text::{Rouge, RougeVariant};
+use dynlayer_examples::{Loaded, progress_bar};
+use std::error::Error;
+
+/// The file that an interrupted run continues from.
+pub const RUN: &str = "run.jsonl";
+
+/// Runs the items that are not finished yet, with a progress bar on standard error.
+pub fn run(
+    arguments: &Arguments,
+    Loaded { checkpoint, tokenizer, model }: &Loaded,
+    candidates: Vec<Candidate<'_>>,
+    specs: &[ControllerSpec],
+    items: &[Item],
+) -> Result<OracleResults, Box<dyn Error>> {
+    let file_name = |path: &std::path::Path| {
+        path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    };
+    let calibration = arguments.calibration.as_deref().map_or_else(|| "built-in".to_owned(), file_name);
+    let labels = [
+        ("model", arguments.model.as_deref().map_or_else(|| "tiny".to_owned(), file_name)),
+        ("data", arguments.data.as_deref().map_or_else(|| "built-in".to_owned(), file_name)),
+        ("calibration", calibration),
+        ("chat", arguments.chat.to_string()),
+    ];
+    let sampled = arguments.metric == Metric::RougeL;
+    let options = OracleOptions {
+        max_new_tokens: arguments.max_new_tokens,
+        stop_tokens: checkpoint.stop_tokens(tokenizer)?,
+        tokenizer: Some(tokenizer),
+        run: RunSettings {
+            control_from: ControlFrom::LastPromptToken,
+            kv_policy: arguments.kv_policy,
+            seed: arguments.seed,
+            ..RunSettings::default()
+        },
+        // Measures of given tokens ignore the temperature.
+        halves: (!sampled || arguments.halves > 0.0)
+            .then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),
+        null_depths: null_depths(arguments, specs, model.layers().len()),
+        cost: match arguments.cost {
+            Cost::Layers => oracle::Cost::Layers,
+            Cost::Gigaflops => oracle::Cost::Gigaflops,
+            Cost::Milliseconds => oracle::Cost::Milliseconds,
+        },
+        lanes: arguments.lanes,
+        labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
+        ..OracleOptions::default()
+    };
+    let measure = match arguments.metric {
+        Metric::RougeL => Measure::output("rouge-l", |output| {
+            Rouge::plain().score_variant(RougeVariant::RougeL, output.reference, output.text).f1
+        }),
+        Metric::Agreement => Measure::Agreement,
+        Metric::Nll => Measure::Likelihood,
+    };
+    let bar = progress_bar(arguments.json, "prompts {bar:40} {pos} of {len}, {elapsed} so far, {eta} left");
+    let run = OracleRun::new(model, candidates, measure).options(options);
+    let results = run.run(arguments.out.join(RUN), items, |progress| {
+        bar.set_length(progress.total as u64);
+        if progress.done == progress.resumed {
+            // The time left is estimated without the items that were found finished.
+            bar.set_position(progress.done as u64);
+            bar.reset_eta();
+        }
+        bar.set_position(progress.done as u64);
+    })?;
+    bar.finish_and_clear();
+    Ok(results)
+}

@@ -1,7 +1,8 @@
 //! Views of a site that hold some of its rows.
 
 use super::{PassError, Row, Site, SiteLog};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
+use dynlayer_model::select_rows;
 
 impl Site<'_> {
     /// Calls `f` with a site that holds only the given rows, by index, under the given ids. Reads, head products and
@@ -45,6 +46,5 @@ fn pick(x: &Tensor<3>, rows: &[usize]) -> Tensor<3> {
     if rows.iter().copied().eq(first..first + rows.len()) {
         return if rows.len() == x.dims()[0] { x.clone() } else { x.clone().narrow(0, first, rows.len()) };
     }
-    let index: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or(i64::MAX)).collect();
-    x.clone().select(0, Tensor::<1, Int>::from_data(index.as_slice(), &x.device()))
+    select_rows(x.clone(), rows)
 }

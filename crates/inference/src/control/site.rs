@@ -1,9 +1,9 @@
 //! The place in a pass that a controller decides about.
 
 use super::{ControllerError, PassError};
-use burn::tensor::{Bool, Int, Tensor, TensorData};
-use dynlayer_model::Llama;
+use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::config::LlamaConfig;
+use dynlayer_model::{Llama, select_rows};
 use std::cell::{Cell, RefCell};
 
 /// The kind of a pass.
@@ -130,9 +130,7 @@ impl Site<'_> {
             return Tensor::empty([0, self.model.config().vocab_size], &self.hidden.device());
         }
         self.log.heads.borrow_mut().push(indices.to_vec());
-        let picked: Vec<i64> = indices.iter().map(|index| i64::try_from(*index).unwrap_or(i64::MAX)).collect();
-        let picked = Tensor::<1, Int>::from_data(picked.as_slice(), &self.hidden.device());
-        let states = self.last_hidden().select(0, picked); // [indices, d_model]
+        let states = select_rows(self.last_hidden(), indices); // [indices, d_model]
         self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 

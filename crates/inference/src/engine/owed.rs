@@ -45,7 +45,7 @@ impl State {
 
     fn select_rows(&self, rows: &[usize]) -> Self {
         let last = rows.iter().map(|row| self.last[*row]).collect();
-        Self::new(super::rows::select(&self.hidden, rows), self.start, last, &self.meter)
+        Self::new(dynlayer_model::select_rows(self.hidden.clone(), rows), self.start, last, &self.meter)
     }
 }
 

@@ -1,11 +1,10 @@
 //! The KV cache under a policy.
 
 use super::owed::{self, Meter, Owed, State};
-use super::rows::select;
 use super::stream::Stream;
 use super::tally::Tally;
 use crate::control::{KvPolicy, Row};
-use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama};
+use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama, select_rows};
 use std::sync::Arc;
 
 /// The keys and values of a batch, and whatever its policy keeps beside them.
@@ -126,7 +125,7 @@ impl PolicyCache {
                 if rows.len() == self.rows {
                     block.propagate(stream.hidden().clone(), frame, kv);
                 } else {
-                    block.propagate(select(stream.hidden(), rows), &frame.select_rows(rows), kv);
+                    block.propagate(select_rows(stream.hidden().clone(), rows), &frame.select_rows(rows), kv);
                 }
             }
             Memory::Deferred(layers, meter) => {

@@ -2,13 +2,13 @@
 
 use super::partial::Chooser;
 use super::policy_cache::{PolicyCache, Skipped};
-use super::rows::{keep_skippers, scatter, select};
+use super::rows::{keep_skippers, scatter};
 use super::stream::Stream;
 use super::tally::Tally;
 use crate::control::Row;
 use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
-use dynlayer_model::{Frame, Llama};
+use dynlayer_model::{Frame, Llama, select_rows};
 
 /// The sublayers of a pass, with the state that they change.
 pub(super) struct Sublayers<'a> {
@@ -52,7 +52,7 @@ impl Sublayers<'_> {
         self.tally.attention(&running, launched, |row| self.cache.holes(layer, row));
         let (hidden, kv) = (self.stream.hidden(), self.cache.layer_mut(layer));
         let hidden = if gathers {
-            let ran = block.attention(select(hidden, &running), &frame.select_rows(&running), kv);
+            let ran = block.attention(select_rows(hidden.clone(), &running), &frame.select_rows(&running), kv);
             scatter(hidden, &running, ran)
         } else {
             let ran = block.attention(hidden.clone(), frame, kv);
@@ -73,7 +73,7 @@ impl Sublayers<'_> {
         self.tally.mlp(&running, if gathers { &running } else { &self.everyone });
         let hidden = self.stream.hidden();
         let hidden = if gathers {
-            scatter(hidden, &running, block.feed_forward(select(hidden, &running)))
+            scatter(hidden, &running, block.feed_forward(select_rows(hidden.clone(), &running)))
         } else {
             let ran = block.feed_forward(hidden.clone());
             if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }

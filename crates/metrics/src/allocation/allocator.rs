@@ -2,7 +2,7 @@
 
 use super::knapsack::{Instance, Solution, hull, solve};
 use super::scaled::{QUALITY_UNIT, Scaled};
-use super::{Allocation, AllocationError, Column, Envelope, Evidence, Proof};
+use super::{Allocation, AllocationError, Column, Evidence, Proof};
 use crate::numbers::{ToF64, ceil, floor};
 
 /// The relative excess at which a budget still counts as kept, for the rounding of sums.
@@ -127,11 +127,6 @@ impl<'a> Allocator<'a> {
         let bound = self.scaled.mean_cost_of(most_cost - solution.bound);
         let proof = proof(&solution, bound, |scale| self.scaled.mean_cost(scale), instance.cost_unit);
         Ok(self.allocation(&solution.picks, proof, solution.work))
-    }
-
-    /// The largest quality for every budget.
-    pub fn envelope(&'a self) -> Envelope<'a> {
-        Envelope::new(self)
     }
 
     /// The part of a mean budget that is left after the cheapest candidates, in units of the instance.

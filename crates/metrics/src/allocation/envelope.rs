@@ -62,8 +62,15 @@ pub struct Envelope<'a> {
     costs: Vec<i64>,
 }
 
+impl<'a> Allocator<'a> {
+    /// The largest quality for every budget.
+    pub fn envelope(&'a self) -> Envelope<'a> {
+        Envelope::new(self)
+    }
+}
+
 impl<'a> Envelope<'a> {
-    pub(super) fn new(allocator: &'a Allocator<'a>) -> Self {
+    fn new(allocator: &'a Allocator<'a>) -> Self {
         let scaled = &allocator.scaled;
         let steps = hull::steps(&scaled.instance);
         let (mut cost, mut gain) = (0, 0);

@@ -2,7 +2,7 @@
 
 use super::tensors::{assemble, expected};
 use super::weights::Weights;
-use super::{LoadError, gguf_config, gguf_text};
+use super::{LoadError, Progress, gguf_config, gguf_text};
 use crate::config::{LlamaConfig, generation_eos_tokens};
 use crate::decoder::Llama;
 use crate::device::WeightDtype;
@@ -172,18 +172,6 @@ impl Checkpoint {
         let reader = self.weights.reader(&self.config, &expected, dtype, &mut progress);
         assemble(&self.config, device, reader)
     }
-}
-
-/// The progress of a load, reported before the first tensor and after each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress<'a> {
-    /// The tensor that was read last; empty before the first.
-    pub tensor: &'a str,
-    /// Bytes of the file's tensors read so far.
-    pub done: u64,
-    /// Bytes of all tensors that will be read.
-    pub total: u64,
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -13,8 +13,9 @@ mod weights;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
-pub use checkpoint::{Checkpoint, Progress};
+pub use checkpoint::Checkpoint;
 pub use error::{LoadError, NamedShape, TensorMismatch};
 #[doc(hidden)]
 pub use init::standard_normal;
 pub use save::SaveError;
+pub use weights::Progress;

@@ -1,6 +1,5 @@
 //! The tensors of a checkpoint, in either format.
 
-use super::checkpoint::Progress;
 use super::error::{LoadError, NamedShape, TensorMismatch};
 use super::gguf_names::{hugging_face_name, unpermute};
 use crate::config::LlamaConfig;
@@ -14,6 +13,18 @@ use std::path::Path;
 
 /// Rows that are dequantised together, so that narrowing never holds a whole tensor in `f32`.
 const ROWS_AT_ONCE: usize = 1024;
+
+/// The progress of a load, reported before the first tensor and after each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The tensor that was read last; empty before the first.
+    pub tensor: &'a str,
+    /// Bytes of the file's tensors read so far.
+    pub done: u64,
+    /// Bytes of all tensors that will be read.
+    pub total: u64,
+}
 
 /// The tensors of a checkpoint.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use crate::control::Row;
 use crate::random;
 use burn::tensor::{Device, Tensor, TensorData};
+use dynlayer_model::standard_normal;
 use rand::Rng;
 
 /// The number of bits of a stream number that hold the layer; the others hold the training step.
@@ -29,14 +30,10 @@ pub(super) fn logistic(seed: u64, step: u64, rows: &[Row], tokens: usize, layer:
     Tensor::from_data(TensorData::new(noise, [rows.len(), tokens]), device)
 }
 
-/// Standard normal numbers (Box and Muller 1958) for the weights of a layer.
+/// Standard normal numbers for the weights of a layer.
 pub(super) fn normals(purpose: [u8; 8], seed: u64, layer: usize, n: usize) -> Vec<f32> {
     let mut rng = random::at(purpose, seed, 0, 0, layer as u64);
-    let mut normal = || {
-        let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-        radius * (2.0 * std::f32::consts::PI * rng.random::<f32>()).cos()
-    };
-    (0..n).map(|_| normal()).collect()
+    (0..n).map(|_| standard_normal(&mut rng)).collect()
 }
 
 #[cfg(test)]

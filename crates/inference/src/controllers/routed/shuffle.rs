@@ -2,7 +2,8 @@
 
 use crate::control::Row;
 use crate::random;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
+use dynlayer_model::select_rows;
 use rand::Rng;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,9 +29,7 @@ pub(super) fn permute(
             places.swap(at, rng.random_range(at..end));
         }
     }
-    let places: Vec<i64> = places.into_iter().map(|place| i64::try_from(place).unwrap_or(i64::MAX)).collect();
-    let places = Tensor::<1, Int>::from_data(places.as_slice(), &hidden.device());
-    hidden.reshape([rows.len() * tokens, d_model]).select(0, places).reshape(shape)
+    select_rows(hidden.reshape([rows.len() * tokens, d_model]), &places).reshape(shape)
 }
 
 /// One state per sequence and layer, drawn from those seen so far with equal probabilities: reservoir sampling

@@ -1,6 +1,6 @@
 //! The file of a run, which grows by whole lines.
 
-use super::{Header, Item, MeasuredItem, OracleError};
+use super::{Header, Item, MeasuredItem, OracleError, OracleResults};
 use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -64,10 +64,17 @@ fn whole_lines(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }
 
-/// The header and the items of a run's file; a last line without its end is left out.
-pub(super) fn read(path: &Path) -> Result<(Header, Vec<MeasuredItem>), OracleError> {
-    let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
-    parse(path, &bytes[..whole_lines(&bytes)])
+impl OracleResults {
+    /// Reads the file of a run, finished or not. A last line that is cut off is left out.
+    ///
+    /// # Errors
+    /// [`OracleError::Io`], or [`OracleError::Syntax`] if the file is not that of a run.
+    pub fn read(file: impl AsRef<Path>) -> Result<Self, OracleError> {
+        let path = file.as_ref();
+        let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
+        let (_, items) = parse(path, &bytes[..whole_lines(&bytes)])?;
+        Ok(Self { items })
+    }
 }
 
 /// A value as a line of JSON.

@@ -1,9 +1,8 @@
 //! Results of a run.
 
-use super::{Header, OracleError, journal};
+use super::OracleError;
 use dynlayer_metrics::allocation::{Evidence, Record};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// The results of one item, a line of the run's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,15 +67,6 @@ pub struct OracleResults {
 }
 
 impl OracleResults {
-    /// Reads the file of a run, finished or not. A last line that is cut off is left out.
-    ///
-    /// # Errors
-    /// [`OracleError::Io`], or [`OracleError::Syntax`] if the file is not that of a run.
-    pub fn read(file: impl AsRef<Path>) -> Result<Self, OracleError> {
-        let (_, items): (Header, _) = journal::read(file.as_ref())?;
-        Ok(Self { items })
-    }
-
     /// The table of the candidates.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! From cells in any order to a table.
+//! Building a table from cells in any order.
 
 use super::{Evidence, EvidenceError, Record};
 use std::collections::HashMap;
@@ -23,6 +23,19 @@ pub(super) struct Builder {
     label_free: Vec<f64>,
     /// The line that each cell stands on; empty where cells do not come from a file.
     lines: Vec<u64>,
+}
+
+impl Evidence {
+    /// Makes a table of cells in any order.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if there is no cell, a candidate has no name, a number is not finite, a cost is negative, a
+    /// cell comes twice, or only some cells have `halves` or `label_free`.
+    pub fn new(records: impl IntoIterator<Item = Record>) -> Result<Self, EvidenceError> {
+        let mut builder = Builder::default();
+        records.into_iter().try_for_each(|record| builder.push(&record))?;
+        builder.finish()
+    }
 }
 
 impl Builder {

@@ -1,6 +1,5 @@
 //! The table of sequences by candidates.
 
-use super::builder::Builder;
 use super::{EvidenceError, Record};
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
@@ -85,17 +84,6 @@ impl Cell {
 }
 
 impl Evidence {
-    /// Makes a table of cells in any order.
-    ///
-    /// # Errors
-    /// [`EvidenceError`] if there is no cell, a candidate has no name, a number is not finite, a cost is negative, a
-    /// cell comes twice, or only some cells have `halves` or `label_free`.
-    pub fn new(records: impl IntoIterator<Item = Record>) -> Result<Self, EvidenceError> {
-        let mut builder = Builder::default();
-        records.into_iter().try_for_each(|record| builder.push(&record))?;
-        builder.finish()
-    }
-
     /// The candidates' names.
     pub fn candidates(&self) -> &[String] {
         &self.candidates

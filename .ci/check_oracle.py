@@ -14,11 +14,11 @@ def lines(out):
     found = [json.loads(line) for line in open(f"{scratch}/{out}/run.jsonl")]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
 seen = json.loads(subprocess.run(command("whole"), check=True, capture_output=True).stdout)
-assert seen["items"] == 4 and seen["controls"]["candidates"] == 4 and 0 < seen["least_fraction"] <= 1, seen
+assert seen["items"] == 4 and seen["baselines"]["candidates"] == 4 and 0 < seen["least_fraction"] <= 1, seen
 for row in ("cross_fitted", "label_free", "null_best", "best_static", "best_mix"):
-    assert seen["controls"][row], row
+    assert seen["baselines"][row], row
 for name in ("run.jsonl", "evidence.jsonl", "null.jsonl", "frontier.csv", "frontier.svg", "frontier.png", "curves.csv",
-             "controls.json", "candidates.csv", "allocation.csv", "router.json", "summary.txt"):
+             "baselines.json", "candidates.csv", "allocation.csv", "router.json", "summary.txt"):
     assert os.path.getsize(f"{scratch}/whole/{name}"), name
 # Killed while the second and the third item are under way, and then let alone.
 for finished in (1, 2):

@@ -1,7 +1,5 @@
 //! The guides, as in the repository's `docs`. Every code block in them is compiled and run by the tests.
 
-// A guide links to others as files. The definitions before each come first, so that here those links lead to its module.
-
 #[doc = include_str!("../docs/controllers.md")]
 pub mod controllers {}
 
@@ -19,6 +17,12 @@ pub mod metrics {}
 
 #[doc = include_str!("../docs/oracle.md")]
 pub mod oracle {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
+
+#[doc = include_str!("../docs/results.md")]
+pub mod results {}
 
 #[cfg(feature = "training")]
 #[doc = include_str!("../docs/training.md")]

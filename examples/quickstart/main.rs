@@ -86,10 +86,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     show::table(&rows, &bench);
     show::oracle(&oracle);
-    show::depth_map(&bench)?;
+    let io = |error: std::io::Error| format!("{}: {error}", arguments.out.display());
+    std::fs::create_dir_all(&arguments.out).map_err(io)?;
+    let depths = arguments.out.join("depths.svg");
+    show::depth_map(&bench, &depths)?;
     let curves = [("uniform", &uniform), ("influence", &influence), ("exit", &exit), ("confidence", &confidence)];
     let router = rows.iter().find(|row| row.name.starts_with("router"));
     let files = plot::write(&arguments.out, &curves, router, &oracle)?;
-    println!("\nQuality against depth: {files}");
+    println!("\nQuality against depth: {files}\nThe answers above as an image: {}", depths.display());
     Ok(())
 }

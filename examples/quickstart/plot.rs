@@ -31,7 +31,6 @@ pub fn write(
         curves: drawn,
     };
     let io = |error: std::io::Error| format!("{}: {error}", folder.display());
-    std::fs::create_dir_all(folder).map_err(io)?;
     std::fs::write(folder.join("quality.svg"), plot.svg(Size::default())?).map_err(io)?;
     std::fs::write(folder.join("quality.png"), plot.png(Size::default())?).map_err(io)?;
     Ok(format!("{} and .png", folder.join("quality.svg").display()))

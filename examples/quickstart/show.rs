@@ -6,6 +6,7 @@ use dynlayer::inference::report::DepthMap;
 use dynlayer_tiny::Task;
 use std::error::Error;
 use std::io::IsTerminal;
+use std::path::Path;
 
 /// The controller whose depth map is shown.
 const MAPPED: &str = "confidence:0.9";
@@ -43,26 +44,32 @@ pub fn oracle(oracle: &Oracle) {
     );
 }
 
-/// One answer per task, each character shaded by the layers that it took.
-pub fn depth_map(bench: &Bench<'_>) -> Result<(), Box<dyn Error>> {
+/// Shows one answer per task, each character shaded by the layers that it took, and writes them as an image.
+pub fn depth_map(bench: &Bench<'_>, image: &Path) -> Result<(), Box<dyn Error>> {
     println!("\nLayers per token of some answers under {MAPPED}:");
     let of_task = bench.problems.len() / Task::ALL.len();
+    let mut all = DepthMap::default();
     for (i, problem) in bench.problems.iter().enumerate().step_by(of_task) {
         let controller = MAPPED.parse::<dynlayer::inference::controllers::ControllerSpec>()?;
         let Answers { completions, .. } = bench.generate(&[i], controller.build(bench.model, &bench.resources)?)?;
         let mut map = DepthMap::default();
+        all.push_given(&format!("{:24} ", problem.prompt));
         let mut depths = Vec::new();
         for completion in &completions {
             for (token, route) in completion.tokens.iter().zip(&completion.routes) {
                 // The token that ends the answer has no text.
                 let text = bench.tokenizer.decode(&[*token], true)?;
-                map.push(if text.is_empty() { "." } else { &text }, route);
+                let text = if text.is_empty() { "." } else { &text };
+                map.push(text, route);
+                all.push(text, route);
                 depths.push(format!("{:.0}", route.depth()));
             }
         }
+        all.push_given("\n");
         let plain = || completions.iter().map(|completion| completion.text.clone() + ".").collect();
         let answer: String = if std::io::stdout().is_terminal() { map.terminal() } else { plain() };
         println!("  {:24} {answer}  {}", problem.prompt, depths.join(" "));
     }
+    std::fs::write(image, all.svg(36)).map_err(|error| format!("{}: {error}", image.display()))?;
     Ok(())
 }

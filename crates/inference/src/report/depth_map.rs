@@ -46,7 +46,7 @@ impl DepthMap {
     pub fn push(&mut self, text: &str, route: &Route) {
         let (depth, n_layers) = (route.depth(), route.layers().len());
         match self.pieces.last_mut() {
-            Some(piece) if piece.text.is_empty() => {
+            Some(piece) if piece.text.is_empty() && piece.tokens > 0 => {
                 piece.text.push_str(text);
                 piece.depth += depth;
                 piece.tokens += 1;
@@ -55,13 +55,22 @@ impl DepthMap {
         }
     }
 
+    /// Adds text that was given to the model, such as the prompt: it has no depth and no colour.
+    pub fn push_given(&mut self, text: &str) {
+        self.pieces.push(Piece { text: text.to_owned(), depth: 0.0, tokens: 0, n_layers: 0 });
+    }
+
     /// Renders the text for a terminal of 256 colours (ANSI escape codes): the deeper, the darker the background.
     /// Control characters other than line ends and tabs are left out, so that the text cannot inject escape codes.
     pub fn terminal(&self) -> String {
         let mut out = String::new();
         for piece in &self.pieces {
-            let (ground, ink) = shade(piece.share());
             let text: String = piece.text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+            if piece.tokens == 0 {
+                out.push_str(&text);
+                continue;
+            }
+            let (ground, ink) = shade(piece.share());
             // A background that is still set at the end of a line would fill the rest of it.
             for (i, line) in text.split('\n').enumerate() {
                 if i > 0 {
@@ -79,21 +88,98 @@ impl DepthMap {
     pub fn html(&self) -> String {
         let mut out = String::from("<pre class=\"depth-map\" style=\"white-space:pre-wrap\">");
         for piece in &self.pieces {
-            // From white to dark blue, so that a print without colours keeps the order as greys.
-            let share = piece.share();
-            let ink = if share > 0.55 { "#fff" } else { "#000" };
-            let light = 100.0 - 70.0 * share;
+            let text = escaped(&piece.text);
+            if piece.tokens == 0 {
+                out.push_str(&text);
+                continue;
+            }
+            let (ground, ink) = colours(piece.share());
+            let (depth, n_layers) = (rounded(piece.depth()), piece.n_layers);
             let _ = write!(
                 out,
-                "<span style=\"background:hsl(215,60%,{light:.0}%);color:{ink}\" title=\"{} of {} layers\">{}</span>",
-                rounded(piece.depth()),
-                piece.n_layers,
-                escaped(&piece.text)
+                "<span style=\"background:{ground};color:{ink}\" title=\"{depth} of {n_layers} layers\">{text}</span>"
             );
         }
         out.push_str("</pre>\n");
         out
     }
+
+    /// Renders the text as an SVG image with a legend below it. Lines end at line ends and after `columns` characters. Given
+    /// text and the legend follow the viewer's preference for light or dark pages.
+    pub fn svg(&self, columns: usize) -> String {
+        let columns = columns.max(1);
+        let (mut out, mut line, mut column) = (String::new(), 0, 0);
+        for piece in &self.pieces {
+            for (i, part) in piece.text.split('\n').enumerate() {
+                if i > 0 {
+                    (line, column) = (line + 1, 0);
+                }
+                let chars: Vec<char> = part.chars().filter(|c| !c.is_control()).collect();
+                let mut rest = &chars[..];
+                while !rest.is_empty() {
+                    if column == columns {
+                        (line, column) = (line + 1, 0);
+                    }
+                    let (now, later) = rest.split_at(rest.len().min(columns - column));
+                    let colours = (piece.tokens > 0).then(|| colours(piece.share()));
+                    svg_run(&mut out, line, column, &now.iter().collect::<String>(), colours);
+                    (column, rest) = (column + now.len(), later);
+                }
+            }
+        }
+        let n_layers = self.pieces.iter().map(|piece| piece.n_layers).max().unwrap_or(0);
+        svg_run(&mut out, line + 2, 0, "layers:", None);
+        for step in 1..=LEGEND.min(n_layers) {
+            let depth = (step * n_layers).div_ceil(LEGEND.min(n_layers));
+            let colours = colours(depth as f64 / n_layers as f64);
+            svg_run(&mut out, line + 2, 4 + 4 * step, &format!("{depth:>3} "), Some(colours));
+        }
+        let (width, height) = (CELL * columns as f64 + 2.0 * MARGIN, LINE * (line + 3) as f64 + MARGIN);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+             height=\"{height:.0}\" font-family=\"ui-monospace, Menlo, Consolas, monospace\" font-size=\"16\">\
+             <style>.given {{fill: #1f2328}} @media (prefers-color-scheme: dark) {{.given {{fill: #e6edf3}}}}</style>\n\
+             {out}</svg>\n"
+        )
+    }
+}
+
+/// Background and text colour for pages, from nearly white to dark blue, so that a print without colours keeps the order as
+/// greys.
+fn colours(share: f64) -> (String, &'static str) {
+    let light = 95.0 - 65.0 * share;
+    (format!("hsl(215,60%,{light:.0}%)"), if share > 0.5 { "#fff" } else { "#000" })
+}
+
+/// The width of a character of an SVG, in pixels.
+const CELL: f64 = 9.6;
+/// The height of a line of an SVG, in pixels.
+const LINE: f64 = 26.0;
+/// The space around the text of an SVG, in pixels.
+const MARGIN: f64 = 8.0;
+/// Depths that the legend of an SVG shows at most.
+const LEGEND: usize = 6;
+
+/// Writes a run of characters of one line, of fixed width whatever the viewer's font, on a coloured background or as given text.
+fn svg_run(out: &mut String, line: usize, column: usize, text: &str, colours: Option<(String, &str)>) {
+    let (x, y) = (MARGIN + CELL * column as f64, MARGIN + LINE * line as f64);
+    let width = CELL * text.chars().count() as f64;
+    let ink = match colours {
+        Some((ground, ink)) => {
+            let height = LINE - 4.0;
+            let _ = writeln!(
+                out,
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{ground}\"/>"
+            );
+            format!("fill=\"{ink}\"")
+        }
+        None => "class=\"given\"".to_owned(),
+    };
+    let (baseline, text) = (y + 16.0, escaped(text));
+    let _ = writeln!(
+        out,
+        "<text x=\"{x:.1}\" y=\"{baseline:.1}\" textLength=\"{width:.1}\" xml:space=\"preserve\" {ink}>{text}</text>"
+    );
 }
 
 /// Background and text colour among the terminal's 24 greys, 232 (black) to 255 (white).
@@ -149,6 +235,19 @@ mod tests {
         map.push("a\x1b[2Jb\n<script>\"", &route(2));
         assert_eq!(map.terminal().matches('\x1b').count(), 4, "two lines, each set and reset");
         assert!(map.html().contains("a[2Jb\n&lt;script&gt;&quot;"));
+    }
+
+    #[test]
+    fn given_text_has_no_colour() {
+        let mut map = DepthMap::default();
+        map.push_given("a<b\n");
+        map.push("cdef", &route(1));
+        assert_eq!(map.html().matches("<span").count(), 1);
+        assert!(map.terminal().starts_with("a<b\n\x1b["));
+        let svg = map.svg(3);
+        assert!(svg.contains("class=\"given\">a&lt;b<"), "{svg}");
+        // Four characters take two lines of three, and the legend has a swatch for each of the four layers.
+        assert_eq!(svg.matches("<rect").count(), 2 + 4, "{svg}");
     }
 
     #[test]

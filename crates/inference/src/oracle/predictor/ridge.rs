@@ -163,7 +163,7 @@ mod tests {
             assert!((found[0] - expected[0]).abs() < 0.05 && (found[1] - 5.0).abs() < 1e-9, "{found:?} {expected:?}");
         }
         // Targets that no feature explains: the mean is the best prediction.
-        let noise: Vec<Vec<f64>> = (0..40u8).map(|i| vec![f64::from(i * 37 % 41)]).collect();
+        let noise: Vec<Vec<f64>> = (0..40u32).map(|i| vec![f64::from(i * 37 % 41)]).collect();
         let same: Vec<&[f32]> = rows.iter().map(|_| &[1.0f32; 5][..]).collect();
         let ridge = Ridge::fit(&same, &noise).unwrap();
         assert!((ridge.predict(same[0])[0] - ridge.intercepts[0]).abs() < 1e-9);

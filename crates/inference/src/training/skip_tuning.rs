@@ -40,7 +40,7 @@ impl SkipTuning {
         Self { skipped: skipped.into_iter().collect(), trainer, control_from: ControlFrom::default() }
     }
 
-    /// Trains the model, which may be on a plain device. The result is on a plain device.
+    /// Trains the model, which may be on a device without autodiff. The result is on a device without autodiff.
     ///
     /// `data` returns the batch of a step and part, and must derive it from these alone.
     ///

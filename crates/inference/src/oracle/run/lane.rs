@@ -1,4 +1,4 @@
-//! Lanes: the continuations of one prompt, each under a controller of its own.
+//! Lanes: the continuations of one prompt, each under a separate controller.
 
 use super::results::Output;
 

@@ -14,7 +14,8 @@ pub(crate) struct Tally {
     pub(super) executed: Vec<Counts>,
     /// The number of launches of each kind. A launch counts once, however many rows share it.
     pub(crate) launches: Counts,
-    /// Per row, the number of weights read for it: those of a launch, divided among the rows that asked for it.
+    /// Per row, the number of weights read for it. The weights of a launch are divided among the rows that asked for
+    /// it.
     weights: Vec<f64>,
     /// The number of times that the controller waited for the device.
     pub(crate) host_reads: u64,

@@ -20,7 +20,7 @@ use std::time::Instant;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScoreOptions {
-    /// Settings shared with generation and the oracle, the seed of the controller's draws among them.
+    /// Settings shared with generation and the oracle, including the seed of the controller's draws.
     pub run: RunSettings,
     /// `true` to keep every token's logits: `vocab_size` numbers each, on the host.
     pub keep_logits: bool,

@@ -12,7 +12,7 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Fine-tuning of a model that shall skip some of its layers: the loss is the cross-entropy of the answers while those
+/// Fine-tuning of a model that will skip some of its layers: the loss is the cross-entropy of the answers while those
 /// layers are skipped, and all other layers are trained (as arXiv 2410.20022 does for uniform skipping).
 ///
 /// The layers are skipped where a controller would decide ([`control_from`](Self::control_from)). By default the prompt

@@ -26,11 +26,11 @@ pub struct ScoreOptions {
     pub keep_logits: bool,
     /// `true` to keep every token's hidden states: `(n_layers + 1) * d_model` numbers each, on the device.
     pub keep_hidden: bool,
-    /// The sequences' ids; empty for 0, 1, 2, ..
+    /// The sequences' ids, one per item; if empty, the ids are 0, 1, 2 and so on.
     pub sequence_ids: Vec<u64>,
 }
 
-/// A prompt and a continuation whose probability after it is measured, token by token.
+/// A prompt, and a continuation whose probability after the prompt is measured, token by token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScoreItem {
     /// The prompt, of at least one token.
@@ -67,7 +67,7 @@ pub struct ScoredToken {
     pub token: u32,
     /// Its natural log-probability after the tokens before it.
     pub log_probability: f64,
-    /// The likeliest token in its place, which greedy choice would take; the lowest id among equals.
+    /// The most probable token in its place, which greedy choice would take; the lowest id if several are equal.
     pub likeliest: u32,
     /// The route of the pass that predicted it.
     pub route: Route,

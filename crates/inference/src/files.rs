@@ -1,4 +1,4 @@
-//! Files of this crate, each there whole or not at all: JSON documents, and weights as safetensors.
+//! Files of this crate, which are written atomically: JSON documents, and weights as safetensors.
 
 use crate::parameters::Tensors;
 use dynlayer_model::format::{FloatType, FormatError, SafetensorsFile, write_atomic};

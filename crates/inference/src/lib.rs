@@ -1,14 +1,26 @@
 //! Dynamic depth: a [`Controller`] decides, while a model generates, which layers each token or sequence runs.
 //!
-//! Part of dynlayer, after "Dynamic layer selection in decoder-only transformers" (Glavas et al. 2024, arXiv
-//! 2410.20022).
+//! A Llama-style decoder usually runs all of its layers for every token. Here the engine asks a controller before each
+//! layer, and does not compute the layers that the controller skips. The crate has the [`Controller`] trait, ready-made
+//! controllers, generation and scoring of batches, reports of the layers that ran and their cost, and training of
+//! learned controllers. Models and tokenizers are in [`dynlayer_model`].
+//!
+//! The crate is part of [dynlayer](https://crates.io/crates/dynlayer), which follows "Dynamic layer selection in
+//! decoder-only transformers" (Glavas et al. 2024, arXiv 2410.20022).
+//!
+//! # Words
+//!
+//! - A *layer* has two *sublayers*: attention and MLP.
+//! - A *row* is one live sequence of a batch.
+//! - A *pass* takes the whole batch through the layers once: first with the prompts, then with the newest token of each
+//!   row.
+//! - A [*route*](report::Route) lists the sublayers that ran for one token. Its *depth* counts each as half a layer.
 //!
 //! # Generate under a controller
 //!
-//! A decoder usually runs all of its layers for every token. Here the engine asks a controller before each layer. The
-//! controller answers for every *row*, which is one live sequence of the batch: run the layer, skip it, skip one of its
-//! two sublayers (attention and MLP), or exit and skip all later layers too. A skipped layer is not launched, so it
-//! costs no time. The engine takes care of the cache that later tokens read ([`KvPolicy`]).
+//! At each layer the controller answers for every row: run the layer, skip it, skip one of its two sublayers, or exit,
+//! which skips all later layers too. A layer that all rows skip is not launched, which saves its time. The engine takes
+//! care of the keys and values that later tokens read at skipped layers ([`KvPolicy`]).
 //!
 //! [`generate`] returns an iterator over [`TokenEvent`]s, and [`Generation::finish`] collects them:
 //!
@@ -30,13 +42,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! By default control begins with the first generated token, and the prompt runs all layers. [`RunSettings`] changes
-//! that, and holds the seed of all random draws.
+//! Each event carries a token and its route. By default control begins with the first generated token: the prompt runs
+//! all layers, so the first token, which the prompt's pass predicts, has the full depth. [`RunSettings`] changes that,
+//! and holds the seed of all random draws.
+//!
+//! ```
+//! # use burn::tensor::Device;
+//! # use dynlayer_inference::controllers::UniformSkip;
+//! # use dynlayer_inference::{GenerateOptions, conformance, generate};
+//! # let model = conformance::small_model(&Device::flex())?;
+//! let options = GenerateOptions { max_new_tokens: 3, ..GenerateOptions::default() };
+//! let mut routes = Vec::new();
+//! for event in generate(&model, UniformSkip::new(4), &[vec![1, 2, 3]], options)? {
+//!     routes.push(event?.route.to_string()); // one character per layer
+//! }
+//! assert_eq!(routes, ["######", "#.##.#", "#.##.#"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Write a controller
 //!
-//! A controller is a type with one method. It sees a [`Site`], which is one layer of one pass: the rows, their hidden
-//! states on the device, the logits that they would have if they exited here. [`controllers`] has ready-made ones.
+//! A controller is a type with one required method. It sees a [`Site`], which is one layer of one pass: the rows, their
+//! hidden states on the device, and the logits that they would have if they exited here. It returns a [`Decision`]: one
+//! [`Action`] for all rows, or one per row. For short controllers a closure is enough ([`controller_fn`]).
+//!
+//! The module [`controllers`] has ready-made controllers, and makes them from text such as `confidence:0.9,min=8`
+//! ([`ControllerSpec`](controllers::ControllerSpec)).
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -60,8 +91,8 @@
 //!
 //! # Score given text
 //!
-//! [`score`] steps through a given continuation as generation would, and returns the log-probability and the [route] of
-//! every token. It measures the loss that a controller costs:
+//! [`score`] steps through a given continuation as generation would, and returns the log-probability and the route of
+//! every token. This shows how much a controller raises the loss:
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -80,19 +111,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [route]: report::Route
+//! # Learn a controller, and find the best possible one
+//!
+//! The module `training` (feature `training`, on by default) trains a [`Router`](controllers::Router), which computes
+//! from hidden states which layers run; [`Routed`](controllers::Routed) is the controller that follows it.
+//!
+//! The module [`oracle`] runs several controllers for every prompt and finds the best one for each. The result is an
+//! optimistic estimate of what a controller that knew the prompt could gain.
 //!
 //! # Modules
 //!
 //! | module | contents |
 //! |---|---|
-//! | the root | [`Controller`] and its vocabulary; [`generate`], [`score`], [`score_batch`] and their options |
-//! | [`controllers`] | controllers that come with the crate, and [`controllers::ControllerSpec`] to make one from text |
+//! | the root | [`Controller`] and the types it uses; [`generate`], [`score`], [`score_batch`] and their options |
+//! | [`controllers`] | ready-made controllers, and [`controllers::ControllerSpec`] to make one from text |
 //! | [`sampling`] | the choice of a token from logits |
 //! | [`report`] | routes, counts of work, times, and pictures of them |
 //! | [`conformance`] | checks for controllers |
-//! | [`oracle`] | the best candidate for each sequence, and its worth beside honest baselines |
-//! | `training` | learned gates, and models that can exit early (feature `training`, on by default) |
+//! | [`oracle`] | the best controller for each sequence, compared with baselines, and its prediction |
+//! | `training` | training of routers, and of models that can exit early (feature `training`, on by default) |
 #![forbid(unsafe_code)]
 
 pub mod conformance;

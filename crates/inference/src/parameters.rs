@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 /// Tensors on the host by name: the shape and the numbers of each, in row-major order.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// The error of a device that does not deliver a tensor's numbers.
+/// The error for a tensor that cannot be read from its device.
 #[derive(Debug, thiserror::Error)]
 #[error("reading {what} from the device failed: {reason}")]
 #[non_exhaustive]
 pub struct DeviceReadError {
-    /// The tensor.
+    /// A description of the tensor.
     pub what: String,
     /// The device's reason.
     pub reason: String,
 }
 
-/// Brings the numbers of a tensor to the host, in row-major order.
+/// Reads the numbers of a tensor to the host, in row-major order.
 pub(crate) fn to_host<const D: usize>(
     tensor: Tensor<D>,
     what: impl FnOnce() -> String,
@@ -28,7 +28,7 @@ pub(crate) fn to_host<const D: usize>(
     values.map_err(|reason| DeviceReadError { what: what(), reason })
 }
 
-/// A visit of a module's weights by name, such as `layers.3.mlp.up_proj.weight`.
+/// A visitor of a module's weights, which receives each weight's name, such as `layers.3.mlp.up_proj.weight`.
 pub(crate) trait VisitNamed {
     fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>);
 }
@@ -37,7 +37,7 @@ pub(crate) fn visit<M: Module>(module: &M, inner: &mut impl VisitNamed) {
     module.visit(&mut Named { path: Vec::new(), inner });
 }
 
-/// Follows burn's walk through a module, to know the name of each weight.
+/// The adapter from burn's visitor to [`VisitNamed`]: it tracks the path of the visit to build each weight's name.
 pub(crate) struct Named<'a, T> {
     pub(crate) path: Vec<String>,
     pub(crate) inner: &'a mut T,
@@ -57,7 +57,7 @@ impl<T: VisitNamed> ModuleVisitor for Named<'_, T> {
     }
 }
 
-/// Brings all weights of a module to the host.
+/// Reads all weights of a module to the host.
 pub(crate) fn values<M: Module>(module: &M) -> Result<Tensors, DeviceReadError> {
     struct Read(Result<Tensors, DeviceReadError>);
     impl VisitNamed for Read {

@@ -1,4 +1,4 @@
-//! Random numbers that derive from the place of their use alone.
+//! Random numbers that depend only on the place of their use.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 ///
 /// The key of the `ChaCha` stream is the 32 bytes `seed | sequence | position | purpose`, little-endian, and `stream`
 /// is its 64-bit stream number (a layer, mostly). Nothing is hashed, so different places never share a generator.
-/// Neither the batch nor the order of calls enters, so a row draws the same alone and in a batch.
+/// The batch and the order of calls have no influence, so a row draws the same numbers alone and in a batch.
 pub(crate) fn at(purpose: [u8; 8], seed: u64, sequence: u64, position: u64, stream: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

@@ -9,14 +9,14 @@ use burn::tensor::Device;
 use dynlayer_model::config::{ConfigError, LlamaConfig};
 use dynlayer_model::{Llama, WeightDtype};
 
-/// Checks every [`Rule`] in order on this model, with controllers from `make`, which must be alike. Runs about 200
-/// passes; [`small_model`] is enough unless the controller needs a certain model.
+/// Checks every [`Rule`] in order on this model. `make` must return an equal controller at every call.
 ///
-/// Decisions are compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a
-/// single row, whose sums are rounded in another order.
+/// This runs about 200 passes; [`small_model`] is enough unless the controller needs a certain model. Decisions are
+/// compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a single row, since
+/// their sums are rounded in a different order.
 ///
 /// # Errors
-/// [`Broken`], with the first rule that is broken and the place.
+/// [`Broken`], with the first rule that is broken and the place where it was.
 pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Result<(), Broken> {
     let texts = texts(model);
     for control_from in [ControlFrom::LastPromptToken, ControlFrom::FirstGenerated, ControlFrom::All] {
@@ -47,7 +47,7 @@ pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Resul
 /// Makes a random model of six layers with a vocabulary of 64 and a context of 64 tokens, for tests and examples.
 ///
 /// # Errors
-/// If the device does not take `f32` weights.
+/// If the device does not support `f32` weights.
 pub fn small_model(device: &Device) -> Result<Llama, ConfigError> {
     let json = r#"{"model_type": "llama", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48,
         "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
@@ -56,11 +56,7 @@ pub fn small_model(device: &Device) -> Result<Llama, ConfigError> {
 }
 
 fn failed(rule: Rule, control_from: ControlFrom, source: GenerateError) -> Broken {
-    Broken {
-        rule,
-        found: format!("under control from {control_from} the run ended early"),
-        source: Some(Box::new(source)),
-    }
+    Broken { rule, found: format!("the run failed with control from {control_from}"), source: Some(Box::new(source)) }
 }
 
 fn same(
@@ -73,7 +69,7 @@ fn same(
         if let Some(token) = (0..expected.len()).find(|i| expected.get(*i) != found.get(*i)) {
             let shown = |routes: &[Route]| routes.get(token).map_or("none".into(), ToString::to_string);
             let found = format!(
-                "under control from {control_from}, token {token} of sequence {id} took the route {}; expected {}",
+                "with control from {control_from}, token {token} of sequence {id} took the route {}; expected {}",
                 shown(found),
                 shown(expected)
             );

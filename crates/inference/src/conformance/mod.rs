@@ -1,7 +1,7 @@
 //! Conformance checks for controllers.
 //!
 //! Users of a controller rely on the promises of the trait: rows do not influence each other, a run can be repeated,
-//! and nothing is left over from the run before. [`check`] runs a controller over texts of different lengths and
+//! and a run does not depend on the previous one. [`check`] runs a controller over texts of different lengths and
 //! reports the first promise that it breaks.
 //!
 //! ```

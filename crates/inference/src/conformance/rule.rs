@@ -10,7 +10,7 @@ pub enum Rule {
     Answers,
     /// The same batch with the same seed takes the same routes.
     Deterministic,
-    /// `begin` resets it: a second run with the same controller is the first again.
+    /// `begin` resets it: a second run with the same controller repeats the first.
     BeginResets,
     /// It decides the same as a boxed trait object.
     BoxedEqualsUnboxed,

@@ -8,7 +8,8 @@ use dynlayer_model::Llama;
 /// A sequence id and its text.
 pub(super) type Text = (u64, ScoreItem);
 
-/// Makes texts of different lengths, so that rows are padded and leave at different times, with ids in no order.
+/// Makes texts of different lengths, so that rows are padded and leave at different times, with ids that are not
+/// sorted.
 pub(super) fn texts(model: &Llama) -> Vec<Text> {
     let (vocab_size, context) = (model.config().vocab_size, model.config().max_positions);
     let token = |i: usize| u32::try_from(i % vocab_size).unwrap_or(0);
@@ -23,8 +24,8 @@ pub(super) fn texts(model: &Llama) -> Vec<Text> {
     texts.collect()
 }
 
-/// Runs the controller over the texts and returns the routes of each text's tokens. The tokens are given, not
-/// generated, so that a difference in routes is one of decisions, not of their effects.
+/// Runs the controller over the texts and returns the routes of each text's tokens. The tokens are given rather than
+/// generated, so that routes differ only where decisions differ, and a difference does not change later tokens.
 pub(super) fn routes<C: Controller + ?Sized>(
     model: &Llama,
     controller: &mut C,

@@ -34,8 +34,8 @@ use super::{Batch, ControllerError, Decision, Site};
 ///
 /// # Rows leave the batch
 ///
-/// Finished rows leave the batch, so an index means another row in the next pass. Whatever a controller remembers of a
-/// row it must keep by [`Row::id`](super::Row::id).
+/// Finished rows leave the batch, so an index may refer to another row in the next pass. A controller must keep the
+/// state of each row by [`Row::id`](super::Row::id).
 ///
 /// ```
 /// # use dynlayer_inference::{Action, Controller, Decision, Site};

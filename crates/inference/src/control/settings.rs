@@ -91,11 +91,11 @@ pub enum KvPolicy {
     /// products instead of a layer.
     #[default]
     Propagate,
-    /// The same keys and values, projected only when that layer's attention next runs for the sequence, for all tokens
-    /// that are owed at once. Until then their residual states are kept, `d_model` numbers per token, one for a run of
+    /// The same keys and values, projected only when that layer's attention next runs for the sequence, for all skipped
+    /// tokens at once. Until then their residual states are kept, `d_model` numbers per token and run of consecutive
     /// skipped layers. A layer that a sequence never runs again costs nothing.
     Deferred,
-    /// None: later tokens do not see the token at that layer. Costs nothing, and changes the results.
+    /// No keys and values: later tokens do not see the token at that layer. Costs nothing, and changes the results.
     Omit,
 }
 
@@ -131,7 +131,7 @@ impl FromStr for KvPolicy {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PartialSkips {
-    /// Whichever of the other two a model of the device's speed says is faster.
+    /// The faster of the other two, according to a model of the device's speed.
     #[default]
     Modelled,
     /// The sublayer runs for all rows, and rows that skip it keep their state.

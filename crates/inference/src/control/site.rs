@@ -33,8 +33,8 @@ pub struct Row {
 
 /// One layer of one pass, about to run: what a controller sees of all rows when it decides.
 ///
-/// Tensors stay on the device and cost nothing to look at. [`read`](Self::read) is the one call that waits for the
-/// device, and [`exit_logits`](Self::exit_logits) the one that computes something; the report counts both.
+/// Tensors stay on the device, and getting them costs nothing. Only [`read`](Self::read) waits for the device, and only
+/// [`exit_logits`](Self::exit_logits) computes something; the report counts both.
 pub struct Site<'a> {
     pub(crate) model: &'a Llama,
     pub(crate) layer: usize,
@@ -115,8 +115,8 @@ impl Site<'_> {
     }
 
     /// The [`exit_logits`](Self::exit_logits) of some rows, by index into [`rows`](Self::rows): `[indices,
-    /// vocab_size]`. The report counts these rows only, so rows that have exited need not be paid for again. No
-    /// indices, no computation.
+    /// vocab_size]`. The report counts only these rows, so rows that have exited cost nothing. Without indices, nothing
+    /// is computed.
     ///
     /// # Panics
     /// If an index is out of range.

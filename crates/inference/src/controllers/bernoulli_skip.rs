@@ -36,7 +36,7 @@ impl BernoulliSkip {
         fields: Fields::Values(&["probability"], &[("ends", "ends")]),
     };
 
-    /// Runs a layer with this probability; the first and the last always.
+    /// Returns a controller that runs each layer with this probability, and always runs the first and the last.
     pub fn new(probability: f32) -> Self {
         Self { probability, ends: Ends::default(), seed: 0 }
     }

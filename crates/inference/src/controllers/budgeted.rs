@@ -82,7 +82,7 @@ impl<C> Budgeted<C> {
 impl Budgeted<Box<ControllerSpec>> {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "budgeted:LAYERS:CONTROLLER",
-        about: "those of CONTROLLER, but on average at most LAYERS per pass",
+        about: "the layers of CONTROLLER, but on average at most LAYERS per pass",
         fields: Fields::Around("budget"),
     };
 }

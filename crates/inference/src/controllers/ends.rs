@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The choice to run the first and the last layer always, or to let a controller skip them.
+/// The choice to always run the first and the last layer, or to let a controller skip them.
 ///
-/// These two change the residual stream most, and skipping them mostly destroys a pre-trained model (arXiv 2410.20022), so
-/// by default they always run.
+/// These two layers change the residual stream most, and skipping them usually destroys a pre-trained model (arXiv
+/// 2410.20022), so by default they always run.
 ///
 /// ```
 /// # use dynlayer_inference::controllers::Ends;
@@ -22,7 +22,7 @@ pub enum Ends {
     /// The first and the last layer always run.
     #[default]
     Kept,
-    /// The first and the last layer may be skipped as any other.
+    /// The first and the last layer may be skipped like any other.
     Free,
 }
 

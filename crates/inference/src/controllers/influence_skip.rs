@@ -25,7 +25,7 @@ pub struct InfluenceSkip {
 }
 
 impl InfluenceSkip {
-    /// Runs `budget` layers per token.
+    /// Returns a controller that runs `budget` layers per token.
     pub fn new(budget: usize, influence: LayerInfluence) -> Self {
         Self { budget, n_layers: influence.values().len(), kept: influence.kept(budget) }
     }

@@ -8,11 +8,11 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Runs `budget` layers per token, a random set that is drawn once per sequence: the random skipping of
-/// arXiv 2410.20022, and a baseline of the oracle.
+/// Runs a random set of `budget` layers, drawn once per sequence.
 ///
-/// All sets of this size are equally probable; with [`Ends::Kept`], all that hold the first and the last layer. The draw
-/// depends on the run's seed and the sequence's id alone.
+/// This is the random skipping of arXiv 2410.20022, and one of the oracle's baselines. All sets of this size are
+/// equally probable; with [`Ends::Kept`], the default, all sets of this size that include the first and the last layer.
+/// The draw depends only on the run's seed and the sequence's id.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{Ends, RandomSkip};
@@ -20,8 +20,9 @@ use std::collections::HashMap;
 /// let route = RandomSkip::new(4).route(6, 7, 0); // of 6 layers; seed 7, sequence 0
 /// assert_eq!(route.iter().filter(|runs| **runs).count(), 4);
 /// assert!(route[0] && route[5]);
-/// let anything = RandomSkip::new(4).ends(Ends::Free);
-/// # let _ = anything;
+///
+/// let free = RandomSkip::new(4).ends(Ends::Free); // any 4 layers
+/// assert_eq!(free.budget(), 4);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +44,7 @@ impl RandomSkip {
         fields: Fields::Values(&["budget"], &[("ends", "ends")]),
     };
 
-    /// Runs `budget` layers, the first and the last among them.
+    /// Returns a controller that runs `budget` layers, including the first and the last.
     pub fn new(budget: usize) -> Self {
         Self { budget, ends: Ends::default(), seed: 0, routes: HashMap::new() }
     }

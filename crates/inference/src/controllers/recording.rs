@@ -86,7 +86,7 @@ impl Recording {
         }
     }
 
-    /// Writes a JSON file, which is there whole or not at all.
+    /// Writes a JSON file atomically.
     ///
     /// # Errors
     /// If the file cannot be written, or a run that was recorded ended in the middle of a pass.

@@ -47,7 +47,7 @@ pub struct ReplaySpec {
 
 impl ReplaySpec {
     pub(crate) const FORM: SpecForm =
-        SpecForm { syntax: "replay:FILE", about: "those of the recorded run in FILE", fields: Fields::File };
+        SpecForm { syntax: "replay:FILE", about: "the layers of the recorded run in FILE", fields: Fields::File };
 }
 
 impl Build for ReplaySpec {

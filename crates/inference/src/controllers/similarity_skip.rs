@@ -93,7 +93,7 @@ fn default_clusters() -> usize {
 impl SimilaritySpec {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "similarity:EFFECT[,clusters=N][,ends=free]",
-        about: "those that changed similar states by EFFECT or more on calibration text",
+        about: "the layers that changed similar states by EFFECT or more on calibration text",
         fields: Fields::Values(&["threshold"], &[("clusters", "clusters"), ("ends", "ends")]),
     };
 }

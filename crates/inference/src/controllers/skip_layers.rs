@@ -21,7 +21,7 @@ pub struct SkipLayers {
 impl SkipLayers {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "skip:LAYER,LAYER,..",
-        about: "all but these, counted from 0",
+        about: "all layers but these, counted from 0",
         fields: Fields::List("layers"),
     };
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Runs `budget` layers, evenly spread from the first to the last: uniform skipping of arXiv 2410.20022.
 ///
-/// Of `n` layers it keeps `floor(j (n-1)/(k-1) + 1/2)` for `j = 0..k-1`, where `k` is the budget; a budget of 1 keeps
-/// layer 0, a budget of 0 none.
+/// Of `n` layers it keeps layers `floor(j (n-1)/(k-1) + 1/2)` for `j = 0, 1, .., k-1`, where `k` is the budget. A
+/// budget of 1 keeps layer 0, and a budget of 0 keeps no layer.
 ///
 /// ```
 /// # use dynlayer_inference::controllers::UniformSkip;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct UniformSkip {
     budget: usize,
-    /// The layers of the model that `kept` is for.
+    /// The number of layers of the model for which `kept` was computed; 0 before that.
     #[serde(skip)]
     n_layers: usize,
     #[serde(skip)]
@@ -31,7 +31,7 @@ impl UniformSkip {
         fields: Fields::Values(&["budget"], &[]),
     };
 
-    /// Runs `budget` layers per token.
+    /// Returns a controller that runs `budget` layers per token.
     pub fn new(budget: usize) -> Self {
         Self { budget, n_layers: 0, kept: Vec::new() }
     }
@@ -60,7 +60,7 @@ impl UniformSkip {
 
 impl Controller for UniformSkip {
     fn decide(&mut self, site: &Site<'_>) -> Decision {
-        // Here too, for a controller around this one that does not forward `begin`.
+        // Repeats the work of `begin`, in case a wrapping controller does not forward it.
         self.prepare(site.n_layers());
         if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
     }

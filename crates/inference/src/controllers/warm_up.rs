@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
 /// another controller.
 ///
-/// The first token counts, also if it comes from the prompt's uncontrolled pass. The inner controller is asked in every
-/// pass, so that its memory does not depend on the batch; its answer is ignored for rows that are warming up.
+/// The first generated token is one of them, even if it comes from the prompt's uncontrolled pass. The inner controller
+/// is asked in every pass, so that its state does not depend on the batch; its answer is ignored for rows that are
+/// warming up.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{UniformSkip, WarmUp};
@@ -27,7 +28,7 @@ pub struct WarmUp<C> {
 }
 
 impl<C> WarmUp<C> {
-    /// Full depth for the first `tokens` generated tokens, then `inner`.
+    /// Returns a controller that runs full depth for the first `tokens` generated tokens, then follows `inner`.
     pub fn new(tokens: usize, inner: C) -> Self {
         Self { tokens, inner }
     }
@@ -41,7 +42,7 @@ impl<C> WarmUp<C> {
 impl WarmUp<Box<ControllerSpec>> {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "warmup:TOKENS:CONTROLLER",
-        about: "all for the first TOKENS generated tokens, then those of CONTROLLER",
+        about: "all layers for the first TOKENS generated tokens, then the layers of CONTROLLER",
         fields: Fields::Around("tokens"),
     };
 }

@@ -38,7 +38,7 @@ pub(crate) struct Pass {
     /// The route of each row.
     pub(crate) routes: Vec<Route>,
     pub(crate) tally: Tally,
-    /// The residual stream entering each layer, `[rows, tokens, d_model]` each, if asked for.
+    /// The residual stream entering each layer, `[rows, tokens, d_model]` each; empty without `keep_states`.
     pub(crate) states: Vec<Tensor<3>>,
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
     Ok(Pass { hidden: stream.hidden().clone(), routes, tally, states })
 }
 
-/// Reads logits to the host, row after row: the one host read of a pass.
+/// Reads logits to the host, row after row. A pass has no other host read, except for those of the controller.
 pub(crate) fn read_logits(logits: &Tensor<3>) -> Result<Vec<f32>, PassError> {
     let failed = |error: &dyn std::fmt::Debug| PassError::Device(format!("{error:?}"));
     let data = logits.clone().try_into_data().map_err(|error| failed(&error))?;

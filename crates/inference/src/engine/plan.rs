@@ -5,14 +5,14 @@ use burn::tensor::{Bool, Tensor, TensorData};
 
 /// The work of one layer in one pass.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time")]
+#[expect(clippy::large_enum_variant, reason = "only one plan exists at a time")]
 pub(super) enum Plan {
-    /// The whole layer for all rows: the common case, in which the engine's own time would show.
+    /// The whole layer for all rows. A variant without a list keeps the engine's overhead small in this common case.
     Everything,
-    /// The sublayers of each row.
+    /// The sublayers that each row runs.
     Rows(Vec<Ran>),
-    /// The whole layer for all rows, its update weighted by a gate of `[rows, tokens]`; with the sublayers that count
-    /// as run for each row.
+    /// The whole layer for all rows, with its update multiplied by a gate of `[rows, tokens]`, and the sublayers that
+    /// the counts record as run for each row.
     Gate(Tensor<2>, Vec<Ran>),
 }
 
@@ -45,7 +45,7 @@ impl Plan {
         Ok(Self::Rows(ran.collect()))
     }
 
-    /// A gate that is closed for rows that have exited.
+    /// Returns a plan with this gate, set to 0 for the rows that have exited.
     fn gate(gate: Tensor<2>, exited: &[bool]) -> Self {
         let ran = exited.iter().map(|exited| Ran { attention: !exited, mlp: !exited }).collect();
         if !exited.contains(&true) {
@@ -53,7 +53,7 @@ impl Plan {
         }
         let (shape @ [rows, _], device) = (gate.dims(), gate.device());
         let closed = Tensor::<2, Bool>::from_data(TensorData::new(exited.to_vec(), [rows, 1]), &device);
-        // Filled, not multiplied: the controller's answer for an exited row may be NaN.
+        // Fills with 0 rather than multiplying by 0, since the controller's gate for an exited row may be NaN.
         Self::Gate(gate.mask_fill(closed.expand(shape), 0.0), ran)
     }
 }

@@ -12,9 +12,10 @@ pub(crate) struct Tally {
     pub(super) nominal: Vec<Counts>,
     /// Per row, the work that ran, in tokens.
     pub(super) executed: Vec<Counts>,
-    /// The launches, each counted once, however many rows it ran for.
+    /// The number of launches of each kind. A launch counts once, however many rows share it.
     pub(crate) launches: Counts,
-    /// Per row, the number of weights read for it: those of a launch, divided among the rows that asked for it.
+    /// Per row, the number of weights read for it. The weights of a launch are divided among the rows that asked for
+    /// it.
     weights: Vec<f64>,
     /// The number of times that the controller waited for the device.
     pub(crate) host_reads: u64,
@@ -53,8 +54,8 @@ impl Tally {
         self.tokens[row]
     }
 
-    /// Counts an attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` is the number of
-    /// slots that a row does not see.
+    /// Counts an attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` is the number
+    /// of slots that a row does not see.
     pub(super) fn attention(&mut self, runs: &[usize], launched: &[usize], holes: impl Fn(usize) -> usize) {
         for row in runs {
             let counts = &mut self.nominal[*row];

@@ -49,7 +49,7 @@ pub(super) struct Draw {
     pub(super) sequence: u64,
 }
 
-/// A generation under way: an iterator over [`TokenEvent`]s that ends when every sequence has stopped.
+/// A generation in progress: an iterator over [`TokenEvent`]s that ends when every sequence has stopped.
 ///
 /// After an error it yields nothing more. If the controller panics and the panic is caught, the step is half done: the
 /// next item is [`GenerateError::Interrupted`], and nothing comes after it. Neither affects the model or other

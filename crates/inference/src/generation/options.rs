@@ -18,19 +18,19 @@ use dynlayer_model::text::Tokenizer;
 /// ```
 #[derive(Clone, Debug)]
 pub struct GenerateOptions<'a> {
-    /// Settings shared with scoring and the oracle, the seed of all draws among them.
+    /// Settings shared with scoring and the oracle, including the seed of all draws.
     pub run: RunSettings,
-    /// The most tokens to generate per sequence.
+    /// The largest number of tokens to generate per sequence.
     pub max_new_tokens: usize,
     /// Tokens that end a sequence.
     pub stop_tokens: Vec<u32>,
     /// Strings that end a sequence and are left out of its text; they need a [`tokenizer`](Self::tokenizer).
     pub stop_strings: Vec<String>,
-    /// The decoder of the events' text; `None` leaves the text empty.
+    /// The tokenizer that decodes the events' text; with `None` the text is empty.
     pub tokenizer: Option<&'a Tokenizer>,
     /// The choice of each token from the logits; greedy by default.
     pub sampling: Sampling,
-    /// The sequences' ids; empty for 0, 1, 2, ..
+    /// The sequences' ids, one per prompt; if empty, the ids are 0, 1, 2 and so on.
     pub sequence_ids: Vec<u64>,
 }
 

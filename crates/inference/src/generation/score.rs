@@ -20,17 +20,17 @@ use std::time::Instant;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScoreOptions {
-    /// Settings shared with generation and the oracle, the seed of the controller's draws among them.
+    /// Settings shared with generation and the oracle, including the seed of the controller's draws.
     pub run: RunSettings,
     /// `true` to keep every token's logits: `vocab_size` numbers each, on the host.
     pub keep_logits: bool,
     /// `true` to keep every token's hidden states: `(n_layers + 1) * d_model` numbers each, on the device.
     pub keep_hidden: bool,
-    /// The sequences' ids; empty for 0, 1, 2, ..
+    /// The sequences' ids, one per item; if empty, the ids are 0, 1, 2 and so on.
     pub sequence_ids: Vec<u64>,
 }
 
-/// A prompt and a continuation whose probability after it is measured, token by token.
+/// A prompt, and a continuation whose probability after the prompt is measured, token by token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScoreItem {
     /// The prompt, of at least one token.
@@ -67,7 +67,7 @@ pub struct ScoredToken {
     pub token: u32,
     /// Its natural log-probability after the tokens before it.
     pub log_probability: f64,
-    /// The likeliest token in its place, which greedy choice would take; the lowest id among equals.
+    /// The most probable token in its place, which greedy choice would take; the lowest id if several are equal.
     pub likeliest: u32,
     /// The route of the pass that predicted it.
     pub route: Route,

@@ -1,4 +1,4 @@
-//! A batch under way, one pass per token, as generation and scoring share it.
+//! A batch in progress, with one pass per token, for generation and scoring.
 
 use super::GenerateError;
 use super::prompt::{self, Padded};
@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use std::time::Instant;
 
-/// Slots for new tokens that a cache begins with at most; it grows when they are used up.
+/// The largest number of slots for new tokens that a cache begins with. It grows when they are used up.
 const FIRST_SLOTS: usize = 256;
 
 /// Settings that hold for every token of a session.
@@ -19,7 +19,7 @@ pub(super) struct Settings {
     pub(super) keep_states: bool,
 }
 
-/// A batch under way. Each step runs the passes that predict the next token of every live row.
+/// A batch in progress. Each step runs the passes that predict the next token of every live row.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     model: &'a Llama,
@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
         self.report.sequences[live.index].generated_tokens += 1;
     }
 
-    /// Removes all rows but these, given in ascending order, before the first step.
+    /// Removes all rows except the given ones, in ascending order, before the first step.
     pub(super) fn retain_prompts(&mut self, rows: &[usize]) {
         self.keep(rows);
         if let Some(prompts) = &mut self.prompts {
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Removes all rows but these, given in ascending order.
+    /// Removes all rows except the given ones, in ascending order.
     pub(super) fn keep(&mut self, rows: &[usize]) {
         if rows.len() == self.live.len() {
             return;

@@ -17,7 +17,8 @@ impl<'a> TextStream<'a> {
         Self { decoder, filter: StopFilter { held: String::new(), stops: stops.to_vec() } }
     }
 
-    /// Returns the text that is certain after this token, and the stop string that it completes.
+    /// Adds a token. Returns the new text that cannot be part of a stop string, and the stop string that the token
+    /// completes, if any.
     pub(super) fn push(&mut self, token: u32) -> Result<(String, Option<String>), GenerateError> {
         let piece = match &mut self.decoder {
             Some(decoder) => decoder.push(token)?,
@@ -26,7 +27,8 @@ impl<'a> TextStream<'a> {
         Ok(self.filter.push(&piece.unwrap_or_default()))
     }
 
-    /// Returns the remaining text of a sequence that ends for another reason, and a stop string completed only now.
+    /// Ends a sequence in which no stop string was found. Returns the remaining text, and a stop string if the last
+    /// characters, which the decoder held back until now, complete one.
     pub(super) fn finish(&mut self) -> Result<(String, Option<String>), GenerateError> {
         let piece = self.decoder.take().map(StreamDecoder::finish).transpose()?.flatten();
         let (mut text, stop) = self.filter.push(&piece.unwrap_or_default());
@@ -40,16 +42,18 @@ impl<'a> TextStream<'a> {
 /// Finds stop strings in text that comes in pieces.
 #[derive(Debug)]
 struct StopFilter {
+    /// Text that may be the beginning of a stop string.
     held: String,
     stops: Vec<String>,
 }
 
 impl StopFilter {
-    /// Adds a piece; returns the text before the first stop string or possible beginning of one, and the stop string.
+    /// Adds a piece. Returns the text up to the first stop string or possible beginning of one, and the stop string, if
+    /// any.
     fn push(&mut self, piece: &str) -> (String, Option<String>) {
         self.held.push_str(piece);
-        // The stop string that begins first; of two that begin together the longer, or the order of options would
-        // matter.
+        // Takes the stop string that begins first, and the longest of those that begin at the same place, so that the
+        // order of the options has no effect.
         let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str()).map(|at| (at, stop)));
         if let Some((at, stop)) = found.min_by_key(|(at, stop)| (*at, std::cmp::Reverse(stop.len()))) {
             let stop = stop.clone();

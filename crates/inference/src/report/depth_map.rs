@@ -60,7 +60,7 @@ impl DepthMap {
         self.pieces.push(Piece { text: text.to_owned(), depth: 0.0, tokens: 0, n_layers: 0 });
     }
 
-    /// Renders the text for a terminal of 256 colours (ANSI escape codes): the deeper, the darker the background.
+    /// Renders the text for a terminal of 256 colours (ANSI escape codes). Deeper tokens have a darker background.
     /// Control characters other than line ends and tabs are left out, so that the text cannot inject escape codes.
     pub fn terminal(&self) -> String {
         let mut out = String::new();

@@ -4,15 +4,16 @@ use super::Spent;
 use dynlayer_metrics::cost::Counts;
 use serde::{Deserialize, Serialize};
 
-/// The passes of one phase, all rows together.
+/// Counts and times of one phase, over all of its passes and rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PhaseReport {
     /// The number of passes.
     pub passes: u64,
-    /// The work of all rows' tokens.
+    /// The work done for the tokens of all rows.
     pub spent: Spent,
-    /// The launches, each counted once for however many rows shared it. Weights are read once per launch.
+    /// The number of launches of each kind. A launch counts once, however many rows share it, since it reads the
+    /// weights once.
     pub launches: Counts,
     /// Wall time of the passes, sampling included, in seconds.
     pub seconds: f64,
@@ -28,14 +29,14 @@ pub struct PhaseReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerUsage {
-    /// Tokens for which the decisions asked for its attention.
+    /// The number of tokens whose decisions asked for its attention.
     pub attention: u64,
-    /// Tokens for which the decisions asked for its MLP.
+    /// The number of tokens whose decisions asked for its MLP.
     pub mlp: u64,
-    /// Passes in which at least one of its sublayers was launched.
+    /// The number of passes in which at least one of its sublayers was launched.
     pub launched: u64,
-    /// Wall time of those passes in this layer, in seconds. On a GPU this is launch time, as launches return before the
-    /// work is done.
+    /// Wall time that those passes spent in this layer, in seconds. On a GPU this is the time of launching only, since
+    /// a launch returns before its work is done.
     pub seconds: f64,
 }
 

@@ -7,7 +7,7 @@ use dynlayer_metrics::cost::Dimensions;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The work and the times of a run. Displays as text for people.
+/// The work and the times of a run. `Display` writes a readable summary.
 ///
 /// *Nominal* work is the work that the decisions asked for, *executed* work the work that ran. They differ where rows
 /// of a batch disagree and a layer runs for all of them.
@@ -25,8 +25,8 @@ pub struct RunReport {
     pub decode: PhaseReport,
     /// One entry per sequence, in the order of the prompts.
     pub sequences: Vec<SequenceReport>,
-    /// The most bytes of residual states held at once for keys and values still owed under
-    /// [`KvPolicy::Deferred`](crate::KvPolicy::Deferred).
+    /// The largest number of bytes of residual states kept at once under
+    /// [`KvPolicy::Deferred`](crate::KvPolicy::Deferred), for keys and values that are not projected yet.
     pub owed_bytes: u64,
 }
 
@@ -70,7 +70,7 @@ impl RunReport {
         self.sequences.iter().map(|sequence| SequenceSummary::new(&self.dimensions, sequence)).collect()
     }
 
-    /// A table for people with a line for every sequence: the work of its decode passes.
+    /// A readable table with a line per sequence: the work of its decode passes.
     ///
     /// ```text
     /// sequence  prompt  generated  layers  attention    MLP    K/V  GFLOP  weights GB  reads  controller ms

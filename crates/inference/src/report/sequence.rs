@@ -42,11 +42,11 @@ impl SequenceReport {
     }
 }
 
-/// The work of some tokens.
+/// The work done for a number of tokens, as the decisions asked for it and as it ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Spent {
-    /// Tokens processed, padding not counted.
+    /// The number of tokens processed, not counting padding.
     pub tokens: u64,
     /// The work that the decisions asked for, in tokens.
     pub nominal: Counts,

@@ -6,8 +6,8 @@ use std::fmt;
 /// The width of a full bar in characters.
 const WIDTH: u64 = 40;
 
-/// The share of tokens that ran each layer, as a histogram for a terminal. Made by
-/// [`RunReport::usage`](super::RunReport::usage).
+/// The share of tokens that ran each layer, as a histogram for a terminal.
+/// [`RunReport::usage`](super::RunReport::usage) makes it.
 ///
 /// ```text
 /// layer  0 |########################################| 100.0 %
@@ -26,7 +26,7 @@ impl UsageHistogram {
         Self { layers, tokens: phase.spent.tokens }
     }
 
-    /// The share of tokens that ran each layer, from 0 to 1, each sublayer counted half. Empty without a token.
+    /// The share of tokens that ran each layer, from 0 to 1; each sublayer counts half. Empty without a token.
     pub fn shares(&self) -> Vec<f64> {
         if self.tokens == 0 {
             return Vec::new();

@@ -3,12 +3,12 @@
 use super::SamplingError;
 use serde::{Deserialize, Serialize};
 
-/// Rules for choosing the next token from the logits. The default is greedy: the largest logit, the lowest id among
-/// equals.
+/// Rules for choosing the next token from the logits. The default is greedy: the token with the largest logit, and the
+/// lowest id if several are equal.
 ///
 /// The rules apply in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p, then one draw. A draw
-/// depends on the run's [seed](crate::RunSettings::seed), the sequence's id and the position alone, so a sequence draws
-/// the same alone and in a batch.
+/// depends only on the run's [seed](crate::RunSettings::seed), the sequence's id and the position, so a sequence draws
+/// the same tokens alone and in a batch.
 ///
 /// ```
 /// use dynlayer_inference::sampling::Sampling;
@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 pub struct Sampling {
     /// Divides the logits; 0 is greedy.
     pub temperature: f32,
-    /// Keep the `k` largest logits (those equal to the `k`-th too).
+    /// Keeps the `k` largest logits, and all that are equal to the `k`-th.
     pub top_k: Option<usize>,
-    /// Keep the smallest set of most probable tokens whose probability reaches `p` (Holtzman et al. 2020).
+    /// Keeps the smallest set of most probable tokens whose probability reaches `p` (Holtzman et al. 2020).
     pub top_p: Option<f32>,
-    /// Keep tokens at least `p` times as probable as the most probable one (Nguyen et al. 2024).
+    /// Keeps tokens at least `p` times as probable as the most probable one (Nguyen et al. 2024).
     pub min_p: Option<f32>,
     /// Divides positive and multiplies negative logits of tokens seen in the prompt or the output (Keskar et al. 2019,
     /// section 4.1); 1 changes nothing. Applies to greedy choice too.

@@ -1,4 +1,4 @@
-//! Checkpoints: weights, moments and the step of a training, in one file that is there whole or not at all.
+//! Checkpoints: weights, moments and the step of a training, in one file that is written atomically.
 
 use super::TrainingError;
 use super::optimizer::Moments;

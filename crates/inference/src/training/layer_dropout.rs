@@ -1,4 +1,4 @@
-//! Random dropping of layers, the later ones more often.
+//! Random dropping of layers, in which later layers are dropped more often.
 
 use super::TrainingError;
 use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
@@ -27,13 +27,13 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerDropout {
-    /// The probability at the last layer, from 0 to 1, 1 excluded.
+    /// The probability at the last layer, at least 0 and below 1.
     pub max: f64,
-    /// The number of steps of the training, over which the probability rises; `None` for a constant one.
+    /// The number of training steps over which the probability rises; with `None` it is constant.
     pub curriculum: Option<u64>,
     /// The seed of the draws.
     pub seed: u64,
-    /// The step.
+    /// The current step of the training, from 0.
     pub step: u64,
 }
 

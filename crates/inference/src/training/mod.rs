@@ -4,9 +4,8 @@
 //!   ([`Decision::Gate`](crate::Decision::Gate)). A [`TrainingBatch`] holds prompts, and the answers to be learned.
 //! - [`Trainer`] is the loop around any loss: `AdamW`, clipping, warm-up and cosine, accumulation, checkpoints that resume
 //!   exactly, a log.
-//! - [`RouterTraining`] trains learned gates with a cost of depth ([`DepthLoss`]), for a model that stays as it is or
-//!   together with it.
-//! - [`SkipTuning`] fine-tunes a model that shall skip some of its layers.
+//! - [`RouterTraining`] trains learned gates with a cost of depth ([`DepthLoss`]), alone or together with the model.
+//! - [`SkipTuning`] fine-tunes a model that will skip some of its layers.
 //! - [`LayerDropout`] and [`ExitLoss`] are `LayerSkip`'s recipe for models that can exit early.
 //!
 //! All noise derives from a seed and the step.

@@ -42,7 +42,7 @@ pub struct TrainingPass {
 /// answers with actions, which hold for a row's whole text and save the work; nothing then reads the keys and values of a
 /// skipped layer, as its attention does not run.
 ///
-/// The model may be on a plain device or an autodiff one, and so may the controller's weights.
+/// The model may be on a device with or without autodiff, and so may the controller's weights.
 ///
 /// # Errors
 /// If the controller refuses the batch or breaks its contract.

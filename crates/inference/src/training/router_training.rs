@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// Training of a router: the loss is the cross-entropy of the answers under sampled gates, plus a [`DepthLoss`].
 ///
 /// Gates are hard, with noise that derives from the seed, the step, the item's id, the position and the layer, and
-/// gradients go straight through ([`Routed`]). [`run`](Self::run) keeps the model as it is, as arXiv 2410.20022 does;
-/// [`run_jointly`](Self::run_jointly) trains it too. The trained router decides without noise.
+/// gradients go straight through ([`Routed`]). [`run`](Self::run) trains only the router, as arXiv 2410.20022 does;
+/// [`run_jointly`](Self::run_jointly) trains the model too. The trained router decides without noise.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 ///     router,
 ///     None,
 ///     |at| {
-///         // Any two items: each step its own, by its number.
+///         // Two made-up items, which differ from step to step.
 ///         let item = |id: u64| TrainingItem { id, prompt: vec![1, 2], answer: vec![id as u32 % 64, 3] };
 ///         TrainingBatch::new(&model, vec![item(2 * at.step), item(2 * at.step + 1)])
 ///     },
@@ -45,15 +45,15 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouterTraining {
-    /// Steps, learning rate, accumulation, checkpoints.
+    /// The number of steps, the learning rate, accumulation and checkpoints.
     pub trainer: TrainerOptions,
     /// The cost of depth.
     pub depth: DepthLoss,
-    /// The gates' temperature, step by step.
+    /// The schedule of the gates' temperature.
     pub temperature: Temperature,
     /// The options of the router, in training and afterwards; the temperature is set by the schedule.
     pub router: RouterOptions,
-    /// The first tokens at which gates count; the same setting as in the router's later use.
+    /// The first token at which gates apply. Use the same setting when the trained router decides.
     pub control_from: ControlFrom,
     /// The seed of the gates' noise.
     pub seed: u64,
@@ -67,8 +67,9 @@ struct Joint<R: Module> {
 }
 
 impl RouterTraining {
-    /// `steps` steps with a peak learning rate of `peak`, without weight decay, which would pull gates to one half. The rest
-    /// is as in [`TrainerOptions::new`] and [`RouterOptions::default`], with a temperature of 1.
+    /// Returns a training of `steps` steps with a peak learning rate of `peak` and a temperature of 1. There is no
+    /// weight decay, since it would pull gates to one half. Everything else is as in [`TrainerOptions::new`] and
+    /// [`RouterOptions::default`].
     pub fn new(steps: u64, peak: f64, depth: DepthLoss) -> Self {
         let mut trainer = TrainerOptions::new(steps, peak);
         trainer.adamw.weight_decay = 0.0;
@@ -82,7 +83,8 @@ impl RouterTraining {
         }
     }
 
-    /// Trains a router for a model that stays as it is. Both may be on a plain device; the trained router is on one.
+    /// Trains a router, and leaves the model unchanged. Both may be on a device without autodiff; the trained router is
+    /// returned on one.
     ///
     /// `data` returns the batch of a step and part, and must derive it from these alone. The items of all parts of a step
     /// should have different ids, as their noise is drawn by the id.
@@ -99,14 +101,14 @@ impl RouterTraining {
         progress: impl FnMut(&StepReport),
     ) -> Result<Routed<R>, TrainingError> {
         self.temperature.check()?;
-        // Off the autodiff device: gradients reach the router alone.
+        // Without autodiff for the model, gradients reach only the router.
         let model = model.valid();
         let trainer = Trainer::start(folder, &(self, model.config()), router.train(), self.trainer)?;
         let router = trainer.run(|router, at| self.loss(&model, router, &data(at)?, at.step), progress)?;
         Ok(Routed::new(router.valid(), self.final_options()))
     }
 
-    /// Trains model and router together. Both may be on a plain device, and the results are on one.
+    /// Trains model and router together. Both may be on a device without autodiff, and both are returned on one.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -126,8 +128,8 @@ impl RouterTraining {
         Ok((model, Routed::new(router, self.final_options())))
     }
 
-    /// The loss of a batch at a step, `[1]`, with `cross_entropy` and `layers` as metrics, for a training loop of your own.
-    /// Gradients reach the weights that are on an autodiff device.
+    /// Returns the loss of a batch at a step, `[1]`, with `cross_entropy` and `layers` as metrics, for use in a custom
+    /// training loop. Gradients reach the weights that are on an autodiff device.
     ///
     /// # Errors
     /// As [`run`](Self::run), for this batch.
@@ -146,14 +148,14 @@ impl RouterTraining {
         let cross_entropy = pass.cross_entropy(model, batch);
         let loss = cross_entropy.clone() + self.depth.loss(&pass, batch, self.control_from)?;
         let layers = gated_depth(&pass, batch, self.control_from)?;
-        // One read for both.
+        // One read from the device for both values.
         let values = to_host(Tensor::cat(vec![cross_entropy.detach(), layers.detach()], 0), || "the losses".into())?;
         let metrics = ["cross_entropy", "layers"].map(str::to_owned).into_iter().zip(values.into_iter().map(f64::from));
         Ok(StepLoss { loss, metrics: metrics.collect() })
     }
 
     /// The router's options at a step.
-    #[expect(clippy::cast_possible_truncation, reason = "a temperature")]
+    #[expect(clippy::cast_possible_truncation, reason = "a temperature needs no more precision")]
     fn options_at(&self, step: u64) -> RouterOptions {
         RouterOptions { temperature: self.temperature.at(step) as f32, ..self.router }
     }

@@ -12,7 +12,7 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Fine-tuning of a model that shall skip some of its layers: the loss is the cross-entropy of the answers while those
+/// Fine-tuning of a model that will skip some of its layers: the loss is the cross-entropy of the answers while those
 /// layers are skipped, and all other layers are trained (as arXiv 2410.20022 does for uniform skipping).
 ///
 /// The layers are skipped where a controller would decide ([`control_from`](Self::control_from)). By default the prompt
@@ -40,7 +40,7 @@ impl SkipTuning {
         Self { skipped: skipped.into_iter().collect(), trainer, control_from: ControlFrom::default() }
     }
 
-    /// Trains the model, which may be on a plain device. The result is on a plain device.
+    /// Trains the model, which may be on a device without autodiff. The result is on a device without autodiff.
     ///
     /// `data` returns the batch of a step and part, and must derive it from these alone.
     ///

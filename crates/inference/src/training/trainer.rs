@@ -109,8 +109,8 @@ pub struct Trainer<M> {
 }
 
 impl<M: Module> Trainer<M> {
-    /// Begins a training that leaves nothing on disk. `module` is on an autodiff device; weights without gradients stay as
-    /// they are.
+    /// Begins a training that writes nothing to disk. `module` is on an autodiff device; weights without gradients do
+    /// not change.
     ///
     /// # Errors
     /// If an option is out of its range.
@@ -150,8 +150,8 @@ impl<M: Module> Trainer<M> {
         Ok(trainer)
     }
 
-    /// Begins or continues a training in the folder, or begins one that leaves nothing on disk. `recipe` is part of what
-    /// tells one training from another.
+    /// Begins or continues a training in the folder, or without a folder begins one that writes nothing to disk.
+    /// `recipe` is part of the training's identity: a checkpoint with another recipe is refused.
     pub(super) fn start(
         folder: Option<TrainingFolder<'_>>,
         recipe: &impl Serialize,
@@ -162,12 +162,12 @@ impl<M: Module> Trainer<M> {
         Self::in_folder(path, &identity(path, &(what, recipe))?, module, options)
     }
 
-    /// The module as it is now.
+    /// The module with its current weights.
     pub fn module(&self) -> &M {
         &self.module
     }
 
-    /// Steps done.
+    /// The number of steps done.
     pub fn steps_done(&self) -> u64 {
         self.step
     }
@@ -175,8 +175,8 @@ impl<M: Module> Trainer<M> {
     /// Does one step.
     ///
     /// # Errors
-    /// Those of `loss`; [`TrainingError::NotFinite`] if loss or gradients are no longer numbers, with the module as it was
-    /// before the step.
+    /// The errors of `loss`, and [`TrainingError::NotFinite`] if the loss or the gradients are not finite; the module
+    /// then keeps the weights from before the step.
     pub fn step(
         &mut self,
         mut loss: impl FnMut(&M, StepPart) -> Result<StepLoss, TrainingError>,
@@ -241,7 +241,7 @@ impl<M: Module> Trainer<M> {
     }
 }
 
-/// The options of a training as JSON, to tell it from others.
+/// The options of a training as JSON, which identifies it.
 fn identity(folder: &Path, options: &impl Serialize) -> Result<String, TrainingError> {
     serde_json::to_string(options).map_err(|source| TrainingError::Io {
         path: folder.to_path_buf(),

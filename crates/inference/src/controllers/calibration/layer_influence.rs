@@ -7,18 +7,19 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::path::Path;
 
-/// The block influence of each layer, and the ranking of the layers by it, for
-/// [`InfluenceSkip`](super::super::InfluenceSkip) or for your own use.
+/// The block influence of each layer, and the ranking of the layers by it.
+/// [`InfluenceSkip`](super::super::InfluenceSkip) follows this ranking.
 ///
-/// Block influence is `1 - mean cos(x, y)` over calibration tokens at full depth, where `x` enters the layer and `y`
-/// leaves it: from 0 (changes nothing) to 2. `ShortGPT` (Men et al. 2024, arXiv 2403.03853, equation 1). The measurement
-/// is in `f64` on the host; `dynlayer_metrics::hidden::BlockInfluence` computes the same from states on a device.
+/// Block influence is `1 - mean cos(x, y)` over calibration tokens at full depth, where `x` is the state that enters
+/// the layer and `y` the state that leaves it (`ShortGPT`, Men et al. 2024, arXiv 2403.03853, equation 1). It is from 0
+/// (the layer keeps the direction of every state) to 2. It is computed in `f64` on the host;
+/// `dynlayer_metrics::hidden::BlockInfluence` computes the same from states on a device.
 ///
 /// ```
 /// use dynlayer_inference::controllers::LayerInfluence;
 ///
 /// let influence = LayerInfluence::from_values(vec![0.9, 0.1, 0.3, 0.1, 0.8])?;
-/// assert_eq!(influence.ranking(), [3, 1, 2, 4, 0], "the least first; of equals the later one");
+/// assert_eq!(influence.ranking(), [3, 1, 2, 4, 0], "least influential first; the later of two equal ones");
 /// assert_eq!(influence.kept(3), [0, 2, 4]);
 /// # Ok::<(), dynlayer_inference::controllers::CalibrationError>(())
 /// ```
@@ -64,7 +65,7 @@ impl LayerInfluence {
         Ok(Self { influence, tokens })
     }
 
-    /// Takes values of another source, one per layer.
+    /// Makes a ranking from given values, one per layer.
     ///
     /// # Errors
     /// [`CalibrationError::Value`] if a value is not from 0 to 2.
@@ -82,12 +83,12 @@ impl LayerInfluence {
         &self.influence
     }
 
-    /// The number of tokens it was measured on; 0 for values of another source.
+    /// The number of tokens it was measured on; 0 for given values.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// The layers, the least influential first. Of equals, the later one comes first.
+    /// The layers, the least influential first. If two are equal, the later one comes first.
     pub fn ranking(&self) -> Vec<usize> {
         let mut layers: Vec<usize> = (0..self.influence.len()).collect();
         layers.sort_by(|a, b| {
@@ -96,7 +97,8 @@ impl LayerInfluence {
         layers
     }
 
-    /// The `budget` most influential layers, ascending; of equals, the earlier ones.
+    /// The `budget` most influential layers, in ascending order of their numbers. If two are equal, the earlier one is
+    /// kept first.
     pub fn kept(&self, budget: usize) -> Vec<usize> {
         let ranking = self.ranking();
         let mut kept = ranking[ranking.len().saturating_sub(budget)..].to_vec();
@@ -104,7 +106,7 @@ impl LayerInfluence {
         kept
     }
 
-    /// Writes a JSON file, which is there whole or not at all.
+    /// Writes a JSON file atomically.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -115,7 +117,7 @@ impl LayerInfluence {
     /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If the file cannot be read or is something else.
+    /// If the file cannot be read or is not such a file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CalibrationError> {
         Ok(files::load_json(path.as_ref(), "a layer influence")?)
     }
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be() {
+    fn impossible_values_are_refused() {
         for x in [f64::NAN, -0.1, 2.1, f64::INFINITY] {
             assert!(matches!(LayerInfluence::from_values(vec![x]), Err(CalibrationError::Value { .. })));
         }

@@ -121,7 +121,7 @@ impl StateEffects {
         self.d_model
     }
 
-    /// Writes a JSON file, which is there whole or not at all.
+    /// Writes a JSON file atomically.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -132,7 +132,7 @@ impl StateEffects {
     /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If the file cannot be read or is something else.
+    /// If the file cannot be read or is not such a file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CalibrationError> {
         Ok(files::load_json(path.as_ref(), "state effects")?)
     }

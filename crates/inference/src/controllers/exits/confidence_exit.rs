@@ -30,7 +30,7 @@ pub struct ConfidenceExit {
 impl ConfidenceExit {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "confidence:GAP[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
-        about: "all until the two best tokens differ by GAP in probability",
+        about: "all layers until the two best tokens differ by at least GAP in probability",
         fields: ExitRule::FIELDS,
     };
 

@@ -31,7 +31,7 @@ pub struct EntropyExit {
 impl EntropyExit {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "entropy:NATS[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
-        about: "all until the prediction's entropy is at most NATS",
+        about: "all layers until the prediction's entropy is at most NATS",
         fields: ExitRule::FIELDS,
     };
 

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 
 /// The rule of an early exit: the layers at which a measure is checked, and the number of checks that must pass.
 ///
-/// Layers `min_layers`, `min_layers + every`, `min_layers + 2 every`, .. are checked, before they run. A row exits once
-/// the controller's measure has passed the threshold at `patience` checks in a row (Zhou et al. 2020, arXiv 2006.04152,
-/// with the threshold in place of equal predictions). Counts belong to one sequence and one pass.
+/// Rows are checked before layers `min_layers`, `min_layers + every`, `min_layers + 2 every`, and so on. A row exits
+/// once the controller's measure has reached the threshold at `patience` consecutive checks (Zhou et al. 2020, arXiv
+/// 2006.04152, with the threshold in place of equal predictions). Each sequence has a separate count, which starts at
+/// zero in every pass.
 ///
 /// ```
 /// use dynlayer_inference::controllers::ExitRule;
@@ -22,13 +23,13 @@ use std::collections::HashMap;
 pub struct ExitRule {
     /// The value that the measure must reach.
     pub threshold: f32,
-    /// Checks in a row that must pass; at least 1.
+    /// The number of consecutive checks that must pass; at least 1.
     #[serde(default = "one")]
     pub patience: usize,
-    /// Layers that always run; at least 1, since an embedding alone predicts nothing.
+    /// The number of first layers that always run; at least 1, since an embedding alone predicts nothing.
     #[serde(default = "one")]
     pub min_layers: usize,
-    /// Layers from one check to the next; at least 1.
+    /// The number of layers from one check to the next; at least 1.
     #[serde(default = "one")]
     pub every: usize,
 }
@@ -62,7 +63,7 @@ impl ExitRule {
     }
 }
 
-/// The checks that each sequence has passed in this pass.
+/// The outcomes of the checks in the current pass, by sequence id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Checks(HashMap<u64, PassedChecks>);
 
@@ -73,7 +74,8 @@ struct PassedChecks {
 }
 
 impl Checks {
-    /// The rows to check here, by index: none where the rule does not check, and none that has exited.
+    /// Returns the indices of the rows to check at this layer: all that have not exited, or none if the rule does not
+    /// check before this layer.
     pub(super) fn due(&mut self, rule: &ExitRule, site: &Site<'_>) -> Vec<usize> {
         if site.layer() == 0 {
             self.0.clear();
@@ -85,7 +87,7 @@ impl Checks {
         rows.filter(|(_, row)| !self.exited(row.id)).map(|(index, _)| index).collect()
     }
 
-    /// Counts the outcomes of the rows that were due, and decides for all rows.
+    /// Records the outcome `passes(index)` of each due row, and returns the decision for all rows.
     pub(super) fn count(
         &mut self,
         rule: &ExitRule,
@@ -101,7 +103,7 @@ impl Checks {
         self.decision(site)
     }
 
-    /// Exit for the rows that have exited, run for the others.
+    /// Returns the decision for all rows: exit for those that have exited, run for the others.
     pub(super) fn decision(&self, site: &Site<'_>) -> Decision {
         let rows = site.rows().iter();
         Decision::per_row(rows.map(|row| if self.exited(row.id) { Action::Exit } else { Action::Run }))

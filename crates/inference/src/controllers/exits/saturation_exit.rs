@@ -41,7 +41,7 @@ impl PartialEq for SaturationExit {
 impl SaturationExit {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "saturation:COSINE[,patience=CHECKS][,min=LAYERS][,every=LAYERS]",
-        about: "all until the states before and after a layer have this cosine",
+        about: "all layers until the states before and after a layer have a cosine of at least COSINE",
         fields: ExitRule::FIELDS,
     };
 

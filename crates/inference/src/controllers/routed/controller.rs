@@ -206,7 +206,7 @@ pub struct RouterSpec {
 impl RouterSpec {
     pub(crate) const FORM: SpecForm = SpecForm {
         syntax: "router:FILE",
-        about: "those that the learned router in FILE chooses",
+        about: "the layers that the learned router in FILE chooses",
         fields: Fields::File,
     };
 }

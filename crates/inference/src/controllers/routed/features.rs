@@ -3,7 +3,7 @@
 use crate::control::Row;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Shifts and scales each token's features to mean 0 and variance 1, `[rows, tokens, d_model]` both.
+/// Shifts and scales each token's features to mean 0 and variance 1. Input and output are `[rows, tokens, d_model]`.
 pub(super) fn standardise(x: Tensor<3>) -> Tensor<3> {
     let centred = x.clone() - x.mean_dim(2);
     let variance = centred.clone().square().mean_dim(2);
@@ -14,7 +14,7 @@ pub(super) fn standardise(x: Tensor<3>) -> Tensor<3> {
 /// The sinusoidal encoding of each token's position, `[rows, tokens, d_model]`.
 pub(super) fn sinusoids(rows: &[Row], tokens: usize, d_model: usize, device: &Device) -> Tensor<3> {
     let places = rows.iter().flat_map(|row| (0..tokens).map(|token| (row.position + 1 + token).saturating_sub(tokens)));
-    #[expect(clippy::cast_possible_truncation, reason = "sines and cosines")]
+    #[expect(clippy::cast_possible_truncation, reason = "sines and cosines need no more precision")]
     let values: Vec<f32> = places
         .flat_map(|position| {
             (0..d_model).map(move |i| {

@@ -32,7 +32,7 @@ enum RouterKind {
 }
 
 impl<R: Router + Into<AnyRouter>> Routed<R> {
-    /// Writes router and options as a safetensors file, which is there whole or not at all.
+    /// Writes router and options to a safetensors file, atomically.
     ///
     /// The options and dimensions are JSON in the metadata under `dynlayer.router`. Tensors are `F32`: of a linear
     /// router `layers.N.weight` `[1, d_model]` and `layers.N.bias` `[1]`, of an MLP `layers.N.up.weight` `[hidden,

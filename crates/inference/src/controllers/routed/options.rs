@@ -39,7 +39,7 @@ pub enum RouterInput {
 pub struct RouterOptions {
     /// The features that the router sees.
     pub input: RouterInput,
-    /// The choice to run the first and the last layer always.
+    /// The choice to always run the first and the last layer.
     pub ends: Ends,
     /// In decoding, a layer runs if its probability, the logistic function of the logit, is above this; from 0 to 1,
     /// both excluded.

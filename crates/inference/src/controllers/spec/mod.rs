@@ -36,8 +36,8 @@ macro_rules! registry {
         /// commas, in any order: `confidence:0.9,min=8,every=4`. JSON has the name under `controller` and the fields of
         /// the variant: `{"controller": "uniform", "budget": 20}`; options may be left out.
         ///
-        /// [`build`](Self::build) makes the controller. Most variants hold the controller itself, as it is before a run;
-        /// those that need a measurement or a file hold what is needed to find it.
+        /// [`build`](Self::build) makes the controller. Most variants hold the controller itself, in its state before a
+        /// run. A variant that needs a measurement or a file holds its settings or its path.
         ///
         /// ```
         /// use dynlayer_inference::controllers::{Budgeted, ConfidenceExit, ControllerSpec, ExitRule};

@@ -38,7 +38,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// No texts and the current folder: enough for most specifications.
+    /// Returns resources without texts, with the current folder; these are enough for most specifications.
     pub fn new() -> Self {
         Self::default()
     }

@@ -7,7 +7,7 @@ pub(super) struct Cholesky {
 }
 
 impl Cholesky {
-    /// Factors a symmetric matrix of `n` rows, reading its lower half; `None` if it is not positive definite.
+    /// Factors a symmetric matrix of `n` rows, reading its lower triangle; `None` if it is not positive definite.
     pub(super) fn new(n: usize, matrix: &[f64]) -> Option<Self> {
         let mut l = vec![0.0; n * n];
         for i in 0..n {

@@ -7,11 +7,11 @@ pub enum PredictorError {
     /// There is too little to learn from.
     #[error("{what}: expected at least {expected}, found {found}")]
     TooFew {
-        /// The kind of things that are too few.
+        /// The things that were counted, such as "sequences".
         what: &'static str,
         /// The number that is needed.
         expected: usize,
-        /// Their number.
+        /// The number that was found.
         found: usize,
     },
     /// A sequence lacks a candidate that others have.
@@ -23,13 +23,13 @@ pub enum PredictorError {
         candidate: String,
     },
     /// A sequence has no prompt state.
-    #[error("no state of the prompt of sequence {sequence}; expected one for each of the evidence's sequences")]
+    #[error("sequence {sequence} has no prompt state; expected one for every sequence of the evidence")]
     NoState {
         /// The sequence's id.
         sequence: u64,
     },
     /// The cheapest candidate costs more than the budget.
-    #[error("a mean budget of {budget} is too small: the cheapest candidate costs {smallest} in the mean")]
+    #[error("a mean budget of {budget} is too small: the cheapest candidate costs {smallest} on average")]
     Budget {
         /// The mean budget of a sequence.
         budget: f64,

@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 /// A predictor of every candidate's quality from a prompt's mean hidden state, which chooses the candidate with the
 /// largest predicted quality minus its cost times a price.
 ///
-/// It is a ridge regression per candidate. The strength is chosen by leave-one-out cross-validation; the price is the
-/// least at which the choices from the left-out predictions keep the budget. One of the strengths leaves nothing but
-/// the mean: with it the predictor chooses the same candidate for all prompts.
+/// It is a ridge regression per candidate. The strength is chosen by leave-one-out cross-validation. The price is the
+/// lowest at which the choices from the left-out predictions keep the budget. The largest strength leaves only the
+/// mean: with it the predictor chooses the same candidate for all prompts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptPredictor {
     /// The layer that the states enter.
     pub(super) layer: usize,
     pub(super) candidates: Vec<String>,
-    /// For each candidate the mean cost.
+    /// The mean cost of each candidate.
     pub(super) costs: Vec<f64>,
     /// Quality per unit of cost.
     pub(super) price: f64,
-    /// For each feature the mean.
+    /// The mean of each feature.
     pub(super) mean: Vec<f32>,
-    /// For each candidate a weight for each feature.
+    /// The weights, `[candidate][feature]`.
     pub(super) weights: Vec<Vec<f32>>,
-    /// For each candidate the mean quality.
+    /// The mean quality of each candidate.
     pub(super) intercepts: Vec<f64>,
     strength: f64,
 }
@@ -34,7 +34,7 @@ pub struct PromptPredictor {
 /// The sequences of a table, each with its state and its cells.
 pub(super) struct Samples<'a> {
     pub(super) states: Vec<&'a [f32]>,
-    /// For each sequence the cells of all candidates.
+    /// The cells, `[sequence][candidate]`.
     pub(super) cells: Vec<Vec<Cell>>,
 }
 

@@ -3,19 +3,20 @@
 use super::cholesky::Cholesky;
 use crate::oracle::as_f64;
 
-/// The strengths to choose from, in units of the sum of the features' variances; the last one predicts the mean.
+/// The strengths to choose from, in units of the sum of the features' variances. The last one is so large that the fit
+/// predicts the mean.
 const STRENGTHS: [f64; 9] = [1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e9];
 
 /// Linear functions of features, one per target: `intercept + Σ (x - mean) weight`.
 pub(super) struct Ridge {
-    /// For each feature.
+    /// The mean of each feature.
     pub(super) mean: Vec<f64>,
-    /// For each target a weight for each feature.
+    /// The weights, `[target][feature]`.
     pub(super) weights: Vec<Vec<f64>>,
-    /// For each target.
+    /// The intercept of each target.
     pub(super) intercepts: Vec<f64>,
     pub(super) strength: f64,
-    /// For each sample and target the prediction from all other samples.
+    /// The predictions from all other samples, `[sample][target]`.
     pub(super) left_out: Vec<Vec<f64>>,
 }
 
@@ -23,7 +24,8 @@ impl Ridge {
     /// Fits `targets` to `features`, which have a row for each sample; `None` without a sample.
     ///
     /// An empty row of features stands for the mean. Features are standardised. The dual form is solved (Saunders,
-    /// Gammerman & Vovk 1998), since there are more features than samples; time grows with the cube of the samples.
+    /// Gammerman & Vovk 1998), since there are more features than samples. The time grows with the cube of the number
+    /// of samples.
     pub(super) fn fit(features: &[&[f32]], targets: &[Vec<f64>]) -> Option<Self> {
         let n = features.len();
         let seen: Vec<&[f32]> = features.iter().copied().filter(|row| !row.is_empty()).collect();
@@ -61,16 +63,16 @@ impl Ridge {
 /// The fit of all targets with one strength.
 struct Fit {
     strength: f64,
-    /// For each target a coefficient for each sample.
+    /// The coefficients of the dual form, `[target][sample]`.
     alphas: Vec<Vec<f64>>,
-    /// For each target and sample the prediction from the other samples.
+    /// The predictions from all other samples, `[target][sample]`.
     left_out: Vec<Vec<f64>>,
-    /// Sum of squares over samples and targets.
+    /// The sum of the squared residuals of `left_out`, over samples and targets.
     error: f64,
 }
 
 impl Fit {
-    /// `None` if the system is singular.
+    /// Fits all targets with one strength; `None` if the system is singular.
     fn new(strength: f64, gram: &[f64], targets: &[Vec<f64>], means: &[f64]) -> Option<Self> {
         let n = targets.len();
         let mut matrix = gram.to_vec();

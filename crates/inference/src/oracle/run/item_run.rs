@@ -77,7 +77,7 @@ impl OracleRun<'_> {
         lanes
     }
 
-    /// Depth and number of every random route: for each depth as many as there are candidates.
+    /// Depth and number of every random route. Each depth has one route per candidate.
     pub(super) fn routes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let depths = self.options.null_depths.iter().copied();
         depths.flat_map(|depth| (0..self.candidates.len()).map(move |number| (depth, number)))
@@ -88,7 +88,7 @@ impl OracleRun<'_> {
             Owner::Full => Box::new(FullDepth),
             Owner::Candidate(index) => self.candidates[index].build()?,
             Owner::Route { depth, number } => {
-                // A seed of its own for every route, so that draws for the same sequence differ.
+                // Each route has a different seed, so that draws for the same sequence differ.
                 let seed = self.options.run.seed.wrapping_add(number as u64);
                 let runs = RandomSkip::new(depth).route(self.model.layers().len(), seed, item.id);
                 Box::new(SkipLayers::new((0..runs.len()).filter(|layer| !runs[*layer])))
@@ -117,7 +117,8 @@ impl OracleRun<'_> {
 }
 
 impl ItemRun<'_, '_> {
-    /// Runs all lanes of some tasks, in batches of as many as the options allow. Lanes that score are given `tokens`.
+    /// Runs all lanes whose task is selected, in batches of the size that the options allow. Lanes that score are given
+    /// `tokens`.
     fn run_all(&mut self, selected: impl Fn(Task) -> bool, tokens: &[u32]) -> Result<(), GenerateError> {
         let lanes: Vec<usize> = (0..self.lanes.len()).filter(|lane| selected(self.lanes[*lane].task)).collect();
         let together = if self.run.options.cost == Cost::Milliseconds { 1 } else { self.run.options.lanes };

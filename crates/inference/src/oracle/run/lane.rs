@@ -1,4 +1,4 @@
-//! Lanes: the continuations of one prompt, each under a controller of its own.
+//! Lanes: the continuations of one prompt, each under a separate controller.
 
 use super::results::Output;
 
@@ -44,7 +44,7 @@ impl Task {
 pub(super) struct LaneResult {
     /// The generated tokens; empty for a lane that scores.
     pub(super) output: Output,
-    /// For each scored token its log-probability, and true if it was the likeliest one.
+    /// The log-probability of each scored token, and true if the token was the most probable one.
     pub(super) scored: Vec<(f64, bool)>,
     pub(super) cost: f64,
 }

@@ -15,7 +15,7 @@ use std::fmt;
 /// assert_eq!(rouge_l.name(), "rouge-l");
 /// ```
 pub enum Measure<'a> {
-    /// Quality of the greedy output, by a function of your own; [`Measure::output`] makes it.
+    /// Quality of the greedy output, computed by a function of the caller. [`Measure::output`] makes this variant.
     Output {
         /// The name under which a run's file remembers the function.
         name: String,
@@ -24,8 +24,8 @@ pub enum Measure<'a> {
     },
     /// Mean log-probability of the reference's tokens, in nats per token. Nothing is generated.
     Likelihood,
-    /// Share of the tokens of the full model's greedy output that are the likeliest ones for the candidate, too, each
-    /// after the full model's tokens before it. Needs no reference.
+    /// Share of the tokens of the full model's greedy output to which the candidate, too, gives the highest
+    /// probability, each after the same preceding tokens. Needs no reference.
     Agreement,
 }
 

@@ -49,14 +49,13 @@ pub struct OracleOptions<'a> {
     /// The tokenizer that decodes outputs to text; without one the text is empty.
     pub tokenizer: Option<&'a Tokenizer>,
     /// If set, the quality is measured twice more, for the cross-fitted oracle. With [`Measure::Output`] two outputs
-    /// are sampled with this sampling, whose temperature must be above 0, each with a seed of its own.
-    /// With the other measures the halves are the means over the tokens at odd and at even positions, and the sampling
-    /// is not used.
+    /// are sampled with this sampling, whose temperature must be above 0, with different seeds. With the other measures
+    /// the halves are the means over the tokens at odd and at even positions, and the sampling is not used.
     ///
     /// [`Measure::Output`]: super::Measure::Output
     pub halves: Option<Sampling>,
     /// If true, the quality is also measured against the full model's own output.
-    /// [`Measure::Agreement`](super::Measure::Agreement) ignores it, as it does nothing else.
+    /// [`Measure::Agreement`](super::Measure::Agreement) ignores it, since it always compares with that output.
     pub label_free: bool,
     /// Depths, in layers, at which random routes are run for the null oracle: at each as many routes as there are
     /// candidates. Only with [`Cost::Layers`].

@@ -36,7 +36,7 @@ impl Scoring<'_> {
             Measure::Agreement => self.of_agreement(owner),
         };
         if !matches!(owner, Owner::Candidate(_)) {
-            // Of a random route only quality and cost are used.
+            // Only the quality and the cost of a random route are used.
             cell = MeasuredCell { halves: None, label_free: None, output: None, ..cell };
         }
         if self.run.options.halves.is_none() {

@@ -4,12 +4,12 @@ use super::{Cell, Evidence};
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
-/// The proof that no other allocation is better, or how far it got.
+/// The proof that no other allocation is better, complete or up to a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Proof {
-    /// No allocation is better in what was asked for, and none as good is better in the other respect.
+    /// No allocation has a better objective (quality or cost), and none with an equal objective is better in the other.
     Optimal,
     /// The work limit was reached before the proof was complete.
     Gap {
@@ -46,7 +46,7 @@ pub struct Allocation {
     pub mean_cost: f64,
     /// Mean quality of a sequence, in the column that the allocator chose by.
     pub mean_quality: f64,
-    /// The proof that it is the best one.
+    /// The proof that this allocation is the best one.
     pub proof: Proof,
     /// Number of states that the proof took, beyond the linear relaxation.
     pub work: u64,
@@ -73,7 +73,7 @@ impl Allocation {
         counts
     }
 
-    /// Means over the sequences of the cost of their choices and of another of their values.
+    /// Means over the sequences of the cost and of `value` of the chosen cells.
     pub(crate) fn means(evidence: &Evidence, choices: &[usize], value: impl Fn(&Cell) -> f64) -> (f64, f64) {
         let cells = choices.iter().enumerate().filter_map(|(sequence, choice)| evidence.cell(sequence, *choice));
         let (cost, sum) = cells.fold((0.0, 0.0), |(cost, sum), cell| (cost + cell.cost, sum + value(&cell)));

@@ -74,7 +74,7 @@ struct Move {
     item: u32,
 }
 
-/// The best slopes, as gain and cost, of the moves to dearer and to cheaper items of some groups.
+/// The best slopes, as gain and cost, of the moves to more expensive and to cheaper items of some groups.
 #[derive(Clone, Copy)]
 struct Slopes {
     up: Option<(i64, i64)>,
@@ -271,8 +271,8 @@ impl<'a> Core<'a> {
         let groups = groups.filter_map(|group| least(group).map(|loss| (loss, group)));
         let mut core: Vec<(i128, u32)> = groups.filter(|(loss, _)| *loss <= allowance).collect();
         core.sort_unstable();
-        // Among equal losses, groups that can become dearer alternate with those that cannot. Filling the room takes
-        // both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
+        // Among equal losses, groups that can become more expensive alternate with those that cannot. Filling the room
+        // takes both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
         let mut turn = (0, [0u32; 2]);
         let mut keyed = Vec::with_capacity(core.len());
         for (loss, group) in core {

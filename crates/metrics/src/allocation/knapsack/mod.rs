@@ -33,7 +33,7 @@ struct Change {
     picks: Vec<(u32, u32)>,
 }
 
-/// The choice of most gain within the capacity; of several, one of least cost.
+/// Returns the choice of highest gain within the capacity; among equals, one of least cost.
 ///
 /// The relaxation (Sinha & Zoltners 1979) gives a choice that is optimal for its own cost, and a price of capacity.
 /// The capacity that it leaves is spent greedily, which gives a first solution; [`Core`] then proves it or replaces it.

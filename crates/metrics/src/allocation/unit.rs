@@ -9,7 +9,8 @@ const MOST_UNITS: f64 = 1e4;
 const BITS: f64 = 60.0;
 
 /// Returns the unit that all costs are multiples of, within a relative 1e-9. If there is none, returns a power of two so
-/// small that rounding to it is exact, or changes the most expensive allocation by no more than `n` parts in 2^61 of its cost.
+/// small that rounding to it is exact, or changes the cost of the most expensive allocation of `n` sequences by at most
+/// `n` parts in 2^61.
 ///
 /// `largest_total` is the sum over sequences of the largest cost.
 pub(super) fn unit_of(costs: &[f64], largest_total: f64) -> f64 {
@@ -42,7 +43,7 @@ fn is_multiple(cost: f64, unit: f64) -> bool {
     (cost - (cost / unit).round() * unit).abs() <= TOLERANCE * cost
 }
 
-/// Greatest common divisor by Euclid's algorithm, for numbers with rounding errors: remainders up to `zero` count as 0.
+/// Greatest common divisor by Euclid's algorithm, for numbers with rounding errors. Remainders up to `zero` count as 0.
 fn divisor(a: f64, b: f64, zero: f64) -> f64 {
     let (mut a, mut b) = (a.max(b), a.min(b));
     while b > zero {

@@ -4,7 +4,7 @@
 //! same depth differ, and the best of `K` scores is above their mean even if nothing that was varied matters. The best
 //! of `K` independent normal scores of standard deviation `s` is on average about `s sqrt(2 ln K)` above their mean;
 //! with 24 scores it is 1.95 `s`. So an oracle over 24 candidates shows a gain on pure noise, and means nothing alone.
-//! A [`Comparison`] therefore computes beside it, as [`Baselines`]:
+//! A [`Comparison`] therefore also computes, as [`Baselines`]:
 //!
 //! - the *null oracle*: for every depth the best of as many random routes of that depth as there are candidates. It has
 //!   as many choices, among routes that were not designed for anything;

@@ -78,11 +78,11 @@ pub struct WindowsError {
     pub stride: usize,
 }
 
-/// The error for a text without a perplexity. `E` is the error of the function that computes the losses.
+/// The error for a perplexity that cannot be computed. `E` is the error of the function that computes the losses.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerplexityError<E = TensorError> {
-    /// There is nothing to predict.
+    /// The text is too short: its first token is not predicted.
     #[error("the text has {found} tokens; at least 2 are needed")]
     TooShort {
         /// Its tokens.

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
 /// Log-probabilities of next tokens, `[tokens, vocab_size]`, on the device, in `f32`.
 ///
-/// A logit of -∞ is a token of probability 0; NaN, +∞, and rows of -∞ alone are refused. All logarithms are natural:
+/// A logit of -∞ is a token of probability 0; NaN, +∞, and rows of -∞ alone are errors. All logarithms are natural:
 /// entropies and divergences are in nats.
 ///
 /// ```
@@ -87,7 +87,8 @@ impl LogProbs {
     }
 
     /// Jensen-Shannon divergence per token, symmetric and at most ln 2: the mean of both distributions' KL divergences
-    /// from their average (Lin 1991, "Divergence measures based on the Shannon entropy", equation 4.1, with equal weights).
+    /// from their average (Lin 1991, "Divergence measures based on the Shannon entropy", equation 4.1, with equal
+    /// weights).
     ///
     /// # Errors
     ///

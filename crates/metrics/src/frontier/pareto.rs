@@ -36,7 +36,7 @@ pub struct Frontier {
     indices: Vec<usize>,
 }
 
-/// A front as it is deserialised, before it is checked.
+/// A deserialised front that has not been checked.
 #[derive(Deserialize)]
 struct Unchecked {
     points: Vec<Point>,
@@ -46,7 +46,7 @@ struct Unchecked {
 impl TryFrom<Unchecked> for Frontier {
     type Error = StatisticsError;
 
-    /// Refuses points that are not a front, since all methods rely on their order.
+    /// Returns an error if the points are not a front, since all methods rely on their order.
     fn try_from(Unchecked { points, indices }: Unchecked) -> Result<Self, StatisticsError> {
         let (given, front) = (points.len(), Self::of(&points)?);
         if indices.len() != given {

@@ -66,7 +66,7 @@ pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - room..high + room
 }
 
-/// Refuses NaN, infinity, and values so large that the difference of two would be infinite.
+/// Returns an error for NaN, infinity, and values so large that the difference of two would be infinite.
 pub(super) fn check_finite(what: impl FnOnce() -> String, value: f64) -> Result<(), PlotError> {
     if value.abs() < 1e300 {
         return Ok(());

@@ -34,7 +34,7 @@ impl Default for Size {
 
 /// A plot that can be drawn.
 pub(super) trait Draw {
-    /// Refuses a plot that cannot be drawn.
+    /// Returns an error if the plot cannot be drawn.
     fn check(&self) -> Result<(), PlotError>;
 
     /// Draws on a white area.

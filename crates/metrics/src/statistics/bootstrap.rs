@@ -120,7 +120,7 @@ impl Bootstrap {
         (quantile(&values, tail), quantile(&values, 1.0 - tail))
     }
 
-    /// Refuses options out of range, and no items.
+    /// Returns an error if an option is out of range or there are no items.
     pub(crate) fn check(&self, items: usize) -> Result<(), StatisticsError> {
         if items == 0 {
             return Err(StatisticsError::TooFew { what: "items", found: 0, needed: 1 });

@@ -44,7 +44,7 @@ impl Builder {
         Self { file: Some(file.to_owned()), ..Self::default() }
     }
 
-    /// Adds a cell; a cell that is refused changes nothing.
+    /// Adds a cell. Nothing changes if an error is returned.
     pub fn push(&mut self, record: &Record) -> Result<(), EvidenceError> {
         self.check(record, || cell_place(record.sequence, &record.candidate))?;
         self.add(record);

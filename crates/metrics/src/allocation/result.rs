@@ -15,7 +15,8 @@ pub enum Proof {
     Gap {
         /// A mean quality that no allocation exceeds; where cost was minimised, a mean cost that none is below.
         bound: f64,
-        /// Distance from the allocation to the bound, at least 0. At 0 only ties may be left open.
+        /// Distance from the allocation to the bound, at least 0. At 0 the objective is optimal, and only the choice
+        /// among allocations that tie is unproven.
         gap: f64,
     },
 }
@@ -42,13 +43,14 @@ pub enum Proof {
 pub struct Allocation {
     /// For each sequence, in the order of [`Evidence::sequences`], the index into [`Evidence::candidates`].
     pub choices: Vec<usize>,
-    /// Mean cost of a sequence, in the evidence's unit.
+    /// Mean cost per sequence, in the evidence's unit.
     pub mean_cost: f64,
-    /// Mean quality of a sequence, in the column that the allocator chose by.
+    /// Mean quality per sequence, in the column that the allocator chose by.
     pub mean_quality: f64,
     /// The proof that this allocation is the best one.
     pub proof: Proof,
-    /// Number of states that the proof took, beyond the linear relaxation.
+    /// Number of states that the solver examined after the linear relaxation; see
+    /// [`Allocator::work_limit`](super::Allocator::work_limit).
     pub work: u64,
 }
 
@@ -58,7 +60,7 @@ impl Allocation {
         self.proof == Proof::Optimal
     }
 
-    /// Every sequence's id with the name of its candidate, in the order of [`Evidence::sequences`].
+    /// Returns every sequence's id with the name of its candidate, in the order of [`Evidence::sequences`].
     pub fn named<'a>(&'a self, evidence: &'a Evidence) -> impl Iterator<Item = (u64, &'a str)> + 'a {
         let names = self.choices.iter().map(|choice| evidence.candidates()[*choice].as_str());
         evidence.sequences().iter().copied().zip(names)

@@ -28,8 +28,8 @@ pub struct Counts {
     pub kv_projections: u64,
     /// Products with the head, which computes the logits.
     pub head_products: u64,
-    /// Sum, over attention sublayers and tokens, of the positions attended to, including the token's own. It is counted in
-    /// tokens only, and has no meaning in launches.
+    /// Sum, over attention sublayers and tokens, of the positions attended to, including the token's own. It is counted
+    /// in tokens only, and has no meaning in launches.
     pub attended: u64,
 }
 

@@ -64,11 +64,11 @@ pub struct CostSummary {
     pub flops: f64,
     /// Bytes of weights read per token.
     pub weight_bytes: f64,
-    /// `layers` over the full model's.
+    /// `layers` divided by the full model's.
     pub layer_fraction: f64,
-    /// `flops` over the full model's.
+    /// `flops` divided by the full model's.
     pub flops_fraction: f64,
-    /// `weight_bytes` over the full model's.
+    /// `weight_bytes` divided by the full model's.
     pub weight_bytes_fraction: f64,
 }
 
@@ -77,9 +77,9 @@ impl CostSummary {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::TooFew`] without tokens or if a cost of the full model is 0, [`StatisticsError::Lengths`]
-    /// if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight` is a finite number above
-    /// 0.
+    /// [`StatisticsError::TooFew`] if there are no tokens or the full model has a cost of 0,
+    /// [`StatisticsError::Lengths`] if the numbers of tokens differ, [`StatisticsError::Option`] unless
+    /// `bytes_per_weight` is a finite number above 0.
     pub fn new(dimensions: &Dimensions, ran: &Usage, full: &Usage) -> Result<Self, StatisticsError> {
         if ran.tokens == 0 {
             return Err(StatisticsError::TooFew { what: "tokens", found: 0, needed: 1 });

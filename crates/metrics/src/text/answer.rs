@@ -19,7 +19,7 @@ const ARTICLES: [&str; 3] = ["a", "an", "the"];
 /// ```
 pub fn normalize_answer(text: &str) -> Vec<String> {
     let kept: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    // The script's `\b(a|an|the)\b` also matches next to characters that are neither letters nor digits, such as dashes.
+    // The script's `\b(a|an|the)\b` also matches next to characters other than letters and digits, such as a dash.
     let mut without = String::with_capacity(kept.len());
     let mut word = String::new();
     let end = |word: &mut String, without: &mut String| {

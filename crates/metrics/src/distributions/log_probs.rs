@@ -31,7 +31,8 @@ impl LogProbs {
     ///
     /// # Errors
     ///
-    /// [`TensorError::Empty`] without tokens or vocabulary, [`TensorError::NotFinite`] if a row is not a distribution.
+    /// [`TensorError::Empty`] if there are no tokens or no vocabulary, [`TensorError::NotFinite`] if a row is not a
+    /// distribution.
     pub fn from_logits(logits: Tensor<2>) -> Result<Self, TensorError> {
         check_size("logits", logits.dims(), [1, 1])?;
         let log_probs = activation::log_softmax(logits.cast(DType::F32), 1);

@@ -1,4 +1,4 @@
-//! Text and ranges that plots share.
+//! Titles, legends and ranges of all plots.
 
 use super::PlotError;
 use super::render::{Area, DrawError};
@@ -9,10 +9,10 @@ use std::ops::Range;
 
 /// Height of text in pixels.
 pub(super) const TEXT: i32 = 16;
-/// Height of a title's text in pixels.
+/// Height of a title in pixels.
 pub(super) const TITLE: i32 = 20;
 
-/// Black text of a height, placed by one of its sides.
+/// Black text of the given height in pixels, anchored at one of its sides.
 pub(super) fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size)).color(&BLACK).pos(Pos::new(horizontal, vertical))
 }

@@ -49,7 +49,7 @@ pub fn normalize_answer(text: &str) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// [`TextError::NoReference`] without a reference.
+/// [`TextError::NoReference`] if there are no references.
 pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<bool, TextError> {
     if references.is_empty() {
         return Err(TextError::NoReference);
@@ -75,7 +75,7 @@ pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<b
 ///
 /// # Errors
 ///
-/// [`TextError::NoReference`] without a reference.
+/// [`TextError::NoReference`] if there are no references.
 pub fn token_f1(references: &[impl AsRef<str>], prediction: &str) -> Result<Score, TextError> {
     let prediction = normalize_answer(prediction);
     references

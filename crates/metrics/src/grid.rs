@@ -22,8 +22,8 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::TooFew`] if there are no rows or columns, [`StatisticsError::Lengths`] if rows differ in length,
-    /// [`StatisticsError::NotFinite`] for NaN and infinity, with an index that counts row by row.
+    /// [`StatisticsError::TooFew`] if there are no rows or columns, [`StatisticsError::Lengths`] if rows differ in
+    /// length, [`StatisticsError::NotFinite`] for NaN and infinity, with an index that counts row by row.
     pub fn from_rows(rows: Vec<Vec<f64>>) -> Result<Self, StatisticsError> {
         let Some(expected) = rows.first().map(Vec::len) else {
             return Err(StatisticsError::TooFew { what: "rows", found: 0, needed: 1 });

@@ -79,7 +79,7 @@ pub(super) fn pixels(length: u32) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
-/// A number with as many decimals as three digits need, without trailing zeros.
+/// Formats a number with three significant digits (more for large whole numbers), without trailing zeros.
 pub(super) fn short(value: f64) -> String {
     if value == 0.0 {
         return "0".into();

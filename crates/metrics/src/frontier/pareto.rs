@@ -89,7 +89,7 @@ impl Frontier {
         &self.points
     }
 
-    /// The indices of [`Self::points`] in the list that the front was made from, in the same order.
+    /// The indices of [`Self::points()`] in the list that the front was made from, in the same order.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }

@@ -22,8 +22,8 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::TooFew`] without rows or columns, [`StatisticsError::Lengths`] if rows differ in length,
-    /// [`StatisticsError::NotFinite`] for NaN and infinity, with an index that counts row by row.
+    /// [`StatisticsError::TooFew`] if there are no rows or columns, [`StatisticsError::Lengths`] if rows differ in
+    /// length, [`StatisticsError::NotFinite`] for NaN and infinity, with an index that counts row by row.
     pub fn from_rows(rows: Vec<Vec<f64>>) -> Result<Self, StatisticsError> {
         let Some(expected) = rows.first().map(Vec::len) else {
             return Err(StatisticsError::TooFew { what: "rows", found: 0, needed: 1 });
@@ -68,7 +68,7 @@ impl Grid {
 impl TryFrom<Vec<Vec<f64>>> for Grid {
     type Error = StatisticsError;
 
-    /// As [`Grid::from_rows`], except that no rows make an empty grid, the default.
+    /// As [`Grid::from_rows`], except that an empty list makes an empty grid, which is the default.
     fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, StatisticsError> {
         if rows.is_empty() { Ok(Self::default()) } else { Self::from_rows(rows) }
     }

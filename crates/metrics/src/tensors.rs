@@ -1,12 +1,12 @@
-//! Reading tensors, and the error for tensors without a metric.
+//! Functions that read and check tensors, and their error.
 
 use burn::tensor::Tensor;
 
-/// The error for tensors, or losses computed from them, that have no metric.
+/// The error for metrics that cannot be computed from tensors, or from losses computed from them.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// There is nothing to measure.
+    /// A tensor is too small in some dimension, such as one without tokens.
     #[error("{what} has shape {shape:?}; every dimension must be at least {needed:?}")]
     Empty {
         /// The tensor's name.
@@ -26,7 +26,7 @@ pub enum TensorError {
         /// The first's shape.
         expected: Vec<usize>,
     },
-    /// A value is NaN or infinite, or makes the metric so.
+    /// A metric is NaN or infinite, because of the input or because it is unbounded there.
     #[error("{what} of row {row} is {value}: the input holds NaN or infinite values, or the metric has no bound there")]
     NotFinite {
         /// The metric's name.
@@ -73,7 +73,7 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>, Tensor
     data.try_into_vec_as::<f64>().map_err(|error| TensorError::Device(error.to_string()))
 }
 
-/// A tensor's values; refuses NaN and infinity.
+/// A tensor's values, row-major. Returns an error if one is NaN or infinite.
 pub(crate) fn read_finite<const D: usize>(what: &'static str, tensor: Tensor<D>) -> Result<Vec<f64>, TensorError> {
     let values = read(tensor)?;
     match values.iter().position(|value| !value.is_finite()) {
@@ -82,7 +82,7 @@ pub(crate) fn read_finite<const D: usize>(what: &'static str, tensor: Tensor<D>)
     }
 }
 
-/// Refuses a tensor that is smaller than `needed` in any dimension.
+/// Returns an error if a tensor is smaller than `needed` in any dimension.
 pub(crate) fn check_size<const D: usize>(
     what: &'static str,
     shape: [usize; D],
@@ -94,7 +94,7 @@ pub(crate) fn check_size<const D: usize>(
     Ok(())
 }
 
-/// Refuses shapes that differ.
+/// Returns an error if two shapes differ.
 pub(crate) fn check_same<const D: usize>(
     what: &'static str,
     found: [usize; D],

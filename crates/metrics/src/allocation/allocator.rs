@@ -5,7 +5,7 @@ use super::scaled::{QUALITY_UNIT, Scaled};
 use super::{Allocation, AllocationError, Column, Evidence, Proof};
 use crate::numbers::{ToF64, ceil, floor};
 
-/// The relative excess at which a budget still counts as kept, for the rounding of sums.
+/// The relative excess over a budget that is put down to the rounding of sums and allowed.
 const BUDGET_TOLERANCE: f64 = 1e-9;
 /// Default number of states that a proof may take, which is five to ten seconds on one core.
 const WORK_LIMIT: u64 = 100_000_000;
@@ -15,18 +15,18 @@ const WORK_LIMIT: u64 = 100_000_000;
 /// The problem is the multiple-choice knapsack (Kellerer, Pferschy & Pisinger 2004, chapter 11), solved exactly in
 /// whole numbers:
 /// - Each quality is rounded to a multiple of 1e-9.
-/// - Costs are counted in a common unit (1, 0.5, 0.001, ..) if they have one within a relative 1e-9. If they have none,
-///   as in FLOPs or seconds, they are rounded to a unit that is a power of two, at most 2^-59 of the cost of the
-///   dearest allocation. That is exact where the unit is finer than the costs' own last digits.
-/// - A budget counts as kept up to a relative 1e-9, a wanted quality as reached up to 1e-9.
+/// - Costs are counted in a common unit (1, 0.5, 0.001, ..) if all of them are multiples of one within a relative 1e-9.
+///   Otherwise, as with FLOPs or seconds, they are rounded to a power of two of at most 2^-59 of the cost of the most
+///   expensive allocation. The rounding is exact if this unit is finer than the last digit of every cost.
+/// - A budget may be exceeded by a relative 1e-9, and a wanted quality missed by 1e-9.
 ///
-/// A candidate that another one dominates is never chosen. Of allocations of equal quality the cheapest is taken, and
+/// Dominated candidates are never chosen. Among allocations of equal quality the cheapest is returned, and among those
 /// of equal cost the best.
 ///
 /// The linear relaxation (Sinha & Zoltners 1979) gives a bound and all but a few of the choices; dynamic programming
-/// over a growing core (Pisinger 1995) settles the rest. On some instances, such as subset sums of large numbers, this
-/// would take too long. So it stops after [`work_limit`](Self::work_limit) states, or where it would need about 300 MB
-/// more, and [`Proof`] then holds a proven bound.
+/// over a growing core (Pisinger 1995) finds the rest. On some instances, such as subset sums of large numbers, this
+/// takes too long. The search therefore stops after [`work_limit`](Self::work_limit) states, or before it needs more
+/// than about 300 MB, and [`Proof`] then holds a proven bound.
 #[derive(Clone, Debug)]
 pub struct Allocator<'a> {
     evidence: &'a Evidence,
@@ -35,7 +35,7 @@ pub struct Allocator<'a> {
     work_limit: u64,
 }
 
-/// A sequence's change from one candidate to a dearer and better one; all by index.
+/// A change of one sequence from a candidate to a more expensive and better one. All fields are indices.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Upgrade {
     pub sequence: usize,
@@ -67,17 +67,17 @@ impl<'a> Allocator<'a> {
         self
     }
 
-    /// The evidence that is allocated.
+    /// The evidence that the allocator chooses from.
     pub fn evidence(&self) -> &'a Evidence {
         self.evidence
     }
 
-    /// The unit in which the allocator counts costs, as a cost of the evidence.
+    /// Size of the unit in which the allocator counts costs, in the evidence's measure of cost.
     pub fn cost_unit(&self) -> f64 {
         self.scaled.unit
     }
 
-    /// The allocation of most quality whose mean cost is within `budget`; of several, the cheapest.
+    /// Returns the allocation of highest quality whose mean cost is within `budget`; among equals, the cheapest.
     ///
     /// # Errors
     /// [`AllocationError::Budget`], which names the smallest feasible budget, or [`AllocationError::Number`] unless the
@@ -95,9 +95,9 @@ impl<'a> Allocator<'a> {
         Ok(self.allocation(&solution.picks, proof, solution.work))
     }
 
-    /// The cheapest allocation whose mean quality is at least `quality`; of several, the best.
+    /// Returns the cheapest allocation whose mean quality is at least `quality`; among equals, the best.
     ///
-    /// To equal a candidate that serves all sequences, ask for the quality in its [`Evidence::static_means`].
+    /// To match a single candidate used for all sequences, pass its quality from [`Evidence::static_means`].
     ///
     /// # Errors
     /// [`AllocationError::Quality`], which names the largest reachable quality, or [`AllocationError::Number`] if the
@@ -145,7 +145,8 @@ impl<'a> Allocator<'a> {
         Ok(i64::try_from(room / i128::from(scaled.instance.cost_unit)).unwrap_or(i64::MAX / 2))
     }
 
-    /// The linear relaxation: every sequence's cheapest candidate, and the changes from there, steepest first.
+    /// Returns the linear relaxation: every sequence's cheapest candidate, and the upgrades from there, in order of
+    /// falling gain per cost.
     pub(crate) fn relaxation(&self) -> (Vec<usize>, Vec<Upgrade>) {
         let instance = &self.scaled.instance;
         let candidate = |group: usize, item: u32| instance.group(group)[item as usize].candidate as usize;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EnvelopePoint {
-    /// Mean cost of a sequence, in the evidence's unit.
+    /// Mean cost per sequence, in the evidence's unit.
     pub mean_cost: f64,
-    /// Mean quality of a sequence.
+    /// Mean quality per sequence.
     pub mean_quality: f64,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Envelope<'a> {
         &self.points
     }
 
-    /// The last point within a mean budget, and the bound there.
+    /// Returns the last point within a mean budget, and an upper bound of the quality at that budget.
     ///
     /// # Errors
     /// [`AllocationError::Budget`] if the budget is below the first point,

@@ -1,4 +1,4 @@
-//! The error for an allocation that does not exist.
+//! The error for an allocation that does not exist, or cannot be computed.
 
 use super::Column;
 
@@ -9,7 +9,7 @@ pub enum AllocationError {
     /// Even the cheapest candidates cost more than the budget.
     #[error("a mean budget of {budget} is too small: the smallest feasible budget is {smallest}")]
     Budget {
-        /// The mean budget of a sequence.
+        /// The mean budget per sequence.
         budget: f64,
         /// Mean cost of every sequence's cheapest candidate.
         smallest: f64,
@@ -45,7 +45,7 @@ pub enum AllocationError {
         what: &'static str,
         /// Their sum.
         found: f64,
-        /// The largest sum.
+        /// The largest sum that is allowed.
         limit: f64,
     },
 }

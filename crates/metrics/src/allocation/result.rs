@@ -4,18 +4,19 @@ use super::{Cell, Evidence};
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
-/// The proof that no other allocation is better, or how far it got.
+/// The proof that no other allocation is better, complete or up to a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Proof {
-    /// No allocation is better in what was asked for, and none as good is better in the other respect.
+    /// No allocation has a better objective (quality or cost), and none with an equal objective is better in the other.
     Optimal,
     /// The work limit was reached before the proof was complete.
     Gap {
         /// A mean quality that no allocation exceeds; where cost was minimised, a mean cost that none is below.
         bound: f64,
-        /// Distance from the allocation to the bound, at least 0. At 0 only ties may be left open.
+        /// Distance from the allocation to the bound, at least 0. At 0 the objective is optimal, and only the choice
+        /// among allocations that tie is unproven.
         gap: f64,
     },
 }
@@ -42,13 +43,14 @@ pub enum Proof {
 pub struct Allocation {
     /// For each sequence, in the order of [`Evidence::sequences`], the index into [`Evidence::candidates`].
     pub choices: Vec<usize>,
-    /// Mean cost of a sequence, in the evidence's unit.
+    /// Mean cost per sequence, in the evidence's unit.
     pub mean_cost: f64,
-    /// Mean quality of a sequence, in the column that the allocator chose by.
+    /// Mean quality per sequence, in the column that the allocator chose by.
     pub mean_quality: f64,
-    /// The proof that it is the best one.
+    /// The proof that this allocation is the best one.
     pub proof: Proof,
-    /// Number of states that the proof took, beyond the linear relaxation.
+    /// Number of states that the solver examined after the linear relaxation; see
+    /// [`Allocator::work_limit`](super::Allocator::work_limit).
     pub work: u64,
 }
 
@@ -58,7 +60,7 @@ impl Allocation {
         self.proof == Proof::Optimal
     }
 
-    /// Every sequence's id with the name of its candidate, in the order of [`Evidence::sequences`].
+    /// Returns every sequence's id with the name of its candidate, in the order of [`Evidence::sequences`].
     pub fn named<'a>(&'a self, evidence: &'a Evidence) -> impl Iterator<Item = (u64, &'a str)> + 'a {
         let names = self.choices.iter().map(|choice| evidence.candidates()[*choice].as_str());
         evidence.sequences().iter().copied().zip(names)
@@ -73,7 +75,7 @@ impl Allocation {
         counts
     }
 
-    /// Means over the sequences of the cost of their choices and of another of their values.
+    /// Means over the sequences of the cost and of `value` of the chosen cells.
     pub(crate) fn means(evidence: &Evidence, choices: &[usize], value: impl Fn(&Cell) -> f64) -> (f64, f64) {
         let cells = choices.iter().enumerate().filter_map(|(sequence, choice)| evidence.cell(sequence, *choice));
         let (cost, sum) = cells.fold((0.0, 0.0), |(cost, sum), cell| (cost + cell.cost, sum + value(&cell)));

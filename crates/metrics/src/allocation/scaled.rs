@@ -1,21 +1,21 @@
-//! The evidence in whole numbers, and the way back.
+//! Conversion of evidence to whole numbers for the knapsack solver, and of its results back to means.
 
 use super::knapsack::{Instance, Item};
 use super::unit::unit_of;
 use super::{AllocationError, Cell, Column, Evidence};
 use crate::numbers::{ToF64, nearest};
 
-/// The unit of quality.
+/// The unit in which qualities are counted.
 pub(super) const QUALITY_UNIT: f64 = 1e-9;
-/// The largest sum of costs or of qualities: products of two such sums, and sums of a few of those, stay within 128
-/// bits.
+/// The largest sum of costs or of qualities. The product of two such sums, and the sum of a few such products, fit in
+/// 128 bits.
 const LARGEST_SUM: i128 = 1 << 61;
 
-/// The evidence as an instance, with what is needed to turn its numbers back into means.
+/// A knapsack instance made from evidence, with the units and offsets that turn its numbers back into means.
 #[derive(Clone, Debug)]
 pub(super) struct Scaled {
     pub instance: Instance,
-    /// The unit of cost, as a cost of the evidence.
+    /// Size of one unit of cost, in the evidence's measure of cost.
     pub unit: f64,
     /// Sum of the groups' least costs, in units.
     pub base_cost: i64,
@@ -24,7 +24,7 @@ pub(super) struct Scaled {
 }
 
 impl Scaled {
-    /// The table as an instance whose gains are the qualities in a column.
+    /// Converts the evidence to an instance whose gains are the qualities in a column.
     pub fn new(evidence: &Evidence, column: Column) -> Result<Self, AllocationError> {
         if !evidence.has(column) {
             return Err(AllocationError::Column { column });
@@ -32,17 +32,17 @@ impl Scaled {
         let n = evidence.sequences().len();
         let rows = || (0..n).map(|sequence| evidence.row(sequence));
         let value = |cell: &Cell| cell.value(column).unwrap_or_default();
-        let dearest: f64 = rows().map(|row| row.map(|cell| cell.cost).fold(0.0, f64::max)).sum();
+        let largest_total: f64 = rows().map(|row| row.map(|cell| cell.cost).fold(0.0, f64::max)).sum();
         let limit = 1e300;
-        if dearest > limit {
-            return Err(AllocationError::TooLarge { what: "costs", found: dearest, limit });
+        if largest_total > limit {
+            return Err(AllocationError::TooLarge { what: "costs", found: largest_total, limit });
         }
         let largest: f64 = rows().map(|row| row.map(|cell| value(&cell).abs()).fold(0.0, f64::max)).sum();
         let limit = LARGEST_SUM.to_f64() * QUALITY_UNIT / 2.0;
         if largest > limit {
             return Err(AllocationError::TooLarge { what: "qualities", found: largest, limit });
         }
-        let unit = unit_of(evidence.costs(), dearest);
+        let unit = unit_of(evidence.costs(), largest_total);
         let (mut base_cost, mut base_quality) = (0, 0);
         let (mut starts, mut items) = (Vec::with_capacity(n + 1), Vec::new());
         starts.push(0);
@@ -63,7 +63,7 @@ impl Scaled {
         Ok(Self { instance: Instance::new(starts, items), unit, base_cost, base_quality })
     }
 
-    /// Number of groups, which are the sequences.
+    /// Number of groups, one per sequence.
     pub fn len(&self) -> usize {
         self.instance.len()
     }
@@ -78,18 +78,19 @@ impl Scaled {
         self.mean_quality(i128::from(self.base_quality) + i128::from(gain) * i128::from(self.instance.gain_unit))
     }
 
-    /// A total cost in units, as the mean cost of a sequence.
+    /// Converts a total cost in units to the mean cost of a sequence.
     pub fn mean_cost(&self, cost: i128) -> f64 {
         cost.to_f64() * self.unit / self.len().to_f64()
     }
 
-    /// A total quality in units, as the mean quality of a sequence.
+    /// Converts a total quality in units to the mean quality of a sequence.
     pub fn mean_quality(&self, quality: i128) -> f64 {
         quality.to_f64() * QUALITY_UNIT / self.len().to_f64()
     }
 }
 
-/// Keeps the items that no other one dominates, makes them relative to the first of them, and returns that one.
+/// Removes dominated items and sorts the others by cost, subtracts the cheapest one's cost and gain from all of them,
+/// and returns the cheapest one.
 fn keep_undominated(group: &mut Vec<Item>) -> Item {
     group.sort_by(|a, b| a.cost.cmp(&b.cost).then(b.gain.cmp(&a.gain)));
     let mut best = i64::MIN;

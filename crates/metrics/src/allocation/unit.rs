@@ -2,19 +2,20 @@
 
 /// Largest distance of a cost from a multiple of the unit, relative to the cost.
 const TOLERANCE: f64 = 1e-9;
-/// Largest number of units in a cost for the unit to count as found. With more, costs without a common unit would often
+/// Largest number of units in a cost for the unit to be accepted. With more, costs without a common unit would often
 /// seem to have one (by Dirichlet's theorem any ratio is within 1/k^2 of a ratio of whole numbers up to k).
 const MOST_UNITS: f64 = 1e4;
-/// Base-2 logarithm of the number of units in the dearest allocation where there is no common unit.
+/// Base-2 logarithm of the number of units in the most expensive allocation where there is no common unit.
 const BITS: f64 = 60.0;
 
-/// The unit that all costs are multiples of, within a relative 1e-9. If there is none, a power of two so small that
-/// rounding to it is exact, or changes the dearest allocation by no more than `n` parts in 2^61 of its cost.
+/// Returns the unit that all costs are multiples of, within a relative 1e-9. If there is none, returns a power of two
+/// so small that rounding to it is exact, or changes the cost of the most expensive allocation of `n` sequences by at
+/// most `n` parts in 2^61.
 ///
-/// `dearest` is the sum over sequences of the largest cost.
-pub(super) fn unit_of(costs: &[f64], dearest: f64) -> f64 {
+/// `largest_total` is the sum over sequences of the largest cost.
+pub(super) fn unit_of(costs: &[f64], largest_total: f64) -> f64 {
     common_unit(costs).unwrap_or_else(|| {
-        let exponent = dearest.log2().ceil() - BITS;
+        let exponent = largest_total.log2().ceil() - BITS;
         exponent.max(-1000.0).exp2()
     })
 }
@@ -42,7 +43,7 @@ fn is_multiple(cost: f64, unit: f64) -> bool {
     (cost - (cost / unit).round() * unit).abs() <= TOLERANCE * cost
 }
 
-/// Greatest common divisor by Euclid's algorithm, on numbers with rounding errors: up to `zero` counts as 0.
+/// Greatest common divisor by Euclid's algorithm, for numbers with rounding errors. Remainders up to `zero` count as 0.
 fn divisor(a: f64, b: f64, zero: f64) -> f64 {
     let (mut a, mut b) = (a.max(b), a.min(b));
     while b > zero {

@@ -1,6 +1,6 @@
-//! Baselines that are blind to the sequence: one candidate for all, a mix, and the oracle's choices at random.
+//! Baselines that ignore the sequence: one candidate for all, a mix, and the oracle's choices at random.
 //!
-//! Weights say how often each sequence was drawn in a resample; they add up to the number of sequences.
+//! Weights are the numbers of times that each sequence was drawn in a resample; they add up to the number of sequences.
 
 use crate::allocation::{Allocation, Column, Evidence};
 use crate::numbers::ToF64;
@@ -25,7 +25,7 @@ struct Static {
     cost: Vec<f64>,
 }
 
-/// Weighted means of one candidate, or of a lottery between two.
+/// Weighted means of one candidate, or of a mix of two.
 #[derive(Clone, Copy)]
 pub(super) struct Means {
     /// Mean of the values that it is chosen by.
@@ -43,7 +43,7 @@ impl Means {
 }
 
 impl Statics {
-    /// The candidates to be chosen by one column and judged by another; the evidence has both.
+    /// The candidates, to be chosen by the column `choose` and judged by `score`, both of which the evidence has.
     pub fn new(evidence: &Evidence, choose: Column, score: Column) -> Self {
         let sequences = 0..evidence.sequences().len();
         let columns = (0..evidence.candidates().len()).filter_map(|candidate| {
@@ -56,15 +56,15 @@ impl Statics {
         Self { columns: columns.collect() }
     }
 
-    /// Index and means of the best candidate within the budget; of equal ones the cheaper. If none is within the
-    /// budget, as may happen on a resample, the cheapest.
+    /// Returns index and means of the best candidate within the budget; among equals, the cheaper. If none is within
+    /// the budget, which may happen on a resample, returns the cheapest.
     pub fn best(&self, weights: &[f64], budget: f64) -> Option<(usize, Means)> {
         let (at, best) = best_of(&self.means(weights), budget)?;
         Some((self.columns[at].candidate, best))
     }
 
-    /// The best lottery between two candidates whose expected cost is within the budget, a point of the concave
-    /// envelope of their means. If none is within the budget, the cheapest candidate.
+    /// Returns the best mix of two candidates whose expected cost is within the budget, a point of the concave envelope
+    /// of their means. If none is within the budget, returns the cheapest candidate.
     pub fn best_mix(&self, weights: &[f64], budget: f64) -> Option<Means> {
         let all = self.means(weights);
         let (_, mut best) = best_of(&all, budget)?;
@@ -91,7 +91,7 @@ impl Statics {
     }
 }
 
-/// Index and means of the best one within the budget, or else of the cheapest.
+/// Returns index and means of the best one within the budget, or of the cheapest if none is.
 fn best_of(all: &[Means], budget: f64) -> Option<(usize, Means)> {
     all.iter().copied().enumerate().reduce(|best, other| {
         let better = match (best.1.fits(budget), other.1.fits(budget)) {
@@ -105,8 +105,8 @@ fn best_of(all: &[Means], budget: f64) -> Option<(usize, Means)> {
 
 /// Expected quality and cost of every sequence if the allocation's choices are dealt to the sequences at random.
 ///
-/// Exact for tables without gaps. A sequence that lacks some of the chosen candidates draws among those that it has;
-/// one that has none of them draws among all of its own.
+/// Exact if every sequence has all candidates. A sequence that lacks some of the chosen candidates draws among those
+/// that it has, and one that has none of them draws among all of its candidates.
 pub(super) fn dealt(evidence: &Evidence, allocation: &Allocation) -> (Vec<f64>, Vec<f64>) {
     let counts = allocation.counts(evidence);
     let row = |sequence| {

@@ -79,11 +79,11 @@ impl<'a> Comparison<'a> {
     /// Computes the oracle, the baselines and their intervals.
     ///
     /// Values are those of exact allocations. Every resample is allocated anew, by the linear relaxation, and has its
-    /// own best single candidate and best mix; the dealt candidates, random routes and controllers stay as they are.
+    /// own best single candidate and best mix. The dealt candidates, random routes and controllers do not change.
     ///
     /// # Errors
-    /// [`ComparisonError`] if the budget is infeasible, the sequences of the random routes or of a controller are not
-    /// those of the evidence, or the bootstrap has fewer than 2 resamples or a confidence out of range.
+    /// [`ComparisonError`] if the budget is infeasible, the sequences of the random routes or of a controller differ
+    /// from those of the evidence, or the bootstrap has fewer than 2 resamples or a confidence out of range.
     pub fn run(&self) -> Result<Baselines, ComparisonError> {
         let (evidence, budget, bootstrap) = (self.evidence, self.budget, &self.bootstrap);
         let n = evidence.sequences().len();
@@ -158,7 +158,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Cost and score of the best allocation by one column, scored by another, and its curve.
+    /// Returns the cost of the best allocation by the column `choose`, its mean in the column `score`, and its curve.
     fn chosen_by(&self, choose: Column, score: Column) -> Result<(f64, f64, Curve), AllocationError> {
         let allocator = self.allocator(choose)?;
         let found = allocator.most_quality(self.budget)?;
@@ -167,7 +167,7 @@ impl<'a> Comparison<'a> {
         Ok((cost, value, Curve::new(&allocator, score)))
     }
 
-    /// The oracle that chooses by the likeness to the full model's output.
+    /// Adds the oracle that chooses by the similarity to the full model's output.
     fn label_free(&self, plan: &mut Plan<'_>, blind: Blind) -> Result<PlannedRow, AllocationError> {
         let budget = self.budget;
         let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
@@ -175,8 +175,8 @@ impl<'a> Comparison<'a> {
         Ok(PlannedRow { cost, quality, blind })
     }
 
-    /// The oracle and its blind baselines are chosen on one half and judged on the other: halves may be on another
-    /// scale than the quality, as those of sampled outputs are.
+    /// Adds the oracle and its blind baselines that are chosen on one half and judged on the other. The baselines are
+    /// computed from the halves too, since these may be on another scale than the quality, as with sampled outputs.
     fn cross_fitted(&self, plan: &mut Plan<'_>) -> Result<PlannedRow, AllocationError> {
         let budget = self.budget;
         let swapped = [(Column::FirstHalf, Column::SecondHalf), (Column::SecondHalf, Column::FirstHalf)];
@@ -195,7 +195,7 @@ impl<'a> Comparison<'a> {
 
 /// The numbers of the report, to be computed together on the same resamples.
 struct Plan<'a> {
-    /// The weights of the sequences as they are.
+    /// A weight of 1 for every sequence, as in the sample itself.
     ones: Vec<f64>,
     /// The value that is reported, and its estimator.
     numbers: Vec<(f64, Estimator<'a>)>,
@@ -223,7 +223,7 @@ impl<'a> Plan<'a> {
         self.numbers.len() - 1
     }
 
-    /// Adds the mean of values that each sequence has on its own.
+    /// Adds the mean of one value per sequence.
     fn mean(&mut self, values: Vec<f64>) -> usize {
         self.number(mean(&values), move |weights| weighted_mean(&values, weights))
     }

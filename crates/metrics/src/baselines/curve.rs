@@ -7,11 +7,11 @@ use crate::numbers::ToF64;
 pub(super) struct Curve {
     /// Cost and score of the cheapest candidate of every sequence.
     bases: Vec<(f64, f64)>,
-    /// Steepest first.
+    /// In order of falling quality per cost.
     steps: Vec<Step>,
 }
 
-/// A change of one sequence's candidate, with the difference that it makes.
+/// A change of one sequence's candidate, with the differences in cost and score.
 struct Step {
     sequence: usize,
     cost: f64,
@@ -35,7 +35,7 @@ impl Curve {
         Self { bases: bases.collect(), steps: steps.collect() }
     }
 
-    /// Mean score within a mean budget, where `weights` say how often each sequence was drawn.
+    /// Mean score within a mean budget, where `weights` are the numbers of times that each sequence was drawn.
     ///
     /// Steps are taken as long as the budget lasts, the last one in part. A budget below the cheapest candidates gives
     /// their score.

@@ -13,7 +13,7 @@ pub enum ComparisonError {
     /// The bootstrap's settings are out of range.
     #[error(transparent)]
     Statistics(#[from] StatisticsError),
-    /// The sequences of a controller or of the random routes are not those of the evidence.
+    /// The sequences of a controller or of the random routes differ from those of the evidence.
     #[error("{name}: expected each of the evidence's {sequences} sequences once, {found}")]
     Sequences {
         /// The controller, or "random routes".
@@ -37,7 +37,8 @@ pub enum ComparisonError {
         /// The value.
         found: f64,
     },
-    /// The random routes do not suit the null oracle.
+    /// The random routes cannot serve as the null oracle: one lacks a sequence or varies in cost, or a depth has a
+    /// different number of routes than there are candidates.
     #[error("random routes: expected {expected}, found {found}")]
     Null {
         /// The routes that are needed.

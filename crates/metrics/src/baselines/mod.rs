@@ -2,20 +2,21 @@
 //!
 //! An oracle chooses by the very scores that it is judged by. The quality of one output is noisy: two outputs of the
 //! same depth differ, and the best of `K` scores is above their mean even if nothing that was varied matters. The best
-//! of `K` independent normal scores of standard deviation `s` is on average about `s sqrt(2 ln K)` above their mean;
+//! of `K` independent normal scores of standard deviation `s` is on average up to `s sqrt(2 ln K)` above their mean;
 //! with 24 scores it is 1.95 `s`. So an oracle over 24 candidates shows a gain on pure noise, and means nothing alone.
-//! A [`Comparison`] therefore computes beside it, as [`Baselines`]:
+//! A [`Comparison`] therefore also computes, as [`Baselines`]:
 //!
-//! - the *null oracle*: for every depth the best of as many random routes of that depth as there are candidates. It has
-//!   as many choices, among routes that were not designed for anything;
+//! - the *null oracle*: the best of as many random routes per depth as there are candidates. It has as many choices as
+//!   the oracle, but among routes without any design;
 //! - the *cross-fitted oracle*: chosen on one half of the score, judged on the other. On pure noise it gains nothing;
-//! - the *label-free oracle*: chosen without the reference, judged by it;
+//! - the *label-free oracle*: chosen by the similarity to the full model's output, judged by the reference;
 //! - the best *single candidate* for all sequences within the same budget;
-//! - the *best mix* of candidates, drawn by lot for each sequence, within the same budget;
-//! - the oracle's own choices *dealt* to the sequences at random: the same mean depth, blind to the sequence;
+//! - the *best mix* of two candidates, between which each sequence draws at random, within the same budget;
+//! - the oracle's choices *dealt* to the sequences at random: the same candidates, independent of the sequence;
 //! - confidence intervals, since another sample of sequences would give other numbers.
 //!
-//! An oracle's gain is worth reporting as far as it exceeds the null oracle's and remains in the cross-fitted one.
+//! Only the part of an oracle's gain that exceeds the null oracle's gain and remains in the cross-fitted oracle is
+//! evidence that sequences need different candidates.
 //!
 //! ```
 //! use dynlayer_metrics::allocation::{Evidence, Record};
@@ -29,7 +30,8 @@
 //!     |(sequence, depth)| {
 //!         let halves = [noise(), noise()];
 //!         let quality = (halves[0] + halves[1]) / 2.0;
-//!         Record { halves: Some(halves), ..Record::new(sequence, format!("uniform:{depth}"), quality, f64::from(depth)) }
+//!         let name = format!("uniform:{depth}");
+//!         Record { halves: Some(halves), ..Record::new(sequence, name, quality, f64::from(depth)) }
 //!     },
 //! ))?;
 //! let baselines = Comparison::new(&evidence, 12.0).run()?;

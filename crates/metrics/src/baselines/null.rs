@@ -28,9 +28,9 @@ pub(super) struct Null {
 struct Depth {
     cost: f64,
     routes: usize,
-    /// For each sequence of the evidence the best quality.
+    /// Best quality of each sequence of the evidence.
     best: Vec<f64>,
-    /// For each sequence of the evidence the mean quality.
+    /// Mean quality of each sequence of the evidence.
     mean: Vec<f64>,
 }
 
@@ -84,7 +84,7 @@ impl Null {
         Ok(Self { depths: depths.collect() })
     }
 
-    /// The means of every depth.
+    /// Returns the means of every depth.
     pub fn depths(&self) -> Vec<NullDepth> {
         let summary = |depth: &Depth| NullDepth {
             cost: depth.cost,
@@ -95,8 +95,8 @@ impl Null {
         self.depths.iter().map(summary).collect()
     }
 
-    /// The routes at a budget: a lottery between the two depths around it that spends it, or the deepest one if the
-    /// budget is above all. `None` if the budget is below all.
+    /// Returns the routes at a budget: a mix of the nearest depths below and above it whose mean cost is the budget, or
+    /// the deepest routes if none costs more. `None` if all routes cost more.
     pub fn at(&self, budget: f64) -> Option<NullAt> {
         let above = self.depths.partition_point(|depth| depth.cost <= budget * (1.0 + 1e-9));
         let below = self.depths.get(above.checked_sub(1)?)?;
@@ -118,7 +118,7 @@ fn equal(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.max(b)
 }
 
-/// For every sequence of the evidence its index among the routes' sequences.
+/// Returns, for every sequence of the evidence, its index among the sequences of the routes.
 fn order(routes: &Evidence, evidence: &Evidence) -> Result<Vec<usize>, ComparisonError> {
     let places: HashMap<u64, usize> = routes.sequences().iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let sequences = evidence.sequences();

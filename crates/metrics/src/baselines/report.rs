@@ -10,15 +10,15 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ComparisonRow {
-    /// Mean cost of a sequence.
+    /// Mean cost per sequence.
     pub mean_cost: f64,
-    /// Mean quality of a sequence.
+    /// Mean quality per sequence.
     pub quality: Interval,
     /// Quality minus that of the best single candidate within the same cost; `None` if no candidate is within it. For
-    /// the cross-fitted oracle that candidate, too, is chosen on one half and judged on the other.
+    /// the cross-fitted oracle, this candidate is also chosen on one half and judged on the other.
     pub gain: Option<Interval>,
-    /// Quality minus that of the best mix ([`Baselines::best_mix`]) within the same cost, likewise. A mix spends all of
-    /// the budget as well, so this is the worth of telling sequences apart; for the oracle and the null oracle it
+    /// Quality minus that of the best mix ([`Baselines::best_mix`]) within the same cost; `None` likewise. A mix also
+    /// spends all of the budget, so this is the value of choosing per sequence. For the oracle and the null oracle it
     /// includes the luck of choosing by the scores that they are judged by.
     pub over_mix: Option<Interval>,
 }
@@ -29,8 +29,8 @@ pub struct ComparisonRow {
 pub struct StaticRow {
     /// Its name.
     pub candidate: String,
-    /// Its quality and cost. Every resample has its own best candidate, so if several are about as good, the interval
-    /// is shifted up, and gains over it down: the comparison errs against the oracle.
+    /// Its quality and cost. The best candidate is chosen anew for every resample. If several are about equally good,
+    /// this shifts the interval up and gains over it down, so that the comparison errs against the oracle.
     pub row: ComparisonRow,
 }
 
@@ -49,11 +49,11 @@ pub struct ControllerRow {
 
 /// The oracle at one budget, with its baselines; made by [`Comparison::run`](super::Comparison::run).
 ///
-/// Displayed, it is a table with its reading in plain words.
+/// `Display` writes a table, followed by an explanation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Baselines {
-    /// The mean budget of a sequence.
+    /// The mean budget per sequence.
     pub budget: f64,
     /// Number of sequences.
     pub sequences: usize,
@@ -68,19 +68,20 @@ pub struct Baselines {
     /// The cross-fitted oracle: chosen on one half of the score and judged on the other, both ways, averaged. `None`
     /// without halves.
     pub cross_fitted: Option<ComparisonRow>,
-    /// The label-free oracle: chosen by the likeness to the full model's output, judged by the reference. `None`
+    /// The label-free oracle: chosen by the similarity to the full model's output, judged by the reference. `None`
     /// without that column.
     pub label_free: Option<ComparisonRow>,
     /// The best single candidate within the budget; `None` if there is none.
     pub best_static: Option<StaticRow>,
-    /// The best lottery between two candidates, the same for every sequence, whose expected cost is within the budget:
-    /// a point of the concave envelope of the single candidates. `None` if no candidate is within the budget. Every
-    /// resample has its own best mix, so the comparison errs against the others, as for [`StaticRow::row`].
+    /// The best mix of two candidates whose expected cost is within the budget: every sequence draws between them with
+    /// the same probabilities. It is a point of the concave envelope of the single candidates. `None` if no candidate
+    /// is within the budget. The mix is chosen anew for every resample, with the effect that [`StaticRow::row`]
+    /// describes.
     pub best_mix: Option<ComparisonRow>,
-    /// The oracle's own choices, dealt to the sequences at random: the exact expectation.
+    /// The oracle's choices, dealt to the sequences at random: the exact expectation over all ways to deal them.
     pub dealt: ComparisonRow,
     /// The null oracle: the best of as many random routes as there are candidates, at the depths around the budget.
-    /// `None` without random routes that cheap.
+    /// `None` without random routes within the budget.
     pub null_best: Option<ComparisonRow>,
     /// The mean of those random routes.
     pub null_mean: Option<ComparisonRow>,

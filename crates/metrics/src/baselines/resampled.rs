@@ -5,19 +5,19 @@ use crate::statistics::{Bootstrap, Interval};
 /// A number as a function of how often each sequence was drawn.
 pub(super) type Estimator<'a> = Box<dyn Fn(&[f64]) -> f64 + 'a>;
 
-/// A number on the sequences as they are, and on every resample.
+/// A number computed from the original sample of sequences and from every resample.
 #[derive(Clone, Debug)]
 pub(super) struct Resampled {
     /// The value that is reported.
     value: f64,
-    /// The estimator's value on the sequences as they are. Resamples are allocated by the linear relaxation, which lies
+    /// The estimator's value on the original sample. Resamples are allocated by the linear relaxation, which lies
     /// above the exact optimum, so this may differ from the reported value.
     estimate: f64,
     /// The estimator's values on the resamples.
     draws: Vec<f64>,
 }
 
-/// Computes all estimators on the same resamples. Each comes with the value that is reported.
+/// Computes all estimators on the same resamples. Each estimator is paired with the value that is reported.
 pub(super) fn resample(bootstrap: &Bootstrap, sequences: usize, estimators: &[(f64, Estimator<'_>)]) -> Vec<Resampled> {
     let mut weights = vec![1.0; sequences];
     let start = |(value, estimator): &(f64, Estimator<'_>)| Resampled {
@@ -39,7 +39,7 @@ pub(super) fn resample(bootstrap: &Bootstrap, sequences: usize, estimators: &[(f
 }
 
 impl Resampled {
-    /// The difference, resample by resample.
+    /// Returns the difference from `other`, resample by resample.
     pub fn minus(&self, other: &Self) -> Self {
         Self {
             value: self.value - other.value,

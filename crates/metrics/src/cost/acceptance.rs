@@ -37,7 +37,7 @@ impl Acceptance {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::Option`] if more was accepted than drafted.
+    /// [`StatisticsError::Option`] if `accepted` exceeds `drafted`.
     pub fn add_round(&mut self, drafted: u64, accepted: u64) -> Result<(), StatisticsError> {
         if accepted > drafted {
             let expected = "no more than were drafted";
@@ -49,7 +49,7 @@ impl Acceptance {
 
     /// Share of drafted tokens that were accepted; `None` if none were drafted.
     ///
-    /// Tokens after a rejected one count as rejected, so this is below the probability that one token is accepted.
+    /// Tokens after a rejected one count as rejected, so the share is below the probability that one token is accepted.
     pub fn rate(&self) -> Option<f64> {
         (self.drafted > 0).then(|| self.accepted.to_f64() / self.drafted.to_f64())
     }

@@ -1,4 +1,4 @@
-//! Counts of sublayers, projections and head products.
+//! Counts of the work that a run did.
 
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use std::ops::{Add, AddAssign};
 
 /// Counts of the sublayers, projections and head products that ran.
 ///
-/// For floating-point operations the unit is a token: a sublayer that ran for 3 rows of 5 tokens counts 15. For bytes
-/// of weights the unit is a launch, since weights are read once however many rows share them: the same sublayer counts
-/// 1.
+/// The counts are in one of two units. *Tokens* determine floating-point operations: a sublayer that ran for 3 rows of
+/// 5 tokens counts 15. *Launches* determine the bytes of weights, which are read once for all rows and tokens of a
+/// launch: the same sublayer counts 1.
 ///
 /// ```
 /// use dynlayer_metrics::cost::Counts;
@@ -26,10 +26,10 @@ pub struct Counts {
     pub mlp: u64,
     /// Projections of keys and values for layers whose attention was skipped.
     pub kv_projections: u64,
-    /// Products with the head.
+    /// Products with the head, which computes the logits.
     pub head_products: u64,
-    /// Sum, over attention sublayers and tokens, of the positions attended to, the token's own included. Counted per
-    /// token; it has no meaning for launches.
+    /// Sum, over attention sublayers and tokens, of the positions attended to, including the token's own. It is counted
+    /// in tokens only, and has no meaning in launches.
     pub attended: u64,
 }
 

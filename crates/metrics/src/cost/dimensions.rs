@@ -1,4 +1,4 @@
-//! The dimensions of a model, and the cost of counts under them.
+//! The dimensions of a model, and the cost of counts in a model of these dimensions.
 
 use super::Counts;
 use crate::numbers::ToF64;
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Only matrix products are counted: these weights, and in attention the products of queries with keys and of
 /// probabilities with values. **Not counted** are norms, biases, rotary embeddings, softmax, activation and gate
-/// product, residual additions, the embedding's row, sampling; together they are O(d + f) per token and sublayer
-/// (softmax: O(h) per attended position) beside O(d·(d + f)).
+/// product, residual additions, the embedding lookup and sampling; together they are O(d + f) per token and sublayer
+/// (softmax: O(h) per attended position), compared with O(d·(d + f)) for the matrix products.
 ///
 /// This is the usual count of 2 operations per weight and token (Kaplan et al. 2020, "Scaling laws for neural language
 /// models", arXiv 2001.08361, section 2.1 and table 1), with the gated MLP's third matrix and grouped keys and values.
@@ -46,19 +46,19 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dimensions {
-    /// Layers.
+    /// Number of layers.
     pub n_layers: usize,
     /// Width of the residual stream.
     pub d_model: usize,
     /// Width inside the MLP.
     pub d_ff: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub n_heads: usize,
-    /// Key and value heads.
+    /// Number of key and value heads.
     pub n_kv_heads: usize,
-    /// Width of one head.
+    /// Width of one attention head.
     pub head_dim: usize,
-    /// Rows of the head.
+    /// Number of tokens in the vocabulary, which is the number of rows of the head.
     pub vocab_size: usize,
     /// Bytes per weight in memory, scales of quantised blocks included (`Q4_1`: 0.625).
     pub bytes_per_weight: f64,
@@ -121,7 +121,7 @@ impl Dimensions {
         Counts { attention: run, mlp: run, kv_projections: 0, head_products: tokens, attended }
     }
 
-    /// Counts in tokens of a prompt's pass at full depth, with a head product for its last token alone.
+    /// Counts in tokens of a prompt's pass at full depth, with a head product for its last token only.
     pub fn prompt_counts(&self, tokens: u64) -> Counts {
         Counts { head_products: tokens.min(1), ..self.full_counts(tokens, 0) }
     }

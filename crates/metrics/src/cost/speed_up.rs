@@ -3,10 +3,10 @@
 use crate::statistics::{Bootstrap, Interval, StatisticsError, check_values};
 use serde::{Deserialize, Serialize};
 
-/// Speed-up of a method over a baseline: the baseline's time divided by the method's, above 1 where the method is
+/// Speed-up of a method over a baseline: the baseline's time divided by the method's. It is above 1 if the method is
 /// faster.
 ///
-/// Times come in pairs measured one after the other, so that whatever slows the machine down slows both. Each pair
+/// Times come in pairs measured one after the other, so that other load on the machine slows both. Each pair
 /// gives one ratio; the bootstrap draws pairs.
 ///
 /// ```
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SpeedUp {
-    /// The geometric mean of the pairs' ratios, which is the inverse of that of the inverse ratios (Fleming and Wallace
+    /// The geometric mean of the pairs' ratios. Inverting all ratios inverts it (Fleming and Wallace
     /// 1986, "How not to lie with statistics: the correct way to summarize benchmark results").
     pub geometric_mean: Interval,
     /// The baseline's total time divided by the method's.
@@ -58,7 +58,7 @@ impl SpeedUp {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::Option`] unless both are from 0 to 1 and something is left to run.
+    /// [`StatisticsError::Option`] unless both are from 0 to 1 and the remaining time is above 0.
     pub fn bound(fraction: f64, kept: f64) -> Result<f64, StatisticsError> {
         for (option, found) in [("fraction", fraction), ("kept", kept)] {
             if !(0.0..=1.0).contains(&found) {

@@ -1,4 +1,4 @@
-//! Cost per token, and as a fraction of the full model's.
+//! Cost per token, and as fractions of the full model's cost.
 
 use super::{Counts, Dimensions};
 use crate::numbers::ToF64;
@@ -17,7 +17,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The work of decoding one sequence at full depth: `tokens` tokens after `context` cached ones, a pass each.
+    /// The work of decoding one sequence at full depth: `tokens` tokens after `context` cached ones, with one pass per
+    /// token.
     pub fn full(dimensions: &Dimensions, tokens: u64, context: u64) -> Self {
         let work = dimensions.full_counts(tokens, context);
         Self { tokens, work, launches: dimensions.full_launches(tokens) }
@@ -55,7 +56,7 @@ pub struct CostSummary {
     pub attention: f64,
     /// MLP sublayers run per token.
     pub mlp: f64,
-    /// Projections of keys and values alone per token.
+    /// Projections of keys and values for skipped attention, per token.
     pub kv_projections: f64,
     /// Head products per token.
     pub head_products: f64,
@@ -63,11 +64,11 @@ pub struct CostSummary {
     pub flops: f64,
     /// Bytes of weights read per token.
     pub weight_bytes: f64,
-    /// `layers` over the full model's.
+    /// `layers` divided by the full model's.
     pub layer_fraction: f64,
-    /// `flops` over the full model's.
+    /// `flops` divided by the full model's.
     pub flops_fraction: f64,
-    /// `weight_bytes` over the full model's.
+    /// `weight_bytes` divided by the full model's.
     pub weight_bytes_fraction: f64,
 }
 
@@ -76,9 +77,9 @@ impl CostSummary {
     ///
     /// # Errors
     ///
-    /// [`StatisticsError::TooFew`] without tokens or with a full model that does nothing, [`StatisticsError::Lengths`]
-    /// if the numbers of tokens differ, [`StatisticsError::Option`] unless `bytes_per_weight` is a finite number above
-    /// 0.
+    /// [`StatisticsError::TooFew`] if there are no tokens or the full model has a cost of 0,
+    /// [`StatisticsError::Lengths`] if the numbers of tokens differ, [`StatisticsError::Option`] unless
+    /// `bytes_per_weight` is a finite number above 0.
     pub fn new(dimensions: &Dimensions, ran: &Usage, full: &Usage) -> Result<Self, StatisticsError> {
         if ran.tokens == 0 {
             return Err(StatisticsError::TooFew { what: "tokens", found: 0, needed: 1 });

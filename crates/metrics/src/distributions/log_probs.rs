@@ -1,4 +1,4 @@
-//! Distributions of next tokens, one per row.
+//! Next-token distributions, one per row.
 
 use crate::TensorError;
 use crate::numbers::ToF64;
@@ -7,7 +7,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 
 /// Log-probabilities of next tokens, `[tokens, vocab_size]`, on the device, in `f32`.
 ///
-/// A logit of -∞ is a token of probability 0; NaN, +∞, and rows of -∞ alone are refused. All logarithms are natural:
+/// A logit of -∞ is a token of probability 0; NaN, +∞, and rows of -∞ alone are errors. All logarithms are natural:
 /// entropies and divergences are in nats.
 ///
 /// ```
@@ -27,11 +27,12 @@ use burn::tensor::{DType, Int, Tensor, TensorData, activation};
 pub struct LogProbs(Tensor<2>);
 
 impl LogProbs {
-    /// The distributions of logits, `[tokens, vocab_size]`.
+    /// Converts logits, `[tokens, vocab_size]`, to distributions.
     ///
     /// # Errors
     ///
-    /// [`TensorError::Empty`] without tokens or vocabulary, [`TensorError::NotFinite`] if a row is not a distribution.
+    /// [`TensorError::Empty`] if there are no tokens or no vocabulary, [`TensorError::NotFinite`] if a row is not a
+    /// distribution.
     pub fn from_logits(logits: Tensor<2>) -> Result<Self, TensorError> {
         check_size("logits", logits.dims(), [1, 1])?;
         let log_probs = activation::log_softmax(logits.cast(DType::F32), 1);
@@ -86,8 +87,9 @@ impl LogProbs {
         read_finite("KL divergence", terms.sum_dim(1).clamp_min(0.0))
     }
 
-    /// Jensen-Shannon divergence per token, symmetric and at most ln 2: half of both distributions' divergences from
-    /// their mean (Lin 1991, "Divergence measures based on the Shannon entropy", equation 4.1, with equal weights).
+    /// Jensen-Shannon divergence per token, symmetric and at most ln 2: the mean of both distributions' KL divergences
+    /// from their average (Lin 1991, "Divergence measures based on the Shannon entropy", equation 4.1, with equal
+    /// weights).
     ///
     /// # Errors
     ///
@@ -101,7 +103,7 @@ impl LogProbs {
         Ok(values.into_iter().map(|value| value.clamp(0.0, std::f64::consts::LN_2)).collect())
     }
 
-    /// Per token, true if both give the same token the highest probability.
+    /// Returns, per token, true if both give the highest probability to the same token.
     ///
     /// # Errors
     ///
@@ -112,7 +114,7 @@ impl LogProbs {
         Ok(read(same)?.into_iter().map(|same| same > 0.5).collect())
     }
 
-    /// Per token, the share of the k most probable tokens that are the same in both. The order among them does not
+    /// Returns, per token, the share of the k most probable tokens that are the same in both. Their order does not
     /// matter; the device decides which of equally probable tokens are among the k.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Perplexity of a text that is longer than a window.
+//! Perplexity of a text, in windows.
 
 use crate::TensorError;
 use crate::numbers::ToF64;
@@ -10,8 +10,9 @@ use std::ops::Range;
 /// With `stride` = `length` windows do not overlap. Tokens at the start of a window are then predicted from few tokens,
 /// and the first of each window, which would be predicted from none, is not scored. With a smaller stride every token
 /// but the text's first is scored exactly once, by the first window that predicts it, given at least `length` -
-/// `stride` tokens; this costs `length` / `stride` times as much. Perplexities of different windows do not compare, so
-/// quote both numbers. (The procedure of the transformers documentation, "Perplexity of fixed-length models".)
+/// `stride` tokens; this costs `length` / `stride` times as much. Perplexities are comparable only between equal
+/// windows, so quote both numbers. (The procedure of the transformers documentation, "Perplexity of fixed-length
+/// models".)
 ///
 /// ```
 /// use dynlayer_metrics::distributions::Windows;
@@ -48,7 +49,7 @@ impl TryFrom<Unchecked> for Windows {
 pub struct Window {
     /// The tokens that the model sees.
     pub tokens: Range<usize>,
-    /// The tokens among them that are scored.
+    /// The part of `tokens` that is scored.
     pub scored: Range<usize>,
 }
 
@@ -72,23 +73,23 @@ pub struct Perplexity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("windows of {length} tokens, {stride} apart; at least 2 tokens, and 1 to {length} apart, are needed")]
 pub struct WindowsError {
-    /// Their length.
+    /// The windows' length.
     pub length: usize,
-    /// Their distance.
+    /// The distance between the starts of two windows.
     pub stride: usize,
 }
 
-/// The error for a text without a perplexity. `E` is the error of the function that computes the losses.
+/// The error for a perplexity that cannot be computed. `E` is the error of the function that computes the losses.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerplexityError<E = TensorError> {
-    /// There is nothing to predict.
+    /// The text is too short: its first token is not predicted.
     #[error("the text has {found} tokens; at least 2 are needed")]
     TooShort {
-        /// Its tokens.
+        /// Its number of tokens.
         found: usize,
     },
-    /// A window's losses are not one per token after its first.
+    /// The number of losses of a window differs from its number of tokens minus 1.
     #[error(
         "{found} losses for the window of tokens {start} to {end}; one for each but the first, {expected}, is needed"
     )]
@@ -144,7 +145,7 @@ impl Windows {
         self.stride
     }
 
-    /// The windows over a text of `tokens` tokens. The last may be shorter; windows that score nothing are left out.
+    /// The windows over a text of `tokens` tokens. The last may be shorter; windows without scored tokens are left out.
     pub fn over(self, tokens: usize) -> impl Iterator<Item = Window> {
         let mut scored_to = 1;
         (0..tokens).step_by(self.stride).filter_map(move |start| {

@@ -4,14 +4,14 @@ use super::Point;
 use crate::statistics::{StatisticsError, check_values};
 use serde::{Deserialize, Serialize};
 
-/// The quality that a budget between two points of a front reaches.
+/// The rule for the quality at a budget between two points of a front.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Between {
-    /// The quality of the cheaper point, as if settings could not be mixed.
+    /// The quality of the cheaper point. Settings are not mixed.
     #[default]
     Steps,
-    /// The quality on the line between the points, which drawing one of the two for each sequence reaches on average.
-    /// Only the upper convex hull of the front counts then.
+    /// The quality on the line between the points: the mean if each sequence draws one of the two settings at random.
+    /// The line joins points of the front's upper convex hull only.
     Lines,
 }
 
@@ -36,7 +36,7 @@ pub struct Frontier {
     indices: Vec<usize>,
 }
 
-/// A front as it is deserialised, before it is checked.
+/// A deserialised front that has not been checked.
 #[derive(Deserialize)]
 struct Unchecked {
     points: Vec<Point>,
@@ -46,7 +46,7 @@ struct Unchecked {
 impl TryFrom<Unchecked> for Frontier {
     type Error = StatisticsError;
 
-    /// Refuses points that are not a front, since all methods rely on their order.
+    /// Returns an error if the points are not a front, since all methods rely on their order.
     fn try_from(Unchecked { points, indices }: Unchecked) -> Result<Self, StatisticsError> {
         let (given, front) = (points.len(), Self::of(&points)?);
         if indices.len() != given {
@@ -61,16 +61,16 @@ impl TryFrom<Unchecked> for Frontier {
 }
 
 impl Frontier {
-    /// The front of some points. Of equal points the first one is on it.
+    /// Computes the front of some points. Of equal points only the first is kept.
     ///
     /// # Errors
     ///
-    /// Without points, or with a cost or quality that is not finite.
+    /// If there are no points, or a cost or quality is not finite.
     pub fn of(points: &[Point]) -> Result<Self, StatisticsError> {
         check_values("costs", &points.iter().map(|point| point.cost).collect::<Vec<_>>())?;
         check_values("qualities", &points.iter().map(|point| point.quality).collect::<Vec<_>>())?;
         let mut order: Vec<usize> = (0..points.len()).collect();
-        // Stable: of equal points the first comes first. `+ 0.0` makes -0 and 0 one cost.
+        // The sort is stable, so the first of equal points stays first. `+ 0.0` makes -0 and 0 equal.
         order.sort_by(|&a, &b| {
             let (a, b) = (&points[a], &points[b]);
             (a.cost + 0.0).total_cmp(&(b.cost + 0.0)).then((b.quality + 0.0).total_cmp(&(a.quality + 0.0)))
@@ -89,12 +89,12 @@ impl Frontier {
         &self.points
     }
 
-    /// Their indices among the points given, in the same order.
+    /// The indices of [`Self::points()`] in the list that the front was made from, in the same order.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
 
-    /// The best quality within a budget; `None` below the cheapest point.
+    /// Returns the best quality within a budget; `None` if the budget is below the cheapest point.
     pub fn quality_at(&self, budget: f64, between: Between) -> Option<f64> {
         let points = self.corners(between);
         let above = points.partition_point(|point| point.cost <= budget);
@@ -110,7 +110,7 @@ impl Frontier {
     /// The area under the front between two budgets: the integral of [`Self::quality_at`]. Divided by the difference of
     /// the budgets it is the mean quality.
     ///
-    /// Compare methods between the same budgets only.
+    /// Areas of different methods are comparable only between the same budgets.
     ///
     /// # Errors
     ///
@@ -140,9 +140,9 @@ impl Frontier {
         Ok(area)
     }
 
-    /// The hypervolume: the area between the front and a reference point, the worst cost and quality that count
-    /// (Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms"). Points beyond the
-    /// reference add nothing.
+    /// The hypervolume: the area between the front and a reference point, which is the worst cost and quality
+    /// considered (Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms"). Points beyond
+    /// the reference add nothing.
     ///
     /// # Errors
     ///

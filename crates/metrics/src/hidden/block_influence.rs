@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// similarity of a layer's input and output (Men et al. 2024, "ShortGPT: layers in large language models are more
 /// redundant than you expect", arXiv 2403.03853, equation 1).
 ///
-/// It is 0 for a layer that changes no direction, and at most 2. Layers of least influence are the first to leave out.
+/// It is 0 for a layer that does not change the direction of the states, and at most 2. The layers of least influence
+/// are the first candidates for skipping.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -41,8 +42,8 @@ impl BlockInfluence {
     /// # Errors
     ///
     /// [`TensorError::Empty`] with fewer than two states, [`TensorError::Shapes`] if the number of layers differs from
-    /// before, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] where there is no direction. Nothing is added
-    /// then.
+    /// before, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] for vectors without a direction. On error
+    /// nothing is added.
     pub fn add(&mut self, states: &Tensor<3>) -> Result<(), TensorError> {
         let [n_states, tokens, _] = states.dims();
         check_size("states around layers", states.dims(), [2, 1, 1])?;

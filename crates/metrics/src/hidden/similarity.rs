@@ -82,7 +82,7 @@ pub fn relative_error(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid,
 /// [`TensorError::Empty`] for an empty shape, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] where there is
 /// no direction.
 pub fn similarity_matrix(states: &Tensor<3>) -> Result<Grid, TensorError> {
-    // Refuses states without direction, which the products below would spread over the matrix.
+    // Returns an error for zero and NaN vectors, which the products below would spread over the matrix.
     cosine_similarity(states, states)?;
     let [layers, tokens, d_model] = states.dims();
     let x = scaled(states).0;

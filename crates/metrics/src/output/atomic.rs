@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Files that appear complete or not at all.
 
 use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! CSV.
+//! Results as CSV.
 
 use super::OutputError;
 use serde::de::{MapAccess, Visitor};
@@ -9,7 +9,7 @@ use std::io::Write;
 
 /// Writes rows as CSV (RFC 4180, lines ending in a line feed): a header of field names, then a line per row.
 ///
-/// Fields of nested structs and lists become columns of their own, with names joined by dots. A field that is `None`,
+/// Each field of a nested struct or list becomes a column, with names joined by dots. A field that is `None`,
 /// NaN or infinite is empty. Numbers keep all their digits. All rows need the same columns, so lists must be equally
 /// long, and an `Option` of a struct must be present in all rows or in none.
 ///
@@ -34,13 +34,13 @@ use std::io::Write;
 ///
 /// # Errors
 ///
-/// [`OutputError::NotARecord`] and [`OutputError::Columns`] for rows that do not make a table, and if a value cannot be
-/// serialised or writing fails. The rows before the one that failed have been written then.
+/// [`OutputError::NotARecord`] and [`OutputError::Columns`] for rows that do not make a table, other errors if a value
+/// cannot be serialised or writing fails. The rows before the faulty one are written nevertheless.
 pub fn write_csv<T: Serialize>(out: impl Write, rows: impl IntoIterator<Item = T>) -> Result<(), OutputError> {
     let mut writer = csv::Writer::from_writer(out);
     let mut expected: Option<Vec<String>> = None;
     for (row, value) in rows.into_iter().enumerate() {
-        // Through JSON, which names the fields and keeps their order.
+        // Rows are converted through JSON, which names the fields and keeps their order.
         let tree: Tree = serde_json::from_str(&serde_json::to_string(&value)?)?;
         let Tree::Record(_) = tree else {
             return Err(OutputError::NotARecord { row, found: "a list or a single value" });

@@ -12,7 +12,7 @@ pub enum OutputError {
         /// The kind of value that was found.
         found: &'static str,
     },
-    /// A row has other columns than the first.
+    /// The columns of a row differ from those of the first row.
     #[error("row {row} has the columns {found:?}; the first has {expected:?}")]
     Columns {
         /// The row, from 0.

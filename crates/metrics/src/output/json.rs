@@ -1,4 +1,4 @@
-//! JSON.
+//! Results as JSON.
 
 use super::OutputError;
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub fn write_json(mut out: impl Write, value: &impl Serialize) -> Result<(), Out
     Ok(out.flush()?)
 }
 
-/// Writes values as JSON, one per line; numbers as in [`write_json`].
+/// Writes values as JSON, one per line, with numbers as in [`write_json`].
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Text and ranges that plots share.
+//! Titles, legends and ranges of all plots.
 
 use super::PlotError;
 use super::render::{Area, DrawError};
@@ -9,10 +9,10 @@ use std::ops::Range;
 
 /// Height of text in pixels.
 pub(super) const TEXT: i32 = 16;
-/// Height of a title's text in pixels.
+/// Height of a title in pixels.
 pub(super) const TITLE: i32 = 20;
 
-/// Black text of a height, placed by one of its sides.
+/// Black text of the given height in pixels, anchored at one of its sides.
 pub(super) fn text(size: i32, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
     TextStyle::from(("sans-serif", size)).color(&BLACK).pos(Pos::new(horizontal, vertical))
 }
@@ -66,7 +66,7 @@ pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - room..high + room
 }
 
-/// Refuses NaN, infinity, and values so large that the difference of two would be infinite.
+/// Returns an error for NaN, infinity, and values so large that the difference of two would be infinite.
 pub(super) fn check_finite(what: impl FnOnce() -> String, value: f64) -> Result<(), PlotError> {
     if value.abs() < 1e300 {
         return Ok(());
@@ -79,7 +79,7 @@ pub(super) fn pixels(length: u32) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
-/// A number with as many decimals as three digits need, without trailing zeros.
+/// Formats a number with three significant digits (more for large whole numbers), without trailing zeros.
 pub(super) fn short(value: f64) -> String {
     if value == 0.0 {
         return "0".into();

@@ -9,18 +9,18 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use serde::{Deserialize, Serialize};
 
-/// Pixels drawn and left out along a line; 0 left out is a solid line.
+/// Numbers of pixels drawn and left out in turn along a line. 0 left out is a solid line.
 const DASHES: [(i32, i32); 4] = [(1, 0), (9, 5), (3, 3), (16, 6)];
 const MARKERS: usize = 5;
 
 /// Curves in one pair of axes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CurvePlot {
-    /// Above the plot.
+    /// Title above the plot.
     pub title: String,
-    /// Below the horizontal axis.
+    /// Label below the horizontal axis.
     pub x_label: String,
-    /// Beside the vertical axis.
+    /// Label beside the vertical axis.
     pub y_label: String,
     /// The curves. After 20, dashes and markers repeat.
     pub curves: Vec<Curve>,
@@ -62,17 +62,17 @@ impl Curve {
 }
 
 impl CurvePlot {
-    /// The plot as SVG.
+    /// Renders the plot as SVG.
     ///
     /// # Errors
     ///
-    /// [`PlotError::Empty`] without curves or a curve without points, [`PlotError::Value`] for what is not finite,
-    /// [`PlotError::Size`].
+    /// [`PlotError::Empty`] if there are no curves or a curve has no points, [`PlotError::Value`] for numbers that are
+    /// not finite, [`PlotError::Size`].
     pub fn svg(&self, size: Size) -> Result<String, PlotError> {
         render::svg(self, size)
     }
 
-    /// The plot as PNG.
+    /// Renders the plot as PNG.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl Draw for CurvePlot {
             .axis_desc_style(text(TEXT, HPos::Left, VPos::Top))
             .draw()?;
 
-        // Bands first, so that they hide no line.
+        // Bands are drawn first, so that they hide no line.
         for curve in &self.curves {
             for part in curve.points.chunk_by(|a, b| a.band.is_some() && b.band.is_some()) {
                 let bands: Vec<(f64, (f64, f64))> = part.iter().filter_map(|p| Some((p.x, p.band?))).collect();

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DepthHistogram {
-    /// Above the plot.
+    /// Title above the plot.
     pub title: String,
-    /// The name of the things that are counted, such as tokens or sequences, beside the vertical axis.
+    /// Label beside the vertical axis: the things that are counted, such as tokens or sequences.
     pub y_label: String,
     n_layers: usize,
     counts: Vec<(String, Vec<u64>)>,
@@ -55,21 +55,21 @@ impl DepthHistogram {
         Ok(())
     }
 
-    /// For each method its name, and the number of occurrences of each depth from 0 on.
+    /// The name of each method, and its numbers of occurrences of the depths from 0.
     pub fn counts(&self) -> &[(String, Vec<u64>)] {
         &self.counts
     }
 
-    /// The plot as SVG.
+    /// Renders the plot as SVG.
     ///
     /// # Errors
     ///
-    /// [`PlotError::Empty`] without depths, [`PlotError::Size`].
+    /// [`PlotError::Empty`] if no depths were added, [`PlotError::Size`].
     pub fn svg(&self, size: Size) -> Result<String, PlotError> {
         render::svg(self, size)
     }
 
-    /// The plot as PNG.
+    /// Renders the plot as PNG.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Draw for DepthHistogram {
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Result<(), DrawError<B>> {
         let names: Vec<&str> = self.counts.iter().map(|(name, _)| name.as_str()).collect();
         let methods = names.len().to_f64();
-        // From black to white, all outlined in black.
+        // Shades go from black to white, all outlined in black.
         let shade = |method: usize| HSLColor(0.0, 0.0, method.to_f64() / (methods - 1.0).max(1.0));
         let area = legend(&title(area, &self.title)?, &names, |area, index, (x, y)| {
             let corners = [(x + 8, y - 7), (x + 30, y + 7)];

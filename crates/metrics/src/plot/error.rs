@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
-    /// There is nothing to draw.
+    /// The plot has no data.
     #[error("there are no {what} to draw")]
     Empty {
         /// The kind of things that are missing.

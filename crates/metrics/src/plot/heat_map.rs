@@ -31,11 +31,11 @@ const KEY: usize = 64;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeatMap {
-    /// Above the map.
+    /// Title above the map.
     pub title: String,
-    /// The name of the columns.
+    /// Label of the columns.
     pub x_label: String,
-    /// The name of the rows.
+    /// Label of the rows.
     pub y_label: String,
     /// The numbers.
     pub grid: Grid,
@@ -45,17 +45,17 @@ pub struct HeatMap {
 }
 
 impl HeatMap {
-    /// The map as SVG.
+    /// Renders the map as SVG.
     ///
     /// # Errors
     ///
-    /// [`PlotError::Empty`] without numbers, [`PlotError::Value`] for what is not finite or a range that does not
-    /// ascend, [`PlotError::Size`].
+    /// [`PlotError::Empty`] if there are no numbers, [`PlotError::Value`] for numbers that are not finite or a range
+    /// that does not ascend, [`PlotError::Size`].
     pub fn svg(&self, size: Size) -> Result<String, PlotError> {
         render::svg(self, size)
     }
 
-    /// The map as PNG.
+    /// Renders the map as PNG.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Draw for HeatMap {
 
         let x = |column: usize| place(left, right, column, columns);
         let y = |row: usize| place(top, bottom, row, rows.len());
-        // Numbers are drawn if the widest one fits.
+        // Numbers are drawn only if the widest one fits.
         let labels: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|value| short(*value)).collect()).collect();
         let size = text(TEXT - 3, HPos::Center, VPos::Center);
         let mut widest = 0;
@@ -142,7 +142,7 @@ impl Draw for HeatMap {
         let upwards = text(TEXT, HPos::Center, VPos::Top).transform(FontTransform::Rotate270);
         area.draw(&Text::new(self.y_label.clone(), beside, upwards))?;
 
-        // The key: most at the top.
+        // The key, with the greatest number at the top.
         let (left, right) = (right + 20, right + 38);
         let step = |i: usize| place(top, bottom, i, KEY);
         for i in 0..KEY {

@@ -1,4 +1,4 @@
-//! A drawing as SVG and PNG.
+//! Rendering of plots as SVG and PNG.
 
 use super::PlotError;
 use plotters::coord::Shift;
@@ -34,7 +34,7 @@ impl Default for Size {
 
 /// A plot that can be drawn.
 pub(super) trait Draw {
-    /// Refuses a plot that cannot be drawn.
+    /// Returns an error if the plot cannot be drawn.
     fn check(&self) -> Result<(), PlotError>;
 
     /// Draws on a white area.
@@ -44,12 +44,13 @@ pub(super) trait Draw {
 pub(super) type Area<B> = DrawingArea<B, Shift>;
 pub(super) type DrawError<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
 
-/// Swaps ink and paper where the viewer prefers dark pages. Style rules win over the attributes that plotters writes.
+/// Swaps black and white if the viewer prefers dark pages. Style rules take precedence over the attributes that
+/// plotters writes.
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
     [fill=\"#FFFFFF\"] {fill: #0d1117} [fill=\"#000000\"] {fill: #e6edf3} [stroke=\"#000000\"] {stroke: #e6edf3}\
     }</style>";
 
-/// The drawing as SVG, which follows the viewer's preference for light or dark pages.
+/// Renders a drawing as SVG, which follows the viewer's preference for light or dark pages.
 pub(super) fn svg(drawing: &impl Draw, size: Size) -> Result<String, PlotError> {
     prepare(drawing, size)?;
     let mut text = String::new();
@@ -60,7 +61,7 @@ pub(super) fn svg(drawing: &impl Draw, size: Size) -> Result<String, PlotError> 
     Ok(text)
 }
 
-/// The drawing as PNG.
+/// Renders a drawing as PNG.
 pub(super) fn png(drawing: &impl Draw, size: Size) -> Result<Vec<u8>, PlotError> {
     prepare(drawing, size)?;
     let mut pixels = vec![0; 3 * size.width as usize * size.height as usize];

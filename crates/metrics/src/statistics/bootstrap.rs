@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Interval {
     /// The lower bound.
     pub low: f64,
-    /// The statistic of the data as they are.
+    /// The statistic of the data themselves.
     pub estimate: f64,
     /// The upper bound.
     pub high: f64,
@@ -26,9 +26,9 @@ impl Interval {
 
 /// Percentile bootstrap intervals (Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3).
 ///
-/// Items are drawn with replacement, as many as there are, and the statistic is computed of them; the bounds are
-/// quantiles of those values, interpolated linearly. The draws depend on the seed and the number of items alone, so
-/// statistics of the same items are computed on the same resamples.
+/// Each resample draws as many items as the data have, with replacement, and the statistic is computed from it. The
+/// bounds are quantiles of these values, interpolated linearly. The draws depend only on the seed and the number of
+/// items, so all statistics of the same items are computed on the same resamples.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::Bootstrap;
@@ -67,7 +67,7 @@ impl Bootstrap {
     ///
     /// # Errors
     ///
-    /// Without values, with one that is not finite, or with options out of range.
+    /// If there are no values, one is not finite, or an option is out of range.
     pub fn mean(&self, values: &[f64]) -> Result<Interval, StatisticsError> {
         check_values("values", values)?;
         let n = values.len().to_f64();
@@ -93,11 +93,11 @@ impl Bootstrap {
         })
     }
 
-    /// The interval of any statistic of `items` items; the statistic gets the indices of the items that were drawn.
+    /// The interval of any statistic of `items` items. `statistic` gets the indices of the items that were drawn.
     ///
     /// # Errors
     ///
-    /// Without items, with options out of range, or if the statistic is not finite.
+    /// If there are no items, an option is out of range, or the statistic is not finite.
     pub fn statistic(
         &self,
         items: usize,
@@ -120,7 +120,7 @@ impl Bootstrap {
         (quantile(&values, tail), quantile(&values, 1.0 - tail))
     }
 
-    /// Refuses options out of range, and no items.
+    /// Returns an error if an option is out of range or there are no items.
     pub(crate) fn check(&self, items: usize) -> Result<(), StatisticsError> {
         if items == 0 {
             return Err(StatisticsError::TooFew { what: "items", found: 0, needed: 1 });

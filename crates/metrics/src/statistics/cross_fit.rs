@@ -1,5 +1,5 @@
-//! Corrections of the winner's curse: the best of several noisy scores is too good, because its luck was chosen with
-//! it.
+//! Corrections of the winner's curse: the best of several noisy scores is too high on average, because the choice also
+//! selects lucky noise.
 //!
 //! Cross-fitting chooses on one part of the data and scores on another (Chernozhukov et al. 2018, "Double/debiased
 //! machine learning", definition 3.1, for the idea in general).
@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// A split of items into those that a choice is made with and those that it is scored with.
+/// A split of items into one part to make a choice with, and another to score it with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fold {
     /// The items to choose with, ascending.
@@ -20,8 +20,8 @@ pub struct Fold {
     pub score: Vec<usize>,
 }
 
-/// Splits `items` items into `k` folds, shuffled by the seed. Every item is scored with in one fold, and chosen with in
-/// all the others.
+/// Splits `items` items into `k` folds, shuffled by the seed. Every item is in the `score` part of one fold, and in the
+/// `choose` part of all others.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::folds;
@@ -33,7 +33,7 @@ pub struct Fold {
 ///
 /// # Errors
 ///
-/// With fewer than two folds, or fewer items than folds.
+/// If there are fewer than two folds, or fewer items than folds.
 pub fn folds(items: usize, k: usize, seed: u64) -> Result<Vec<Fold>, StatisticsError> {
     if k < 2 {
         return Err(StatisticsError::TooFew { what: "folds", found: k, needed: 2 });
@@ -50,14 +50,14 @@ pub fn folds(items: usize, k: usize, seed: u64) -> Result<Vec<Fold>, StatisticsE
     Ok((0..k).map(|fold| split(&fold_of, fold)).collect())
 }
 
-/// The two splits of a sequence's tokens into odd and even positions, for losses per token, where a sequence has no
-/// second sample.
+/// Splits a sequence's tokens into odd and even positions, in both directions, for losses per token of a sequence
+/// without a second sample.
 ///
 /// Neighbouring tokens are not independent, so this removes less of the optimism than two samples do.
 ///
 /// # Errors
 ///
-/// With fewer than two tokens.
+/// If there are fewer than two tokens.
 pub fn odd_even(tokens: usize) -> Result<[Fold; 2], StatisticsError> {
     if tokens < 2 {
         return Err(StatisticsError::TooFew { what: "tokens", found: tokens, needed: 2 });
@@ -75,7 +75,7 @@ fn split(fold_of: &[usize], fold: usize) -> Fold {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CrossFitted {
-    /// Score of a choice made on the same data, which is too good.
+    /// Score of a choice made on the same data, which is too high on average.
     pub naive: f64,
     /// Score of choices made on other parts of the data, averaged over the parts. Such a choice is made with less data,
     /// so this is a little too low.
@@ -89,7 +89,7 @@ impl CrossFitted {
     }
 }
 
-/// The best of several candidates for one item, from two independent scores of each (higher is better).
+/// Scores the best of several candidates for one item, from two independent scores of each (higher is better).
 ///
 /// The corrected score is the average of choosing by the first scores and scoring by the second, and the reverse; the
 /// naive one is the best of the means of both. Ties go to the earlier candidate.
@@ -118,15 +118,15 @@ pub fn cross_fit_candidates(first: &[f64], second: &[f64]) -> Result<CrossFitted
     Ok(CrossFitted { naive: means[best(&means)], corrected })
 }
 
-/// The best of several methods over a set of items: `scores[method][item]` (higher is better).
+/// Scores the best of several methods over a set of items: `scores[method][item]` (higher is better).
 ///
 /// The naive score is the mean of the method that is best on all items. The corrected one is the mean over all items,
 /// each scored by the method that is best on the *other* folds.
 ///
 /// # Errors
 ///
-/// Without methods or folds, if methods differ in their number of items, if a fold names no item or one that does not
-/// exist, or if a value is not finite.
+/// If there are no methods or folds, methods differ in their number of items, a fold has an empty part or an index out
+/// of range, or a value is not finite.
 pub fn cross_fit_methods(scores: &[Vec<f64>], folds: &[Fold]) -> Result<CrossFitted, StatisticsError> {
     let Some(items) = scores.first().map(Vec::len) else {
         return Err(StatisticsError::TooFew { what: "methods", found: 0, needed: 1 });

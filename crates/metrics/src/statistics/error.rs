@@ -1,6 +1,6 @@
-//! The error for data without a statistic.
+//! The error for statistics that cannot be computed.
 
-/// The error for data without a statistic.
+/// The error for statistics that cannot be computed, because of the data or of an option.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatisticsError {
@@ -15,7 +15,7 @@ pub enum StatisticsError {
         needed: usize,
     },
     /// Two lists that belong together differ in length.
-    #[error("{what}: {found} values beside {expected}; both need the same number")]
+    #[error("{what}: found {found} values, expected {expected}; both lists need the same number")]
     Lengths {
         /// The lists' names.
         what: &'static str,
@@ -46,7 +46,7 @@ pub enum StatisticsError {
     },
 }
 
-/// Refuses an empty list, and values that are not finite.
+/// Returns an error if the list is empty or a value is not finite.
 pub(crate) fn check_values(what: &'static str, values: &[f64]) -> Result<(), StatisticsError> {
     if values.is_empty() {
         return Err(StatisticsError::TooFew { what, found: 0, needed: 1 });

@@ -1,4 +1,4 @@
-//! Short answers: exact match and token F1.
+//! Scores of short answers: exact match and token F1.
 
 use super::{Score, TextError};
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Words that the normalisation removes.
 const ARTICLES: [&str; 3] = ["a", "an", "the"];
 
-/// The words of an answer, after the normalisation of the SQuAD evaluation script.
+/// Splits an answer into words, after the normalisation of the SQuAD evaluation script.
 ///
 /// The text is lower-cased, the 32 ASCII punctuation characters are removed (not replaced: "don't" is "dont"), the
 /// words "a", "an" and "the" are dropped, and the rest is split at white space (Rajpurkar et al. 2016, arXiv
@@ -19,7 +19,7 @@ const ARTICLES: [&str; 3] = ["a", "an", "the"];
 /// ```
 pub fn normalize_answer(text: &str) -> Vec<String> {
     let kept: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    // The script's `\b(a|an|the)\b` also matches beside signs that are neither letters nor digits, such as a dash.
+    // The script's `\b(a|an|the)\b` also matches next to characters other than letters and digits, such as a dash.
     let mut without = String::with_capacity(kept.len());
     let mut word = String::new();
     let end = |word: &mut String, without: &mut String| {
@@ -49,7 +49,7 @@ pub fn normalize_answer(text: &str) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// [`TextError::NoReference`] without a reference.
+/// [`TextError::NoReference`] if there are no references.
 pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<bool, TextError> {
     if references.is_empty() {
         return Err(TextError::NoReference);
@@ -58,13 +58,12 @@ pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<b
     Ok(references.iter().any(|reference| normalize_answer(reference.as_ref()) == prediction))
 }
 
-/// Precision, recall and F1 of the words shared with a reference, after [`normalize_answer`]: the best F1 of all
-/// references.
+/// Precision, recall and F1 of the words shared with a reference, after [`normalize_answer`], for the reference with
+/// the highest F1.
 ///
-/// A word counts as often as in the text that has it less often.
+/// Of a word that occurs `a` times in the prediction and `b` times in the reference, min(`a`, `b`) are shared.
 ///
-/// Two texts without words are equal and score 1; one without against one with words scores 0, as in version 2 of the
-/// SQuAD script.
+/// The score is 1 if neither text has words, and 0 if only one of them has none, as in version 2 of the SQuAD script.
 ///
 /// ```
 /// use dynlayer_metrics::text::token_f1;
@@ -76,7 +75,7 @@ pub fn exact_match(references: &[impl AsRef<str>], prediction: &str) -> Result<b
 ///
 /// # Errors
 ///
-/// [`TextError::NoReference`] without a reference.
+/// [`TextError::NoReference`] if there are no references.
 pub fn token_f1(references: &[impl AsRef<str>], prediction: &str) -> Result<Score, TextError> {
     let prediction = normalize_answer(prediction);
     references

@@ -36,7 +36,7 @@ pub struct RougeIntervals {
 ///
 /// # Errors
 ///
-/// Without scores, with one that is not finite, or with options out of range.
+/// If there are no scores, one is not finite, or an option is out of range.
 pub fn aggregate_scores(scores: &[Score], bootstrap: &Bootstrap) -> Result<ScoreIntervals, StatisticsError> {
     let mean = |part: fn(&Score) -> f64| bootstrap.mean(&scores.iter().map(part).collect::<Vec<_>>());
     Ok(ScoreIntervals { precision: mean(|s| s.precision)?, recall: mean(|s| s.recall)?, f1: mean(|s| s.f1)? })

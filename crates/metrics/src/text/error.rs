@@ -1,10 +1,10 @@
-//! The error for a text without a score.
+//! The error for scores of texts that cannot be computed.
 
-/// The error for a text without a score.
+/// The error for scores of texts that cannot be computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// There is nothing to compare with.
+    /// There is no reference to compare with.
     #[error("no reference; at least one is needed")]
     NoReference,
     /// A precision or a recall is not from 0 to 1.

@@ -1,4 +1,4 @@
-//! Longest common subsequences, 64 cells of the table at a time.
+//! Longest common subsequences, computed 64 cells of the table at a time.
 //!
 //! With t(i, j) the length for the first i tokens of the reference and the first j of the candidate, a row's
 //! differences t(i, j) - t(i, j - 1) are 0 or 1. One row of them is a bit vector, and the next one follows by an
@@ -8,13 +8,13 @@
 /// A candidate text with an index of its tokens, to be compared with references.
 pub(super) struct Candidate<'a> {
     tokens: &'a [u32],
-    /// Token t stands at `positions[starts[t]..starts[t + 1]]`.
+    /// Token t occurs at `positions[starts[t]..starts[t + 1]]`.
     starts: Vec<usize>,
     positions: Vec<usize>,
 }
 
 impl<'a> Candidate<'a> {
-    /// A candidate whose tokens, and those of the references, are below `vocabulary`.
+    /// Indexes a candidate. Its tokens, and those of the references, are below `vocabulary`.
     pub fn new(tokens: &'a [u32], vocabulary: usize) -> Self {
         let mut starts = vec![0; vocabulary + 1];
         for &token in tokens {
@@ -47,15 +47,15 @@ impl<'a> Candidate<'a> {
 
     /// Marks in `found` the tokens of the reference that are in the longest common subsequence.
     ///
-    /// Of several subsequences of equal length it is the one that `_backtrack_norec` of rouge-score 0.1.2 finds. That
-    /// goes back from the ends of both texts: in both past a match, else in the candidate if t(i, j - 1) > t(i - 1, j),
-    /// else in the reference.
+    /// Among several subsequences of equal length, this is the one that `_backtrack_norec` of rouge-score 0.1.2 finds.
+    /// It goes back from the ends of both texts: in both at a match, otherwise in the candidate if
+    /// t(i, j - 1) > t(i - 1, j), otherwise in the reference.
     pub fn mark_lcs(&self, reference: &[u32], found: &mut [bool]) {
         let whole = reference.len() * self.tokens.len().div_ceil(64) <= WHOLE_TABLE;
         self.mark_lcs_by(if whole { reference.len() } else { reference.len().isqrt() }, reference, found);
     }
 
-    /// The same with blocks of a given height, on which the result does not depend.
+    /// Like [`Self::mark_lcs`], with blocks of a given height, which does not change the result.
     fn mark_lcs_by(&self, height: usize, reference: &[u32], found: &mut [bool]) {
         let mut table = Table::new(self, reference, height.max(1));
         let (mut i, mut j) = (reference.len(), self.tokens.len());
@@ -127,7 +127,7 @@ impl<'a> Table<'a> {
         table
     }
 
-    /// Computes the block of rows `i` and `i - 1`, if it is not there; i is at least 1.
+    /// Computes the block with rows `i` and `i - 1`, unless it is the current one. `i` is at least 1.
     fn reach(&mut self, i: usize) {
         if i > self.start {
             return;
@@ -168,9 +168,9 @@ impl Row {
         Self { words: vec![u64::MAX; words], matches: vec![0; words] }
     }
 
-    /// Goes to the next row, whose reference token stands at these positions of the candidate.
+    /// Advances to the next row, whose reference token occurs at these positions of the candidate.
     fn advance(&mut self, positions: &[usize]) {
-        // Without a match the row stays as it is.
+        // Without a match the row does not change.
         if positions.is_empty() {
             return;
         }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-/// Number of n-grams that two texts share, each counted as often as in the text that has it less often.
+/// Number of n-grams that two texts share. Each n-gram counts as often as it occurs in both texts, which is the smaller
+/// of its two counts.
 pub(super) fn overlap(reference: &[u32], candidate: &[u32], n: usize) -> usize {
     let mut counts: HashMap<&[u32], usize> = HashMap::with_capacity(reference.len());
     for gram in reference.windows(n) {

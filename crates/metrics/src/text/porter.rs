@@ -1,7 +1,7 @@
 //! The Porter stemmer, with the extensions of NLTK.
 //!
 //! Porter, "An algorithm for suffix stripping" (Program 14.3, 1980), and what NLTK's `PorterStemmer` adds to it in its
-//! default mode, which is what rouge-score stems with. The steps keep the paper's names.
+//! default mode, which rouge-score uses. The steps keep the paper's names.
 
 /// Words that the rules would stem wrongly, with their stems.
 const IRREGULAR: [(&[u8], &[u8]); 16] = [
@@ -60,7 +60,7 @@ const STEP_4: [&str; 19] = [
     "ous", "ive", "ize",
 ];
 
-/// Stems a word in place: lower-case ASCII letters and digits.
+/// Stems a word of lower-case ASCII letters and digits in place.
 pub(super) fn stem(word: &mut Vec<u8>) {
     if let Some((_, stem)) = IRREGULAR.iter().find(|(form, _)| *form == word.as_slice()) {
         word.clear();
@@ -139,7 +139,7 @@ fn step_2(word: &mut Vec<u8>) {
     if apply(word, &STEP_2, |stem| measure(stem) > 0) {
         return;
     }
-    // The l counts as part of the stem here, so that "geologi" and "archaeologi" fare alike.
+    // The l counts as part of the stem here, so that "geologi" and "archaeologi" are treated alike.
     if word.ends_with(b"logi") && measure(&word[..word.len() - 3]) > 0 {
         word.pop();
     }

@@ -7,18 +7,18 @@ use super::{Score, TextError, ngrams, tokenize};
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
-/// ROUGE as google's rouge-score 0.1.2 computes it, with its default tokenizer (Lin 2004, "ROUGE: a package for
+/// ROUGE as Google's rouge-score 0.1.2 computes it, with its default tokenizer (Lin 2004, "ROUGE: a package for
 /// automatic evaluation of summaries").
 ///
 /// - ROUGE-1, ROUGE-2: n-grams in common, clipped to the smaller count (section 2).
-/// - ROUGE-L: the longest common subsequence of the whole texts, newlines being spaces (section 3.1). It takes memory
-///   linear in the texts and time of their product over 64.
+/// - ROUGE-L: the longest common subsequence of the whole texts, with newlines as spaces (section 3.1). Memory is
+///   linear in the numbers of tokens, and time is proportional to their product divided by 64.
 /// - ROUGE-Lsum: per sentence of the reference, the union of its longest common subsequences with all sentences of the
-///   prediction (section 3.2); sentences are lines. Longest subsequences are not unique: which one counts is decided as
-///   rouge-score's backtracking does. For long lines of n and m tokens it takes about √n·m/4 bytes.
+///   prediction (section 3.2); sentences are lines. Among several longest subsequences, the one that
+///   rouge-score's backtracking finds is used. For long lines of n and m tokens this takes about √n·m/4 bytes.
 ///
-/// Texts are lower-cased and split at everything but a-z and 0-9; text in other scripts has no tokens, and a text
-/// without tokens scores 0.
+/// Texts are lower-cased and split at all characters except a-z and 0-9. Text in other scripts has no tokens, and a
+/// text without tokens scores 0.
 ///
 /// ```
 /// use dynlayer_metrics::text::Rouge;
@@ -55,10 +55,10 @@ pub enum RougeVariant {
 }
 
 impl RougeVariant {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 4] = [Self::Rouge1, Self::Rouge2, Self::RougeL, Self::RougeLsum];
 
-    /// Its name in rouge-score.
+    /// The variant's name in rouge-score.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rouge1 => "rouge1",
@@ -122,7 +122,7 @@ impl Rouge {
         tokenize::tokenize(text, self.stem)
     }
 
-    /// All variants' scores of a prediction against one reference.
+    /// Scores a prediction against one reference, with all variants.
     pub fn score(self, reference: &str, prediction: &str) -> RougeScores {
         let mut vocabulary = Vocabulary::default();
         let reference_tokens = vocabulary.tokens(reference, self.stem);
@@ -135,7 +135,7 @@ impl Rouge {
         })
     }
 
-    /// One variant's score of a prediction against one reference.
+    /// Scores a prediction against one reference, with one variant.
     pub fn score_variant(self, variant: RougeVariant, reference: &str, prediction: &str) -> Score {
         if variant == RougeVariant::RougeLsum {
             return summary_lcs::score(reference, prediction, self.stem);
@@ -150,12 +150,12 @@ impl Rouge {
         }
     }
 
-    /// For each variant the score against the reference with the highest F1, the first one on a tie, as rouge-score's
-    /// `score_multi`.
+    /// Returns, for each variant, the score against the reference with the highest F1 (the first one on a tie), as
+    /// rouge-score's `score_multi` does.
     ///
     /// # Errors
     ///
-    /// [`TextError::NoReference`] without a reference.
+    /// [`TextError::NoReference`] if there are no references.
     pub fn score_best(self, references: &[impl AsRef<str>], prediction: &str) -> Result<RougeScores, TextError> {
         let scores = self.score_each(references, prediction)?;
         Ok(RougeScores::from_fn(|variant| {
@@ -167,11 +167,11 @@ impl Rouge {
         }))
     }
 
-    /// For each variant the means of precision, recall and F1 over the references.
+    /// Returns, for each variant, the means of precision, recall and F1 over the references.
     ///
     /// # Errors
     ///
-    /// [`TextError::NoReference`] without a reference.
+    /// [`TextError::NoReference`] if there are no references.
     pub fn score_mean(self, references: &[impl AsRef<str>], prediction: &str) -> Result<RougeScores, TextError> {
         let scores = self.score_each(references, prediction)?;
         Ok(RougeScores::from_fn(|variant| {

@@ -31,7 +31,7 @@ impl Score {
     ///
     /// # Errors
     ///
-    /// [`TextError::Share`] for a number that is not from 0 to 1.
+    /// [`TextError::Share`] if one of them is not from 0 to 1.
     pub fn new(precision: f64, recall: f64) -> Result<Self, TextError> {
         for (what, found) in [("precision", precision), ("recall", recall)] {
             if !(0.0..=1.0).contains(&found) {
@@ -41,7 +41,7 @@ impl Score {
         Ok(Self::of(precision, recall))
     }
 
-    /// A score from precision and recall, which are from 0 to 1.
+    /// A score from precision and recall, both from 0 to 1.
     pub(super) fn of(precision: f64, recall: f64) -> Self {
         let sum = precision + recall;
         Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }

@@ -1,4 +1,4 @@
-//! Tokens as rouge-score's default tokenizer makes them.
+//! The default tokenizer of rouge-score.
 
 use super::porter;
 
@@ -7,8 +7,9 @@ const UNSTEMMED: usize = 3;
 
 /// Calls `each` with every token of a text, as `rouge_score.tokenize` 0.1.2 splits it.
 ///
-/// Tokens are runs of a-z and 0-9 of the lower-cased text, stemmed if longer than three. Everything else separates,
-/// letters with accents included. Lower-casing comes first, so the Kelvin sign is a k and a dotted capital I an i.
+/// Tokens are runs of a-z and 0-9 of the lower-cased text. With `stem`, tokens of more than three characters are
+/// stemmed. All other characters separate tokens, including letters with accents. Lower-casing comes first, so that the
+/// Kelvin sign becomes a k and a dotted capital I an i.
 pub(super) fn each_token(text: &str, stem: bool, mut each: impl FnMut(&[u8])) {
     let mut token = Vec::new();
     let mut end = |token: &mut Vec<u8>| {

@@ -1,9 +1,9 @@
-//! Numbers for tokens.
+//! Numbering of tokens.
 
 use super::tokenize::each_token;
 use std::collections::HashMap;
 
-/// Numbers for tokens: equal tokens get equal numbers, from 0 in the order of their first occurrence.
+/// A numbering of tokens: equal tokens get equal numbers, from 0 in the order of their first occurrence.
 #[derive(Default)]
 pub(super) struct Vocabulary(HashMap<Vec<u8>, u32>);
 

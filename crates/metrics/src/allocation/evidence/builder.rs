@@ -26,11 +26,11 @@ pub(super) struct Builder {
 }
 
 impl Evidence {
-    /// Makes a table of cells in any order.
+    /// Builds a table from cells in any order.
     ///
     /// # Errors
-    /// [`EvidenceError`] if there is no cell, a candidate has no name, a number is not finite, a cost is negative, a
-    /// cell comes twice, or only some cells have `halves` or `label_free`.
+    /// [`EvidenceError`] if there are no cells, a candidate has no name, a number is not finite, a cost is negative, a
+    /// cell occurs twice, or only some cells have `halves` or `label_free`.
     pub fn new(records: impl IntoIterator<Item = Record>) -> Result<Self, EvidenceError> {
         let mut builder = Builder::default();
         records.into_iter().try_for_each(|record| builder.push(&record))?;
@@ -44,14 +44,14 @@ impl Builder {
         Self { file: Some(file.to_owned()), ..Self::default() }
     }
 
-    /// Adds a cell; a cell that is refused changes nothing.
+    /// Adds a cell. Nothing changes if an error is returned.
     pub fn push(&mut self, record: &Record) -> Result<(), EvidenceError> {
         self.check(record, || cell_place(record.sequence, &record.candidate))?;
         self.add(record);
         Ok(())
     }
 
-    /// Adds a cell that stands on that line of the file.
+    /// Adds a cell read from the given line of the file.
     pub fn push_line(&mut self, line: u64, record: &Record) -> Result<(), EvidenceError> {
         self.check(record, || self.line_place(line))?;
         self.add(record);

@@ -8,7 +8,7 @@ use std::path::Path;
 const EXPECTED: &str = "comma-separated values under a header of sequence, candidate, quality, cost and optionally \
                         first_half with second_half, label_free";
 
-/// A line as it stands in the file.
+/// The fields of one line of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -24,7 +24,7 @@ struct Line {
 impl Evidence {
     /// Reads comma-separated values: a header, then one cell per line, line by line.
     ///
-    /// Columns may stand in any order: `sequence`, `candidate` (quoted where the name has a comma, as `"skip:3,5"`),
+    /// The columns, in any order, are `sequence`, `candidate` (quoted if the name has a comma, as `"skip:3,5"`),
     /// `quality`, `cost`, and optionally `first_half` with `second_half`, and `label_free`.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ fn failed(file: &Path, builder: &Builder, line: u64, error: csv::Error) -> Evide
     EvidenceError::Syntax { place: builder.line_place(line), found, expected: EXPECTED }
 }
 
-/// The fault of a line, with the column's name.
+/// Describes the problem with a line, with the column's name.
 fn described(error: &csv::Error, header: &csv::StringRecord) -> String {
     let csv::ErrorKind::Deserialize { err, .. } = error.kind() else { return error.to_string() };
     let column = err.field().and_then(|at| header.get(usize::try_from(at).ok()?));

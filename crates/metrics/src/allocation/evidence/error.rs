@@ -23,7 +23,7 @@ pub enum EvidenceError {
     Syntax {
         /// The file and the line.
         place: String,
-        /// The fault.
+        /// The problem with the line.
         found: String,
         /// The form that a line needs.
         expected: &'static str,
@@ -50,7 +50,7 @@ pub enum EvidenceError {
         /// The candidate's name.
         candidate: String,
     },
-    /// There is no cell.
+    /// The evidence has no cells.
     #[error("{}no evidence: expected at least one cell, found none", file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default())]
     Empty {
         /// The file, if one was read.

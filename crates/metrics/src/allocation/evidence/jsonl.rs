@@ -1,4 +1,4 @@
-//! Evidence as lines of JSON.
+//! Evidence in files of JSON lines.
 
 use super::builder::Builder;
 use super::{Evidence, EvidenceError};
@@ -13,7 +13,7 @@ impl Evidence {
     /// Reads a file of one JSON object per line, each a [`Record`](super::Record), line by line.
     ///
     /// # Errors
-    /// [`EvidenceError`] with the file and the line. A last line that is cut off is an error as any other.
+    /// [`EvidenceError`] with the file and the line. A truncated last line is an error too.
     pub fn read_jsonl(file: impl AsRef<Path>) -> Result<Self, EvidenceError> {
         let file = file.as_ref();
         let io = |action| move |source| EvidenceError::Io { file: file.to_owned(), action, source };
@@ -26,7 +26,7 @@ impl Evidence {
                 break;
             }
             let syntax = |found| EvidenceError::Syntax { place: builder.line_place(line), found, expected: EXPECTED };
-            // A list of values would be taken for a record, too.
+            // A list of values would be accepted as a record, too.
             if bytes.trim_ascii_start().first() != Some(&b'{') {
                 return Err(syntax("no JSON object".to_owned()));
             }
@@ -36,9 +36,9 @@ impl Evidence {
         builder.finish()
     }
 
-    /// Writes one JSON object per line. Numbers come back bit for bit.
+    /// Writes one JSON object per line. Reading them returns the same numbers, bit for bit.
     ///
-    /// The file appears whole or not at all: it is written under another name in the same folder and then renamed.
+    /// The file appears complete or not at all: it is written under another name in the same folder and then renamed.
     ///
     /// # Errors
     /// [`EvidenceError::Io`].
@@ -54,7 +54,7 @@ impl Evidence {
     }
 }
 
-/// The parser's message with the column alone: the parser sees one line, which it calls line 1.
+/// The parser's message without the line number, which is always 1 because the parser gets one line at a time.
 fn in_line(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }

@@ -1,4 +1,4 @@
-//! One cell of the table, as it is written and read.
+//! One cell of the table, in the form that is written and read.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,12 +35,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// A cell with quality and cost alone.
+    /// A cell with quality and cost only.
     pub fn new(sequence: u64, candidate: impl Into<String>, quality: f64, cost: f64) -> Self {
         Self { sequence, candidate: candidate.into(), quality, cost, halves: None, label_free: None }
     }
 
-    /// The first value that is not allowed, as its column, the values that are allowed, and the value.
+    /// Returns the first value that is not allowed: its column, the allowed values, and the value itself.
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str, String)> {
         const FINITE: &str = "a finite number";
         if self.candidate.is_empty() {

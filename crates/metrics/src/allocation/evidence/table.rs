@@ -22,9 +22,9 @@ pub enum Column {
 
 /// The measured quality and cost of every candidate for every sequence.
 ///
-/// A sequence may lack candidates, but has at least one. Sequences stand in the order in which they first appeared, and
-/// candidates in the order in which they first appear when the table is walked sequence by sequence, so a table that is
-/// written and read again is the same table. All cells have `halves`, or none; likewise `label_free`.
+/// A sequence may lack candidates, but has at least one. Sequences are in the order in which they first appeared, and
+/// candidates in the order in which they first appear when the table is read sequence by sequence, so a table that is
+/// written and read again is the same table. Either all cells have `halves` or none has; likewise `label_free`.
 ///
 /// ```
 /// use dynlayer_metrics::allocation::{Evidence, Record};

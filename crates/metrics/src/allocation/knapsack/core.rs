@@ -1,30 +1,29 @@
-//! Dynamic programming over the few groups for which the relaxation does not settle the choice.
+//! Dynamic programming over the few groups whose best item the relaxation leaves open.
 
 use super::hull::compare_slopes;
 use super::{Change, Instance};
 use std::cmp::Ordering;
 
-/// Largest number of states that are compared at once; 40 bytes each.
+/// Largest number of states that are compared at once. Each takes 40 bytes.
 const MOST_STATES: usize = 1 << 21;
-/// Largest number of decisions that are remembered; 12 bytes each.
+/// Largest number of decisions that are stored. Each takes 12 bytes.
 const MOST_NODES: usize = 1 << 23;
 /// Number of states that a thinned search keeps.
 const THINNED: usize = 1 << 13;
-/// The node of a state without a decision.
+/// The node index of the initial state, which no decision led to.
 const ROOT: u32 = u32::MAX;
 
 /// The search for a better choice than the relaxation's, the *base*.
 ///
-/// With a price of `p / r` per unit of cost, an item has the worth `r gain - p cost`, and a *loss*: the worth of the
-/// base's item, which is the largest of the group, minus its own. Losses add up, and a choice of loss `l` and cost `c`
-/// gains `(p c - l) / r` over the base. So the loss of a choice that beats a known solution within the capacity is at
-/// most an *allowance*. Items of larger loss are left out, and a group in which only the base's item remains is settled
-/// (the reduction of Kellerer, Pferschy & Pisinger 2004, section 11.4).
+/// With a price of `p / r` per unit of cost, an item has the worth `r gain - p cost`. Its *loss* is the largest worth
+/// in the group, which is that of the base's item, minus its own worth. Losses add up, and a choice of loss `l` and
+/// cost `c` gains `(p c - l) / r` over the base. So the loss of a choice that beats a known solution within the
+/// capacity is at most an *allowance*. Items of larger loss are left out, and a group in which only the base's item
+/// remains is decided (the reduction of Kellerer, Pferschy & Pisinger 2004, section 11.4).
 ///
 /// The other groups are the core. They are joined one by one, least loss first, by dynamic programming over undominated
 /// pairs of cost and gain, each tested against an upper bound (Pisinger 1995, "A minimal algorithm for the
-/// multiple-choice knapsack problem"). Whenever a better solution is found, the allowance shrinks, and the core with
-/// it.
+/// multiple-choice knapsack problem"). Whenever a better solution is found, the allowance and the core shrink.
 pub(super) struct Core<'a> {
     instance: &'a Instance,
     base: &'a [u32],
@@ -60,13 +59,13 @@ struct Candidate {
 
 /// A decision on the way to a state.
 struct Node {
-    /// Index of the decision before.
+    /// Index of the previous decision.
     before: u32,
     group: u32,
     item: u32,
 }
 
-/// An item other than the base's, relative to it.
+/// An item other than the base's, relative to the base's.
 #[derive(Clone, Copy)]
 struct Move {
     cost: i64,
@@ -74,7 +73,7 @@ struct Move {
     item: u32,
 }
 
-/// The best slopes, as gain and cost, of the moves to dearer and to cheaper items of some groups.
+/// The best slopes, as gain and cost, of the moves to more expensive and to cheaper items of some groups.
 #[derive(Clone, Copy)]
 struct Slopes {
     up: Option<(i64, i64)>,
@@ -122,10 +121,11 @@ impl<'a> Core<'a> {
         Self { instance, base, price, room }
     }
 
-    /// Improves on a first solution until no better one exists, or about `limit` states have been looked at.
+    /// Improves on a first solution until no better one exists, or about `limit` states have been examined.
     ///
-    /// A short search settles all but the hardest instances. For those, a search that keeps only some of the states
-    /// mostly finds a solution that equals the bound, which proves it. If not, a long search has the rest of the limit.
+    /// A short search solves all but the hardest instances. For those, a search that keeps only some of the states
+    /// usually finds a solution that equals the bound, which proves it. Otherwise a long search uses the rest of the
+    /// limit.
     pub fn improve(&self, first: Change, limit: u64) -> Outcome {
         let bound = self.relaxed().max(first.gain);
         let mut all = Outcome { change: first, bound, optimal: false, work: 0 };
@@ -202,7 +202,7 @@ impl<'a> Core<'a> {
                 }
             }
         }
-        // A solution that the price alone proves needs no search to have been complete.
+        // A negative allowance proves the solution even if the search was not complete.
         let optimal = allowance < 0 || (bound.is_none() && !thinned);
         let bound = match bound {
             _ if optimal => best.gain,
@@ -212,8 +212,8 @@ impl<'a> Core<'a> {
         Outcome { change: Self::change(first, found, &nodes), bound, optimal, work }
     }
 
-    /// Keeps [`THINNED`] of the states, evenly spread in cost: among those within a group's reach of the room if there
-    /// are enough, else among all.
+    /// Keeps [`THINNED`] of the states, evenly spread in order of cost. They are taken from those whose cost is close
+    /// to the room if there are enough, otherwise from all.
     fn thin(&self, joined: &mut Vec<Candidate>) {
         if joined.len() <= THINNED {
             return;
@@ -228,7 +228,8 @@ impl<'a> Core<'a> {
         *joined = (0..THINNED).map(|i| joined[first + i * last / (THINNED - 1)]).collect();
     }
 
-    /// The largest loss of a choice that gains more than the best one within the room, or as much at less cost.
+    /// The largest loss that a choice within the room can have if it gains more than the best one, or as much at less
+    /// cost.
     fn allowance(&self, best: &Best) -> i128 {
         let (p, r) = (i128::from(self.price.0), i128::from(self.price.1));
         let (gain, cost) = (i128::from(best.gain), i128::from(best.cost));
@@ -252,7 +253,7 @@ impl<'a> Core<'a> {
         self.all_moves(group).filter(|change| self.loss(change.gain, change.cost) <= allowance).collect()
     }
 
-    /// The moves to all items of a group but the base's.
+    /// The moves to all items of a group except the base's.
     fn all_moves(&self, group: u32) -> impl Iterator<Item = Move> + '_ {
         let items = self.instance.group(group as usize);
         let own = self.base[group as usize];
@@ -271,8 +272,8 @@ impl<'a> Core<'a> {
         let groups = groups.filter_map(|group| least(group).map(|loss| (loss, group)));
         let mut core: Vec<(i128, u32)> = groups.filter(|(loss, _)| *loss <= allowance).collect();
         core.sort_unstable();
-        // Among equal losses, groups that can become dearer alternate with those that cannot. Filling the room takes
-        // both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
+        // Among equal losses, groups that can become more expensive alternate with those that cannot. Filling the room
+        // takes both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
         let mut turn = (0, [0u32; 2]);
         let mut keyed = Vec::with_capacity(core.len());
         for (loss, group) in core {
@@ -319,8 +320,8 @@ impl<'a> Core<'a> {
     }
 }
 
-/// Fills `joined` with every state after every move and after none, as far as they are worth keeping. Returns false if
-/// there are too many.
+/// Fills `joined` with every state, both unchanged and after each of the moves, as far as they are worth keeping.
+/// Returns false if there are too many.
 fn join(states: &[State], moves: &[Move], joined: &mut Vec<Candidate>, worth: impl Fn(&State) -> bool) -> bool {
     let none = Move { cost: 0, gain: 0, item: u32::MAX };
     for change in std::iter::once(&none).chain(moves) {
@@ -339,7 +340,7 @@ fn join(states: &[State], moves: &[Move], joined: &mut Vec<Candidate>, worth: im
 
 /// Sorts by cost, and keeps the states that gain more than every cheaper one.
 fn keep_undominated(joined: &mut Vec<Candidate>) {
-    // A stable sort makes use of the runs that are in order already, one for each move.
+    // A stable sort exploits the runs that are sorted already, one for each move.
     joined.sort_by(|a, b| a.state.cost.cmp(&b.state.cost).then(b.state.gain.cmp(&a.state.gain)));
     let mut best = i64::MIN;
     joined.retain(|candidate| {

@@ -1,4 +1,4 @@
-//! The linear relaxation: upward steps along each group's upper convex hull, steepest first.
+//! The linear relaxation: upward steps along each group's upper convex hull, in order of falling slope.
 
 use super::instance::{Instance, Item};
 use std::cmp::Ordering;
@@ -7,9 +7,9 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::allocation) struct Step {
     pub group: u32,
-    /// Index within the group of the item before.
+    /// Index within the group of the item that is replaced.
     pub from: u32,
-    /// Index within the group of the item after.
+    /// Index within the group of the item that replaces it.
     pub to: u32,
     /// Additional cost, above 0.
     pub cost: i64,
@@ -22,9 +22,9 @@ pub(super) fn compare_slopes(a: (i64, i64), b: (i64, i64)) -> Ordering {
     (i128::from(a.0) * i128::from(b.1)).cmp(&(i128::from(b.0) * i128::from(a.1)))
 }
 
-/// The steps of all groups, steepest first, equally steep ones in the order of their groups (Kellerer, Pferschy &
-/// Pisinger 2004, section 11.2.1, after Sinha & Zoltners 1979). Within a group slopes descend strictly, so any prefix
-/// is a choice of one item per group, and no choice of that cost gains more.
+/// Returns the steps of all groups in order of falling slope, equal ones in the order of their groups (Kellerer,
+/// Pferschy & Pisinger 2004, section 11.2.1, after Sinha & Zoltners 1979). Within a group slopes descend strictly, so
+/// any prefix is a choice of one item per group, and no choice of that cost gains more.
 pub(in crate::allocation) fn steps(instance: &Instance) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut hull = Vec::new();

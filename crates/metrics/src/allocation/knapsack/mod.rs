@@ -18,13 +18,13 @@ pub(super) struct Solution {
     pub gain: i64,
     /// A gain that no choice within the capacity exceeds.
     pub bound: i64,
-    /// True if it is proven that no choice gains more, and none as much at less cost.
+    /// True if it is proven that no choice has a higher gain, and none with the same gain a lower cost.
     pub optimal: bool,
-    /// Number of states that dynamic programming has looked at.
+    /// Number of states that dynamic programming has examined.
     pub work: u64,
 }
 
-/// A choice as its difference from another one.
+/// A choice, represented by its differences from another one.
 #[derive(Clone, Debug, Default)]
 struct Change {
     cost: i64,
@@ -33,7 +33,7 @@ struct Change {
     picks: Vec<(u32, u32)>,
 }
 
-/// The choice of most gain within the capacity; of several, one of least cost.
+/// Returns the choice of highest gain within the capacity; among equals, one of least cost.
 ///
 /// The relaxation (Sinha & Zoltners 1979) gives a choice that is optimal for its own cost, and a price of capacity.
 /// The capacity that it leaves is spent greedily, which gives a first solution; [`Core`] then proves it or replaces it.

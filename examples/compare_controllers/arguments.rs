@@ -15,7 +15,8 @@ pub struct Arguments {
     /// A text file to measure on; by default a short built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
-    /// A text file to calibrate `influence` and `similarity` on; by default another built-in text, or other problems.
+    /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
+    /// built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// The budgets to compare, in layers; by default from seven eighths of the model's layers down to a quarter.

@@ -16,7 +16,7 @@ struct Raw {
     model: Option<PathBuf>,
     #[command(flatten)]
     source: RawSource,
-    /// The controller, which decides which layers run; --help lists all.
+    /// The controller, which decides which layers run; --help lists all of them.
     #[arg(long, value_name = "SPEC", default_value = "full", long_help = controllers())]
     controller: ControllerSpec,
     /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a

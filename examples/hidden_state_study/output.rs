@@ -106,7 +106,7 @@ fn plot(report: &StudyReport, label: &str, place: Place) -> CurvePlot {
         Curve::with_bands(points.first().map(|point| input_name(point.input)).unwrap_or_default(), places)
     });
     CurvePlot {
-        title: "What routers see".into(),
+        title: "Inputs of routers".into(),
         x_label: format!("layers per token, of {}", report.n_layers),
         y_label: label.into(),
         curves: curves.collect(),

@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let depths = 1..=n_layers;
     let curve = |kind: &str| -> Result<Vec<Row>, Box<dyn Error>> {
-        // With a budget of one layer, skipping equals an exit.
+        // A budget of one layer is left to exits.
         let least = if kind == "exit" { 1 } else { 2 };
         depths.clone().filter(|k| *k >= least).map(|k| bench.quality(&format!("{kind}:{k}").parse()?)).collect()
     };

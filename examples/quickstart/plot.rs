@@ -19,7 +19,7 @@ pub fn write(
     let point = |row: &Row| (row.depth, row.exact_match);
     let mut drawn: Vec<Curve> = curves.iter().map(|(name, rows)| Curve::new(*name, rows.iter().map(point))).collect();
     drawn.extend(router.map(|row| Curve::new("learned router", [point(row)])));
-    // A frontier has up to a point for every layer that a problem is given; some are enough to draw it.
+    // A frontier has a point each time that a problem is given more layers; some of them are enough to draw it.
     let apart = oracle.frontier.len().div_ceil(POINTS).max(1);
     let last = oracle.frontier.len().saturating_sub(1);
     let some = oracle.frontier.iter().enumerate().filter(|(i, _)| i % apart == 0 || *i == last);

@@ -1,7 +1,8 @@
-//! The embedded model: a Llama of 12 layers that this project trained, compiled into the program, and the tasks that it solves.
+//! The embedded model, a Llama of 12 layers that this project trained and that is compiled into the program, and the tasks
+//! that it solves.
 //!
-//! Easy tasks need few of its layers and hard ones many, so that a controller has depth to save. The examples of dynlayer run
-//! it unless they are given another model.
+//! Easy tasks need few of its layers and hard ones many, so a controller can save layers. The examples of dynlayer run it
+//! unless they are given another model.
 //!
 //! ```
 //! use dynlayer_inference::controllers::{ConfidenceExit, ExitRule};
@@ -51,12 +52,13 @@ pub fn checkpoint() -> Result<Checkpoint, LoadError> {
     Checkpoint::from_files(FILES)
 }
 
-/// Resources for building controllers from text, with the model's learned router as `router:router.safetensors`.
+/// Returns resources for building controllers from text, with the model's learned router as `router:router.safetensors`.
 pub fn resources() -> Resources {
     Resources::new().router("router.safetensors", ROUTER)
 }
 
-/// Generation options for the model's tasks: greedy, up to the token that ends an answer, every token by a controlled pass.
+/// Returns generation options for the model's tasks: greedy, up to the token that ends an answer, with every token from a
+/// controlled pass.
 pub fn options(tokenizer: &Tokenizer) -> GenerateOptions<'_> {
     GenerateOptions {
         run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },

@@ -1,5 +1,5 @@
-//! Decode speed of batches: at full depth by the number of rows, and by the number of rows that skip layers under each way of
-//! running rows that disagree ([`PartialSkips`]). The settings take turns in one process.
+//! Decode speed of batches: at full depth by the number of rows, and by the number of rows that skip layers under each
+//! way of running rows that disagree ([`PartialSkips`]). The settings take turns in one process.
 //!
 //! ```text
 //! cargo bench --bench batch [-- --rounds 3 --tokens 24]

@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures the seconds of each decode pass of a plain greedy loop over the model's pieces, and of the engine's pass for the
-/// same token. The passes take turns, so that a machine that is slower for a while slows down both.
+/// Measures the seconds of each decode pass of a plain greedy loop over the model's pieces, and of the engine's pass
+/// for the same token. The passes take turns, so that a machine that is slower for a while slows down both.
 fn side_by_side(model: &Llama, prompt: &[u32], tokens: usize) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let options = GenerateOptions { max_new_tokens: tokens + 1, ..GenerateOptions::default() };
     let mut engine = generate(model, controller_fn(|_| Action::Run.into()), &[prompt.to_vec()], options)?;

@@ -1,4 +1,5 @@
-//! Code that the benches share: a model with SmolLM2's dimensions, options of the command line, and a summary of samples.
+//! Code that the benches share: a model with SmolLM2's dimensions, options of the command line, and a summary of
+//! samples.
 //!
 //! The model's weights are random, as the time of a pass does not depend on their values.
 

@@ -22,7 +22,8 @@ pub struct Arguments {
     /// The budgets to compare, in layers; by default from seven eighths of the model's layers down to a quarter.
     #[arg(long, value_name = "K,K,..", value_delimiter = ',')]
     pub budgets: Vec<usize>,
-    /// A further controller, in the text form that `--help` of the `generate` example lists; may be given more than once.
+    /// A further controller, in the text form that `--help` of the `generate` example lists; may be given more than
+    /// once.
     #[arg(long = "controller", value_name = "SPEC")]
     pub controllers: Vec<ControllerSpec>,
     /// The number of tokens of each prompt.

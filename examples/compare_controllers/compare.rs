@@ -16,8 +16,9 @@ use std::error::Error;
 /// The controllers that are always among those compared.
 pub const ALWAYS: [&str; 4] = ["uniform", "random", "influence", "exit"];
 
-/// The distance of a controller's predictions from the full model's, as means over all tokens that it decided about. With
-/// [`ControlFrom::FirstGenerated`], these are all but the continuation's first token, which the prompt's pass predicts.
+/// The distance of a controller's predictions from the full model's, as means over all tokens that it decided about.
+/// With [`ControlFrom::FirstGenerated`], these are all but the continuation's first token, which the prompt's pass
+/// predicts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub controller: String,

@@ -40,8 +40,8 @@ struct Arguments {
     /// A Hugging Face folder or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     model: Option<PathBuf>,
-    /// A message to answer, through the model's chat template; by default a problem for the embedded model, and a question
-    /// for other models.
+    /// A message to answer, through the model's chat template; by default a problem for the embedded model, and a
+    /// question for other models.
     #[arg(long, value_name = "TEXT")]
     chat: Option<String>,
     /// The cosine similarity of the inputs of two layers above which a row exits.

@@ -26,7 +26,8 @@ struct Raw {
     /// Write the controller's decisions to this file, for the controller replay:FILE.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// The first token that the controller decides about: first-generated, last-prompt-token or all (the prompt's first).
+    /// The first token that the controller decides about: first-generated, last-prompt-token or all (the prompt's
+    /// first).
     #[arg(long, default_value = "first-generated")]
     control_from: ControlFrom,
     /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
@@ -74,7 +75,8 @@ struct Raw {
     /// Print one JSON object instead of the text and the report.
     #[arg(long)]
     json: bool,
-    /// Generate nothing; print the N largest logits after the prompt, the prompt's loss and the norms of its states as JSON.
+    /// Generate nothing; print the N largest logits after the prompt, the prompt's loss and the norms of its states as
+    /// JSON.
     #[arg(long, value_name = "N")]
     logits_top: Option<usize>,
 }

@@ -24,7 +24,8 @@ pub struct Arguments {
     /// The seeds of weights, data and noise, one training each.
     #[arg(long, value_delimiter = ',', default_value = "0,1,2", value_name = "N,..")]
     pub seeds: Vec<u64>,
-    /// The inputs of the routers: hidden, constant, position, embedding, shuffled-hidden (hidden states of other tokens).
+    /// The inputs of the routers: hidden, constant, position, embedding, shuffled-hidden (hidden states of other
+    /// tokens).
     #[arg(long, value_delimiter = ',', value_parser = input, value_name = "INPUT,..",
         default_value = "hidden,constant,position,embedding,shuffled-hidden")]
     pub inputs: Vec<RouterInput>,
@@ -49,8 +50,8 @@ pub struct Arguments {
     /// The temperature of the gates at the last training step.
     #[arg(long, default_value_t = 1.0)]
     pub final_temperature: f64,
-    /// The first token that routers decide about, in training and when measured: first-generated, last-prompt-token or all
-    /// (the prompt's first).
+    /// The first token that routers decide about, in training and when measured: first-generated, last-prompt-token or
+    /// all (the prompt's first).
     #[arg(long, default_value_t = ControlFrom::LastPromptToken)]
     pub control_from: ControlFrom,
     /// The number of held-out items to measure routers on; for the embedded model, of each task.
@@ -62,8 +63,8 @@ pub struct Arguments {
     /// A folder to write the table (CSV), the report (JSON) and the plots (SVG, PNG) to.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// A folder to store finished trainings in, so that a stopped study can continue. Studies with other inputs, alphas or
-    /// seeds may use the same folder at the same time.
+    /// A folder to store finished trainings in, so that a stopped study can continue. Studies with other inputs, alphas
+    /// or seeds may use the same folder at the same time.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
     /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.

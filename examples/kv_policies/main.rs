@@ -1,5 +1,5 @@
-//! Measures the cost of each KV policy and the distance of its predictions from full depth, for fixed routes and for routes
-//! that change with every token.
+//! Measures the cost of each KV policy and the distance of its predictions from full depth, for fixed routes and for
+//! routes that change with every token.
 //!
 //! ```text
 //! cargo run --example kv_policies -- --model DIR|FILE.gguf [--text FILE] [--skipped 2,4,6,10]

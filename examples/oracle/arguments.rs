@@ -6,7 +6,8 @@ use dynlayer::model::{Backend, WeightDtype};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Measures quality and cost of the best choice of layers for each prompt, beside the baselines that show their meaning.
+/// Measures quality and cost of the best choice of layers for each prompt, beside baselines to compare them
+/// with.
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// A Hugging Face folder or a GGUF file; by default the embedded model.
@@ -16,9 +17,9 @@ pub struct Arguments {
     /// default problems for the embedded model.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
-    /// The candidates: controllers, separated by commas, in the text form that `--help` of the `generate` example lists.
-    /// `full` is added if it is missing. By default the full model and eleven budgets of `influence`, down to a quarter of
-    /// the layers.
+    /// The candidates: controllers, separated by commas, in the text form that `--help` of the `generate` example
+    /// lists. `full` is added if it is missing. By default the full model and eleven budgets of `influence`, down to a
+    /// quarter of the layers.
     #[arg(long, value_name = "SPEC,SPEC,..")]
     pub candidates: Option<String>,
     /// The measure of quality.
@@ -36,12 +37,12 @@ pub struct Arguments {
     /// The folder to write all files to. An interrupted run continues from its file `run.jsonl`.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The number of depths at which random routes are run, each with as many routes as there are candidates; 0 for none.
-    /// Only used with `--cost layers`.
+    /// The number of depths at which random routes are run, each with as many routes as there are candidates; 0 for
+    /// none. Only used with `--cost layers`.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub null: usize,
-    /// The temperature of the two sampled outputs that the cross-fitted oracle needs; 0 for none. Only used with `--metric
-    /// rouge-l`.
+    /// The temperature of the two sampled outputs that the cross-fitted oracle needs; 0 for none. Only used with
+    /// `--metric rouge-l`.
     #[arg(long, value_name = "T", default_value_t = 0.7)]
     pub halves: f32,
     /// The layer whose input states the prompt predictor sees; by default the one after a sixth of the layers.

@@ -60,7 +60,8 @@ pub fn problems(limit: Option<usize>) -> Vec<Line> {
     held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
 }
 
-/// Converts the lines to items of token ids, with at most `longest` tokens of each reference. An item's id is its line, from 0.
+/// Converts the lines to items of token ids, with at most `longest` tokens of each reference. An item's id is its line,
+/// from 0.
 pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
     let template = if chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)

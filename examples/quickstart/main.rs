@@ -18,8 +18,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The controllers of the table, beside the oracle: full depth, static skipping, early exit, an exit by confidence, and a
-/// router that was trained on the hidden states.
+/// The controllers of the table, beside the oracle: full depth, static skipping, early exit, an exit by confidence, and
+/// a router that was trained on the hidden states.
 const TABLE: [&str; 9] = [
     "full",
     "uniform:9",

@@ -1,4 +1,5 @@
-//! The oracle: for every problem one of the candidates, so that the full model's quality is reached with the fewest layers.
+//! The oracle: for every problem one of the candidates, so that the full model's quality is reached with the fewest
+//! layers.
 
 use super::measure::{Bench, Row};
 use dynlayer::inference::controllers::ControllerSpec;

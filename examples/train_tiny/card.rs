@@ -16,8 +16,8 @@ const DEPTHS: [usize; 4] = [2, 4, 8, 12];
 /// The number of steps whose mean is a point of the curve.
 const SMOOTHING: usize = 50;
 
-/// Writes `README.md` and `loss.svg` beside the model. Without a log of steps, as after cloning, the card cannot describe the
-/// training, and the existing files are kept.
+/// Writes `README.md` and `loss.svg` beside the model. Without a log of steps, as after cloning, the card cannot
+/// describe the training, and the existing files are kept.
 pub fn write(arguments: &Arguments, model: &Llama, table: &Table) -> Result<(), Box<dyn Error>> {
     let mut steps: Vec<StepReport> = Vec::new();
     for stage in stages(arguments) {

@@ -1,8 +1,8 @@
 //! Integration tests of the crates, through the facade.
 //!
 //! Most tests run a small random model, as equalities between paths hold for any weights. Tests named `real_model` need
-//! SmolLM2 (`scripts/get_smollm2.sh --hf`) and run only with `--ignored`; `DYNLAYER_MODEL` names its folder. Tests named
-//! `real_text` also need a text file, which `DYNLAYER_TEXT` names.
+//! SmolLM2 (`scripts/get_smollm2.sh --hf`) and run only with `--ignored`; `DYNLAYER_MODEL` names its folder. Tests
+//! named `real_text` also need a text file, which `DYNLAYER_TEXT` names.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,5 @@
-//! Perplexity of SmolLM2-135M-Instruct on a text that is not part of the project; runs only with `--ignored` (see `main.rs`).
+//! Perplexity of SmolLM2-135M-Instruct on a text that is not part of the project; runs only with `--ignored` (see
+//! `main.rs`).
 
 use crate::real_model::{load, path};
 use dynlayer::metrics::distributions::{LogProbs, Windows, perplexity};

@@ -12,7 +12,8 @@ pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_siz
     "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 12,
     "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#;
 
-/// Returns the device of all tests that are not about a certain backend: flex, or the backend that `DYNLAYER_BACKEND` names.
+/// Returns the device of all tests that are not about a certain backend: flex, or the backend that `DYNLAYER_BACKEND`
+/// names.
 pub fn device() -> Device {
     match std::env::var("DYNLAYER_BACKEND") {
         Ok(name) => name.parse::<Backend>().and_then(Backend::device).unwrap(),
@@ -83,9 +84,10 @@ pub fn skipped(
     scored.tokens.into_iter().map(|token| token.logits).collect()
 }
 
-/// Returns the reference's logits for each token: it runs every sublayer and keeps the old state where the route skips, without
-/// a controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's. Corresponds
-/// to `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit` does.
+/// Returns the reference's logits for each token: it runs every sublayer and keeps the old state where the route skips,
+/// without a controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's.
+/// Corresponds to `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit`
+/// does.
 pub fn masked(
     model: &Llama,
     routes: &Routes,

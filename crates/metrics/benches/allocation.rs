@@ -1,9 +1,9 @@
 //! Time and memory of exact allocations, up to a million sequences of 24 candidates.
 //!
-//! Quality rises with depth and saturates, at a different rate for each sequence, with noise. Costs are whole layers, half
-//! layers, or real numbers like FLOPs and seconds. Two more kinds are hard on purpose: quality proportional to cost (a
-//! subset sum), and proportional to cost plus a constant (strongly correlated). Each line is one call, on one core; peak
-//! memory is that of the process.
+//! Quality rises with depth and saturates, at a different rate for each sequence, with noise. Costs are whole layers,
+//! half layers, or real numbers like FLOPs and seconds. Two more kinds are hard on purpose: quality proportional to
+//! cost (a subset sum), and proportional to cost plus a constant (strongly correlated). Each line is one call, on one
+//! core; peak memory is that of the process.
 //!
 //! ```text
 //! cargo bench -p dynlayer-metrics --bench allocation [-- --sequences 7800 --costs whole]

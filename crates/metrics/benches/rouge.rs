@@ -4,8 +4,8 @@
 //! ROUGE_PYTHON=python cargo bench --workspace --bench rouge
 //! ```
 //!
-//! `python` is an interpreter with rouge-score 0.1.2; without the variable, only this crate is measured. Both use one thread
-//! and take turns; the ratio of the medians is printed.
+//! `python` is an interpreter with rouge-score 0.1.2; without the variable, only this crate is measured. Both use one
+//! thread and take turns; the ratio of the medians is printed.
 
 use dynlayer_metrics::text::{Rouge, RougeVariant};
 use rand::{Rng, SeedableRng};

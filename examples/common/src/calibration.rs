@@ -14,8 +14,8 @@ const PIECE: usize = 256;
 /// The largest number of tokens in total; the rest of a text is not used.
 const LIMIT: usize = 4096;
 
-/// Returns the token ids of a text file, in pieces of at most 256 tokens. Without a file, returns those of the built-in text
-/// or, for the embedded model (no `model_path`), of problems of its tasks.
+/// Returns the token ids of a text file, in pieces of at most 256 tokens. Without a file, returns those of the built-in
+/// text or, for the embedded model (no `model_path`), of problems of its tasks.
 ///
 /// # Errors
 /// If the file cannot be read or holds no token.

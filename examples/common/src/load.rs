@@ -18,7 +18,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads the model at `path`, or the embedded one without a path. Shows a progress bar on standard error unless `quiet`.
+    /// Loads the model at `path`, or the embedded one without a path. Shows a progress bar on standard error unless
+    /// `quiet`.
     pub fn open(path: Option<&Path>, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Self, Box<dyn Error>> {
         let checkpoint = path.map_or_else(dynlayer_tiny::checkpoint, Checkpoint::open)?;
         let tokenizer = checkpoint.tokenizer()?;

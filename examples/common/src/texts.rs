@@ -9,9 +9,9 @@ use std::path::Path;
 /// The built-in evaluation text: a few hundred words of several kinds, none of them in the calibration text.
 const BUILT_IN: &str = include_str!("evaluation.txt");
 
-/// Cuts a text file into at most `limit` consecutive items of `prompt` and `continuation` tokens, from its beginning. Without a
-/// file, cuts the built-in text or, for the embedded model (no `model_path`), returns problems with their answers, of any
-/// length.
+/// Cuts a text file into at most `limit` consecutive items of `prompt` and `continuation` tokens, from its beginning.
+/// Without a file, cuts the built-in text or, for the embedded model (no `model_path`), returns problems with their
+/// answers, of any length.
 ///
 /// # Errors
 /// If the file cannot be read, a length is zero, or the text is too short for one item.

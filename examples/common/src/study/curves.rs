@@ -73,8 +73,8 @@ pub(super) fn common(first: &[Setting<'_>], second: &[Setting<'_>], measure: Mea
     (from < to).then_some((from, to))
 }
 
-/// Returns the mean distance of the first input's curve above the second's over a range of depths; NaN if a curve cannot be
-/// made.
+/// Returns the mean distance of the first input's curve above the second's over a range of depths; NaN if a curve
+/// cannot be made.
 pub(super) fn gain(
     [first, second]: [&[Setting<'_>]; 2],
     full: &Evaluation,
@@ -98,8 +98,8 @@ pub(super) fn gain(
     differences.sum::<f64>() / f64::from(DEPTHS + 1)
 }
 
-/// Returns the quality of a curve at a depth. Below its first point, a curve has that point's quality, as a resampled curve may
-/// begin a little above the range.
+/// Returns the quality of a curve at a depth. Below its first point, a curve has that point's quality, as a resampled
+/// curve may begin a little above the range.
 fn at(curve: &Frontier, depth: f64) -> f64 {
     let first = curve.points().first().map_or(f64::NAN, |point| point.quality);
     curve.quality_at(depth, Between::Lines).unwrap_or(first)

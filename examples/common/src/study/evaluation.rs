@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Evaluation {
     /// The quality of the generated text.
     pub quality: Vec<f64>,
-    /// Layers per generated token that the decisions asked for. An item without a controlled token counts with all layers,
-    /// which it ran.
+    /// Layers per generated token that the decisions asked for. An item without a controlled token counts with all
+    /// layers, which it ran.
     pub layers: Vec<f64>,
     /// Mean negative log-likelihood of the given text, in nats per token.
     pub nll: Vec<f64>,

@@ -164,8 +164,8 @@ impl Comparison {
     }
 }
 
-/// Writes one sentence, such as `hidden is better than constant at equal depth: +0.0310 [+0.0120, +0.0490] in quality (4.1 to
-/// 9.8 layers)`.
+/// Writes one sentence, such as `hidden is better than constant at equal depth: +0.0310 [+0.0120, +0.0490] in quality
+/// (4.1 to 9.8 layers)`.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (input, baseline) = (input_name(self.input), input_name(self.baseline));

@@ -104,11 +104,12 @@ impl Study {
 
     /// Trains and measures all routers.
     ///
-    /// With a folder, every finished run is stored there as a file and is not repeated. Studies that share inputs, prices or
-    /// seeds may use the same folder, also at the same time.
+    /// With a folder, every finished run is stored there as a file and is not repeated. Studies that share inputs,
+    /// prices or seeds may use the same folder, also at the same time.
     ///
     /// # Errors
-    /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement fails.
+    /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement
+    /// fails.
     pub fn run<T: StudyTask>(
         &self,
         model: &Llama,

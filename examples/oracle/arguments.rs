@@ -6,8 +6,7 @@ use dynlayer::model::{Backend, WeightDtype};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Measures quality and cost of the best choice of layers for each prompt, beside baselines to compare them
-/// with.
+/// Measures quality and cost of the best choice of layers for each prompt, beside baselines to compare them with.
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// A Hugging Face folder or a GGUF file; by default the embedded model.

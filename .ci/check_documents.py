@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks documents and doc comments: links lead somewhere, the README is short, first sentences say what a thing is."""
+"""Checks documents and doc comments: links lead somewhere, the README is short, first sentences begin with a noun or a verb."""
 import pathlib
 import re
 import subprocess
@@ -40,7 +40,7 @@ for name in filter(lambda name: name.endswith(".rs"), files):
     for number, line in enumerate(pathlib.Path(name).read_text().splitlines(), 1):
         doc = re.match(r"\s*//[/!] ?(.*)", line)
         if doc and not re.match(r"\s*//[/!]", before):
-            check(not RIDDLE.match(doc[1]), f"{name}:{number}: say what it is or does, with a noun or a verb: {doc[1]}")
+            check(not RIDDLE.match(doc[1]), f"{name}:{number}: begin with a noun or a verb that says what the item is or does: {doc[1]}")
         before = line
 
 print("\n".join(failures) or "links, README and first sentences are in order")

@@ -3,7 +3,7 @@
 
 usage: check_reference.py GENERATE REFERENCE.json MODEL [MODEL ..]     (GENERATE is the example's binary)
 
-Checked per model and prompt: the prompt's token ids, the 20 largest logits (1e-3), log-sum-exp (1e-3), the norms of the
+Checks for each model and prompt: the prompt's token ids, the 20 largest logits (1e-3), log-sum-exp (1e-3), the norms of the
 hidden states (1e-4 relative), 32 greedy ids. Then, in f16, the mean NLL of the prompts against f32 (0.5 %).
 """
 import json, subprocess, sys
@@ -54,5 +54,5 @@ for model in models:
         nll["f16"].append(run(model, source, "--logits-top", "1", "--dtype", "f16")["mean_nll"])
     for f32, f16 in zip(*nll.values()):
         check(f"f16 mean NLL {f16:.5f} against {f32:.5f}", abs(f16 - f32) <= 0.005 * f32)
-print("all equal" if not failures else f"{failures} checks failed")
+print("all checks passed" if not failures else f"{failures} checks failed")
 sys.exit(bool(failures))

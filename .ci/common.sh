@@ -1,9 +1,9 @@
-# What the steps share: names of files, and how to fail. Sourced by .ci/run.
+# Names of files and functions that the steps share. Sourced by .ci/run.
 gguf=models/SmolLM2-135M-Instruct.Q4_1.gguf
 hf=models/hf
 examples=target/debug/examples
 generate=$examples/generate
-# Reference numbers and evaluation texts that are not part of the repository; what needs them is skipped without them.
+# Reference numbers and evaluation texts that are not part of the repository; checks that need them are skipped without them.
 shared=../shared
 
 fail() {
@@ -11,10 +11,10 @@ fail() {
     exit 1
 }
 
-# needs_examples: builds the examples, in no time if nothing has changed.
+# needs_examples: builds the examples; quick if nothing has changed.
 needs_examples() { cargo build --quiet --examples; }
 
-# needs_model: gets the real model, in no time if it is there.
+# needs_model: downloads the real model; quick if it exists already.
 needs_model() { scripts/get_smollm2.sh --hf models; }
 
 # ran_tests FILE: fails if a log of `cargo test` shows that no test ran.

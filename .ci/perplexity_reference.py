@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the reference of the perplexity test: mean NLL per window, by transformers in f32 on the processor.
+"""Writes the reference numbers of the perplexity test: mean NLL per window, by transformers in f32 on the CPU.
 
 usage: perplexity_reference.py MODEL TEXT OUT.json      (MODEL is a Hugging Face folder; needs transformers and torch)
 
 Tokenises the whole text without special tokens, cuts it into windows of 512 that do not overlap, and scores the first
-16: in each, every token but the first, given those before it in the window. Only numbers are kept, not the text.
+16: in each, every token but the first, given those before it in the window. Only numbers are written, not the text.
 """
 import json, sys
 

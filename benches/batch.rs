@@ -1,5 +1,5 @@
-//! Decode speed of batches, and what it brings when some rows skip: by the fraction of skipping rows, and by how rows that
-//! disagree are run. Measured in turn in one process.
+//! Decode speed of batches: at full depth by the number of rows, and by the number of rows that skip layers under each
+//! way of running rows that disagree ([`PartialSkips`]). The settings take turns in one process.
 //!
 //! ```text
 //! cargo bench --bench batch [-- --rounds 3 --tokens 24]
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tokens per second of all rows together.
+/// Measures the tokens per second of all rows together.
 fn decode(model: &Llama, rows: u32, skipping: u64, skips: PartialSkips, tokens: usize) -> Result<f64, Box<dyn Error>> {
     let prompts: Vec<Vec<u32>> = (0..rows).map(|row| (row * 1000..row * 1000 + 64).collect()).collect();
     let options = GenerateOptions {
@@ -63,7 +63,7 @@ fn decode(model: &Llama, rows: u32, skipping: u64, skips: PartialSkips, tokens: 
     report.decode.tokens_per_second().ok_or_else(|| "no decode pass".into())
 }
 
-/// The first rows skip every other layer.
+/// Returns a controller under which the first `skipping` rows skip every other layer.
 fn every_other(skipping: u64) -> impl Controller {
     controller_fn(move |site: &Site<'_>| {
         let skips = |id: u64| id < skipping && site.layer() % 2 == 1;

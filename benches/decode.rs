@@ -1,4 +1,4 @@
-//! Decode speed at full depth and with skipped layers, measured in turn in one process.
+//! Decode speed at full depth and with skipped layers. The controllers take turns in one process.
 //!
 //! ```text
 //! cargo bench --bench decode [-- --rounds 8 --tokens 48]
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Seconds per decode pass.
+/// Measures the seconds per decode pass.
 fn decode(model: &Llama, spec: &str, tokens: usize) -> Result<f64, Box<dyn std::error::Error>> {
     let prompt: Vec<u32> = (100..132).collect();
     let options = GenerateOptions { max_new_tokens: tokens + 1, ..GenerateOptions::default() };

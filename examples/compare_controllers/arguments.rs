@@ -9,49 +9,51 @@ use std::path::PathBuf;
 /// Compares controllers with the full model on given text.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A checkpoint's folder, or a GGUF file; by default the embedded model.
+    /// A Hugging Face folder or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<PathBuf>,
-    /// Plain text to measure on; a short one is built in.
+    /// A text file to measure on; by default a short built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
-    /// Plain text to calibrate `influence` and `similarity` on; another short one is built in.
+    /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
+    /// built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// Budgets in layers; by default from seven eighths of the model's down to a quarter.
+    /// The budgets to compare, in layers; by default from seven eighths of the model's layers down to a quarter.
     #[arg(long, value_name = "K,K,..", value_delimiter = ',')]
     pub budgets: Vec<usize>,
-    /// A further controller; may be given more than once.
+    /// A further controller, in the text form that `--help` of the `generate` example lists; may be given more than
+    /// once.
     #[arg(long = "controller", value_name = "SPEC")]
     pub controllers: Vec<ControllerSpec>,
-    /// Tokens of each prompt.
+    /// The number of tokens of each prompt.
     #[arg(long, default_value_t = 32)]
     pub prompt_tokens: usize,
-    /// Tokens of each continuation, which are compared.
+    /// The number of tokens of each continuation, on which controllers are compared.
     #[arg(long, default_value_t = 24)]
     pub tokens: usize,
-    /// Items at most.
+    /// The largest number of items: prompts with their continuations.
     #[arg(long, default_value_t = 8)]
     pub limit: usize,
-    /// Items that run together.
+    /// The number of items that run together.
     #[arg(long, default_value_t = 8)]
     pub batch: usize,
-    /// From which token on the controller decides.
+    /// The first token that controllers decide about: first-generated, last-prompt-token or all (the prompt's first).
     #[arg(long, default_value_t = ControlFrom::LastPromptToken)]
     pub control_from: ControlFrom,
-    /// What later tokens see at skipped layers: propagate, deferred or omit.
+    /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     pub kv_policy: KvPolicy,
-    /// What random choices derive from.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// flex, ndarray, cuda or wgpu, as far as built in.
+    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
     #[arg(long, default_value_t = Backend::Flex)]
     pub device: Backend,
-    /// f32 or f16.
+    /// The type in which weights are stored: f32 or f16.
     #[arg(long, default_value_t = WeightDtype::F32)]
     pub dtype: WeightDtype,
-    /// A folder for the table (CSV) and the plots (SVG, PNG).
+    /// A folder to write the table (CSV) and the plots (SVG, PNG) to.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print one JSON object instead of a table.

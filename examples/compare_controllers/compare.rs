@@ -16,8 +16,9 @@ use std::error::Error;
 /// The controllers that are always among those compared.
 pub const ALWAYS: [&str; 4] = ["uniform", "random", "influence", "exit"];
 
-/// How close to the full model a controller stays, as means over all tokens that it decided about: where it decides from
-/// the first generated token on, the continuation's first token, which the prompt's pass predicts, is not among them.
+/// The distance of a controller's predictions from the full model's, as means over all tokens that it decided about.
+/// With [`ControlFrom::FirstGenerated`], these are all but the continuation's first token, which the prompt's pass
+/// predicts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub controller: String,
@@ -25,11 +26,11 @@ pub struct Row {
     pub layers: f64,
     /// Operations of decoding, as a fraction of the full model's.
     pub flops_fraction: f64,
-    /// Cosine of the final normed state with the full model's.
+    /// Cosine similarity of the final normed state and the full model's.
     pub cosine: f64,
     /// KL divergence of the full model's prediction from this one, in nats.
     pub kl: f64,
-    /// How often the likeliest token is the full model's.
+    /// The share of tokens at which the likeliest token is the full model's.
     pub top1: f64,
     /// Negative log-likelihood of the text, in nats per token.
     pub nll: f64,
@@ -57,7 +58,7 @@ struct Sums {
 }
 
 impl Comparison<'_> {
-    /// One row for the full model, and one per controller.
+    /// Returns one row for the full model, and one per controller.
     pub fn run(
         &self,
         items: &[ScoreItem],
@@ -127,7 +128,7 @@ impl Comparison<'_> {
     }
 }
 
-/// The final normed states, `[1, tokens, d_model]`.
+/// Returns the final normed states, `[1, tokens, d_model]`.
 fn final_states(tokens: &[ScoredToken]) -> Result<Tensor<3>, Box<dyn Error>> {
     let mut states = Vec::new();
     for token in tokens {

@@ -1,14 +1,13 @@
-//! Compares controllers with the full model on given text, budget by budget: the paper's first finding, and yours.
+//! Compares controllers with the full model on given text, budget by budget, as arXiv 2410.20022 compares
+//! skipping with early exit.
 //!
-//! For every budget, `uniform`, `random`, `influence` and `exit` run the same tokens as the full model, and what they
-//! predict is compared with what it predicts.
+//! For every budget, `uniform`, `random`, `influence` and `exit` run the same tokens as the full model, and their
+//! predictions are compared with its.
 //!
 //! ```text
-//! cargo run --release --example compare_controllers -- --model DIR|FILE.gguf [--text FILE] [--budgets 28,26,24] \
+//! cargo run --example compare_controllers -- --model DIR|FILE.gguf [--text FILE] [--budgets 28,26,24] \
 //!     [--controller confidence:0.9 --controller saturation:0.99] [--out DIR] [--json]
 //! ```
-
-#![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
 
 mod arguments;
 mod compare;
@@ -28,11 +27,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.out {
-        // Before the work, not after it.
+        // Made first, so that a folder that cannot be written stops the program before the work.
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     if arguments.control_from == ControlFrom::FirstGenerated && arguments.tokens < 2 {
-        return Err("of a single token, which the prompt's pass predicts, no controller decides anything".into());
+        return Err("--tokens must be at least 2, as no controller decides about the first token".into());
     }
     let device = arguments.device.device()?;
     let dynlayer_examples::Loaded { tokenizer, model, .. } =
@@ -57,18 +56,18 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let n_layers = model.layers().len();
     let budgets = if arguments.budgets.is_empty() { default_budgets(n_layers) } else { arguments.budgets.clone() };
     if let Some(budget) = budgets.iter().find(|budget| **budget > n_layers) {
-        return Err(format!("a budget of {budget} layers: the model has {n_layers}").into());
+        return Err(format!("a budget of {budget} layers; the model has {n_layers}").into());
     }
     let mut specs: Vec<ControllerSpec> = Vec::new();
     for budget in &budgets {
         for kind in compare::ALWAYS {
-            // The first and the last layer do not fit into less than two.
+            // A budget of one layer cannot keep both the first and the last layer.
             let ends = if kind == "random" && *budget < 2 { ",ends=free" } else { "" };
             specs.push(format!("{kind}:{budget}{ends}").parse()?);
         }
     }
     specs.extend(arguments.controllers.iter().cloned());
-    // All are built before any runs, so that a wrong one is told at once.
+    // All are built before any runs, so that an invalid one is reported at once.
     let mut controllers = Vec::new();
     for spec in specs {
         controllers.push((spec.to_string(), spec.build(&model, &resources)?));
@@ -80,7 +79,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     output::write(arguments, &items, n_layers, &results)
 }
 
-/// From all layers down to a quarter, in eight steps or fewer.
+/// Returns budgets from seven eighths of the layers down to a quarter, in steps of an eighth.
 fn default_budgets(n_layers: usize) -> Vec<usize> {
     let mut budgets: Vec<usize> = (2..=8).rev().map(|eighths| (n_layers * eighths).div_ceil(8)).collect();
     budgets.dedup();

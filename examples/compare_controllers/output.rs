@@ -78,7 +78,7 @@ const MEASURES: &[Measure] = &[
     ("nll", "negative log-likelihood, nats per token", |row| row.nll),
 ];
 
-/// A curve per family of controllers, from the full model down.
+/// Returns a plot with a curve per family of controllers; the curves over budgets begin at the full model.
 fn plot(label: &str, rows: &[Row], value: fn(&Row) -> f64) -> CurvePlot {
     let family = |row: &Row| row.controller.split(':').next().unwrap_or_default().to_owned();
     let mut families: Vec<String> = ALWAYS.map(str::to_owned).to_vec();

@@ -1,7 +1,7 @@
-//! A controller of one's own, checked and run.
+//! A custom controller, checked by the conformance suite and then run.
 //!
 //! ```text
-//! cargo run --release --example custom_controller -- --model DIR|FILE.gguf [--chat TEXT] [--threshold 0.99]
+//! cargo run --example custom_controller -- --model DIR|FILE.gguf [--chat TEXT] [--threshold 0.99]
 //! ```
 
 use burn::tensor::{Device, Tensor};
@@ -14,7 +14,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-// The controller, whole: a row exits where the state after a layer hardly differs from the state after the one before.
+// The whole controller: a row exits before a layer whose input hardly differs from the input of the layer before it.
 
 struct Saturated {
     threshold: f32,
@@ -35,19 +35,19 @@ impl Controller for Saturated {
 }
 
 #[derive(Parser, Debug)]
-#[command(about = "Runs a controller of some 15 lines")]
+#[command(about = "Checks and runs a custom controller, which this example defines in some 15 lines")]
 struct Arguments {
-    /// A checkpoint's folder, or a GGUF file; by default the embedded model.
+    /// A Hugging Face folder or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     model: Option<PathBuf>,
-    /// What to ask, through the model's chat template. By default a problem for the embedded model, and a question for
-    /// others.
-    #[arg(long)]
+    /// A message to answer, through the model's chat template; by default a problem for the embedded model, and a
+    /// question for other models.
+    #[arg(long, value_name = "TEXT")]
     chat: Option<String>,
-    /// The cosine above which a row exits.
+    /// The cosine similarity of the inputs of two layers above which a row exits.
     #[arg(long, default_value_t = 0.99)]
     threshold: f32,
-    /// Tokens to generate.
+    /// The largest number of tokens to generate.
     #[arg(long, default_value_t = 48)]
     max_new_tokens: usize,
 }
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
     let controller = || Saturated { threshold: arguments.threshold, previous: None };
-    // Before it is trusted: does it keep what controllers promise?
+    // Checks the rules of the trait on a small model first.
     conformance::check(&conformance::small_model(&device)?, controller)?;
 
     let dynlayer_examples::Loaded { checkpoint, tokenizer, model } =

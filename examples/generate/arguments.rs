@@ -11,89 +11,92 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(name = "generate")]
 struct Raw {
-    /// A Hugging Face folder, or a GGUF file; by default the embedded model.
+    /// A Hugging Face folder or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     model: Option<PathBuf>,
     #[command(flatten)]
     source: RawSource,
-    /// What decides which layers run.
-    ///
-    /// full: all.
-    /// skip:3,5,7: all but these, counted from 0.
-    /// uniform:20: 20, evenly spread.
-    /// exit:20: the first 20.
-    /// influence:28: the 28 that change the states most, measured on --calibration.
-    /// random:20: 20, drawn once per sequence; ,ends=free to draw the first and the last too.
-    /// bernoulli:0.8: each with this probability, drawn per token; ,ends=free.
-    /// schedule:28..14,to=256: from 28 at position 0 down to 14 at position 256; ,from=N ,warmup=N.
-    /// confidence:0.9: exit where the two best tokens are this far apart.
-    /// entropy:0.5: exit where the prediction's entropy is at most this, in nats.
-    /// saturation:0.99: exit where a layer left a state this similar (all exits: ,patience=N ,min=N ,every=N).
-    /// similarity:0.02: skip where the expected change is smaller, measured on --calibration; ,clusters=N ,ends=free.
-    /// router:FILE: a learned router.
-    /// replay:FILE: what --record wrote.
-    /// budgeted:18:CONTROLLER: another controller, at most 18 layers per token on average.
-    /// warmup:4:CONTROLLER: another controller after 4 tokens at full depth.
-    #[arg(long, value_name = "SPEC", default_value = "full", verbatim_doc_comment)]
+    /// The controller, which decides which layers run; --help lists all of them.
+    #[arg(long, value_name = "SPEC", default_value = "full", long_help = controllers())]
     controller: ControllerSpec,
-    /// A text file to calibrate controllers on that need it; by default a short built-in text. The first 4096 tokens
-    /// count.
+    /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
+    /// built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// Write what the controller decided to this file, for replay:FILE.
+    /// Write the controller's decisions to this file, for the controller replay:FILE.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// first-generated, last-prompt-token or all.
+    /// The first token that the controller decides about: first-generated, last-prompt-token or all (the prompt's
+    /// first).
     #[arg(long, default_value = "first-generated")]
     control_from: ControlFrom,
-    /// flex, ndarray, cuda or wgpu; all but flex need the feature of that name.
+    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
     #[arg(long, default_value = "flex")]
     device: Backend,
-    /// What weights are stored in: f32 or f16.
+    /// The type in which weights are stored: f32 or f16.
     #[arg(long, default_value = "f32")]
     dtype: WeightDtype,
-    /// Tokens to generate at most.
+    /// The largest number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     max_new_tokens: usize,
-    /// Go on after the end of the text.
+    /// Continue after a token that ends the text.
     #[arg(long)]
     ignore_eos: bool,
-    /// End before this text; may be given more than once.
+    /// End before this text would appear in the output; may be given more than once.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// 0 is greedy.
+    /// The sampling temperature; at 0 the likeliest token is always chosen.
     #[arg(long, default_value_t = 0.0)]
     temperature: f32,
-    /// Keep the K most probable tokens.
+    /// Sample from the K most probable tokens only.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
-    /// Keep the most probable tokens up to probability P.
+    /// Sample from the fewest most probable tokens that reach probability P together.
     #[arg(long, value_name = "P")]
     top_p: Option<f32>,
-    /// Keep tokens at least P times as probable as the first.
+    /// Sample from tokens that are at least P times as probable as the most probable one.
     #[arg(long, value_name = "P")]
     min_p: Option<f32>,
-    /// Above 1, tokens seen before become less likely.
+    /// The penalty of tokens that occurred before: above 1 makes them less likely.
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
-    /// What random choices derive from.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What later tokens see at skipped layers: propagate, deferred or omit.
+    /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     kv_policy: KvPolicy,
-    /// Write the text as HTML, coloured by the layers that each token took.
+    /// Write the text to this HTML file, each token coloured by the number of layers that it ran.
     #[arg(long, value_name = "FILE.html")]
     depth_map: Option<PathBuf>,
-    /// After the report, show the text coloured by depth, and how often each layer ran.
+    /// Show the text coloured by depth, and the share of tokens that ran each layer, after the report.
     #[arg(long)]
     usage: bool,
-    /// Print one JSON object instead of text and report.
+    /// Print one JSON object instead of the text and the report.
     #[arg(long)]
     json: bool,
-    /// Generate nothing; print the N largest logits after the prompt, and what the forward pass looked like, as JSON.
+    /// Generate nothing; print the N largest logits after the prompt, the prompt's loss and the norms of its states as
+    /// JSON.
     #[arg(long, value_name = "N")]
     logits_top: Option<usize>,
+}
+
+/// Returns the long help of `--controller`: the text forms of all built-in controllers.
+fn controllers() -> String {
+    let forms: Vec<String> = ControllerSpec::all().iter().map(ToString::to_string).collect();
+    format!(
+        "The controller, which decides which layers run. The text form of each controller and the layers that it runs:\n\n\
+         {}\n\n\
+         Parts in brackets may be left out:\n\
+         ends=free: the first and the last layer may be skipped too\n\
+         patience=CHECKS: exit once CHECKS checks in a row have passed; by default 1\n\
+         min=LAYERS: exit after LAYERS layers at the earliest; by default 1\n\
+         every=LAYERS: check after every LAYERS further layers; by default 1\n\
+         from=POSITION: the last position with MAX layers; by default 0\n\
+         warmup=LAYERS: the lowest LAYERS layers always run; by default 1\n\
+         clusters=N: distinguish N kinds of states per layer; by default 8",
+        forms.join("\n")
+    )
 }
 
 #[derive(clap::Args, Debug)]
@@ -110,7 +113,7 @@ struct RawSource {
     chat: Option<String>,
 }
 
-/// The command line, read.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Arguments {
     pub model: Option<PathBuf>,
@@ -133,7 +136,7 @@ pub struct Arguments {
     pub logits_top: Option<usize>,
 }
 
-/// What to continue.
+/// The input: a text or token ids to continue, or a message to answer.
 #[derive(Debug)]
 pub enum Source {
     Text(String),
@@ -142,7 +145,7 @@ pub enum Source {
 }
 
 impl Arguments {
-    /// Reads the command line; ends the program with a message if it is wrong.
+    /// Parses the command line; ends the program with a message if it is invalid.
     pub fn parse() -> Self {
         let raw = Raw::parse();
         let source = match (raw.source.prompt, raw.source.prompt_ids, raw.source.chat) {

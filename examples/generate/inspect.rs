@@ -1,18 +1,18 @@
-//! What the forward pass of a prompt looks like: a layer loop of our own, from the model's pieces.
+//! Logits, loss and norms of a prompt's forward pass, by a layer loop over the model's pieces.
 
 use burn::tensor::Tensor;
 use dynlayer::model::Llama;
 use serde::Serialize;
 use std::error::Error;
 
-/// Positions whose logits are held at once.
+/// The number of positions whose logits are in memory at once.
 const POSITIONS_AT_ONCE: usize = 64;
 
-/// The prompt's last position, and the mean over its predictions.
+/// The logits and norms at the prompt's last position, and the mean loss of its tokens.
 #[derive(Serialize)]
 pub struct Inspection {
     prompt_ids: Vec<u32>,
-    /// Ids and logits, the highest first.
+    /// Ids and logits of the largest logits, the highest first.
     top: Vec<(usize, f32)>,
     logsumexp: f64,
     /// Mean negative log-likelihood of the prompt's tokens from the second on; `None` for a single token.
@@ -21,7 +21,7 @@ pub struct Inspection {
     hidden_norms: Vec<f32>,
 }
 
-/// Runs the prompt at full depth.
+/// Runs the prompt at full depth; keeps the `n` largest logits after it.
 pub fn inspect(model: &Llama, prompt: &[u32], n: usize) -> Result<Inspection, Box<dyn Error>> {
     let config = model.config();
     if prompt.is_empty() || prompt.len() > config.max_positions {
@@ -59,7 +59,6 @@ pub fn inspect(model: &Llama, prompt: &[u32], n: usize) -> Result<Inspection, Bo
     let mut top: Vec<(usize, f32)> = last.into_iter().enumerate().collect();
     top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     top.truncate(n);
-    #[expect(clippy::cast_precision_loss, reason = "a prompt has far fewer than 2^52 tokens")]
     let predictions = (prompt.len() - 1) as f64;
     Ok(Inspection {
         prompt_ids: prompt.to_vec(),
@@ -70,7 +69,7 @@ pub fn inspect(model: &Llama, prompt: &[u32], n: usize) -> Result<Inspection, Bo
     })
 }
 
-/// The L2 norm of the last token's state; `hidden` is `[1, tokens, d_model]`.
+/// Returns the L2 norm of the last token's state; `hidden` is `[1, tokens, d_model]`.
 fn last_norm(hidden: &Tensor<3>) -> Result<f32, Box<dyn Error>> {
     let tokens = hidden.dims()[1];
     let square_sum = hidden.clone().narrow(1, tokens - 1, 1).square().sum();

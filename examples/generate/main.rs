@@ -1,7 +1,7 @@
 //! Generates text with a model while a controller decides which layers run.
 //!
 //! ```text
-//! cargo run --release --example generate -- --model DIR|FILE.gguf --chat "What is the capital of France?" \
+//! cargo run --example generate -- --model DIR|FILE.gguf --chat "What is the capital of France?" \
 //!     --controller uniform:20 --dtype f16
 //! ```
 
@@ -120,7 +120,7 @@ fn complete(
     Ok(())
 }
 
-/// The prompt's token ids.
+/// Returns the prompt's token ids.
 fn prompt(source: &Source, tokenizer: &Tokenizer) -> Result<Vec<u32>, Box<dyn Error>> {
     let text = match source {
         Source::Ids(ids) => return Ok(ids.clone()),

@@ -1,23 +1,23 @@
-//! What is printed.
+//! The JSON output, and the process's peak memory.
 
 use serde::Serialize;
 use std::io::Write;
 
-/// The JSON object of a generation. Values without any pass are `null`.
+/// The JSON object of a generation. Values that no pass gives are `null`.
 #[derive(Serialize)]
 pub struct Summary {
     pub prompt_ids: Vec<u32>,
     /// The generated ids, a stop token included.
     pub token_ids: Vec<u32>,
-    /// Without special tokens.
+    /// The generated text, without special tokens.
     pub text: String,
     pub stop: Option<String>,
-    /// Nominal, over decode passes.
+    /// Layers per decode pass that the controller asked for.
     pub layers_per_token: Option<f64>,
     pub layers_executed_per_token: Option<f64>,
     pub n_layers: usize,
     pub prefill_tok_s: Option<f64>,
-    /// Decode passes over their wall time.
+    /// Decode passes per second.
     pub decode_tok_s: Option<f64>,
     pub load_s: f64,
     pub peak_rss_mb: Option<f64>,
@@ -30,7 +30,8 @@ pub fn print(value: &impl Serialize) -> std::io::Result<()> {
     writeln!(out)
 }
 
-/// The most memory this process has had resident so far, in megabytes (10^6 bytes); `None` where the system does not say.
+/// Returns the largest resident memory of this process so far, in megabytes (10^6 bytes); `None` if the system does not
+/// report it.
 pub fn peak_resident_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,8 +1,8 @@
 //! The second experiment of arXiv 2410.20022, on the embedded model or on another one: do hidden states help a router?
 //!
 //! The same router learns to skip layers from hidden states, from a constant, from positions, from embeddings, and from
-//! hidden states of other tokens, at several prices of depth. Each is measured by decoding, without noise, and inputs are
-//! compared at equal depth.
+//! hidden states of other tokens, at several prices of depth. Each is measured by decoding, without noise, and inputs
+//! are compared at equal depth.
 //!
 //! ```text
 //! cargo run --release --example hidden_state_study -- [--alphas 0.1,1] [--seeds 0,1,2] [--out DIR] [--work DIR] \

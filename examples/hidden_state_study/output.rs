@@ -79,7 +79,7 @@ pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Resu
     Ok(())
 }
 
-/// The conclusion about hidden states, as a sentence.
+/// Returns the conclusion about hidden states as a sentence.
 fn conclusion(comparison: &Comparison, unit: &str) -> String {
     let gain = match comparison.gain {
         Some(Interval { low, estimate, high }) => format!("{estimate:+.4} [{low:+.4}, {high:+.4}] {unit}"),
@@ -95,10 +95,10 @@ fn conclusion(comparison: &Comparison, unit: &str) -> String {
     }
 }
 
-/// The place of a point in a plot: layers, and the value with its interval.
+/// A function that returns the place of a point in a plot: layers, and the value with its interval.
 type Place = fn(&StudyPoint) -> (f64, Interval);
 
-/// A curve per input.
+/// Returns a plot with a curve per input.
 fn plot(report: &StudyReport, label: &str, place: Place) -> CurvePlot {
     let curves = report.points.chunk_by(|a, b| a.input == b.input).map(|points| {
         let mut places: Vec<(f64, Interval)> = points.iter().map(place).collect();
@@ -106,7 +106,7 @@ fn plot(report: &StudyReport, label: &str, place: Place) -> CurvePlot {
         Curve::with_bands(points.first().map(|point| input_name(point.input)).unwrap_or_default(), places)
     });
     CurvePlot {
-        title: "What routers see".into(),
+        title: "Inputs of routers".into(),
         x_label: format!("layers per token, of {}", report.n_layers),
         y_label: label.into(),
         curves: curves.collect(),

@@ -1,4 +1,4 @@
-//! Prompts with references, for any model.
+//! A study's data from a file of prompts with references, for any model.
 
 use crate::arguments::Arguments;
 use dynlayer::inference::controllers::AnyRouter;
@@ -19,7 +19,7 @@ struct Line {
     reference: String,
 }
 
-/// The prompts and references of a file: the first are for measuring, the others for learning.
+/// The prompts and references of a file; the first are measured on, the others learned from.
 pub struct Texts<'a> {
     model: &'a Llama,
     tokenizer: &'a Tokenizer,
@@ -62,7 +62,7 @@ impl<'a> Texts<'a> {
         let measured = usize::try_from(arguments.items)?;
         if items.len() <= measured {
             let (path, n) = (path.display(), items.len());
-            return Err(format!("{path}: {n} items; more than the {measured} to be measured on are needed").into());
+            return Err(format!("{path}: found {n} items; expected more than the {measured} to measure on").into());
         }
         let learned = items.split_off(measured);
         references.truncate(measured);
@@ -82,7 +82,7 @@ impl StudyTask for Texts<'_> {
     fn batch(&self, seed: u64, StepPart { step, part }: StepPart) -> Result<TrainingBatch, TrainingError> {
         let first = (step + (part << 32)) * self.batch as u64;
         let items = (0..self.batch as u64).map(|i| {
-            // All texts in turn, beginning with another one for each seed.
+            // All texts in turn; each seed begins with a different one.
             let at = (first + i + 7919 * seed) % self.learned.len() as u64;
             let ScoreItem { prompt, continuation } =
                 usize::try_from(at).ok().and_then(|at| self.learned.get(at)).cloned().unwrap_or_default();
@@ -104,7 +104,7 @@ impl StudyTask for Texts<'_> {
         }
     }
 
-    /// ROUGE-L.
+    /// Returns the F1 of ROUGE-L against the reference, with stemming.
     fn quality(&self, item: usize, output: &Completion) -> f64 {
         Rouge::stemmed().score(&self.references[item], &output.text).rouge_l.f1
     }

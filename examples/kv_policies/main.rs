@@ -1,11 +1,9 @@
-//! What the KV policies cost and how far they lead from full depth, for fixed routes and for routes that change with every
-//! token.
+//! Measures the cost of each KV policy and the distance of its predictions from full depth, for fixed routes and for
+//! routes that change with every token.
 //!
 //! ```text
-//! cargo run --release --example kv_policies -- --model DIR|FILE.gguf [--text FILE] [--skipped 2,4,6,10]
+//! cargo run --example kv_policies -- --model DIR|FILE.gguf [--text FILE] [--skipped 2,4,6,10]
 //! ```
-
-#![expect(clippy::cast_precision_loss, reason = "tokens are counted, and far fewer than 2^52")]
 
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Parser;
@@ -21,24 +19,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser, Debug)]
-#[command(about = "Measures the KV policies on given text")]
+#[command(about = "Measures the cost of each KV policy, and the distance of its predictions from full depth")]
 struct Arguments {
-    /// A checkpoint's folder, or a GGUF file; by default the embedded model.
+    /// A Hugging Face folder or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     model: Option<PathBuf>,
-    /// Plain text to measure on; a short one is built in.
+    /// A text file to measure on; by default a short built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
-    /// How many layers are skipped.
+    /// The numbers of layers to skip.
     #[arg(long, value_name = "K,K,..", value_delimiter = ',', default_value = "2,4,6,10")]
     skipped: Vec<usize>,
-    /// Tokens of each prompt.
+    /// The number of tokens of each prompt.
     #[arg(long, default_value_t = 32)]
     prompt_tokens: usize,
-    /// Tokens of each continuation.
+    /// The number of tokens of each continuation.
     #[arg(long, default_value_t = 64)]
     tokens: usize,
-    /// Items at most.
+    /// The largest number of items: prompts with their continuations.
     #[arg(long, default_value_t = 8)]
     limit: usize,
 }
@@ -61,7 +59,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     )?;
     let n_layers = model.layers().len();
     if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
-        return Err(format!("{k} layers to skip: the model has {n_layers}, and the first and the last run").into());
+        return Err(
+            format!("cannot skip {k} layers: of the model's {n_layers}, the first and the last always run").into()
+        );
     }
     let full = score(&model, FullDepth, &items, KvPolicy::Propagate)?;
     println!(
@@ -89,12 +89,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 type Make = fn(usize, usize) -> Box<dyn Controller>;
 
-/// The same evenly spread layers for every token.
+/// Returns a controller that runs the same, evenly spread layers for every token.
 fn fixed(n_layers: usize, skipped: usize) -> Box<dyn Controller> {
     Box::new(UniformSkip::new(n_layers - skipped))
 }
 
-/// Other layers for every token, neither the first nor the last.
+/// Returns a controller that skips different layers for every token, but neither the first nor the last.
 fn changing(n_layers: usize, skipped: usize) -> Box<dyn Controller> {
     Box::new(controller_fn(move |site: &Site<'_>| {
         let action = |row: &Row| {
@@ -105,7 +105,7 @@ fn changing(n_layers: usize, skipped: usize) -> Box<dyn Controller> {
     }))
 }
 
-/// `skipped` of the inner layers, by the row's id and position alone (a partial Fisher-Yates shuffle).
+/// Draws `skipped` of the inner layers, from the row's id and position alone (a partial Fisher-Yates shuffle).
 fn drawn(row: &Row, n_layers: usize, skipped: usize) -> Vec<usize> {
     let mut state =
         row.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (row.position as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -134,7 +134,7 @@ fn score<C: Controller>(
     Ok(score_batch(model, controller, items, &options)?)
 }
 
-/// Mean KL divergence of the full model's predictions from the others, in nats, and top-1 agreement.
+/// Returns the mean KL divergence of the full model's predictions from the others, in nats, and the top-1 agreement.
 fn divergence(model: &Llama, full: &Scores, scores: &Scores) -> Result<(f64, f64), Box<dyn Error>> {
     let (mut kl, mut top1, mut tokens) = (0.0, 0.0, 0.0);
     for (full, found) in full.sequences.iter().zip(&scores.sequences) {

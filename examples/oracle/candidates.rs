@@ -1,13 +1,13 @@
-//! The candidates on the command line.
+//! The candidates of the command line, and their defaults.
 
 use crate::arguments::{Arguments, Cost};
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, InfluenceSpec};
 use std::error::Error;
 
-/// Number of budgets that are tried by default, besides the full model.
+/// The number of budgets that are tried by default, besides the full model.
 const DEFAULT_BUDGETS: usize = 11;
 
-/// The candidates to run, the full model first if it was not named.
+/// Returns the candidates to run; puts the full model first if it was not named.
 pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
     let mut specs = match &arguments.candidates {
         Some(text) => split(text).map(str::parse).collect::<Result<Vec<ControllerSpec>, _>>()?,
@@ -37,7 +37,7 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     starts.into_iter().zip(ends).map(|(start, end)| text[start..end].trim())
 }
 
-/// The full model and budgets of `influence`.
+/// Returns the default candidates: the full model, and budgets of `influence` down to a quarter of the layers.
 fn default(n_layers: usize) -> Vec<ControllerSpec> {
     let least = n_layers.div_ceil(4).max(1);
     let step = |i: usize| n_layers - (n_layers - least) * i / DEFAULT_BUDGETS;
@@ -47,7 +47,7 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     std::iter::once(ControllerSpec::Full(FullDepth)).chain(influence).collect()
 }
 
-/// The depths of random routes, evenly from the least budget of the candidates to all layers but one.
+/// Returns the depths of random routes, evenly from the least budget of the candidates to all layers but one.
 pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
     if arguments.cost != Cost::Layers {
         return Vec::new();

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// Number of problems if there is no limit.
+/// The number of problems if there is no limit.
 const PROBLEMS: usize = 140;
 
 /// A line of the data.
@@ -22,7 +22,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Its id, or else its number.
+    /// Returns the line's id, or `number` if it has none.
     pub fn id(&self, number: usize) -> String {
         match &self.id {
             Some(serde_json::Value::String(text)) => text.clone(),
@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// Reads the first lines of a file.
+/// Reads the first `limit` lines of a file, or all.
 pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Error>> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let reader = BufReader::new(std::fs::File::open(file).map_err(|error| named(&error))?);
@@ -54,13 +54,14 @@ pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Erro
     Ok(lines)
 }
 
-/// Held-out problems of the embedded model.
+/// Returns the first `limit` held-out problems of the embedded model, or [`PROBLEMS`].
 pub fn problems(limit: Option<usize>) -> Vec<Line> {
     let line = |problem: Problem| Line { id: None, prompt: problem.prompt, reference: problem.answer };
     held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
 }
 
-/// The lines as items of token ids, with at most `longest` tokens of each reference. An item's id is its line, from 0.
+/// Converts the lines to items of token ids, with at most `longest` tokens of each reference. An item's id is its line,
+/// from 0.
 pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
     let template = if chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)

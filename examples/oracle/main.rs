@@ -1,16 +1,14 @@
-//! The oracle on your own model and data: the fewest layers that would do if the need of each prompt were known
+//! Runs the oracle on any model and data: the fewest layers that would be enough if the need of each prompt were known
 //! beforehand.
 //!
 //! Every prompt runs once, and every candidate continues from there. Results are written as they come, and an
-//! interrupted run continues where it was. The oracle's result is shown beside its baselines, without which it means
-//! nothing.
+//! interrupted run continues from them. The oracle's result is shown beside baselines, without which it cannot be
+//! interpreted.
 //!
 //! ```text
 //! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \
 //!     [--candidates full,influence:28,influence:26] [--metric rouge-l|agreement|nll] [--limit N] [--chat] [--json]
 //! ```
-
-#![expect(clippy::cast_precision_loss, reason = "layers and sequences are counted, and far fewer than 2^52")]
 
 mod arguments;
 mod candidates;
@@ -41,7 +39,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let lines = match &arguments.data {
         Some(file) => data::read(file, arguments.limit)?,
         None if arguments.model.is_none() => data::problems(arguments.limit),
-        None => return Err("--data FILE.jsonl is needed: only the embedded model has problems of its own".into()),
+        None => return Err("--model needs --data FILE.jsonl: built-in problems are for the embedded model only".into()),
     };
     let device = arguments.device.device()?;
     let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;

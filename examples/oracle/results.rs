@@ -9,9 +9,9 @@ use dynlayer::metrics::statistics::Bootstrap;
 use serde::Serialize;
 use std::error::Error;
 
-/// Number of budgets in the curves.
+/// The number of budgets in the curves.
 const BUDGETS: usize = 12;
-/// Number of resamples for each point of a curve; the table has the default number.
+/// The number of resamples for each point of a curve; the table has the default number.
 const CURVE_RESAMPLES: usize = 200;
 
 /// The predictor's name in the comparison.
@@ -32,15 +32,15 @@ pub struct Results {
     pub full_quality: f64,
     /// Mean cost of the full model.
     pub full_cost: f64,
-    /// Mean of the full model's halves, if they were measured.
+    /// Mean quality of the full model's halves, if they were measured.
     pub full_halves: Option<f64>,
     /// The least mean cost at which the oracle reaches the full model's mean quality.
     pub least_cost: f64,
-    /// The same as a fraction of the full model's cost.
+    /// `least_cost` as a fraction of the full model's cost.
     pub least_fraction: f64,
     /// The oracle and its baselines at that cost.
     pub baselines: Baselines,
-    /// Each candidate for all sequences.
+    /// The means of each candidate, run for all sequences.
     pub statics: Vec<Static>,
     /// The oracle and its baselines at other budgets.
     pub curves: Vec<Point>,
@@ -57,7 +57,7 @@ pub struct Static {
     pub candidate: String,
     pub mean_quality: f64,
     pub mean_cost: f64,
-    /// Number of sequences that the oracle chose it for, at the least cost.
+    /// The number of sequences for which the oracle chose it, at the least cost.
     pub chosen: usize,
 }
 
@@ -126,7 +126,7 @@ impl Results {
     }
 }
 
-/// The mean over sequences and halves of a candidate.
+/// Returns the mean quality over the sequences and halves of a candidate; `None` if they were not measured.
 fn halves(evidence: &Evidence, candidate: usize) -> Option<f64> {
     let n = evidence.sequences().len();
     let both = (0..n).map(|sequence| evidence.cell(sequence, candidate)?.halves);

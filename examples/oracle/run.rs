@@ -67,7 +67,7 @@ pub fn run(
     let results = run.run(arguments.out.join(RUN), items, |progress| {
         bar.set_length(progress.total as u64);
         if progress.done == progress.resumed {
-            // The time left is estimated without the items that were found finished.
+            // The time left is estimated without the items that an earlier run finished.
             bar.set_position(progress.done as u64);
             bar.reset_eta();
         }

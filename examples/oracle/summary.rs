@@ -6,10 +6,10 @@ use dynlayer::metrics::baselines::{ComparisonRow, ControllerRow};
 use dynlayer::metrics::statistics::Interval;
 use std::fmt::Write;
 
-/// The whole summary.
+/// Returns the summary as text.
 pub fn text(arguments: &Arguments, results: &Results) -> String {
     let mut out = String::new();
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     let _ = write(&mut out, arguments, results);
     out
 }
@@ -45,7 +45,7 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
     reading(out, results)
 }
 
-/// The reading of the numbers: what they say, and what they do not.
+/// Writes the meaning of the numbers in words, and its limits.
 fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
     let baselines = &results.baselines;
     writeln!(out, "In words:")?;
@@ -60,13 +60,13 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
             baselines.candidates
         )?;
     } else {
-        writeln!(out, "- Without random routes nothing shows how much choosing alone gains.")?;
+        writeln!(out, "- Without random routes, the gain of choosing alone is unknown.")?;
     }
     match &baselines.cross_fitted {
         Some(row) => {
             writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?;
         }
-        None => writeln!(out, "- Without halves of the score nothing shows how much of the oracle's gain lasts.")?,
+        None => writeln!(out, "- Without halves of the score, the part of the oracle's gain that lasts is unknown.")?,
     }
     if results.metric == Metric::RougeL && baselines.cross_fitted.is_some() {
         let full =
@@ -82,13 +82,13 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "- {} items are a sample: the intervals tell how far the numbers may move with another. They say nothing of other \
-         models, data or candidates.",
+        "- The {} items are a sample: the intervals show the range of the numbers for other samples, not for other models, \
+         data or candidates.",
         results.items
     )
 }
 
-/// The sentence about the prompt predictor.
+/// Writes the sentence about the prompt predictor.
 fn predictor(
     out: &mut String,
     ControllerRow { row, regret, .. }: &ControllerRow,
@@ -114,7 +114,7 @@ fn predictor(
     }
 }
 
-/// The gain of a row over the two baselines that ignore the prompts.
+/// Returns the gain of a row over the two baselines that ignore the prompts, in words.
 fn gain(row: &ComparisonRow) -> String {
     match (row.gain, row.over_mix) {
         (Some(single), Some(mix)) => {

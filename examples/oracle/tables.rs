@@ -1,4 +1,4 @@
-//! The files that are written.
+//! The output files: tables and the plot.
 
 use crate::arguments::{Arguments, Metric};
 use crate::data::Line;
@@ -21,7 +21,7 @@ struct Chosen<'a> {
     cost: f64,
 }
 
-/// Writes all files but the run's own and the summary.
+/// Writes all files except `run.jsonl` and the summary.
 pub fn write(
     arguments: &Arguments,
     lines: &[Line],
@@ -61,7 +61,7 @@ fn csv<T: Serialize>(file: &Path, rows: impl IntoIterator<Item = T>) -> Result<(
     Ok(fs::write(file, bytes)?)
 }
 
-/// A plot of quality against cost: the oracle's frontier and its baselines.
+/// Returns a plot of quality against cost: the oracle's frontier and its baselines.
 fn plot(results: &Results) -> CurvePlot {
     let frontier =
         results.frontier.iter().map(|EnvelopePoint { mean_cost, mean_quality, .. }| (*mean_cost, *mean_quality));

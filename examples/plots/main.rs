@@ -1,10 +1,10 @@
 //! Draws one plot of each kind, as SVG and PNG, into a folder.
 //!
 //! ```text
-//! cargo run --release --example plots -- FOLDER
+//! cargo run --example plots -- FOLDER
 //! ```
 //!
-//! The numbers are made up; they have the shapes that those of a study have.
+//! The numbers are made up, in the shapes that the results of a study have.
 
 use dynlayer::metrics::Grid;
 use dynlayer::metrics::plot::{Curve, CurvePlot, DepthHistogram, HeatMap, PlotError, Size};
@@ -30,7 +30,7 @@ fn save(folder: &Path, name: &str, svg: String, png: Vec<u8>) -> std::io::Result
     std::fs::write(folder.join(name).with_extension("png"), png)
 }
 
-/// Quality against depth for four methods, two of them with intervals.
+/// Returns a plot of quality against depth for four methods, two of them with intervals.
 fn curves() -> CurvePlot {
     let depths = || (1..=6).map(|i| f64::from(i * 5));
     let quality = |steepness: f64| move |depth: f64| 0.45 * (1.0 - (-depth * steepness).exp());
@@ -50,7 +50,7 @@ fn curves() -> CurvePlot {
     }
 }
 
-/// Similarity of the states after every layer to the full model's, per token.
+/// Returns a heat map of the similarity of the states after every layer to the full model's, per token.
 fn heat_map() -> Result<HeatMap, Box<dyn Error>> {
     let value = |layer: u32, token: u32| 1.0 - f64::from(layer) * f64::from(token % 7 + 1) / 300.0;
     let rows = (0..12).map(|layer| (0..14).map(|token| value(layer, token)).collect()).collect();
@@ -63,7 +63,7 @@ fn heat_map() -> Result<HeatMap, Box<dyn Error>> {
     })
 }
 
-/// How deep sequences went under two methods.
+/// Returns a histogram of the depths of sequences under two methods.
 fn histogram() -> Result<DepthHistogram, PlotError> {
     let mut histogram = DepthHistogram::new("Depth of 400 sequences", "sequences", LAYERS as usize);
     let spread = |i: u32, k: u32| f64::from(i * k % 17 + i * i % 11);

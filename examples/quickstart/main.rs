@@ -1,7 +1,7 @@
-//! The first finding, a learned controller and the oracle, in seconds, on the embedded model.
+//! Compares skipping, early exits, a learned router and the oracle on the embedded model, in seconds.
 //!
 //! ```text
-//! cargo run --release --example quickstart
+//! cargo run --example quickstart
 //! ```
 
 mod measure;
@@ -18,8 +18,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Controllers of the table, beside the oracle: full depth, static skipping, early exit, an exit by confidence, and a
-/// router that was trained on the hidden states.
+/// The controllers of the table, beside the oracle: full depth, static skipping, early exit, an exit by confidence, and
+/// a router that was trained on the hidden states.
 const TABLE: [&str; 9] = [
     "full",
     "uniform:9",
@@ -32,25 +32,25 @@ const TABLE: [&str; 9] = [
     "router:router.safetensors",
 ];
 
-/// Thresholds of the confidence controller's curve.
+/// The thresholds of the confidence controller's curve.
 const THRESHOLDS: [f32; 5] = [0.3, 0.6, 0.8, 0.95, 0.99];
 
-/// Compares controllers on the embedded model.
+/// Compares skipping, early exits, a learned router and the oracle on the embedded model.
 #[derive(Parser, Debug)]
 struct Arguments {
-    /// Held-out problems of each task.
+    /// The number of held-out problems of each task.
     #[arg(long, default_value_t = 20)]
     problems: u64,
-    /// Problems of each task that are also run one at a time, for the speed.
+    /// The number of problems of each task that are also run one at a time, to measure speed.
     #[arg(long, default_value_t = 6)]
     timed: usize,
-    /// Which problems.
+    /// The seed from which the problems are drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// flex, ndarray, cuda or wgpu, as far as built in.
+    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
     #[arg(long, default_value_t = Backend::Flex)]
     device: Backend,
-    /// Where the plot goes.
+    /// The folder to write the images to.
     #[arg(long, value_name = "DIR", default_value = "target/quickstart")]
     out: PathBuf,
 }
@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let depths = 1..=n_layers;
     let curve = |kind: &str| -> Result<Vec<Row>, Box<dyn Error>> {
-        // A budget of one layer is no skipping.
+        // A budget of one layer is left to exits.
         let least = if kind == "exit" { 1 } else { 2 };
         depths.clone().filter(|k| *k >= least).map(|k| bench.quality(&format!("{kind}:{k}").parse()?)).collect()
     };

@@ -1,4 +1,4 @@
-//! What a controller reaches on the problems, and how fast.
+//! Quality, depth and speed of a controller on the problems.
 
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{Completion, Controller, GenerateOptions, generate};
@@ -8,10 +8,10 @@ use dynlayer_examples::{Loaded, embedded};
 use dynlayer_tiny::{self as tiny, Problem, Task};
 use std::error::Error;
 
-/// Problems that run together where time does not matter.
+/// The number of problems that run together when time is not measured.
 const BATCH: usize = 100;
 
-/// A controller on the problems.
+/// The results of a controller on the problems.
 #[derive(Clone)]
 pub struct Row {
     pub name: String,
@@ -19,28 +19,28 @@ pub struct Row {
     pub exact_match: f64,
     /// Mean layers per token, over problems.
     pub depth: f64,
-    /// Per problem: whether it was solved, and its layers per token.
+    /// For each problem, `true` if it was solved, and its layers per token.
     pub each: Vec<(bool, f64)>,
     /// Seconds per generated token, one problem at a time.
     pub seconds: Option<f64>,
 }
 
-/// What some problems were answered.
+/// The answers to some problems.
 pub struct Answers {
     pub completions: Vec<Completion>,
-    /// Layers per token of each.
+    /// Layers per token of each answer.
     pub depths: Vec<f64>,
-    /// What decoding took.
+    /// Seconds that decoding took.
     pub seconds: f64,
 }
 
-/// The model, the problems and what calibrates.
+/// The model, the problems, and the resources for building controllers.
 pub struct Bench<'a> {
     pub model: &'a Llama,
     pub tokenizer: &'a Tokenizer,
     pub problems: &'a [Problem],
     prompts: Vec<Vec<u32>>,
-    /// Problems that are also run one at a time.
+    /// The indices of problems that are also run one at a time.
     timed: Vec<usize>,
     pub resources: Resources,
 }
@@ -60,14 +60,14 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Quality, depth and speed.
+    /// Measures quality, depth and speed.
     pub fn row(&self, spec: &ControllerSpec) -> Result<Row, Box<dyn Error>> {
         let mut row = self.quality(spec)?;
         row.seconds = self.seconds(spec.build(self.model, &self.resources)?)?;
         Ok(row)
     }
 
-    /// Quality and depth, in batches.
+    /// Measures quality and depth, in batches.
     pub fn quality(&self, spec: &ControllerSpec) -> Result<Row, Box<dyn Error>> {
         self.of(spec.to_string(), spec.build(self.model, &self.resources)?)
     }
@@ -80,16 +80,15 @@ impl<'a> Bench<'a> {
             let solved = |(i, completion): (&usize, &Completion)| self.problems[*i].solved_by(&completion.text);
             each.extend(some.iter().zip(&completions).map(solved).zip(depths));
         }
-        #[expect(clippy::cast_precision_loss, reason = "a few hundred problems")]
         let n = each.len() as f64;
         let exact_match = each.iter().map(|(solved, _)| f64::from(u8::from(*solved))).sum::<f64>() / n;
         let depth = each.iter().map(|(_, depth)| depth).sum::<f64>() / n;
         Ok(Row { name, exact_match, depth, each, seconds: None })
     }
 
-    /// Seconds per generated token, one problem at a time.
+    /// Measures the seconds per generated token, one problem at a time.
     pub fn seconds(&self, mut controller: impl Controller) -> Result<Option<f64>, Box<dyn Error>> {
-        // Once to warm up.
+        // The first run warms up and is not counted.
         self.generate(&self.timed[..1], &mut controller)?;
         let (mut seconds, mut passes) = (0.0, 0u32);
         for i in &self.timed {
@@ -100,7 +99,7 @@ impl<'a> Bench<'a> {
         Ok((passes > 0).then(|| seconds / f64::from(passes)))
     }
 
-    /// Answers, layers per token and the seconds that decoding took; every generated token is controlled.
+    /// Generates answers; a controlled pass predicts every token.
     pub fn generate(&self, problems: &[usize], controller: impl Controller) -> Result<Answers, Box<dyn Error>> {
         let prompts: Vec<Vec<u32>> = problems.iter().map(|i| self.prompts[*i].clone()).collect();
         let options = GenerateOptions {

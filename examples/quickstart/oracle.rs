@@ -1,4 +1,5 @@
-//! The oracle: for every problem the shallowest candidate that the full model's quality needs.
+//! The oracle: for every problem one of the candidates, so that the full model's quality is reached with the fewest
+//! layers.
 
 use super::measure::{Bench, Row};
 use dynlayer::inference::controllers::ControllerSpec;
@@ -8,11 +9,11 @@ use std::error::Error;
 
 pub struct Oracle {
     pub row: Row,
-    /// The most that can be reached, by mean layers per token.
+    /// The highest share of solved problems for each mean number of layers per token.
     pub frontier: Vec<EnvelopePoint>,
     /// The full model's share of solved problems, and its layers.
     pub full: (f64, f64),
-    /// The best single candidate within the oracle's layers.
+    /// The best single candidate with at most the oracle's layers per token, and its share of solved problems.
     pub best_static: Option<(String, f64)>,
 }
 

@@ -6,10 +6,10 @@ use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use std::error::Error;
 use std::path::Path;
 
-/// Points of the oracle's curve, about.
+/// The approximate number of points of the oracle's curve.
 const POINTS: usize = 12;
 
-/// Writes `quality.svg` and `quality.png`, and gives their names.
+/// Writes `quality.svg` and `quality.png`, and returns their paths as text.
 pub fn write(
     folder: &Path,
     curves: &[(&str, &Vec<Row>)],
@@ -19,7 +19,7 @@ pub fn write(
     let point = |row: &Row| (row.depth, row.exact_match);
     let mut drawn: Vec<Curve> = curves.iter().map(|(name, rows)| Curve::new(*name, rows.iter().map(point))).collect();
     drawn.extend(router.map(|row| Curve::new("learned router", [point(row)])));
-    // A frontier has a point for every problem that is given more; these are enough to draw.
+    // A frontier has a point each time that a problem is given more layers; some of them are enough to draw it.
     let apart = oracle.frontier.len().div_ceil(POINTS).max(1);
     let last = oracle.frontier.len().saturating_sub(1);
     let some = oracle.frontier.iter().enumerate().filter(|(i, _)| i % apart == 0 || *i == last);

@@ -1,4 +1,4 @@
-//! What goes to the terminal.
+//! The output to the terminal.
 
 use super::measure::{Answers, Bench, Row};
 use super::oracle::Oracle;
@@ -24,8 +24,8 @@ pub fn table(rows: &[Row], bench: &Bench<'_>) {
     println!(
         "\nSpeed-up: time per generated token at full depth over the controller's own, one problem at a time. A model this \
          small\nspends much of its time outside its layers, and a check of confidence is cheap with 31 tokens to choose from.\n\
-         This model was trained to be left early, so exits do better here than skipping; in models that were not, it is the\n\
-         other way round (compare_controllers)."
+         This model was trained for early exits, so they do better here than skipping; in other models skipping does better\n\
+         (see the example compare_controllers)."
     );
 }
 
@@ -37,10 +37,13 @@ pub fn oracle(oracle: &Oracle) {
         100.0 * row.depth / depth
     );
     if let Some((name, exact_match)) = best_static {
-        println!("With no more layers the best one choice for all, {name}, solves {:.1} %.", 100.0 * exact_match);
+        println!(
+            "With at most as many layers, the best single candidate, {name}, solves {:.1} %.",
+            100.0 * exact_match
+        );
     }
     println!(
-        "It has seen which candidate solves what: a bound for controllers, and no controller. See docs/oracle.md."
+        "It knows which candidates solve each problem: it is a bound for controllers, not a controller. See docs/oracle.md."
     );
 }
 

@@ -10,46 +10,46 @@ use std::path::PathBuf;
 /// Trains a router for the embedded model, from hidden states.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A folder with another training of the embedded model.
+    /// A folder with another version of the embedded model, as train_tiny writes it; by default the built-in one.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// The file to write the router to.
     #[arg(long, value_name = "FILE", default_value = "crates/tiny/assets/router.safetensors")]
     pub out: PathBuf,
-    /// The cost of depth: budget:LAYERS, or an alpha in nats.
+    /// The cost of depth in training: a budget as budget:LAYERS, or a price of all layers in nats per token.
     #[arg(long, default_value_t = DepthLoss::budget(7.5), value_name = "budget:LAYERS|ALPHA")]
     pub depth: DepthLoss,
-    /// Training steps.
+    /// The number of training steps.
     #[arg(long, default_value_t = 300)]
     pub steps: u64,
     /// The highest learning rate.
     #[arg(long, default_value_t = 1e-2)]
     pub rate: f64,
-    /// Problems per step.
+    /// The number of problems per step.
     #[arg(long, default_value_t = 48)]
     pub batch: usize,
     /// The kind of router.
     #[arg(long, value_enum, default_value_t = RouterKind::Linear)]
     pub router: RouterKind,
-    /// kept: the first and the last layer always run; free: they may be skipped.
+    /// The first and the last layer: kept, they always run, or free, they may be skipped.
     #[arg(long, default_value_t = Ends::Kept)]
     pub ends: Ends,
-    /// The logit of a new router, everywhere.
+    /// The logit of every layer in an untrained router; a positive logit runs the layer.
     #[arg(long, default_value_t = 2.0)]
     pub bias: f32,
-    /// The gates' temperature at the last step; it begins with 1.
+    /// The temperature of the gates at the last step; it is 1 at the first.
     #[arg(long, default_value_t = 1.0)]
     pub final_temperature: f64,
     /// The seed of weights, problems and noise.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Held-out problems of each task to measure the router on.
+    /// The number of held-out problems of each task to measure the router on.
     #[arg(long, default_value_t = 100)]
     pub problems: u64,
-    /// A folder for checkpoints and the log of steps, so that a stopped training can continue.
+    /// A folder to store checkpoints and the log of steps in, so that a stopped training can continue.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// The backend: flex, ndarray, cuda or wgpu, if built in.
+    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
     #[arg(long, default_value_t = Backend::Flex)]
     pub device: Backend,
     /// Print no progress bar.

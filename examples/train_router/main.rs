@@ -19,9 +19,10 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// All generated tokens come from controlled passes, as in every table of the embedded model.
+/// The first controlled token: all generated tokens come from controlled passes, as in every table of the embedded
+/// model.
 const FROM: ControlFrom = ControlFrom::LastPromptToken;
-/// Problems that are measured together.
+/// The number of problems that are measured together.
 const BATCH: usize = 50;
 
 fn main() -> ExitCode {
@@ -38,7 +39,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let routed = train(arguments, &model, &task)?;
     routed.save(&arguments.out)?;
 
-    // Measures the router as it is in the file.
+    // Measures the router as stored in the file.
     let mut routed = Routed::load(&arguments.out, &device)?;
     let full = evaluate(&model, &mut FullDepth, &task, FROM, BATCH)?;
     let found = evaluate(&model, &mut routed, &task, FROM, BATCH)?;

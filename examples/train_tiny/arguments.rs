@@ -4,49 +4,49 @@ use clap::Parser;
 use dynlayer::model::Backend;
 use std::path::PathBuf;
 
-/// Trains the embedded model.
+/// Trains the embedded model, measures it and writes its card.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// Where the model goes.
+    /// The folder to write the model to.
     #[arg(long, value_name = "DIR", default_value = "crates/tiny/assets")]
     pub out: PathBuf,
-    /// Where checkpoints and the log of steps are kept.
+    /// The folder to store checkpoints and the log of steps in, so that a stopped training can continue.
     #[arg(long, value_name = "DIR", default_value = "target/train_tiny")]
     pub work: PathBuf,
-    /// Steps on all tasks but the last, `follow-3`.
+    /// The number of steps of the first stage, on all tasks but the last, `follow-3`.
     #[arg(long, default_value_t = 5500)]
     pub steps: u64,
-    /// Steps on all tasks after that.
+    /// The number of steps of the second stage, on all tasks.
     #[arg(long, default_value_t = 1500)]
     pub more_steps: u64,
-    /// Problems per step.
+    /// The number of problems per step.
     #[arg(long, default_value_t = 84)]
     pub batch: usize,
-    /// The highest learning rate.
+    /// The highest learning rate of the first stage.
     #[arg(long, default_value_t = 1.5e-3)]
     pub rate: f64,
-    /// The highest learning rate of the further steps.
+    /// The highest learning rate of the second stage.
     #[arg(long, default_value_t = 1e-3)]
     pub more_rate: f64,
-    /// The probability that the last layer is dropped, at the end of the training.
+    /// The probability that the last layer is dropped at the end of each stage.
     #[arg(long, default_value_t = 0.1)]
     pub dropout: f64,
-    /// How much early exits weigh in the loss.
+    /// The weight of early exits in the loss.
     #[arg(long, default_value_t = 0.1)]
     pub exit_scale: f64,
-    /// What weights, problems and dropped layers derive from.
+    /// The seed of weights, problems and dropped layers.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// flex, ndarray, cuda or wgpu, as far as built in.
+    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
     #[arg(long, default_value_t = Backend::Flex)]
     pub device: Backend,
-    /// Held-out problems of each task that the model is measured on.
+    /// The number of held-out problems of each task to measure the model on.
     #[arg(long, default_value_t = 400)]
     pub problems: u64,
-    /// Do not train: measure the model that is there, and write its card.
+    /// Do not train; measure the model in the folder of --out and write its card.
     #[arg(long)]
     pub evaluate_only: bool,
-    /// A line per hundred steps instead of a bar.
+    /// Print a line every hundred steps instead of a progress bar.
     #[arg(long)]
     pub quiet: bool,
 }

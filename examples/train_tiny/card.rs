@@ -1,4 +1,4 @@
-//! The model's card, and the curve of its training.
+//! The model's card and the curve of its training.
 
 use super::arguments::Arguments;
 use super::evaluate::Table;
@@ -11,19 +11,19 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Depths whose loss the card and the curve show.
+/// The depths whose loss the card and the curve show.
 const DEPTHS: [usize; 4] = [2, 4, 8, 12];
-/// Steps that a point of the curve is the mean of.
+/// The number of steps whose mean is a point of the curve.
 const SMOOTHING: usize = 50;
 
-/// Writes `README.md` and `loss.svg` beside the model. Without a log of steps, as after cloning, the training's part of the
-/// card cannot be written, and the card that is there stays.
+/// Writes `README.md` and `loss.svg` beside the model. Without a log of steps, as after cloning, the card cannot
+/// describe the training, and the existing files are kept.
 pub fn write(arguments: &Arguments, model: &Llama, table: &Table) -> Result<(), Box<dyn Error>> {
     let mut steps: Vec<StepReport> = Vec::new();
     for stage in stages(arguments) {
         let log = stage.folder.join("steps.jsonl");
         let Ok(text) = std::fs::read_to_string(&log) else {
-            eprintln!("no {}: the card stays as it is", log.display());
+            eprintln!("no {}: the existing card is kept", log.display());
             return Ok(());
         };
         for line in text.lines() {
@@ -53,7 +53,7 @@ fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport
     writeln!(
         out,
         "A Llama of {} layers, width {}, {} heads, {parameters} parameters, stored as f16. It was trained by this project, on \
-         problems that this project generates (`src/tiny/task.rs`), and is under the project's licence. It knows nothing \
+         problems that this project generates (`crates/tiny/src/task.rs`), and is under the project's licence. It knows nothing \
          else.\n",
         config.n_layers, config.d_model, config.n_heads
     )?;
@@ -96,9 +96,8 @@ fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport
 }
 
 fn curve(steps: &[StepReport]) -> CurvePlot {
-    // A training of a few steps has a curve too.
+    // So that a training of a few steps has a curve too.
     let points = smoothed(steps, SMOOTHING.min(steps.len() / 2).max(1));
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
     let curve = |i: usize| {
         Curve::new(format!("exit:{}", DEPTHS[i]), points.iter().map(|(step, means)| (*step as f64, means[i])))
     };
@@ -110,13 +109,11 @@ fn curve(steps: &[StepReport]) -> CurvePlot {
     }
 }
 
-/// Means over `n` steps each, with the number of the last.
+/// Returns the means over every `n` steps, with the number of steps until then.
 fn smoothed(steps: &[StepReport], n: usize) -> Vec<(u64, [f64; DEPTHS.len()])> {
     let mean = |chunk: &[StepReport], depth: usize| {
         let losses = chunk.iter().filter_map(|step| step.metrics.get(&format!("exit:{depth}")));
-        #[expect(clippy::cast_precision_loss, reason = "few steps")]
-        let mean = losses.sum::<f64>() / chunk.len() as f64;
-        mean
+        losses.sum::<f64>() / chunk.len() as f64
     };
     steps.chunks_exact(n).map(|chunk| (chunk[n - 1].step + 1, DEPTHS.map(|depth| mean(chunk, depth)))).collect()
 }

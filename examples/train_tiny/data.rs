@@ -10,7 +10,7 @@ pub struct Data {
     seed: u64,
     batch: usize,
     tasks: Vec<Task>,
-    /// Steps whose problems do not come again.
+    /// The number of steps of earlier stages, whose problems are not repeated.
     after: u64,
 }
 
@@ -19,7 +19,7 @@ impl Data {
         Self { tokenizer, seed, batch, tasks, after }
     }
 
-    /// The problems of a step: the tasks in turn.
+    /// Returns the problems of a step, of the tasks in turn.
     pub fn batch(&self, model: &Llama, step: u64, part: u64) -> Result<TrainingBatch, TrainingError> {
         let first = (self.after + step + (part << 32)) * self.batch as u64;
         let items = (0..self.batch).map(|i| {

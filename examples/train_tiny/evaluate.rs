@@ -8,20 +8,20 @@ use dynlayer_tiny::{self as tiny, Problem, Task};
 use std::error::Error;
 use std::fmt;
 
-/// Problems that run together.
+/// The number of problems that run together.
 const BATCH: usize = 100;
 
-/// The share of solved problems.
+/// The shares of solved problems by task and depth.
 pub struct Table {
-    /// Layers run, for each column.
+    /// The number of layers of each column.
     pub depths: Vec<usize>,
-    /// A task and its shares, depth by depth.
+    /// Each task with its shares, depth by depth.
     pub rows: Vec<(Task, Vec<f64>)>,
-    /// Problems of each task.
+    /// The number of problems of each task.
     pub problems: usize,
 }
 
-/// Runs all problems at every depth; every generated token comes from a pass of that depth.
+/// Runs all problems at every depth; a pass of that depth predicts every token.
 pub fn table(model: &Llama, tokenizer: &Tokenizer, problems: &[Problem]) -> Result<Table, Box<dyn Error>> {
     let depths: Vec<usize> = (1..=model.layers().len()).collect();
     let mut rows: Vec<(Task, Vec<f64>)> = Task::ALL.iter().map(|task| (*task, Vec::new())).collect();
@@ -32,7 +32,6 @@ pub fn table(model: &Llama, tokenizer: &Tokenizer, problems: &[Problem]) -> Resu
             for batch in of_task.chunks(BATCH) {
                 solved += run(model, tokenizer, batch, *depth)?;
             }
-            #[expect(clippy::cast_precision_loss, reason = "some hundred problems")]
             shares.push(f64::from(solved) / of_task.len() as f64);
         }
     }
@@ -48,16 +47,14 @@ fn run(model: &Llama, tokenizer: &Tokenizer, problems: &[&Problem], depth: usize
 }
 
 impl Table {
-    /// The mean over tasks at full depth.
+    /// Returns the mean share over tasks at full depth.
     pub fn mean_at_full_depth(&self) -> f64 {
         let last: Vec<f64> = self.rows.iter().filter_map(|(_, shares)| shares.last().copied()).collect();
-        #[expect(clippy::cast_precision_loss, reason = "a few tasks")]
-        let mean = last.iter().sum::<f64>() / last.len() as f64;
-        mean
+        last.iter().sum::<f64>() / last.len() as f64
     }
 }
 
-/// As Markdown.
+/// Writes a Markdown table.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = |f: &mut fmt::Formatter<'_>, cell: &dyn Fn(usize) -> String| -> fmt::Result {

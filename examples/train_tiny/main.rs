@@ -4,11 +4,10 @@
 //! cargo run --release --example train_tiny -- --out crates/tiny/assets
 //! ```
 //!
-//! Stopped at any time, it goes on from its last checkpoint when started again with the same options.
+//! A stopped training continues from its last checkpoint when it is started again with the same options.
 
 mod arguments;
 mod card;
-
 mod data;
 mod evaluate;
 mod stage;
@@ -42,7 +41,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     report(arguments)
 }
 
-/// The model's dimensions.
+/// Returns the model's configuration.
 fn config(vocab_size: usize) -> Result<LlamaConfig, Box<dyn Error>> {
     let json = serde_json::json!({
         "model_type": "llama",
@@ -63,7 +62,7 @@ fn config(vocab_size: usize) -> Result<LlamaConfig, Box<dyn Error>> {
 }
 
 fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    // First, so that a folder that cannot be written is known before the work.
+    // Written first, so that a folder that cannot be written stops the program before the work.
     tokenizer::save(&arguments.out)?;
     let tokenizer = Tokenizer::from_hf_folder(&arguments.out)?;
     let config = config(tokenizer.vocab_size())?;
@@ -125,7 +124,7 @@ fn train_stage(
     Ok(model)
 }
 
-/// Measures the saved model, as it is stored, and writes its card.
+/// Measures the model as stored in its files, and writes its card.
 fn report(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let checkpoint = Checkpoint::open(&arguments.out)?;
     let tokenizer = checkpoint.tokenizer()?;

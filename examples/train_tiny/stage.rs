@@ -1,25 +1,25 @@
-//! The parts of the training: the hardest task comes last, when what it is made of is known.
+//! The stages of the training: the hardest task comes last, when the model has learned the tasks that it consists of.
 
 use super::arguments::Arguments;
 use dynlayer_tiny::Task;
 use std::path::PathBuf;
 
-/// A training of its own: a learning rate that rises and falls, and an optimizer that starts anew.
+/// A part of the training with a new optimizer, and a learning rate that rises and falls.
 pub struct Stage {
-    /// In turn, one to a problem.
+    /// The tasks of the problems, in turn.
     pub tasks: Vec<Task>,
     pub steps: u64,
     pub rate: f64,
-    /// Where its checkpoint and its log are.
+    /// The folder of its checkpoint and its log.
     pub folder: PathBuf,
-    /// Steps of the stages before, whose problems do not come again.
+    /// The number of steps of earlier stages, whose problems are not repeated.
     pub after: u64,
 }
 
-/// How often the last task comes in the second stage, for each time that another does.
+/// The number of problems of the last task in the second stage for each problem of another task.
 const LAST: usize = 5;
 
-/// First all tasks but the last, then all, the last one most often.
+/// Returns the two stages: all tasks but the last, then all tasks, the last one most often.
 pub fn stages(arguments: &Arguments) -> [Stage; 2] {
     let Arguments { work, steps, more_steps, rate, more_rate, .. } = arguments;
     let (last, others) =

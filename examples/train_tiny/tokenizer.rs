@@ -12,7 +12,7 @@ const END: &str = "<|end|>";
 pub const END_ID: u32 = 0;
 const UNKNOWN: &str = "<|unknown|>";
 
-/// Writes `tokenizer.json` and `tokenizer_config.json` into a folder, which is made if it is not there.
+/// Writes `tokenizer.json` and `tokenizer_config.json` into a folder, which is created if it does not exist.
 pub fn save(folder: &Path) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let words = ["sort", "copy", "reverse", "count", "add", "follow"].map(str::to_owned);
@@ -21,7 +21,7 @@ pub fn save(folder: &Path) -> Result<(), Box<dyn Error>> {
     let vocabulary = (0..).zip(tokens).map(|(id, token)| (token, id)).collect();
     let model = WordLevel::builder().vocab(vocabulary).unk_token(UNKNOWN.to_owned()).build().map_err(text)?;
     let mut tokenizer = Tokenizer::new(model);
-    // Words of small letters stay whole, spaces go, everything else stands alone.
+    // Words of small letters are tokens, and so is every other character; spaces are removed.
     let pattern = SplitPattern::Regex("[a-z]+|[^a-z\\s]".into());
     tokenizer.with_pre_tokenizer(Some(Split::new(pattern, SplitDelimiterBehavior::Removed, true).map_err(text)?));
     tokenizer.with_decoder(Some(Fuse::new()));

@@ -32,7 +32,7 @@ mod ndarray {
     use dynlayer::inference::{Action, ScoreOptions};
     use dynlayer::model::{Backend, WeightDtype};
 
-    /// The tensor operations that every backend runs, on ndarray, against flex's kernels, to 1e-4 absolute.
+    /// Compares the tensor operations that every backend can run, on ndarray, with flex's kernels, to 1e-4 absolute.
     #[test]
     fn ndarray_gives_the_same_logits() {
         let routes = vec![

@@ -20,7 +20,7 @@ use gguf_writer::GgufWriter;
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// A model's weights under their Hugging Face names.
+/// Returns a model's weights under their Hugging Face names.
 pub fn tensors(model: &Llama) -> Tensors {
     fn values<const D: usize>(param: &Param<Tensor<D>>) -> (Vec<usize>, Vec<f32>) {
         let value = param.val();
@@ -190,7 +190,7 @@ fn a_gguf_file_comes_back_bit_for_bit() {
     assert_eq!(logits(&model), logits(&original()));
 }
 
-/// Checkpoints with biases, and with rows in the original order.
+/// Checkpoints of this family have biases, and rows of queries and keys in the original order.
 #[test]
 fn a_gguf_file_of_qwen_2_comes_back_bit_for_bit() {
     let json = SMALL.replace("\"llama\"", "\"qwen2\"");
@@ -290,7 +290,7 @@ fn shards_and_element_types() {
     }
 }
 
-/// The cost formulas, whose crate knows no model, against the tensors of a model.
+/// Compares the cost formulas, whose crate does not depend on the model crate, with the tensors of a model.
 #[test]
 fn dimensions_count_the_weights_that_are_there() {
     let model = original();

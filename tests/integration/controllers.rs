@@ -22,7 +22,7 @@ pub fn small() -> Llama {
     crate::support::small(&device())
 }
 
-/// Prompts of different lengths.
+/// Returns prompts of different lengths.
 pub fn prompts() -> Vec<Vec<u32>> {
     vec![vec![1, 2, 3], vec![40, 41, 42, 43, 44, 45, 46], vec![9], vec![77, 3, 77, 3]]
 }
@@ -46,13 +46,13 @@ pub fn run(
     generate(model, controller, prompts, options).unwrap().finish().unwrap()
 }
 
-/// The error that a run begins or ends with.
+/// Returns the error with which a run is refused or ends.
 pub fn error(model: &Llama, controller: impl Controller, control_from: ControlFrom) -> GenerateError {
     let options = options(vec![], control_from);
     generate(model, controller, &prompts(), options).and_then(|run| run.finish().map(|_| ())).unwrap_err()
 }
 
-/// The error and its causes, as one text.
+/// Joins the messages of an error and of its causes.
 pub fn chain(error: &dyn std::error::Error) -> String {
     error.source().map_or(error.to_string(), |source| format!("{error}: {}", chain(source)))
 }
@@ -79,14 +79,14 @@ pub fn assert_batch_equals_solo<C: Controller>(
     }
 }
 
-/// The model with some layers that change nothing, because their two output projections are zero.
+/// Returns the model with some layers that change nothing, because their two output projections are zero.
 pub fn without_effect(model: Llama, layers: &[usize]) -> Llama {
     let names = |layer: &usize| [format!("layers.{layer}.self_attn.o_proj"), format!("layers.{layer}.mlp.down_proj")];
     let names: Vec<String> = layers.iter().flat_map(names).collect();
     filled(model, &names, 0.0)
 }
 
-/// A controller that shows each site to an observer just before it decides.
+/// Returns a controller that shows each site to an observer just before it decides.
 pub fn watch<'a, C: Controller>(inner: &'a mut C, see: impl FnMut(&Site<'_>) + 'a) -> impl Controller + 'a {
     struct Watched<'a, C, F>(&'a mut C, F);
     impl<C: Controller, F: FnMut(&Site<'_>)> Controller for Watched<'_, C, F> {

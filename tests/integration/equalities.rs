@@ -1,4 +1,4 @@
-//! Ways of computing the same thing, which must agree.
+//! Equalities between different ways to compute the same results.
 
 use crate::support::{Routes, SMALL, asked_for, assert_close, config, device, masked, rows, skipped, small};
 use dynlayer::inference::controllers::FullDepth;

@@ -1,4 +1,4 @@
-//! The differences of the supported families, against a plain forward pass in `f64` written without the library.
+//! Equality of every supported model family with a plain forward pass in `f64` that does not use the library.
 
 use crate::checkpoints::tensors;
 use crate::support::{assert_close, config, device, rows};

@@ -1,4 +1,4 @@
-//! Gates in decoding: every layer runs, and its update is weighted.
+//! Gates in decoding, under which every layer runs and its update is weighted.
 
 use crate::support::{assert_close, device, small};
 use burn::tensor::{Tensor, TensorData};

@@ -1,4 +1,4 @@
-//! Careless use of a run, and its effect on later runs.
+//! Runs that panic, fail or are left unfinished, and their effect on later runs.
 
 use crate::controllers::chain;
 use crate::support::{assert_close, device, filled, rows, small};

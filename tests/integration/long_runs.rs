@@ -1,4 +1,4 @@
-//! More tokens than the cache has room for at first.
+//! Runs of more tokens than the cache has room for at first.
 
 use crate::support::{Routes, assert_close, config, device, follow, masked};
 use dynlayer::inference::{
@@ -7,7 +7,7 @@ use dynlayer::inference::{
 };
 use dynlayer::model::{Llama, WeightDtype};
 
-/// More tokens than the 256 slots that a cache begins with beside the prompt's.
+/// The number of tokens, more than the 256 slots that a cache begins with beside the prompt's.
 const TOKENS: usize = 290;
 
 fn model() -> Llama {
@@ -21,8 +21,8 @@ fn text(start: usize, tokens: usize) -> Vec<u32> {
     (0..tokens).map(|i| ((start + i * i) % 97) as u32).collect()
 }
 
-/// Routes in which each layer but the first runs its attention for three tokens and skips it for one, at a different
-/// time per layer.
+/// Returns routes in which each layer but the first runs its attention for three tokens and skips it for one, at a
+/// different time per layer.
 fn routes(row: usize) -> Routes {
     let action = |token: usize, layer: usize| match (token + 3 * layer + row) % 7 {
         0 | 1 => Action::Skip,

@@ -1,11 +1,10 @@
 //! Integration tests of the crates, through the facade.
 //!
-//! Most tests run a small random model: equalities between paths hold for any weights. Those named `real_model` need
-//! SmolLM2 (`scripts/get_smollm2.sh --hf`) and are ignored unless asked for; `DYNLAYER_MODEL` names its folder.
-//! Those named `real_text` also need a text, which `DYNLAYER_TEXT` names.
+//! Most tests run a small random model, as equalities between paths hold for any weights. Tests named `real_model` need
+//! SmolLM2 (`scripts/get_smollm2.sh --hf`) and run only with `--ignored`; `DYNLAYER_MODEL` names its folder. Tests
+//! named `real_text` also need a text file, which `DYNLAYER_TEXT` names.
 #![allow(
     clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::float_cmp,
     clippy::items_after_statements,

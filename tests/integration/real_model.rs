@@ -1,4 +1,4 @@
-//! Fixed cases on SmolLM2-135M-Instruct, run on request (see `main.rs`).
+//! Fixed cases on SmolLM2-135M-Instruct, which run only with `--ignored` (see `main.rs`).
 
 use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
 use dynlayer::inference::{
@@ -17,7 +17,7 @@ pub fn load(part: &str, dtype: WeightDtype) -> Llama {
     Checkpoint::open(path(part)).unwrap().load(dtype, &device(), |_| {}).unwrap()
 }
 
-/// Routes that change from token to token, drawn from a simple congruential sequence.
+/// Returns routes that change from token to token, drawn from a linear congruential sequence.
 fn routes(seed: u64, tokens: usize, layers: usize) -> Routes {
     let mut state = seed;
     let mut draw = || {

@@ -1,10 +1,11 @@
-//! SmolLM2-135M-Instruct on a text that is not part of the project, run on request (see `main.rs`).
+//! Perplexity of SmolLM2-135M-Instruct on a text that is not part of the project; runs only with `--ignored` (see
+//! `main.rs`).
 
 use crate::real_model::{load, path};
 use dynlayer::metrics::distributions::{LogProbs, Windows, perplexity};
 use dynlayer::model::{Checkpoint, WeightDtype};
 
-/// The reference is transformers' in f32 (`.ci/perplexity_reference.py`); the text is not part of the project.
+/// The reference numbers are from transformers in f32 (`.ci/perplexity_reference.py`).
 #[test]
 #[ignore = "needs SmolLM2 and the text that DYNLAYER_TEXT names"]
 fn perplexity_equals_transformers() {

@@ -1,4 +1,4 @@
-//! Small models, random routes, and the masked reference.
+//! Small models, controllers that follow given routes, and the masked reference.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
@@ -12,7 +12,8 @@ pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_siz
     "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 12,
     "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#;
 
-/// The device of all tests that are not about a certain backend: flex, or the backend that `DYNLAYER_BACKEND` names.
+/// Returns the device of all tests that are not about a certain backend: flex, or the backend that `DYNLAYER_BACKEND`
+/// names.
 pub fn device() -> Device {
     match std::env::var("DYNLAYER_BACKEND") {
         Ok(name) => name.parse::<Backend>().and_then(Backend::device).unwrap(),
@@ -63,14 +64,14 @@ pub fn filled(model: Llama, names: &[String], number: f32) -> Llama {
 /// The actions of each generated token, layer by layer.
 pub type Routes = Vec<Vec<Action>>;
 
-/// A controller that follows the routes of the token that is generated next.
+/// Returns a controller that follows the routes of the token that is generated next.
 pub fn follow(routes: &Routes) -> impl Controller + '_ {
     controller_fn(move |site| {
         Decision::per_row(site.rows().iter().map(|row| routes[row.generated % routes.len()][site.layer()]))
     })
 }
 
-/// The engine's logits for each token of `continuation`.
+/// Returns the engine's logits for each token of `continuation`.
 pub fn skipped(
     model: &Llama,
     routes: &Routes,
@@ -83,9 +84,10 @@ pub fn skipped(
     scored.tokens.into_iter().map(|token| token.logits).collect()
 }
 
-/// The reference's logits for each token: it runs every sublayer and keeps the old state where the route skips, without
-/// a controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's. Corresponds
-/// to `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit` does.
+/// Returns the reference's logits for each token: it runs every sublayer and keeps the old state where the route skips,
+/// without a controller. `whole` runs the text in one pass without a cache; otherwise the passes are the engine's.
+/// Corresponds to `ControlFrom::LastPromptToken`; `holes` hides the skipped tokens' slots too, as `KvPolicy::Omit`
+/// does.
 pub fn masked(
     model: &Llama,
     routes: &Routes,
@@ -138,7 +140,7 @@ pub fn rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
     values.chunks_exact(width).map(<[f32]>::to_vec).collect()
 }
 
-/// A sequence's counts without those that depend on its batch: executed work and shared costs.
+/// Returns a sequence's counts without those that depend on its batch: executed work and shared costs.
 pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
     let mut asked = sequence;
     asked.prefill.executed = asked.prefill.nominal;

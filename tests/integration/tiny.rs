@@ -17,7 +17,7 @@ fn embedded() -> (Llama, Tokenizer) {
     (checkpoint.load(WeightDtype::F32, &crate::support::device(), |_| ()).unwrap(), tokenizer)
 }
 
-/// Per problem, `true` if it was solved, and the layers per token.
+/// Returns for each problem `true` if it was solved, and its layers per token.
 fn run(
     model: &Llama,
     tokenizer: &Tokenizer,

@@ -1,9 +1,9 @@
 //! Time and memory of exact allocations, up to a million sequences of 24 candidates.
 //!
-//! Quality rises with depth and saturates, at a rate of each sequence's own, with noise. Costs are whole layers, half
-//! layers, or real numbers as FLOPs and seconds are. Two more kinds are hard on purpose: quality proportional to cost
-//! (a subset sum), and that plus a constant (strongly correlated). Each line is one call, on one core; peak memory is
-//! that of the process.
+//! Quality rises with depth and saturates, at a different rate for each sequence, with noise. Costs are whole layers,
+//! half layers, or real numbers like FLOPs and seconds. Two more kinds are hard on purpose: quality proportional to
+//! cost (a subset sum), and proportional to cost plus a constant (strongly correlated). Each line is one call, on one
+//! core; peak memory is that of the process.
 //!
 //! ```text
 //! cargo bench -p dynlayer-metrics --bench allocation [-- --sequences 7800 --costs whole]
@@ -35,7 +35,7 @@ fn measure(sequences: u64, costs: &str) -> Result<(), Box<dyn std::error::Error>
     let started = Instant::now();
     let allocator = Allocator::new(&evidence)?;
     println!("  preparing        {:8.3} s, peak {}", started.elapsed().as_secs_f64(), peak());
-    // The hard tables have costs of another size.
+    // The hard tables have larger costs.
     let most = allocator.envelope().points().last().map_or(0.0, |point| point.mean_cost);
     let budgets = if most > 24.0 { [0.25, 0.5, 0.9].map(|part| part * most) } else { [3.0, 5.6, 11.3] };
     for budget in budgets {
@@ -99,7 +99,7 @@ fn row(sequence: u64, costs: &str, rng: &mut ChaCha8Rng) -> Vec<Record> {
     (1..=DEPTHS).map(cell).collect()
 }
 
-/// The largest amount of memory that this process has held, if the system reports it.
+/// Returns the largest resident memory of this process so far, if the system reports it.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

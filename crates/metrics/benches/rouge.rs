@@ -1,7 +1,11 @@
-//! ROUGE-L of 10,000 pairs of 100 words, here and, in the same run, by rouge-score in Python.
+//! Time of ROUGE-L for 10,000 pairs of 100 words, by this crate and, in the same run, by rouge-score in Python.
 //!
-//! `ROUGE_PYTHON=python cargo bench --workspace --bench rouge`, where `python` has rouge-score 0.1.2; without the
-//! variable only this crate is measured. One thread each; the two take turns, and the ratio of the medians is printed.
+//! ```text
+//! ROUGE_PYTHON=python cargo bench --workspace --bench rouge
+//! ```
+//!
+//! `python` is an interpreter with rouge-score 0.1.2; without the variable, only this crate is measured. Both use one
+//! thread and take turns; the ratio of the medians is printed.
 
 use dynlayer_metrics::text::{Rouge, RougeVariant};
 use rand::{Rng, SeedableRng};
@@ -13,7 +17,7 @@ const PAIRS: usize = 10_000;
 const WORDS: usize = 100;
 const ROUNDS: usize = 3;
 
-/// Pairs of texts over 2,000 made-up words; the second text is the first with a third of its words drawn anew.
+/// Returns pairs of texts over 2,000 made-up words; the second text is the first with a third of its words drawn anew.
 fn pairs() -> Vec<(String, String)> {
     let mut draw = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let vocabulary: Vec<String> = (0..2000)
@@ -46,7 +50,8 @@ fn ours(pairs: &[(String, String)]) -> (f64, f64) {
     (start.elapsed().as_secs_f64(), sum)
 }
 
-/// Seconds and sum of F1 of rouge-score. Python takes the time itself, without its start and the reading of the pairs.
+/// Returns the seconds and the sum of F1 of rouge-score. Python measures the time itself, without its start and without
+/// reading the pairs.
 fn theirs(python: &str, file: &std::path::Path) -> (f64, f64) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/rouge.py");
     let output = Command::new(python).arg(script).arg(file).stderr(Stdio::inherit()).output().expect("Python starts");

@@ -1,6 +1,7 @@
-//! The embedded model: a Llama of 12 layers that this project trained, compiled into the program, and the tasks that it solves.
+//! The embedded model, a Llama of 12 layers that this project trained and that is compiled into the program, and the
+//! tasks that it solves.
 //!
-//! Easy tasks need few of its layers and hard ones many, so that a controller has depth to save. The examples of dynlayer run
+//! Easy tasks need few of its layers and hard ones many, so a controller can save layers. The examples of dynlayer run
 //! it unless they are given another model.
 //!
 //! ```
@@ -40,7 +41,8 @@ const FILES: [(&str, &[u8]); 4] = [
     ("tokenizer_config.json", include_bytes!("../assets/tokenizer_config.json")),
 ];
 
-/// A router trained for the model, in the form that [`Routed::load`](dynlayer_inference::controllers::Routed::load) reads.
+/// A router trained for the model, in the form that [`Routed::load`](dynlayer_inference::controllers::Routed::load)
+/// reads.
 const ROUTER: &[u8] = include_bytes!("../assets/router.safetensors");
 
 /// Opens the embedded model.
@@ -51,12 +53,14 @@ pub fn checkpoint() -> Result<Checkpoint, LoadError> {
     Checkpoint::from_files(FILES)
 }
 
-/// Resources for building controllers from text, with the model's learned router as `router:router.safetensors`.
+/// Returns resources for building controllers from text, with the model's learned router as
+/// `router:router.safetensors`.
 pub fn resources() -> Resources {
     Resources::new().router("router.safetensors", ROUTER)
 }
 
-/// Generation options for the model's tasks: greedy, up to the token that ends an answer, every token by a controlled pass.
+/// Returns generation options for the model's tasks: greedy, up to the token that ends an answer, with every token from
+/// a controlled pass.
 pub fn options(tokenizer: &Tokenizer) -> GenerateOptions<'_> {
     GenerateOptions {
         run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },

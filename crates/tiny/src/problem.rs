@@ -1,4 +1,4 @@
-//! Problems: some for training, others held out.
+//! Problems of the tasks, for training or held out.
 
 use super::Task;
 use rand::SeedableRng;
@@ -21,7 +21,7 @@ pub struct Problem {
 impl Problem {
     /// Draws problem `index` of a seed, either a held-out one or one for training.
     ///
-    /// A prompt is held out by its text alone, whatever the seed and index, so none is on both sides.
+    /// A prompt is held out or not by its text alone, so no prompt is both, whatever the seeds and indices.
     ///
     /// ```
     /// use dynlayer_tiny::{Problem, Task};
@@ -45,13 +45,13 @@ impl Problem {
         }
     }
 
-    /// Whether a generated text is the answer.
+    /// Returns true if a generated text is the answer.
     pub fn solved_by(&self, text: &str) -> bool {
         text == self.answer
     }
 }
 
-/// `n` held-out problems of each task, task by task.
+/// Returns `n` held-out problems of each task, task by task.
 ///
 /// ```
 /// use dynlayer_tiny::{Task, problems};
@@ -62,7 +62,7 @@ pub fn problems(tasks: &[Task], n: u64, seed: u64) -> Vec<Problem> {
     tasks.iter().flat_map(|task| (0..n).map(move |index| Problem::new(*task, seed, index, true))).collect()
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll and Vo).
+/// Returns the FNV-1a hash of 64 bits (Fowler, Noll and Vo).
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

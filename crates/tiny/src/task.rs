@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use std::fmt;
 use std::str::FromStr;
 
-/// The letters of strings.
+/// The letters of prompts.
 const LETTERS: [char; 10] = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'];
 /// The number of places in a lookup table.
 const TABLE: usize = 8;
@@ -14,21 +14,21 @@ const TABLE: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Task {
-    /// Eight digits in ascending order: `sort 52938174=` has `12345789`.
+    /// Eight digits in ascending order: the answer to `sort 52938174=` is `12345789`.
     Sort,
-    /// Eight letters again: `copy DBACJFIA=` has `DBACJFIA`.
+    /// The same eight letters: the answer to `copy DBACJFIA=` is `DBACJFIA`.
     Copy,
-    /// Eight letters from the last to the first: `reverse DBACJFIA=` has `AIFJCABD`.
+    /// Eight letters from the last to the first: the answer to `reverse DBACJFIA=` is `AIFJCABD`.
     Reverse,
-    /// The number of As, Bs and Cs among eight letters: `count ABBCABCC=` has `233`.
+    /// The number of As, Bs and Cs among eight letters: the answer to `count ABBCABCC=` is `233`.
     Count,
-    /// The sum of two numbers of three digits, with four digits: `add 357+468=` has `0825`.
+    /// The sum of two numbers of three digits, with four digits: the answer to `add 357+468=` is `0825`.
     Add,
-    /// One step in a table of eight places, counted from 0: `follow 35071642,3+1=` has `7`.
+    /// One step in a table of eight places, counted from 0: the answer to `follow 35071642,3+1=` is `7`.
     Follow1,
-    /// Two steps in a table: `follow 35071642,3+2=` has `2`, the digit in place 7.
+    /// Two steps in a table: the answer to `follow 35071642,3+2=` is `2`, the digit in place 7.
     Follow2,
-    /// Three steps in a table: `follow 35071642,3+3=` has `0`.
+    /// Three steps in a table: the answer to `follow 35071642,3+3=` is `0`.
     Follow3,
 }
 
@@ -37,7 +37,7 @@ impl Task {
     pub const ALL: [Self; 8] =
         [Self::Sort, Self::Copy, Self::Reverse, Self::Count, Self::Add, Self::Follow1, Self::Follow2, Self::Follow3];
 
-    /// Its name.
+    /// Returns the name of the task, such as `follow-1`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sort => "sort",
@@ -51,7 +51,7 @@ impl Task {
         }
     }
 
-    /// Draws a prompt and its answer, held out or not.
+    /// Draws a prompt, which may be held out or not, and its answer.
     pub(super) fn draw(self, rng: &mut impl Rng) -> (String, String) {
         match self {
             Self::Sort => {
@@ -85,7 +85,7 @@ impl Task {
     }
 }
 
-/// A table that leads once around its places, and the place that `steps` steps lead to.
+/// Draws a table whose steps go through all places in a circle; returns a prompt, and the place after `steps` steps.
 fn follow(steps: usize, rng: &mut impl Rng) -> (String, String) {
     let mut circle: Vec<usize> = (0..TABLE).collect();
     circle.shuffle(rng);
@@ -121,6 +121,9 @@ impl FromStr for Task {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|task| task.name() == text).ok_or_else(|| format!("{text:?} is none of {}", known()))
+        Self::ALL
+            .into_iter()
+            .find(|task| task.name() == text)
+            .ok_or_else(|| format!("unknown task {text:?}; known are {}", known()))
     }
 }

@@ -1,4 +1,4 @@
-//! Text that controllers are calibrated on.
+//! Texts that controllers are calibrated on.
 
 use crate::embedded;
 use dynlayer::model::Llama;
@@ -6,16 +6,16 @@ use dynlayer::model::text::Tokenizer;
 use std::error::Error;
 use std::path::Path;
 
-/// A little of everything, written for this purpose.
+/// The built-in calibration text: prose, instructions, dialogue, code and questions.
 const BUILT_IN: &str = include_str!("calibration.txt");
 
-/// Tokens of a piece at most: long enough for attention to have something to look at.
+/// The largest number of tokens of a piece, enough for attention to reach far back.
 const PIECE: usize = 256;
-/// Tokens in all at most; what comes after them is not used.
+/// The largest number of tokens in total; the rest of a text is not used.
 const LIMIT: usize = 4096;
 
-/// The token ids of a text file, in pieces. Without a file, those of the built-in text, or of problems for the embedded model
-/// (no `model_path`).
+/// Returns the token ids of a text file, in pieces of at most 256 tokens. Without a file, returns those of the built-in
+/// text or, for the embedded model (no `model_path`), of problems of its tasks.
 ///
 /// # Errors
 /// If the file cannot be read or holds no token.

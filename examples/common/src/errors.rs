@@ -1,9 +1,9 @@
-//! Errors, told with their causes.
+//! Errors printed with their causes.
 
 use std::error::Error;
 use std::process::ExitCode;
 
-/// An error and what caused it.
+/// Joins the messages of an error and of its causes with colons.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -15,7 +15,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// What `main` returns: errors go to standard error.
+/// Converts the result of an example to the exit code of `main`; prints an error and its causes to standard error.
 pub fn main_of(result: Result<(), Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Code that the examples share: opening a model, texts to measure on, errors printed with their causes, and the study
+//! Code that the examples share: loading a model, texts to measure on, errors printed with their causes, and a study of
 //! whether hidden states help a router.
 #![forbid(unsafe_code)]
 #![allow(clippy::missing_errors_doc, reason = "the errors are texts for the user of an example")]

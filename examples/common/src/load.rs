@@ -1,4 +1,4 @@
-//! Opening a model, the embedded one or the user's.
+//! Loading of a model: the embedded one or the user's.
 
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
@@ -9,16 +9,17 @@ use std::path::Path;
 
 /// A checkpoint with its tokenizer and its loaded model.
 pub struct Loaded {
-    /// The files.
+    /// The opened checkpoint.
     pub checkpoint: Checkpoint,
     /// The checkpoint's tokenizer.
     pub tokenizer: Tokenizer,
-    /// The weights, on the device.
+    /// The model, with its weights on the device.
     pub model: Llama,
 }
 
 impl Loaded {
-    /// Loads the model at `path`, or the embedded one without a path, with a progress bar on standard error unless `quiet`.
+    /// Loads the model at `path`, or the embedded one without a path. Shows a progress bar on standard error unless
+    /// `quiet`.
     pub fn open(path: Option<&Path>, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Self, Box<dyn Error>> {
         let checkpoint = path.map_or_else(dynlayer_tiny::checkpoint, Checkpoint::open)?;
         let tokenizer = checkpoint.tokenizer()?;
@@ -32,7 +33,7 @@ impl Loaded {
     }
 }
 
-/// A progress bar on standard error.
+/// Returns a progress bar on standard error in `indicatif`'s template syntax; a hidden one if `quiet`.
 pub fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);

@@ -1,4 +1,4 @@
-//! Texts to measure on.
+//! Texts that controllers are measured on.
 
 use crate::embedded;
 use dynlayer::inference::ScoreItem;
@@ -6,12 +6,12 @@ use dynlayer::model::text::Tokenizer;
 use std::error::Error;
 use std::path::Path;
 
-/// A few hundred words of different kinds; other ones than those that calibrate.
+/// The built-in evaluation text: a few hundred words of several kinds, none of them in the calibration text.
 const BUILT_IN: &str = include_str!("evaluation.txt");
 
-/// Cuts a text file, or without one the built-in text, into at most `limit` items of `prompt` and `continuation` tokens, one after
-/// another from the beginning. For the embedded model (no `model_path`) the built-in items are problems with their answers,
-/// whatever their length.
+/// Cuts a text file into at most `limit` consecutive items of `prompt` and `continuation` tokens, from its beginning.
+/// Without a file, cuts the built-in text or, for the embedded model (no `model_path`), returns problems with their
+/// answers, of any length.
 ///
 /// # Errors
 /// If the file cannot be read, a length is zero, or the text is too short for one item.
@@ -31,7 +31,7 @@ pub fn items(
     if prompt == 0 || continuation == 0 {
         return Err("prompts and continuations need at least one token each".into());
     }
-    // Whole texts of a corpus need not be tokenised for a few items; a token is rarely longer than eight bytes.
+    // Tokenises only as much of a large text as the items need; a token is rarely longer than eight bytes.
     let wanted = limit.saturating_mul(prompt + continuation).saturating_mul(8);
     let end = (0..=wanted.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let tokens = tokenizer.encode(&text[..end], false)?;

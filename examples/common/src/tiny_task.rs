@@ -1,4 +1,4 @@
-//! Routers for the embedded model: what they learn from, and what they are judged by.
+//! Training data and held-out problems for routers of the embedded model.
 
 use crate::study::StudyTask;
 use burn::tensor::Device;
@@ -12,12 +12,12 @@ use dynlayer::model::text::Tokenizer;
 use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 use std::error::Error;
 
-/// Seeds of problems that routers learn from begin here, so that they are not the model's own.
+/// The first seed of the problems that routers learn from, far from the seeds that the model itself was trained with.
 const FIRST_SEED: u64 = 1_000_000;
 /// The seed of the held-out problems that routers are measured on.
 const MEASURED: u64 = 2_000_000;
 
-/// Which router is trained.
+/// A kind of router to train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum RouterKind {
     /// A linear map per layer.
@@ -28,7 +28,7 @@ pub enum RouterKind {
 }
 
 impl RouterKind {
-    /// A new router for a model, which lets layers run with the probability that belongs to the logit `bias`.
+    /// Returns an untrained router for a model, whose logits are all nearly `bias`; a positive logit runs a layer.
     pub fn router(self, model: &Llama, bias: f32, seed: u64) -> AnyRouter {
         let (dimensions, device): (_, Device) = ([model.layers().len(), model.config().d_model], model.device());
         match self {
@@ -38,7 +38,7 @@ impl RouterKind {
     }
 }
 
-/// The embedded model's tasks.
+/// The data and the measure of quality for training routers on the embedded model's tasks.
 pub struct TinyTask<'a> {
     model: &'a Llama,
     tokenizer: &'a Tokenizer,
@@ -51,7 +51,8 @@ pub struct TinyTask<'a> {
 }
 
 impl<'a> TinyTask<'a> {
-    /// Batches of `batch` problems to learn from, and `measured` held-out problems of each task to be judged by.
+    /// Returns a task with batches of `batch` problems to learn from, and `measured` held-out problems of each task to
+    /// measure routers on.
     pub fn new(
         model: &'a Llama,
         tokenizer: &'a Tokenizer,
@@ -59,7 +60,7 @@ impl<'a> TinyTask<'a> {
         batch: usize,
         measured: u64,
     ) -> Result<Self, Box<dyn Error>> {
-        let end = tokenizer.eos_id().ok_or("the tokenizer names no token that ends a text")?;
+        let end = tokenizer.eos_id().ok_or("the tokenizer has no token that ends a text")?;
         let problems = problems(&Task::ALL, measured, MEASURED);
         let mut task = Self { model, tokenizer, end, kind, bias, batch, problems, items: Vec::new() };
         for problem in &task.problems {
@@ -74,7 +75,7 @@ impl<'a> TinyTask<'a> {
         &self.problems
     }
 
-    /// Prompt and answer.
+    /// Returns the token ids of a problem's prompt and of its answer, which has the token that ends a text.
     fn tokens(&self, problem: &Problem) -> Result<(Vec<u32>, Vec<u32>), Box<dyn Error>> {
         let mut answer = self.tokenizer.encode(&problem.answer, false)?;
         answer.push(self.end);
@@ -94,7 +95,7 @@ impl StudyTask for TinyTask<'_> {
         let items = (0..self.batch).map(|i| {
             let id = first + i as u64;
             let problem = Problem::new(Task::ALL[i % Task::ALL.len()], FIRST_SEED + seed, id, false);
-            // An unknown token would leave an empty text, which the batch refuses.
+            // A problem that cannot be encoded leaves an empty item, which the batch refuses.
             let (prompt, answer) = self.tokens(&problem).unwrap_or_default();
             TrainingItem { id, prompt, answer }
         });
@@ -109,7 +110,7 @@ impl StudyTask for TinyTask<'_> {
         tiny::options(self.tokenizer)
     }
 
-    /// Exact match.
+    /// Returns 1 for an exact match, otherwise 0.
     fn quality(&self, item: usize, output: &Completion) -> f64 {
         f64::from(u8::from(self.problems[item].solved_by(&output.text)))
     }

@@ -12,7 +12,7 @@ fn texts() -> Vec<Vec<u32>> {
     vec![(0..40).map(|i| (i * 7 + 3) % 97).collect(), (0..25).map(|i| (i * i) % 97).collect()]
 }
 
-/// 1 - cos of the states entering and leaving each layer, for every token, from a plain pass.
+/// Returns 1 - cos of the states entering and leaving each layer, for every token, from a plain pass.
 fn effects(model: &Llama, texts: &[Vec<u32>]) -> Vec<Vec<(Vec<f64>, f64)>> {
     let mut layers = vec![Vec::new(); model.layers().len()];
     for text in texts {

@@ -1,4 +1,4 @@
-//! Controllers around controllers.
+//! Controllers that wrap other controllers.
 
 use super::{LAYERS, assert_batch_equals_solo, chain, options, prompts, run, small};
 use burn::tensor::{Tensor, TensorData};
@@ -208,7 +208,7 @@ fn what_was_recorded_is_replayed() {
             let (again, replayed) =
                 run(&model, Replayed::new(recording.clone()), &prompts(), options(ids.clone(), from));
             assert_eq!(again, first);
-            // The recorded run had head products of its own for the confidence.
+            // The recorded run also computed head products, for the confidence.
             let ran = |report: &RunReport| -> Vec<_> {
                 let counts =
                     |s: &SequenceReport| (s.id, s.depth(), s.decode.nominal.attended, s.prefill.nominal.attended);

@@ -1,4 +1,4 @@
-//! Early exits against a second implementation in f64, from the model's pieces.
+//! Early exits, compared with a second implementation in f64 on the pieces of the model.
 
 use super::{LAYERS, assert_batch_equals_solo, options, prompts, run, small};
 use crate::support::rows;

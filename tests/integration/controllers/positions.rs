@@ -1,4 +1,4 @@
-//! The schedule by position in a run.
+//! The schedule, whose budget depends on the position.
 
 use super::{LAYERS, options, prompts, run, small};
 use dynlayer::inference::ControlFrom;

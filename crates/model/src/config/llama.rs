@@ -28,11 +28,11 @@ pub struct LlamaConfig {
     pub norm_eps: f64,
     /// Rotary position embedding.
     pub rope: RopeConfig,
-    /// Whether the output head is the embedding, transposed.
+    /// True if the output head is the transposed embedding.
     pub tied_embeddings: bool,
     /// The linear layers that have a bias.
     pub attention_bias: AttentionBias,
-    /// Whether queries and keys pass through an RMS norm per head before rotation (Qwen3).
+    /// True if queries and keys pass through an RMS norm per head before rotation (Qwen3).
     pub qk_norm: bool,
     /// The token that starts a text, if the model has one.
     pub bos_token: Option<u32>,
@@ -43,11 +43,11 @@ pub struct LlamaConfig {
 /// The linear layers of a block that have a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttentionBias {
-    /// Whether the query, key and value projections have one.
+    /// True if the query, key and value projections have a bias.
     pub qkv: bool,
-    /// Whether the output projection of the attention has one.
+    /// True if the output projection of the attention has a bias.
     pub output: bool,
-    /// Whether the three projections of the MLP have one.
+    /// True if the three projections of the MLP have a bias.
     pub mlp: bool,
 }
 

@@ -36,7 +36,7 @@ fn survive(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// What is done to a file.
+/// A change of a file.
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),

@@ -6,10 +6,10 @@ use dynlayer::metrics::statistics::{Bootstrap, Interval, StatisticsError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Depths at which curves are compared.
+/// The number of steps in which the distance of two curves is averaged over depth.
 const DEPTHS: u32 = 100;
 
-/// The items and seeds of a resample, by index; any may be there several times.
+/// The items and seeds of a bootstrap resample, by index; an index may occur several times.
 #[derive(Clone, Copy)]
 pub(super) struct Drawn<'a> {
     pub(super) items: &'a [usize],
@@ -19,13 +19,13 @@ pub(super) struct Drawn<'a> {
 /// The runs of one input and price, one per seed.
 pub(super) type Setting<'a> = Vec<&'a StudyRun>;
 
-/// Mean layers and mean measure of a setting, on a resample.
+/// Returns the mean layers and the mean measure of a setting on a resample.
 pub(super) fn point(setting: &Setting<'_>, measure: Measure, drawn: Drawn<'_>) -> Point {
     let evaluations: Vec<&Evaluation> = drawn.seeds.iter().map(|seed| &setting[*seed].evaluation).collect();
     mean_point(&evaluations, measure, drawn.items)
 }
 
-/// Means over items and runs.
+/// Returns the means over items and runs.
 fn mean_point(evaluations: &[&Evaluation], measure: Measure, items: &[usize]) -> Point {
     let n = (evaluations.len() * items.len()) as f64;
     let mean = |values: fn(&Evaluation) -> &[f64]| -> f64 {
@@ -34,23 +34,23 @@ fn mean_point(evaluations: &[&Evaluation], measure: Measure, items: &[usize]) ->
     };
     match measure {
         Measure::Quality => Point::new(mean(|e| &e.layers), mean(|e| &e.quality)),
-        // Less is better, and curves go up.
+        // Negated, as a lower NLL is better and curves hold values of which higher is better.
         Measure::Nll => Point::new(mean(|e| &e.nll_layers), -mean(|e| &e.nll)),
     }
 }
 
-/// The bootstrap interval of a statistic over items and seeds.
+/// Returns the bootstrap interval of a statistic over items and seeds.
 pub(super) fn bootstrap(
     options: &Bootstrap,
     items: usize,
     seeds: usize,
     mut statistic: impl FnMut(Drawn<'_>) -> f64,
 ) -> Result<Interval, StatisticsError> {
-    // Seeds are drawn by themselves, and as items the same for every statistic.
+    // Seeds are drawn independently of items and, like items, in the same way for every statistic.
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0x5eed_5eed);
     let mut whole = true;
     options.statistic(items, |items| {
-        // The first call is with all items, once each.
+        // The first call is for the estimate: every item and every seed once.
         let draw = |i: usize| if whole { i } else { rng.random_range(0..seeds) };
         let drawn: Vec<usize> = (0..seeds).map(draw).collect();
         whole = false;
@@ -58,7 +58,7 @@ pub(super) fn bootstrap(
     })
 }
 
-/// The range of depths that the settings of both inputs reach, if there is one.
+/// Returns the range of depths that the settings of both inputs reach, if there is one.
 pub(super) fn common(first: &[Setting<'_>], second: &[Setting<'_>], measure: Measure) -> Option<(f64, f64)> {
     let range = |settings: &[Setting<'_>]| {
         let costs = settings.iter().map(|setting| {
@@ -73,7 +73,8 @@ pub(super) fn common(first: &[Setting<'_>], second: &[Setting<'_>], measure: Mea
     (from < to).then_some((from, to))
 }
 
-/// The mean distance of two inputs' curves over a range of depths; NaN if a curve cannot be made.
+/// Returns the mean distance of the first input's curve above the second's over a range of depths; NaN if a curve
+/// cannot be made.
 pub(super) fn gain(
     [first, second]: [&[Setting<'_>]; 2],
     full: &Evaluation,
@@ -97,7 +98,7 @@ pub(super) fn gain(
     differences.sum::<f64>() / f64::from(DEPTHS + 1)
 }
 
-/// The quality of a curve at a depth. Below its first point a curve is continued at that point's quality, as a resampled
+/// Returns the quality of a curve at a depth. Below its first point, a curve has that point's quality, as a resampled
 /// curve may begin a little above the range.
 fn at(curve: &Frontier, depth: f64) -> f64 {
     let first = curve.points().first().map_or(f64::NAN, |point| point.quality);
@@ -128,7 +129,7 @@ mod tests {
         }
     }
 
-    /// One seed each.
+    /// Returns a setting of one seed for each run.
     fn settings(runs: &[StudyRun]) -> Vec<Setting<'_>> {
         runs.iter().map(|run| vec![run]).collect()
     }

@@ -35,7 +35,7 @@ pub enum StudyError {
     /// A router could not be measured.
     #[error(transparent)]
     Generate(#[from] GenerateError),
-    /// The numbers have no such statistic.
+    /// An interval could not be computed.
     #[error(transparent)]
     Statistics(#[from] StatisticsError),
     /// A file or folder cannot be used.
@@ -48,7 +48,7 @@ pub enum StudyError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A stored run is not the JSON that it should be.
+    /// A stored run is not the JSON of a run.
     #[error("{path}: the stored run cannot be read")]
     Json {
         /// The file.

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Evaluation {
     /// The quality of the generated text.
     pub quality: Vec<f64>,
-    /// Layers per generated token, as decided. An item without a controlled token ran, and counts with, all layers.
+    /// Layers per generated token that the decisions asked for. An item without a controlled token counts with all
+    /// layers, which it ran.
     pub layers: Vec<f64>,
     /// Mean negative log-likelihood of the given text, in nats per token.
     pub nll: Vec<f64>,
@@ -23,7 +24,7 @@ pub struct Evaluation {
 }
 
 /// Measures a controller on a task's items, `batch` at a time: quality by generation, and the likelihood of the given
-/// texts by scoring them as decoding would run.
+/// texts by scoring them in the passes of decoding.
 ///
 /// # Errors
 /// If there are no items, an item has an empty continuation, a quality is not finite, or a run fails.

@@ -63,7 +63,7 @@ pub enum Verdict {
     Better,
     /// The interval is below 0.
     Worse,
-    /// The interval holds 0.
+    /// The interval contains 0.
     NoDifference,
     /// There is no depth that both inputs reach.
     NotComparable,
@@ -140,20 +140,20 @@ impl StudyReport {
         Ok(Self { study: study.clone(), n_layers, full, points, comparisons, runs })
     }
 
-    /// The comparison that the study is about, hidden states against the constant, if both were among the inputs.
+    /// Returns the study's main comparison, hidden states against the constant, if both were among the inputs.
     pub fn hidden_against_constant(&self, measure: Measure) -> Option<&Comparison> {
         let wanted = (RouterInput::Hidden, RouterInput::Constant, measure);
         self.comparisons.iter().find(|c| (c.input, c.baseline, c.measure) == wanted)
     }
 
-    /// The first controlled tokens.
+    /// Returns the first token that routers decide about.
     pub fn control_from(&self) -> ControlFrom {
         self.study.training.control_from
     }
 }
 
 impl Comparison {
-    /// The conclusion from the interval of the gain.
+    /// Returns the conclusion from the interval of the gain.
     pub fn verdict(&self) -> Verdict {
         match self.gain {
             None => Verdict::NotComparable,
@@ -164,7 +164,8 @@ impl Comparison {
     }
 }
 
-/// A sentence: `hidden is better than constant at equal depth: +0.0310 [+0.0120, +0.0490] in quality (4.1 to 9.8 layers)`.
+/// Writes one sentence, such as `hidden is better than constant at equal depth: +0.0310 [+0.0120, +0.0490] in quality
+/// (4.1 to 9.8 layers)`.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (input, baseline) = (input_name(self.input), input_name(self.baseline));
@@ -186,7 +187,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// Markdown: a table with a row per input and price, then the comparisons.
+/// Writes Markdown: a table with a row per input and price, then the comparisons.
 impl fmt::Display for StudyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (items, seeds) = (self.full.quality.len(), self.study.seeds.len());

@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
-    /// The training of every router, but for the input, the depth loss and the seed, which each run sets.
+    /// The training of every router; each run replaces its input, depth loss and seed.
     pub training: RouterTraining,
     /// The inputs of the routers.
     pub inputs: Vec<RouterInput>,
-    /// The prices of depth, or budgets.
+    /// The costs of depth: prices or budgets.
     pub depths: Vec<DepthLoss>,
     /// The seeds of weights, data and noise.
     pub seeds: Vec<u64>,
@@ -43,11 +43,11 @@ pub struct Study {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudyRun {
-    /// Its input.
+    /// The input of the router.
     pub input: RouterInput,
     /// The cost of depth in its training.
     pub depth: DepthLoss,
-    /// Its seed.
+    /// The seed of weights, data and noise.
     pub seed: u64,
     /// Loss of the last training step, with noise.
     pub training_loss: f64,
@@ -68,9 +68,9 @@ pub enum StudyProgress<'a> {
         /// The report of the step.
         report: &'a StepReport,
     },
-    /// A router that is trained and measured, now or by an earlier call.
+    /// The end of a run: a router was trained and measured, by this call or an earlier one.
     Run {
-        /// Its results.
+        /// The results of the router.
         run: &'a StudyRun,
         /// The number of runs done.
         done: usize,
@@ -80,7 +80,7 @@ pub enum StudyProgress<'a> {
 }
 
 impl Study {
-    /// A study of all five inputs, with 50 items at a time and intervals from 1,000 resamples.
+    /// Returns a study of all five inputs, with 50 items at a time and intervals from 1,000 resamples.
     pub fn new(
         training: RouterTraining,
         depths: impl IntoIterator<Item = DepthLoss>,
@@ -104,11 +104,12 @@ impl Study {
 
     /// Trains and measures all routers.
     ///
-    /// With a folder, finished runs are kept there, a file each, and are not repeated. Studies that share inputs, prices or
-    /// seeds may share the folder, also at the same time.
+    /// With a folder, every finished run is stored there as a file and is not repeated. Studies that share inputs,
+    /// prices or seeds may use the same folder, also at the same time.
     ///
     /// # Errors
-    /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement fails.
+    /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement
+    /// fails.
     pub fn run<T: StudyTask>(
         &self,
         model: &Llama,
@@ -127,7 +128,7 @@ impl Study {
         let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
         let total = self.inputs.len() * self.depths.len() * self.seeds.len();
         let mut runs = Vec::with_capacity(total);
-        // Seed by seed, so that a study that is stopped early has whole comparisons.
+        // Seed by seed, so that a study that is stopped early has complete comparisons.
         for &seed in &self.seeds {
             for &depth in &self.depths {
                 for &input in &self.inputs {

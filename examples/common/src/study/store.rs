@@ -7,7 +7,7 @@ use dynlayer::model::format::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The folder of finished runs, if there is one: a file per run.
+/// The folder of finished runs, with a file per run; `None` if runs are not stored.
 #[derive(Debug)]
 pub(super) struct Store<'a>(Option<TrainingFolder<'a>>);
 
@@ -20,7 +20,7 @@ struct File {
 }
 
 impl<'a> Store<'a> {
-    /// Makes the folder, and proves that it can be written.
+    /// Creates the folder and checks that files can be written there.
     pub(super) fn open(folder: Option<TrainingFolder<'a>>) -> Result<Self, StudyError> {
         if let Some(TrainingFolder { path, .. }) = folder {
             let io = |what| move |source| StudyError::Io { path: path.to_path_buf(), what, source };
@@ -30,7 +30,7 @@ impl<'a> Store<'a> {
         Ok(Self(folder))
     }
 
-    /// Reads a run, if it was finished before.
+    /// Reads a run that was finished before; `None` if it was not.
     pub(super) fn load(&self, recipe: &RouterTraining, items: usize) -> Result<Option<StudyRun>, StudyError> {
         let Some((path, expected)) = self.place(recipe, items)? else { return Ok(None) };
         if !path.exists() {
@@ -43,7 +43,7 @@ impl<'a> Store<'a> {
         if found == expected { Ok(Some(run)) } else { Err(StudyError::Stored { path, found, expected }) }
     }
 
-    /// Keeps a finished run.
+    /// Stores a finished run.
     pub(super) fn save(&self, recipe: &RouterTraining, items: usize, run: &StudyRun) -> Result<(), StudyError> {
         let Some((path, identity)) = self.place(recipe, items)? else { return Ok(()) };
         let file = File { identity, run: run.clone() };
@@ -51,7 +51,7 @@ impl<'a> Store<'a> {
         write_atomic(&path, &text).map_err(|source| StudyError::Io { path, what: "cannot be written", source })
     }
 
-    /// The file of a run, and its recipe as JSON.
+    /// Returns the file of a run and its recipe as JSON; `None` if runs are not stored.
     fn place(&self, recipe: &RouterTraining, items: usize) -> Result<Option<(PathBuf, String)>, StudyError> {
         let Some(TrainingFolder { path, what }) = self.0 else { return Ok(None) };
         let json = |source| StudyError::Json { path: path.to_path_buf(), source };
@@ -61,7 +61,7 @@ impl<'a> Store<'a> {
     }
 }
 
-/// The name of an input, as in JSON: `shuffled-hidden`.
+/// Returns the name of an input as in JSON, such as `shuffled-hidden`.
 pub fn input_name(input: RouterInput) -> String {
     serde_json::to_value(input).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
 }

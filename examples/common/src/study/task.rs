@@ -9,24 +9,24 @@ pub trait StudyTask {
     /// The type of the routers, the same for all inputs.
     type Router: Router;
 
-    /// A router before its training; different seeds should give different weights.
+    /// Returns an untrained router; different seeds should give different weights.
     fn router(&self, seed: u64) -> Self::Router;
 
-    /// The batch of a training step. It must derive from seed and step alone: all inputs and prices learn from the same
-    /// data.
+    /// Returns the batch of a training step. It must depend on seed and step alone, so that all inputs and prices learn
+    /// from the same data.
     ///
     /// # Errors
     /// If a batch cannot be made.
     fn batch(&self, seed: u64, at: StepPart) -> Result<TrainingBatch, TrainingError>;
 
-    /// The items that routers are measured on: prompts, and texts, none empty, whose likelihood is measured after them. No
-    /// training batch should hold them.
+    /// Returns the items that routers are measured on: prompts, and continuations, none empty, whose likelihood is
+    /// measured. No training batch should contain them.
     fn items(&self) -> &[ScoreItem];
 
-    /// The options of generation from the items' prompts. The study sets `control_from`, as in the training, and the
-    /// sequence ids, the items' indices.
+    /// Returns the options of generation from the items' prompts. The study sets `control_from` as in the training, and
+    /// uses the items' indices as sequence ids.
     fn options(&self) -> GenerateOptions<'_>;
 
-    /// The quality of an item's output; higher is better.
+    /// Returns the quality of an item's output; higher is better.
     fn quality(&self, item: usize, output: &Completion) -> f64;
 }

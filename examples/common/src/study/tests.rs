@@ -13,7 +13,7 @@ use dynlayer::inference::{Completion, ControlFrom, GenerateOptions, ScoreItem};
 use dynlayer::model::Llama;
 use std::sync::OnceLock;
 
-/// Numbers that count up: `a a+1 a+2` goes on with `a+3 a+4 a+5`, modulo 20.
+/// Returns items that count up modulo 20: `a a+1 a+2` continues with `a+3 a+4 a+5`.
 fn counting(first: u64, n: u64) -> Vec<TrainingItem> {
     let item = |id: u64| {
         let number = |i: u64| u32::try_from((id * 7 + i) % 20).unwrap();
@@ -26,7 +26,7 @@ fn counting_batch(model: &Llama, at: StepPart, n: u64) -> Result<TrainingBatch, 
     TrainingBatch::new(model, counting((at.step + (at.part << 20)) * n, n))
 }
 
-/// A model of six layers that can count, which needs few of them.
+/// Returns a model of six layers that was trained to count, for which few of them are enough.
 fn counting_model() -> &'static Llama {
     static MODEL: OnceLock<Llama> = OnceLock::new();
     MODEL.get_or_init(|| {
@@ -117,7 +117,7 @@ fn a_study_is_a_table_and_an_answer() {
     let text = report.to_string();
     assert!(text.contains("| hidden | alpha 0.1 |") && text.contains("constant"), "{text}");
 
-    // What is on disk is not done again, and gives the same report.
+    // Runs on disk are not repeated, and give the same report.
     let mut again = 0;
     let count = |progress: StudyProgress<'_>| {
         if let StudyProgress::Step { .. } = progress {

@@ -28,11 +28,11 @@ pub struct LlamaConfig {
     pub norm_eps: f64,
     /// Rotary position embedding.
     pub rope: RopeConfig,
-    /// Whether the output head is the embedding, transposed.
+    /// If `true`, the model has no separate output head and uses the embedding, transposed.
     pub tied_embeddings: bool,
     /// The linear layers that have a bias.
     pub attention_bias: AttentionBias,
-    /// Whether queries and keys pass through an RMS norm per head before rotation (Qwen3).
+    /// If `true`, queries and keys pass through an RMS norm per head before rotation (Qwen3).
     pub qk_norm: bool,
     /// The token that starts a text, if the model has one.
     pub bos_token: Option<u32>,
@@ -40,14 +40,14 @@ pub struct LlamaConfig {
     pub eos_tokens: Vec<u32>,
 }
 
-/// The linear layers of a block that have a bias.
+/// The linear layers of a block that have a bias (`true`) or none (`false`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttentionBias {
-    /// Whether the query, key and value projections have one.
+    /// The query, key and value projections.
     pub qkv: bool,
-    /// Whether the output projection of the attention has one.
+    /// The output projection of the attention.
     pub output: bool,
-    /// Whether the three projections of the MLP have one.
+    /// The three projections of the MLP.
     pub mlp: bool,
 }
 

@@ -69,7 +69,7 @@ impl Llama {
     /// The frame of a pass that writes the cache's slots from `cache.len()` on; see [`Frame::new`] for the arguments.
     ///
     /// # Panics
-    /// As [`Frame::new`], and if the cache has no room for the pass.
+    /// The same as [`Frame::new`], and if the cache has no room for the pass.
     pub fn frame(&self, cache: &KvCache, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
         let frame = Frame::new(&self.rope, cache.len(), positions, padding, &self.device());
         assert!(frame.end() <= cache.capacity(), "{} slots in a cache of {}", frame.end(), cache.capacity());

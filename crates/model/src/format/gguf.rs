@@ -62,7 +62,7 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// As [`open`](GgufFile::open).
+    /// The same as [`open`](GgufFile::open).
     pub fn from_reader(
         reader: impl Read + Seek + Send + 'static,
         label: impl Into<PathBuf>,
@@ -132,8 +132,8 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
-    /// not have these rows.
+    /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes), and if the tensor
+    /// does not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
         let info = self.tensor(name)?;
         info.row_range(name, &rows)
@@ -146,7 +146,7 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes).
+    /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes).
     pub fn dequantize_tensor(&self, name: &str) -> Result<Vec<f32>, FormatError> {
         let rows = self.tensor(name)?.rows();
         self.dequantize_rows(name, 0..rows)
@@ -156,7 +156,7 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// As [`read_rows`](Self::read_rows).
+    /// The same as [`read_rows`](Self::read_rows).
     pub fn dequantize_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, FormatError> {
         let info = self.tensor(name)?;
         let at = |kind: FormatErrorKind| kind.at(self.path());

@@ -45,7 +45,7 @@ impl SafetensorsFile {
     ///
     /// # Errors
     ///
-    /// As [`open`](SafetensorsFile::open).
+    /// The same as [`open`](SafetensorsFile::open).
     pub fn from_reader(
         reader: impl Read + Seek + Send + 'static,
         label: impl Into<PathBuf>,
@@ -109,8 +109,8 @@ impl SafetensorsFile {
     ///
     /// # Errors
     ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
-    /// not have these rows.
+    /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes), and if the tensor
+    /// does not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
         let range = info.row_range(name, &rows).map_err(|kind| kind.at(self.path()))?;

@@ -17,7 +17,7 @@ pub struct TensorInfo<T> {
     pub dtype: T,
     /// First byte of the data, from the beginning of the file.
     pub offset: u64,
-    /// Number of bytes the data take.
+    /// Number of bytes that the data take.
     pub bytes: u64,
 }
 
@@ -46,7 +46,7 @@ impl<T> TensorInfo<T> {
         u64::try_from(self.rows()).ok().and_then(|rows| self.bytes.checked_div(rows)).unwrap_or(0)
     }
 
-    /// The bytes of a run of rows within the tensor's data.
+    /// Returns the range of bytes that some rows take in the tensor's data. The name `tensor` is for errors.
     pub(super) fn row_range(&self, tensor: &str, rows: &Range<usize>) -> Result<Range<u64>, FormatErrorKind> {
         let out_of_range = || FormatErrorKind::PartOutOfRange {
             tensor: tensor.to_owned(),
@@ -65,8 +65,10 @@ impl<T> TensorInfo<T> {
     }
 }
 
-/// Saturates, so that a shape made by hand cannot make it panic; the readers
-/// refuse shapes whose product overflows.
+/// Returns the product of the dimensions.
+///
+/// The product saturates, so that a shape that a caller made up cannot cause a panic; the readers refuse shapes whose
+/// product overflows.
 fn product(dimensions: &[usize]) -> usize {
     dimensions.iter().copied().fold(1, usize::saturating_mul)
 }

@@ -76,7 +76,7 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     pub fn from_files<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Result<Self, LoadError>
     where
         N: Into<String>,
@@ -97,7 +97,7 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open); errors call the file "GGUF in memory".
+    /// The same as [`open`](Self::open); errors call the file "GGUF in memory".
     pub fn from_gguf_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, LoadError> {
         Self::from_gguf(GgufFile::from_reader(Cursor::new(bytes.into()), "GGUF in memory")?)
     }

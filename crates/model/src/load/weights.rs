@@ -35,7 +35,7 @@ pub(super) enum Weights {
     },
     Gguf {
         file: GgufFile,
-        /// Whether llama.cpp reordered the rows of queries and keys.
+        /// If `true`, llama.cpp's converter has reordered the rows of the query and key projections.
         permuted: bool,
     },
 }
@@ -204,8 +204,8 @@ pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> T
     }
 }
 
-/// Whether a tensor can be ignored: tables of old transformers versions, a head that equals the embedding, and GGUF's
-/// rotary factors, which are part of the configuration already.
+/// Returns `true` for tensors that can be ignored: tables of old transformers versions, a head that equals the
+/// embedding, and GGUF's rotary factors, which are part of the configuration already.
 fn harmless(name: &str, config: &LlamaConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
         || name == "rope_freqs.weight"

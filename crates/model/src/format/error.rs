@@ -80,12 +80,12 @@ pub enum FormatErrorKind {
         /// Bytes left for it.
         available: u64,
     },
-    /// A header is longer than this reader accepts.
+    /// A header, or the index of the shards, is longer than this reader accepts.
     #[error("a header of {found} bytes, at most {limit} are accepted")]
     HeaderTooLarge {
-        /// Declared header length.
+        /// The length of the header or index.
         found: u64,
-        /// Largest accepted header length.
+        /// The largest accepted length.
         limit: u64,
     },
     /// A string is not UTF-8.
@@ -96,7 +96,7 @@ pub enum FormatErrorKind {
         /// The position at which the string stops being UTF-8.
         source: std::str::Utf8Error,
     },
-    /// The JSON header cannot be parsed.
+    /// A JSON header, or the index of the shards, cannot be parsed.
     #[error("the JSON header is not valid")]
     Json(#[from] serde_json::Error),
 

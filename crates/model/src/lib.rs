@@ -1,7 +1,7 @@
 //! Llama-style decoders in burn, in pieces that a layer loop can be built from.
 //!
-//! Part of dynlayer. This crate loads a model ([`Checkpoint`]) and its tokenizer ([`text`]), and offers the forward pass as
-//! embedding, blocks and head ([`decoder`]). It knows nothing of controllers.
+//! Part of dynlayer. This crate loads a model ([`Checkpoint`]) and its tokenizer ([`text`]), and offers the forward
+//! pass as embedding, blocks and head ([`decoder`]). It knows nothing of controllers.
 //!
 //! ```no_run
 //! # #[cfg(feature = "flex")] {

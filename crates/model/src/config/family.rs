@@ -1,7 +1,7 @@
 //! The supported model families and the defaults of transformers for each.
 //!
-//! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`, `configuration_mistral.py`,
-//! `configuration_qwen2.py`, `configuration_qwen3.py`).
+//! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`,
+//! `configuration_mistral.py`, `configuration_qwen2.py`, `configuration_qwen3.py`).
 
 use super::error::ConfigErrorKind;
 use super::hf::HfConfig;
@@ -105,8 +105,8 @@ impl Family {
         }
     }
 
-    /// Key and value heads when the field is absent; `None` means as many as query heads, which is also what an explicit
-    /// null means.
+    /// Key and value heads when the field is absent; `None` means as many as query heads, which is also what an
+    /// explicit null means.
     pub(super) const fn default_kv_heads(self) -> Option<u64> {
         match self {
             Self::Llama => None,

@@ -70,8 +70,8 @@ impl LlamaConfig {
         Ok(config)
     }
 
-    /// The configuration as the text of a `config.json` that [`from_hf_json`](Self::from_hf_json) reads back to an equal
-    /// one, and that transformers reads too.
+    /// The configuration as the text of a `config.json` that [`from_hf_json`](Self::from_hf_json) reads back to an
+    /// equal one, and that transformers reads too.
     ///
     /// The family is derived from the switches, so a Mistral comes back as the Llama that it is, arithmetically.
     /// Numbers come back bit for bit.

@@ -5,28 +5,28 @@ use serde::{Deserialize, Serialize};
 /// The configuration of a Llama-style decoder: every size and switch that changes its arithmetic.
 ///
 /// The fields are public so that a configuration can be filled in from any source; [`validate`](Self::validate) then
-/// checks it. Deserializing with serde does not validate either.
+/// checks it. Deserializing a configuration with serde does not validate it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LlamaConfig {
-    /// Rows of the embedding, and logits per token.
+    /// The number of tokens in the vocabulary: rows of the embedding, and logits per token.
     pub vocab_size: usize,
-    /// Width of the residual stream.
+    /// The width of the residual stream.
     pub d_model: usize,
-    /// Width inside the MLP.
+    /// The width inside the MLP.
     pub d_ff: usize,
-    /// Decoder layers.
+    /// The number of decoder layers.
     pub n_layers: usize,
-    /// Query heads.
+    /// The number of query heads.
     pub n_heads: usize,
-    /// Key and value heads; divides `n_heads`.
+    /// The number of key and value heads; divides `n_heads`.
     pub n_kv_heads: usize,
-    /// Width of one head; need not be `d_model / n_heads`.
+    /// The width of one head; need not be `d_model / n_heads`.
     pub head_dim: usize,
-    /// Longest context.
+    /// The longest context, in tokens.
     pub max_positions: usize,
-    /// Epsilon of the RMS norms.
+    /// The epsilon of the RMS norms.
     pub norm_eps: f64,
-    /// Rotary position embedding.
+    /// The rotary position embedding.
     pub rope: RopeConfig,
     /// If `true`, the model has no separate output head and uses the embedding, transposed.
     pub tied_embeddings: bool,

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 /// Preallocated keys and values of every layer.
 ///
-/// A *slot* is an index along the cache's third axis, which holds one token of each row. A pass writes the same slots in
-/// every row. A token's slot need not equal its position in the text (rows may be padded): positions and hidden slots
-/// are given in the [`Frame`](super::Frame).
+/// A *slot* is an index along the cache's third axis, which holds one token of each row. A pass writes the same slots
+/// in every row. A token's slot need not equal its position in the text (rows may be padded): positions and hidden
+/// slots are given in the [`Frame`](super::Frame).
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<LayerKv>,

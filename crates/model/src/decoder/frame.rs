@@ -58,8 +58,8 @@ impl Frame {
         self.start + self.tokens
     }
 
-    /// The frame of the same pass for some of its rows only. A block that is given it takes and returns tensors of these
-    /// rows, and neither reads nor writes the cache's other rows.
+    /// The frame of the same pass for some of its rows only. A block that is given it takes and returns tensors of
+    /// these rows, and neither reads nor writes the cache's other rows.
     ///
     /// # Panics
     /// If a row is out of range.
@@ -76,8 +76,8 @@ impl Frame {
         }
     }
 
-    /// The frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`; `row` counts the rows of
-    /// this frame. A token always sees its own slot.
+    /// The frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`; `row` counts the
+    /// rows of this frame. A token always sees its own slot.
     pub fn with_holes(&self, hole: impl Fn(usize, usize) -> bool) -> Self {
         Self { mask: Some(self.make_mask(hole)), ..self.clone() }
     }

@@ -158,10 +158,11 @@ impl Block {
         update + hidden
     }
 
-    /// Writes the keys and values that this layer computes from the residual stream `hidden`, and runs neither sublayer.
+    /// Writes the keys and values that this layer computes from the residual stream `hidden`, and runs neither
+    /// sublayer.
     ///
-    /// Costs two projections. Later tokens that run the layer attend to these keys and values of a token that skipped it
-    /// ("KV propagation", arXiv 2410.20022).
+    /// Costs two projections. Later tokens that run the layer attend to these keys and values of a token that skipped
+    /// it ("KV propagation", arXiv 2410.20022).
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
         let (k, v) = self.keys_values(hidden, frame);
         kv.write(frame.rows.as_deref(), frame.start(), k, v);
@@ -214,8 +215,8 @@ impl Attention {
         self.o_proj.forward(mixed) // [rows, tokens, d_model]
     }
 
-    /// Keys and values of a normed state `x: [rows, tokens, d_model]`, `[rows, kv_heads, tokens, head_dim]` each; the keys
-    /// are rotated to the positions of `frame`.
+    /// Keys and values of a normed state `x: [rows, tokens, d_model]`, `[rows, kv_heads, tokens, head_dim]` each; the
+    /// keys are rotated to the positions of `frame`.
     pub fn keys_values(&self, x: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
         let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
         (self.keys(k, frame), self.heads(v, None))
@@ -257,8 +258,8 @@ impl Mlp {
     }
 }
 
-/// Root-mean-square normalisation with a learned scale, `x / sqrt(mean(x²) + eps) * weight` over the last axis (Zhang and
-/// Sennrich 2019).
+/// Root-mean-square normalisation with a learned scale, `x / sqrt(mean(x²) + eps) * weight` over the last axis (Zhang
+/// and Sennrich 2019).
 #[derive(Module, Debug)]
 pub struct RmsNorm {
     /// `[width]`.
@@ -276,8 +277,8 @@ impl RmsNorm {
 
 /// A linear map, `y = x Wᵀ + b`.
 ///
-/// The weight keeps the checkpoint's layout, `[out, in]`: the weights of one output are contiguous, which is the order in
-/// which a product with few tokens reads them.
+/// The weight keeps the checkpoint's layout, `[out, in]`: the weights of one output are contiguous, which is the order
+/// in which a product with few tokens reads them.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`.

@@ -97,8 +97,8 @@ pub fn is_gpu(device: &Device) -> bool {
 
 /// Opens `device` if the machine has any of its `kind`; `missing` says what a machine with none lacks.
 ///
-/// burn opens a GPU on first use, in a thread of its own that panics if there is none, and that panic cannot be caught. So
-/// the devices are listed first.
+/// burn opens a GPU on first use, in a thread of its own that panics if there is none, and that panic cannot be caught.
+/// So the devices are listed first.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn gpu(
     backend: Backend,

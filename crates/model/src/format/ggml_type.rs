@@ -100,7 +100,7 @@ impl GgmlType {
         Self::all().find(|ty| ty.id() == id)
     }
 
-    /// Name of a type that ggml defines but this crate does not support.
+    /// Returns the name of a type that ggml defines but this crate does not support.
     #[must_use]
     pub fn unsupported_name(id: u32) -> Option<&'static str> {
         UNSUPPORTED.iter().find_map(|(number, name)| (*number == id).then_some(*name))
@@ -118,13 +118,13 @@ impl GgmlType {
         SUPPORTED[self as usize].2
     }
 
-    /// Elements in a block: 1, 32 (`QK4_0` and its like) or 256 (`QK_K`).
+    /// The number of elements in a block: 1, 32 (`QK4_0` and similar constants of ggml) or 256 (`QK_K`).
     #[must_use]
     pub const fn block_size(self) -> usize {
         SUPPORTED[self as usize].3
     }
 
-    /// Bytes in a block, ggml's `type_size`.
+    /// The number of bytes in a block, ggml's `type_size`.
     #[must_use]
     pub const fn block_bytes(self) -> usize {
         SUPPORTED[self as usize].4

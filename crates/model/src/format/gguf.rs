@@ -15,19 +15,19 @@ use super::header_reader::HeaderReader;
 use super::tensor_info::TensorInfo;
 use crate::files::Input;
 
-/// `general.alignment` when the file has none: `GGUF_DEFAULT_ALIGNMENT`.
+/// The alignment of files without `general.alignment`: `GGUF_DEFAULT_ALIGNMENT`.
 pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// Largest accepted alignment. Files are aligned for SIMD loads or pages; one
+/// The largest accepted alignment. Files are aligned for SIMD loads or pages; one
 /// MiB is beyond both.
 const MAX_ALIGNMENT: u64 = 1 << 20;
 
-/// Most bytes that metadata and tensor descriptions may take together. A
+/// The largest size in bytes of metadata and tensor descriptions together. A
 /// vocabulary of a quarter of a million tokens takes about 16 MiB.
 const MAX_HEADER: u64 = 128 << 20;
 
-/// Most quantised bytes in memory at once while a tensor is dequantised,
-/// unless a single row takes more.
+/// The largest number of quantised bytes in memory at once while a tensor is
+/// dequantised, unless a single row takes more.
 const PIECE: u64 = 4 << 20;
 
 /// An open GGUF file: its metadata and the descriptions of its tensors, whose
@@ -57,8 +57,8 @@ impl GgufFile {
         Self::from_input(open_regular(path)?, path.to_path_buf())
     }
 
-    /// Reads the header from anything that can be read and sought, from its
-    /// first byte on. `label` stands for the path in errors.
+    /// Reads the header from any reader that can seek, starting at its first
+    /// byte. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
@@ -79,13 +79,13 @@ impl GgufFile {
         }
     }
 
-    /// Path of the file, or the label it was read under.
+    /// The path of the file, or the label that [`from_reader`](Self::from_reader) was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.data.path()
     }
 
-    /// GGUF version, 2 or 3.
+    /// The GGUF version, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version

@@ -13,13 +13,13 @@ use super::safetensors_header::{self, Header};
 use super::tensor_info::TensorInfo;
 use crate::files::Input;
 
-/// Longest accepted header, in bytes: the limit of the safetensors library.
+/// The longest accepted header, in bytes; the same limit as in the safetensors library.
 pub(super) const MAX_HEADER: u64 = 100_000_000;
 
 /// An open safetensors file: its header, and tensor data read on demand.
 ///
-/// Tensors of any element type may be in the file; those of `F32`, `F16` and
-/// `BF16` can be read.
+/// The file may contain tensors of any element type, but only those of `F32`,
+/// `F16` and `BF16` can be read.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     data: DataReader,
@@ -31,17 +31,17 @@ impl SafetensorsFile {
     ///
     /// # Errors
     ///
-    /// The path is no regular file or cannot be read, or, as a
-    /// [`FormatError`] that names the tensor: the header is cut short, too
-    /// long or not the JSON it should be, a tensor lies outside the file, has
-    /// not the bytes its shape requires, or overlaps another one.
+    /// The path is not a regular file or cannot be read; the header is cut
+    /// short, too long or not valid JSON; or a tensor, which the error names,
+    /// lies outside of the file, overlaps another tensor, or has a number of
+    /// bytes that does not fit its shape.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         Self::from_input(open_regular(path)?, path.to_path_buf())
     }
 
-    /// Reads the header from anything that can be read and sought, from its
-    /// first byte on. `label` stands for the path in errors.
+    /// Reads the header from any reader that can seek, starting at its first
+    /// byte. `label` stands for the path in errors.
     ///
     /// # Errors
     ///

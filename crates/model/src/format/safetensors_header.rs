@@ -16,13 +16,13 @@ use super::error::FormatErrorKind;
 use super::safetensors_dtype::SafetensorsDtype;
 use super::tensor_info::TensorInfo;
 
-/// Most dimensions a tensor may have; what `PyTorch` writes has at most 64.
+/// The largest number of dimensions of a tensor; tensors written by `PyTorch` have at most 64.
 const MAX_DIMENSIONS: usize = 64;
 
-/// Key of the free-form text entries.
+/// The key of the free-form text entries.
 const METADATA_KEY: &str = "__metadata__";
 
-/// Tensors by name.
+/// The tensors of a file, by name.
 pub(super) type Tensors = BTreeMap<String, TensorInfo<SafetensorsDtype>>;
 
 /// A header, before and after its tensors were checked against the file.

@@ -60,8 +60,8 @@ impl Checkpoint {
     ///
     /// These are the files that [`open`](Self::open) reads: `config.json`, `model.safetensors` (or an index and its
     /// shards), `tokenizer.json`, and the optional ones, such as `tokenizer_config.json`, `generation_config.json` and
-    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a file by
-    /// its name alone. With `include_bytes!` a program carries its model:
+    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a
+    /// file by its name alone. With `include_bytes!` a program carries its model:
     ///
     /// ```no_run
     /// # macro_rules! include_bytes { ($path:literal) => { b"" } }
@@ -154,8 +154,8 @@ impl Checkpoint {
 
     /// Reads the weights, one tensor after another, onto the device.
     ///
-    /// Each matrix is converted to `dtype` on its way, so that the host holds one tensor at a time apart from those already
-    /// loaded. `progress` is called before the first tensor and after each.
+    /// Each matrix is converted to `dtype` on its way, so that the host holds one tensor at a time apart from those
+    /// already loaded. `progress` is called before the first tensor and after each.
     ///
     /// # Errors
     /// If reading fails, if a weight is not finite or does not fit `dtype`, or if the device cannot compute with it.

@@ -84,11 +84,11 @@ pub enum LoadError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TensorMismatch {
-    /// Expected tensors that are not there.
+    /// Expected tensors that the checkpoint lacks.
     pub missing: Vec<NamedShape>,
-    /// Tensors that are there and not expected.
+    /// Tensors of the checkpoint that the configuration does not provide for.
     pub unexpected: Vec<NamedShape>,
-    /// Tensors of another shape: each as it is there, and its expected shape.
+    /// Tensors of a wrong shape: each with its shape in the checkpoint, and the expected shape.
     pub misshaped: Vec<(NamedShape, Vec<usize>)>,
 }
 

@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
 
 impl LlamaConfig {
-    /// Makes a model with random weights: matrices normal with standard deviation `1/sqrt(in)`, norms 1, biases normal with
-    /// standard deviation 0.1. The same seed gives the same weights on every device.
+    /// Makes a model with random weights: matrices normal with standard deviation `1/sqrt(in)`, norms 1, biases normal
+    /// with standard deviation 0.1. The same seed gives the same weights on every device.
     ///
     /// # Errors
     /// If the configuration is not valid.

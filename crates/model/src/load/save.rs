@@ -55,8 +55,8 @@ pub enum SaveError {
 
 impl Llama {
     /// Writes `config.json` and `model.safetensors` into a folder, which is made if it is not there: a checkpoint that
-    /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers read. All tensors are stored as `dtype`. Each file is
-    /// there whole or not at all.
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers read. All tensors are stored as `dtype`. Each
+    /// file is there whole or not at all.
     ///
     /// # Errors
     /// If a weight is not finite or does not fit `dtype`, if the configuration has no `config.json`, or if the folder

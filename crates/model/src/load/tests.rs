@@ -1,5 +1,5 @@
-//! Checkpoints that lie: well-formed files whose metadata, configuration and tensors do not belong together. Each ends in a
-//! typed error or in a model that runs.
+//! Checkpoints that lie: well-formed files whose metadata, configuration and tensors do not belong together. Each ends
+//! in a typed error or in a model that runs.
 
 use super::{Checkpoint, LoadError};
 use crate::device::WeightDtype;

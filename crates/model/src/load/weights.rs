@@ -11,7 +11,7 @@ use half::f16;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rows that are dequantised together, so that narrowing never holds a whole tensor in `f32`.
+/// The number of rows that are dequantised together, so that conversion to `f16` never holds a whole tensor in `f32`.
 const ROWS_AT_ONCE: usize = 1024;
 
 /// The progress of a load, reported before the first tensor and after each.
@@ -20,9 +20,9 @@ const ROWS_AT_ONCE: usize = 1024;
 pub struct Progress<'a> {
     /// The tensor that was read last; empty before the first.
     pub tensor: &'a str,
-    /// Bytes of the file's tensors read so far.
+    /// The number of bytes of tensors read so far.
     pub done: u64,
-    /// Bytes of all tensors that will be read.
+    /// The number of bytes of all tensors that will be read.
     pub total: u64,
 }
 

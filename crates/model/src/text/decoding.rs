@@ -23,7 +23,8 @@ impl Decoding {
         if matches!(decoder, DecoderWrapper::ByteLevel(_)) {
             return Self::Bytes;
         }
-        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written may have any part.
+        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written may have any
+        // part.
         let json = serde_json::to_string(decoder);
         let has = |part: &str| json.as_ref().map_or(true, |json| json.contains(part));
         Self::Text { byte_runs: has("\"ByteFallback\""), may_split: has("\"ByteLevel\"") }
@@ -51,7 +52,8 @@ pub(super) fn push_bytes(token: &str, bytes: &mut Vec<u8>) {
     }
 }
 
-/// GPT-2's alphabet: printable Latin-1 stands for itself, and the other 68 bytes, in order, are the characters from U+0100.
+/// GPT-2's alphabet: printable Latin-1 stands for itself, and the other 68 bytes, in order, are the characters from
+/// U+0100.
 fn byte_of_char(c: char) -> Option<u8> {
     match u32::from(c) {
         code @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => u8::try_from(code).ok(),

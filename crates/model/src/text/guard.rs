@@ -1,8 +1,9 @@
 //! The last resort against panics inside the `tokenizers` library.
 //!
 //! Version 0.23 panics on some malformed input: its deserializers hold `expect`s, and the regular expressions of a
-//! pre-tokenizer panic when matching exceeds a limit, which no check of the file can foresee. Known causes are refused before
-//! (`precheck`); for the rest the panic becomes an error here. In programs built with `panic = "abort"` it cannot.
+//! pre-tokenizer panic when matching exceeds a limit, which no check of the file can foresee. Known causes are refused
+//! before (`precheck`); for the rest the panic becomes an error here. In programs built with `panic = "abort"` it
+//! cannot.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -100,7 +100,8 @@ impl Tokenizer {
     }
 
     /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `chat_template.jinja` for added tokens, the tokens with a role, and the chat template.
+    /// `special_tokens_map.json` and `chat_template.jinja` for added tokens, the tokens with a role, and the chat
+    /// template.
     ///
     /// # Errors
     /// A file cannot be read or is malformed, or the files contradict each other.

@@ -52,8 +52,8 @@ fn post_processor(processor: &Value) -> Result<(), TextErrorKind> {
     Ok(())
 }
 
-/// Checks vocabulary and merges: the library copies both halves of a merge, unchecked, into a buffer as long as the longest
-/// token.
+/// Checks vocabulary and merges: the library copies both halves of a merge, unchecked, into a buffer as long as the
+/// longest token.
 fn bpe(model: &Map<String, Value>) -> Result<(), TextErrorKind> {
     let prefix = match model.get("continuing_subword_prefix") {
         None | Some(Value::Null) => "",

@@ -1,4 +1,4 @@
-//! Decoding while ids arrive.
+//! Streaming decoder: turns token ids into text as they arrive.
 
 use super::decoding::{Decoding, byte_of_token, push_bytes};
 use super::error::TextError;
@@ -6,12 +6,13 @@ use super::tokenizer::Tokenizer;
 
 /// Turns ids into text piece by piece, never splitting a character.
 ///
-/// The pieces of [`push`](Self::push) and [`finish`](Self::finish) make exactly what [`Tokenizer::decode`] gives for all ids
-/// at once, in time linear in their number: for byte-level tokenizers no id is looked at twice, for others a window of the
-/// last pieces is decoded again.
+/// The pieces of [`push`](Self::push) and [`finish`](Self::finish) make exactly what [`Tokenizer::decode`] gives for
+/// all ids at once, in time linear in their number: with byte-level tokenizers each id is decoded once, with others a
+/// window of the last pieces is decoded again.
 ///
-/// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the text
-/// ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid prefix".
+/// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the
+/// text ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid
+/// prefix".
 ///
 /// With byte fallback (`SentencePiece`) a run of byte tokens is held back until a token of another kind ends it.
 #[derive(Clone, Debug)]
@@ -27,8 +28,10 @@ enum State {
     Window(Window),
 }
 
-/// The ids of the last two pieces. The text of `ids[..given]` has been returned; those ids give the next piece its context,
-/// because decoders treat the first token of a text differently.
+/// The ids of the last two pieces.
+///
+/// The text of `ids[..given]` has been returned already. Those ids are kept as context of the next piece, because
+/// decoders treat the first token of a text differently.
 #[derive(Clone, Debug)]
 struct Window {
     ids: Vec<u32>,
@@ -37,11 +40,12 @@ struct Window {
     may_split: bool,
 }
 
-/// The number of ids after which a text that still ends in U+FFFD is returned as it is: a character has at most four bytes.
+/// The number of ids after which a text that still ends in U+FFFD is returned unchanged: a character has at most four
+/// bytes.
 const LONGEST_SPLIT: usize = 8;
 
 impl<'a> StreamDecoder<'a> {
-    /// Starts a text. With `skip_special`, special tokens leave no trace in it.
+    /// Starts a text. With `skip_special`, special tokens are left out of it.
     #[must_use]
     pub fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
         let state = match tokenizer.decoding() {
@@ -116,7 +120,7 @@ fn some(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
 }
 
-/// Bytes that two texts share at the start, up to a whole character.
+/// Returns the length in bytes of the longest common prefix of two texts that ends at a character boundary.
 fn common_prefix(one: &str, other: &str) -> usize {
     one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }

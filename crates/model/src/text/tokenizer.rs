@@ -72,8 +72,8 @@ impl Tokenizer {
     /// The ids of a text.
     ///
     /// Special tokens that are written out in the text, such as `<|im_start|>`, become their ids either way. With
-    /// `add_special` the tokenizer's own frame (for most models a token that starts the text) is put around it; without, it
-    /// is not, which is right for a rendered chat template.
+    /// `add_special` the tokenizer's own frame (for most models a token that starts the text) is put around it;
+    /// without, it is not, which is right for a rendered chat template.
     ///
     /// # Errors
     /// The tokenizer fails, for instance because its unknown token is not in its vocabulary.
@@ -92,19 +92,19 @@ impl Tokenizer {
         guarded("decoding token ids", || self.inner.decode(ids, skip_special).map_err(TextErrorKind::Library))
     }
 
-    /// Number of tokens, with the added ones.
+    /// The number of tokens, including added ones.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// The id of a token, as it is written in the vocabulary.
+    /// Returns the id of a token, given as it is spelled in the vocabulary.
     #[must_use]
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// The token of an id, as it is written in the vocabulary.
+    /// Returns the token with an id, as it is spelled in the vocabulary.
     #[must_use]
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)

@@ -8,7 +8,8 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use super::clock;
 use super::json;
 
-/// The deepest nesting of calls, blocks and macros; the engine's default of 500 needs more stack than a thread of a test has.
+/// The deepest nesting of calls, blocks and macros; the engine's default of 500 needs more stack than a thread of a
+/// test has.
 const RECURSION_LIMIT: usize = 100;
 
 /// The most fuel of one rendering, for any conversation; it also bounds the stack that is allocated.
@@ -47,17 +48,19 @@ pub(super) fn fuel(messages: usize, bytes: usize) -> u64 {
     BASE.saturating_add(messages.saturating_mul(PER_MESSAGE)).saturating_add(bytes / 4).min(MAX_FUEL)
 }
 
-/// The stack that a rendering may need: values nest as deeply as the fuel allows, and are printed and dropped recursively.
+/// The stack that a rendering may need: values nest as deeply as the fuel allows, and are printed and dropped
+/// recursively.
 ///
-/// A level costs nine units of fuel and was measured to need less than 2 kB in a debug build. Memory that is never touched
-/// costs nothing.
+/// A level costs nine units of fuel and was measured to need less than 2 kB in a debug build. Memory that is never
+/// touched costs nothing.
 pub(super) fn stack_bytes(fuel: u64) -> usize {
     const BASE: usize = 4 << 20;
     const PER_FUEL: usize = 256;
     BASE.saturating_add(usize::try_from(fuel).unwrap_or(usize::MAX).saturating_mul(PER_FUEL))
 }
 
-/// Pays for every part of a value before it is printed: a short template can make a value that holds another many times.
+/// Pays for every part of a value before it is printed: a short template can make a value that holds another many
+/// times.
 fn pay_for(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     state.consume_fuel(1)?;
     match value.kind() {
@@ -106,8 +109,8 @@ fn join(state: &State<'_, '_>, separator: &str, args: &[Value]) -> Result<Value,
     Ok(Value::from(text))
 }
 
-/// `{% generation %}` marks the model's words for training; transformers renders what is inside. A condition that always
-/// holds does the same, and keeps the whitespace control of the tag.
+/// `{% generation %}` marks the model's words for training; transformers renders what is inside. A condition that
+/// always holds does the same, and keeps the whitespace control of the tag.
 pub(super) fn without_generation_tags(template: &str) -> String {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;

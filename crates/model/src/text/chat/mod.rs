@@ -48,9 +48,9 @@ impl ChatMessage {
 /// A model's chat template, in the dialect of Jinja that transformers gives it.
 ///
 /// Templates come with the model and are not trusted: instructions, text and nesting are metered, and a template that
-/// exceeds its budget fails. One gap remains, which the template engine does not meter: comparing, concatenating (`~`) or
-/// filtering lists that contain the same list many times over, many levels deep, takes time exponential in the depth. Do not
-/// render templates from sources that you would not take a model from.
+/// exceeds its budget fails. One gap remains, which the template engine does not meter: comparing, concatenating (`~`)
+/// or filtering lists that contain the same list many times over, many levels deep, takes time exponential in the
+/// depth. Do not render templates from sources that you would not take a model from.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -84,8 +84,8 @@ impl ChatTemplate {
         Ok(Self { environment, roles })
     }
 
-    /// Fixes the time for templates that put the date into the prompt: `unix_seconds` since 1970, shown in UTC. By default
-    /// they get the current local time.
+    /// Fixes the time for templates that put the date into the prompt: `unix_seconds` since 1970, shown in UTC. By
+    /// default they get the current local time.
     #[must_use]
     pub fn at_time(mut self, unix_seconds: u64) -> Self {
         environment::set_time(&mut self.environment, Some(unix_seconds));

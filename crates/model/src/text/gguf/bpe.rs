@@ -36,7 +36,8 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
         .iter()
         .enumerate()
         .map(|(index, line)| {
-            // The library copies both halves into a buffer as long as the longest token, so it must not see a bad merge.
+            // The library copies both halves into a buffer as long as the longest token, so it must not see a bad
+            // merge.
             halves(line)
                 .filter(|(left, right)| {
                     let known = |token: &str| data.ids.contains_key(token);

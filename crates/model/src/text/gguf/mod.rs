@@ -1,8 +1,8 @@
 //! Tokenizers from GGUF metadata.
 //!
-//! The result is the `tokenizers` pipeline that the model's own `tokenizer.json` describes, so that a GGUF and the folder
-//! it was made from encode alike. llama.cpp is the other authority: which keys exist, what is assumed where one is absent,
-//! and which pre-tokenizer a name stands for are taken from its `llama-vocab.cpp`.
+//! The result is the `tokenizers` pipeline that the model's own `tokenizer.json` describes, so that a GGUF and the
+//! folder it was made from encode alike. llama.cpp is the other authority: which keys exist, what is assumed where one
+//! is absent, and which pre-tokenizer a name stands for are taken from its `llama-vocab.cpp`.
 
 mod bpe;
 mod checked;

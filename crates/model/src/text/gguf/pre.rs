@@ -1,7 +1,7 @@
 //! The pre-tokenizers of byte-level BPE models.
 //!
-//! Each is what the models' own `tokenizer.json` says, which is what they were trained with. llama.cpp's expressions are
-//! rewritings of the same (it has no case-insensitive groups).
+//! Each is what the models' own `tokenizer.json` says, which is what they were trained with. llama.cpp's expressions
+//! are rewritings of the same (it has no case-insensitive groups).
 
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;

@@ -1,8 +1,8 @@
 //! `SentencePiece` BPE: `tokenizer.ggml.model` is `llama`.
 //!
-//! `SentencePiece` joins, again and again, the leftmost pair of neighbours that make the piece with the highest score. As a
-//! BPE that is the list of all pairs of pieces that make a piece, by falling score; transformers converts the models the
-//! same way (`SpmConverter`).
+//! `SentencePiece` joins, again and again, the leftmost pair of neighbours that make the piece with the highest score.
+//! As a BPE that is the list of all pairs of pieces that make a piece, by falling score; transformers converts the
+//! models the same way (`SpmConverter`).
 
 use std::cmp::Ordering;
 
@@ -22,8 +22,8 @@ use crate::text::error::TextErrorKind;
 /// The character that stands for a space inside pieces.
 const SPACE: &str = "\u{2581}";
 
-/// The longest piece that merges are looked for in; the longest real ones, runs of spaces, have some 100 bytes. The work
-/// grows with the square of the length.
+/// The longest piece that merges are looked for in; the longest real ones, runs of spaces, have some 100 bytes. The
+/// work grows with the square of the length.
 const MAX_PIECE_BYTES: usize = 512;
 
 pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextErrorKind> {
@@ -84,8 +84,8 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
             }
         }
     }
-    // Pieces of one score, and splits of one piece, would be joined from the left. Of two overlapping candidates that make
-    // the same piece the left one tends to have the longer left half.
+    // Pieces of one score, and splits of one piece, would be joined from the left. Of two overlapping candidates that
+    // make the same piece the left one tends to have the longer left half.
     found.sort_by(|a, b| {
         b.0.partial_cmp(&a.0)
             .unwrap_or(Ordering::Equal)

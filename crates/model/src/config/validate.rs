@@ -27,9 +27,10 @@ impl LlamaConfig {
     /// Checks every field, and the fields against each other.
     ///
     /// # Errors
-    /// The first field with a value that no supported model can have: a size that is zero or above [`limits`], a number of
-    /// query heads that is not a multiple of the key and value heads, an odd head width, a number that is not finite or
-    /// not positive, a token outside the vocabulary, or a combination of biases and norms that no supported family has.
+    /// The first field with a value that no supported model can have: a size that is zero or above [`limits`], a number
+    /// of query heads that is not a multiple of the key and value heads, an odd head width, a number that is not finite
+    /// or not positive, a token outside the vocabulary, or a combination of biases and norms that no supported family
+    /// has.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|kind| kind.at("model configuration"))
     }

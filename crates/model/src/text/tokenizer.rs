@@ -25,7 +25,8 @@ impl Tokenizer {
     /// Reads the text of a `tokenizer.json`; `origin` names it in errors.
     ///
     /// # Errors
-    /// Text that is not JSON, a tokenizer that the library refuses, merges or added tokens that contradict the vocabulary.
+    /// Text that is not JSON, a tokenizer that the library refuses, merges or added tokens that contradict the
+    /// vocabulary.
     pub fn from_json(json: &[u8], origin: &str) -> Result<Self, TextError> {
         guarded(origin, || Self::parse(json))
     }

@@ -59,8 +59,8 @@ impl GgufTokenizerData {
     /// Builds the tokenizer.
     ///
     /// # Errors
-    /// A model or pre-tokenizer that is not supported, lists whose lengths disagree, ids out of range, a token that occurs
-    /// twice, merges of unknown tokens, or a refusal of the `tokenizers` library.
+    /// A model or pre-tokenizer that is not supported, lists whose lengths disagree, ids out of range, a token that
+    /// occurs twice, merges of unknown tokens, or a refusal of the `tokenizers` library.
     pub fn build(self) -> Result<Tokenizer, TextError> {
         guarded(ORIGIN, move || self.build_unguarded())
     }

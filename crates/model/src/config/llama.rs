@@ -1,8 +1,8 @@
-//! The configuration that the rest of the crate uses.
+//! The configuration of a model.
 
 use serde::{Deserialize, Serialize};
 
-/// The configuration of a Llama-style decoder: every size and switch that changes its arithmetic.
+/// The configuration of a Llama-style decoder: all sizes and options that its forward pass depends on.
 ///
 /// The fields are public so that a configuration can be filled in from any source; [`validate`](Self::validate) then
 /// checks it. Deserializing a configuration with serde does not validate it.
@@ -54,7 +54,7 @@ pub struct AttentionBias {
 /// The rotary position embedding, which turns positions into angles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RopeConfig {
-    /// Base of the frequencies: pair `i` of a head turns by `theta^(-2 i / head_dim)` per position.
+    /// The base of the frequencies: pair `i` of a head turns by `theta^(-2 i / head_dim)` per position.
     pub theta: f64,
     /// The change of the frequencies for a longer context.
     pub scaling: RopeScaling,
@@ -64,9 +64,9 @@ pub struct RopeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RopeScaling {
-    /// Unchanged frequencies.
+    /// The frequencies are unchanged.
     None,
-    /// Every frequency divided by `factor` (position interpolation).
+    /// Every frequency is divided by `factor` (position interpolation).
     Linear {
         /// The divisor.
         factor: f64,
@@ -79,13 +79,13 @@ pub enum RopeScaling {
         low_freq_factor: f64,
         /// Wavelengths below `original_max_positions / high_freq_factor` count as high frequencies.
         high_freq_factor: f64,
-        /// Context length of the first pre-training.
+        /// The context length of the first pre-training.
         original_max_positions: usize,
     },
-    /// Every frequency divided by its own number, as GGUF files store the scaling of Llama 3. `config.json` has no form
-    /// for it.
+    /// Every frequency has a separate divisor. GGUF files store the scaling of Llama 3 in this form, which
+    /// `config.json` cannot express.
     PerFrequency {
-        /// One divisor per pair of head dimensions, so `head_dim / 2` of them.
+        /// One divisor per pair of head dimensions, `head_dim / 2` in all.
         divisors: Vec<f32>,
     },
 }

@@ -92,7 +92,7 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
-    /// Keeps the given rows, in the given order; a row may be named more than once.
+    /// Keeps the given rows, in the given order; a row may occur more than once.
     ///
     /// # Panics
     /// If a row is out of range.

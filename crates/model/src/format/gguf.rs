@@ -97,27 +97,27 @@ impl GgufFile {
         &self.metadata
     }
 
-    /// All tensors, in the order of their names.
+    /// Iterates over the names and descriptions of all tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<GgmlType>)> {
         self.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
-    /// The description of a tensor, if it is there.
+    /// Returns the description of a tensor, or `None` if the file has no such tensor.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorInfo<GgmlType>> {
         self.tensors.get(name)
     }
 
-    /// The description of a tensor.
+    /// Returns the description of a tensor.
     ///
     /// # Errors
     ///
-    /// [`FormatErrorKind::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`] when the file has no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<GgmlType>, FormatError> {
         self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
     }
 
-    /// Reads the bytes of a tensor, as they are in the file.
+    /// Reads the bytes of a tensor, in the encoding of the file.
     ///
     /// # Errors
     ///
@@ -127,8 +127,8 @@ impl GgufFile {
         self.read_rows(name, 0..rows)
     }
 
-    /// Reads the bytes of a run of rows. A row is the last dimension of the
-    /// shape; all others are flattened ([`TensorInfo::rows`]).
+    /// Reads the bytes of a range of rows. A row extends along the last dimension
+    /// of the shape; all other dimensions are flattened ([`TensorInfo::rows`]).
     ///
     /// # Errors
     ///
@@ -141,8 +141,8 @@ impl GgufFile {
             .map_err(|kind| kind.at(self.path()))
     }
 
-    /// Reads a tensor as `f32`, row-major, holding little more than the
-    /// result in memory.
+    /// Reads a tensor as `f32`, row-major. Besides the result, only a small part of
+    /// the tensor is in memory at a time.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl GgufFile {
         self.dequantize_rows(name, 0..rows)
     }
 
-    /// Reads a run of rows as `f32`, row-major.
+    /// Reads a range of rows as `f32`, row-major.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatErro
     }
 }
 
-/// `general.alignment`, or its default.
+/// Returns `general.alignment`, or its default.
 fn read_alignment(metadata: &GgufMetadata) -> Result<u64, FormatErrorKind> {
     let found = GgufMetadata::optional(metadata.get_u64("general.alignment")).map_err(FormatError::into_kind)?;
     let alignment = found.unwrap_or(DEFAULT_ALIGNMENT);

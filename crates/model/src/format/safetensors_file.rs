@@ -60,7 +60,7 @@ impl SafetensorsFile {
         }
     }
 
-    /// Path of the file, or the label it was read under.
+    /// The path of the file, or the label that [`from_reader`](Self::from_reader) was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.data.path()
@@ -72,40 +72,39 @@ impl SafetensorsFile {
         &self.header.metadata
     }
 
-    /// All tensors, in the order of their names.
+    /// Iterates over the names and descriptions of all tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<SafetensorsDtype>)> {
         self.header.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
-    /// The description of a tensor, if it is there.
+    /// Returns the description of a tensor, or `None` if the file has no such tensor.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorInfo<SafetensorsDtype>> {
         self.header.tensors.get(name)
     }
 
-    /// The description of a tensor.
+    /// Returns the description of a tensor.
     ///
     /// # Errors
     ///
-    /// [`FormatErrorKind::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`] when the file has no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
         self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
     }
 
-    /// Reads the bytes of a tensor, as they are in the file: little-endian,
-    /// row-major.
+    /// Reads the bytes of a tensor, little-endian and row-major, as in the file.
     ///
     /// # Errors
     ///
-    /// There is no such tensor, its type is none of `F32`, `F16` and `BF16`,
+    /// There is no such tensor, its type is not `F32`, `F16` or `BF16`,
     /// there is no memory for it, or reading fails.
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
         self.read(name, info, &(0..info.bytes))
     }
 
-    /// Reads the bytes of a run of rows. A row is the last dimension of the
-    /// shape; all others are flattened ([`TensorInfo::rows`]).
+    /// Reads the bytes of a range of rows. A row extends along the last dimension
+    /// of the shape; all other dimensions are flattened ([`TensorInfo::rows`]).
     ///
     /// # Errors
     ///

@@ -108,7 +108,7 @@ impl SafetensorsFolder {
         })
     }
 
-    /// The description of a tensor.
+    /// Returns the description of a tensor.
     ///
     /// # Errors
     ///

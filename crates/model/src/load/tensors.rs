@@ -14,7 +14,7 @@ pub(super) fn expected(config: &LlamaConfig) -> Vec<NamedShape> {
     list.0
 }
 
-/// Builds a model of this configuration from tensors that `fetch` delivers in their stored type.
+/// Builds a model of this configuration from tensors that `fetch` returns in the type that they are stored in.
 ///
 /// Each tensor goes to the device as soon as it is fetched, so that the host holds one at a time.
 pub(super) fn assemble<E>(
@@ -99,7 +99,7 @@ fn walk<S: Source>(config: &LlamaConfig, source: &mut S) -> Result<Parts<S>, S::
     Ok(Parts { embed_tokens, layers, norm, lm_head })
 }
 
-/// The list of the names and shapes that a walk asks for.
+/// A source that lists the name and shape of each tensor.
 struct List(Vec<NamedShape>);
 
 impl Source for List {
@@ -112,7 +112,7 @@ impl Source for List {
     }
 }
 
-/// Tensors on the device, from the data that `fetch` delivers.
+/// A source that puts the data from `fetch` onto the device.
 struct Fetch<'a, F> {
     device: &'a Device,
     fetch: F,
@@ -129,7 +129,7 @@ impl<F: FnMut(&NamedShape) -> Result<TensorData, E>, E> Source for Fetch<'_, F> 
     }
 }
 
-/// Puts the parts of a walk together.
+/// Makes the model from its parts.
 fn llama<F, E>(parts: Parts<Fetch<'_, F>>, config: &LlamaConfig) -> Llama
 where
     F: FnMut(&NamedShape) -> Result<TensorData, E>,

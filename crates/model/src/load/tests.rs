@@ -36,11 +36,11 @@ fn survive(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// What is done to a file.
+/// A change to a file.
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),
-    /// An architecture-specific key that is not there by itself.
+    /// Adds an architecture-specific key that the file lacks.
     Key(&'static str, GgufValue),
     Remove(Index),
     RemoveTensor(Index),

@@ -9,9 +9,9 @@ use super::guard::guarded;
 use super::precheck::precheck;
 use super::special_tokens::SpecialTokens;
 
-/// Text to token ids and back.
+/// A tokenizer, which turns text into token ids and back.
 ///
-/// The truncation and padding that a `tokenizer.json` may ask for are turned off, because they would change prompts.
+/// Truncation and padding settings of a `tokenizer.json` are ignored, because they would change prompts.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -35,7 +35,7 @@ impl Tokenizer {
         let parsed: serde_json::Value = serde_json::from_slice(json)?;
         precheck(&parsed)?;
         let inner = tokenizers::Tokenizer::from_bytes(json).map_err(TextErrorKind::Library)?;
-        // The library gives an added token the next free id, whatever id the file names.
+        // The library gives an added token the next free id, even if the file names a different one.
         for added in parsed["added_tokens"].as_array().into_iter().flatten() {
             let (Some(content), id) = (added["content"].as_str(), added["id"].as_u64()) else { continue };
             if inner.token_to_id(content).map(u64::from) != id {
@@ -70,11 +70,11 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The ids of a text.
+    /// Encodes a text as token ids.
     ///
-    /// Special tokens that are written out in the text, such as `<|im_start|>`, become their ids either way. With
-    /// `add_special` the tokenizer's own frame (for most models a token that starts the text) is put around it;
-    /// without, it is not, which is right for a rendered chat template.
+    /// With `add_special`, the special tokens that the tokenizer puts around a text are added (for most models, one
+    /// that starts it). Pass `false` for a rendered chat template, which contains them already. Special tokens that are
+    /// written out in the text, such as `<|im_start|>`, become their ids in both cases.
     ///
     /// # Errors
     /// The tokenizer fails, for instance because its unknown token is not in its vocabulary.
@@ -85,7 +85,9 @@ impl Tokenizer {
         })
     }
 
-    /// The text of ids. Ids that the tokenizer does not know have no text (models pad their vocabulary).
+    /// Decodes token ids to text. With `skip_special`, special tokens are left out.
+    ///
+    /// Ids that the tokenizer does not know have no text (models pad their vocabulary).
     ///
     /// # Errors
     /// The tokenizer's decoder fails.
@@ -117,7 +119,9 @@ impl Tokenizer {
         self.special_ids.contains(&id)
     }
 
-    /// Checks that every token has a row in a model's embedding. The model may have more rows: many pad them.
+    /// Checks that every token has a row in a model's embedding.
+    ///
+    /// The model may have more rows than there are tokens, since many models pad their vocabulary.
     ///
     /// # Errors
     /// [`TextErrorKind::Vocabulary`], naming the token with the highest id.
@@ -131,7 +135,7 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens with a role, as the tokenizer's files name them.
+    /// The special tokens that the tokenizer's files name for a role, such as the start of a text.
     #[must_use]
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.roles
@@ -151,7 +155,8 @@ impl Tokenizer {
 
     /// The chat template that came with the tokenizer, ready to render; `None` if there is none.
     ///
-    /// It is parsed here and not when the tokenizer is read, so that a template in a newer dialect spoils nothing else.
+    /// It is parsed by this method and not when the tokenizer is read, so that a tokenizer with an unsupported template
+    /// can still be used.
     ///
     /// # Errors
     /// The template cannot be parsed.
@@ -159,7 +164,7 @@ impl Tokenizer {
         self.chat_template.as_deref().map(|source| ChatTemplate::new(source, self.roles.clone())).transpose()
     }
 
-    /// Sets the tokens with a role and the chat template, for tokenizers from elsewhere.
+    /// Sets the special tokens and the chat template, for example after [`from_library`](Self::from_library).
     #[must_use]
     pub fn with_chat(mut self, roles: SpecialTokens, template: Option<String>) -> Self {
         self.roles = roles;
@@ -181,7 +186,7 @@ impl Tokenizer {
             .inner
             .get_added_tokens_decoder()
             .into_iter()
-            // Asked by text, as decoding asks: two ids may share it.
+            // Looked up by text, as in decoding: two ids may have the same text.
             .filter(|(_, token)| self.inner.get_added_vocabulary().is_special_token(&token.content))
             .map(|(id, _)| id)
             .collect();

@@ -60,7 +60,7 @@ impl Writer<'_, '_, '_> {
         if depth > MAX_DEPTH {
             return Err(invalid("nested too deeply"));
         }
-        // Paid for each time that the value is written: a container can hold the same value many times.
+        // Paid whenever the value is written, since a container may hold the same value many times.
         self.pay(value.as_str().map_or(1, str::len))?;
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),

@@ -122,7 +122,7 @@ fn kinds(raw: &GgufTokenizerData) -> Result<Vec<Kind>, TextErrorKind> {
         .collect()
 }
 
-/// The oldest files have no types.
+/// Guesses the kind of a token for the oldest files, which have no token types.
 fn guess(raw: &GgufTokenizerData, id: u32, token: &str) -> Kind {
     if raw.unk == Some(id) && raw.model == "llama" {
         Kind::Unknown

@@ -1,4 +1,4 @@
-//! The seam between readers and storage: the files of a checkpoint, in a folder or in memory.
+//! The files of a checkpoint, in a folder or in memory, behind one interface for the readers.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(crate) enum Files {
 }
 
 impl Files {
-    /// The folder, or a label that stands for it in messages.
+    /// The path of the folder, or a label for messages if the files are in memory.
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Folder(folder) => folder,
@@ -31,7 +31,7 @@ impl Files {
         }
     }
 
-    /// A file's path, or in memory its name alone: what messages call it.
+    /// Returns a file's path for messages; in memory it is the name alone.
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         match self {
             Self::Folder(folder) => folder.join(name),
@@ -39,7 +39,7 @@ impl Files {
         }
     }
 
-    /// Returns true if there is a file of this name.
+    /// Returns `true` if there is a file of this name.
     pub(crate) fn exists(&self, name: &str) -> io::Result<bool> {
         match self {
             Self::Folder(folder) => folder.join(name).try_exists(),
@@ -83,8 +83,8 @@ impl fmt::Debug for Bytes {
 
 /// Opens a regular file for reading.
 ///
-/// Anything else is refused before it is opened: a pipe would block, a device has no length to check declared sizes
-/// against.
+/// Other files are refused without opening them: a pipe would block, and a device has no length with which the sizes
+/// that a header declares could be compared.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if fs::metadata(path)?.is_file() {
         File::open(path)
@@ -93,14 +93,14 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads to the end, but no further than one byte beyond `limit`, which tells the caller that there is more.
+/// Reads to the end, but at most `limit + 1` bytes. A result longer than `limit` tells the caller that there is more.
 pub(crate) fn read_limited(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A value of a file as messages show it: cut, because hostile files hold values of any length.
+/// Returns a value of a file for a message, cut to 80 characters, because hostile files hold values of any length.
 pub(crate) fn shorten(value: &impl ToString) -> String {
     const SHOWN: usize = 80;
     let text = value.to_string();

@@ -1,4 +1,4 @@
-//! Between `config.json` and [`LlamaConfig`].
+//! Conversion between `config.json` and [`LlamaConfig`].
 
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ use crate::files::shorten;
 const DEFAULT_NORM_EPS: f64 = 1e-6;
 const DEFAULT_THETA: f64 = 1e4;
 const ROPE_TYPES: &str = "default, linear, llama3";
-/// The sliding window of a Mistral or Qwen configuration that names none.
+/// The sliding window of a Mistral or Qwen configuration without the field `sliding_window`.
 const DEFAULT_WINDOW: u64 = 4096;
 
-/// Interprets the fields; the result is not validated yet.
+/// Converts the fields of `config.json`. The result is not validated yet.
 pub(super) fn from_hf(hf: HfConfig) -> Result<LlamaConfig, ConfigErrorKind> {
     let family = Family::detect(&hf)?;
     let max_positions = hf.max_position_embeddings.unwrap_or(family.default_max_positions());
@@ -104,7 +104,7 @@ fn refuse_unsupported(hf: &HfConfig) -> Result<(), ConfigErrorKind> {
     Ok(())
 }
 
-/// A window as long as the context hides nothing; a shorter one changes the attention.
+/// Refuses sliding windows that are shorter than the context. Windows at least as long hide nothing.
 fn refuse_windows(hf: &HfConfig, family: Family, max_positions: u64) -> Result<(), ConfigErrorKind> {
     const WINDOW: &str = "null, or not shorter than max_position_embeddings";
     let window = hf.sliding_window.unwrap_or(Some(DEFAULT_WINDOW));
@@ -116,7 +116,7 @@ fn refuse_windows(hf: &HfConfig, family: Family, max_positions: u64) -> Result<(
         Family::Llama => false,
         Family::Mistral => true,
         Family::Qwen2 | Family::Qwen3 => {
-            // An explicit list of layer types decides alone; it was checked above.
+            // If there is a list of layer types, it alone decides; it was checked above.
             hf.use_sliding_window.unwrap_or(false)
                 && hf.layer_types.is_none()
                 && hf.max_window_layers.unwrap_or(28) < hf.num_hidden_layers.unwrap_or(u64::MAX)
@@ -137,7 +137,7 @@ fn refuse_layer_types(hf: &HfConfig, window_is_short: bool) -> Result<(), Config
 }
 
 fn rope(hf: &HfConfig, max_positions: u64) -> Result<RopeConfig, ConfigErrorKind> {
-    // transformers' order: a non-empty `rope_scaling` wins over `rope_parameters`.
+    // As in transformers, a non-empty `rope_scaling` takes precedence over `rope_parameters`.
     let given = [("rope_scaling", &hf.rope_scaling), ("rope_parameters", &hf.rope_parameters)]
         .into_iter()
         .find_map(|(field, rope)| rope.as_ref().filter(|rope| **rope != HfRope::default()).map(|rope| (field, rope)));
@@ -163,7 +163,7 @@ fn scaling(rope: &HfRope, outer_original: Option<u64>, max_positions: u64) -> Re
     let number =
         |value: Option<f64>, field| value.ok_or(ConfigErrorKind::MissingField { field, expected: "a positive number" });
     match rope.rope_type.as_deref().or(rope.legacy_type.as_deref()) {
-        // A factor without a type would be ignored by transformers; whoever wrote it meant something.
+        // transformers would ignore a factor without a type, but it was surely meant to have an effect.
         None if rope.factor.is_some() => Err(ConfigErrorKind::MissingField {
             field: "rope_scaling.rope_type",
             expected: "one of default, linear, llama3, as a factor is given",
@@ -183,7 +183,7 @@ fn scaling(rope: &HfRope, outer_original: Option<u64>, max_positions: u64) -> Re
     }
 }
 
-/// Writes a validated configuration, every field explicit, so that no reader's defaults matter.
+/// Converts a validated configuration to `config.json`, with every field explicit, so that no reader's defaults matter.
 pub(super) fn to_hf(config: &LlamaConfig) -> Value {
     let family = Family::of_config(config).unwrap_or(Family::Llama);
     let mut hf = json!({
@@ -225,9 +225,9 @@ pub(super) fn to_hf(config: &LlamaConfig) -> Value {
 
 fn to_hf_rope(scaling: &RopeScaling) -> Option<Value> {
     match scaling {
-        // `to_hf_json` refuses a list of divisors, for which `config.json` has no form.
+        // `to_hf_json` refuses a list of divisors, which `config.json` cannot express.
         RopeScaling::None | RopeScaling::PerFrequency { .. } => None,
-        // Releases of transformers that know only linear scaling look for the older name.
+        // Old releases of transformers look for the older name `type`.
         RopeScaling::Linear { factor } => Some(json!({"rope_type": "linear", "type": "linear", "factor": factor})),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => Some(json!({
             "rope_type": "llama3",

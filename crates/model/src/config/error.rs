@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// The error of reading, checking or writing a model configuration: its origin, and its defect.
+/// An error in reading, checking or writing a model configuration, with the origin of the configuration.
 #[derive(Debug)]
 pub struct ConfigError {
     origin: String,
@@ -17,7 +17,7 @@ impl ConfigError {
         &self.origin
     }
 
-    /// The defect.
+    /// The kind of error.
     pub fn kind(&self) -> &ConfigErrorKind {
         &self.kind
     }
@@ -42,7 +42,7 @@ impl ConfigErrorKind {
     }
 }
 
-/// The defect of a model configuration.
+/// The kinds of errors in a model configuration.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
@@ -52,9 +52,9 @@ pub enum ConfigErrorKind {
     /// The text is far larger than any configuration.
     #[error("{bytes} bytes are too many for a model configuration, at most {limit} are read")]
     TooLarge {
-        /// Its size.
+        /// The size of the text.
         bytes: u64,
-        /// The most that is read.
+        /// The largest size that is read.
         limit: u64,
     },
     /// The text is not JSON.
@@ -63,7 +63,7 @@ pub enum ConfigErrorKind {
     /// The JSON is not an object.
     #[error("expected a JSON object, found {found}")]
     NotAnObject {
-        /// The start of what was found.
+        /// The beginning of the JSON value found instead.
         found: String,
     },
     /// A field has a value of the wrong JSON type.
@@ -84,7 +84,7 @@ pub enum ConfigErrorKind {
         /// The expected content.
         expected: &'static str,
     },
-    /// A value that exists in other models, but that this crate does not implement.
+    /// A field has a value that other models use but this crate does not implement.
     #[error("field `{field}` is {found}, which is not supported; supported: {supported}")]
     Unsupported {
         /// The field.
@@ -94,10 +94,10 @@ pub enum ConfigErrorKind {
         /// The values that this crate implements.
         supported: &'static str,
     },
-    /// A value that no model can have, or that contradicts another one.
+    /// A field has a value that no model can have, or that contradicts another field.
     #[error("field `{field}` is {found}, expected {expected}")]
     Invalid {
-        /// The field, by the name used here and by that of `config.json`.
+        /// The field, by its name in this crate, its name in `config.json`, or both.
         field: &'static str,
         /// Its value.
         found: String,

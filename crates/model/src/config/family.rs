@@ -1,7 +1,7 @@
 //! The supported model families and the defaults of transformers for each.
 //!
-//! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`, `configuration_mistral.py`,
-//! `configuration_qwen2.py`, `configuration_qwen3.py`).
+//! Defaults are those of the configuration classes of transformers 5 (`configuration_llama.py`,
+//! `configuration_mistral.py`, `configuration_qwen2.py`, `configuration_qwen3.py`).
 
 use super::error::ConfigErrorKind;
 use super::hf::HfConfig;
@@ -11,7 +11,7 @@ use crate::files::shorten;
 const SUPPORTED_TYPES: &str = "llama, mistral, qwen2, qwen3";
 const SUPPORTED_ARCHITECTURES: &str = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM";
 
-/// A model family with a configuration class of its own.
+/// A model family that has its own configuration class in transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Llama,
@@ -29,7 +29,7 @@ const FAMILIES: [(Family, &str, &str); 4] = [
 ];
 
 impl Family {
-    /// The family that a file names, in `model_type`, `architectures` or both.
+    /// Returns the family that a file names in `model_type`, `architectures` or both.
     pub(super) fn detect(hf: &HfConfig) -> Result<Self, ConfigErrorKind> {
         let by_type = hf.model_type.as_deref().map(Self::of_type).transpose()?;
         let by_architecture = match hf.architectures.as_deref() {
@@ -74,7 +74,7 @@ impl Family {
         })
     }
 
-    /// The family whose blocks are those of `config`, if there is one. Mistral's blocks are Llama's.
+    /// Returns the family whose blocks have the biases and norms of `config`, if any. Mistral's blocks equal Llama's.
     pub(super) fn of_config(config: &LlamaConfig) -> Option<Self> {
         let bias = config.attention_bias;
         match (config.qk_norm, bias.qkv, bias.output, bias.mlp) {
@@ -105,8 +105,8 @@ impl Family {
         }
     }
 
-    /// Key and value heads when the field is absent; `None` means as many as query heads, which is also what an explicit
-    /// null means.
+    /// The number of key and value heads if the field is absent. `None` means as many as query heads, which an explicit
+    /// null means too.
     pub(super) const fn default_kv_heads(self) -> Option<u64> {
         match self {
             Self::Llama => None,
@@ -115,7 +115,7 @@ impl Family {
         }
     }
 
-    /// Head width when the field is absent or null; `None` means `hidden_size / num_attention_heads`.
+    /// The head width if the field is absent or null; `None` means `hidden_size / num_attention_heads`.
     pub(super) const fn default_head_dim(self) -> Option<u64> {
         match self {
             Self::Qwen3 => Some(128),

@@ -12,16 +12,16 @@ use super::hf::{HfConfig, OneOrMany};
 use super::llama::{LlamaConfig, RopeScaling};
 use crate::files::{Files, read_limited};
 
-/// The name of the file with the model's dimensions.
+/// The name of the configuration file.
 const CONFIG: &str = "config.json";
 
 /// The name of the file with the settings of generation.
 const GENERATION: &str = "generation_config.json";
 
-/// The origin of errors of writing.
+/// The origin that errors in writing name.
 const WRITING: &str = "writing config.json";
 
-/// The most bytes of a `config.json` that are read; real ones have a few kilobytes.
+/// The largest size of a `config.json` that is read, in bytes; real ones have a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 impl LlamaConfig {
@@ -40,7 +40,7 @@ impl LlamaConfig {
     }
 
     fn from_hf_reader(reader: io::Result<impl Read>, path: &Path) -> Result<Self, ConfigError> {
-        // The length is not taken from the file's metadata: a pipe or a growing file has none that could be trusted.
+        // The length in the file's metadata is not used, since that of a pipe or a growing file would be wrong.
         let json = reader.and_then(|reader| read_limited(reader, MAX_CONFIG_BYTES));
         json.map_err(ConfigErrorKind::Io)
             .and_then(|json| Self::from_hf_bytes(&json))
@@ -49,9 +49,9 @@ impl LlamaConfig {
 
     /// Reads the text of a `config.json`; `origin` names it in errors.
     ///
-    /// Absent fields take the defaults of transformers' class for the model, except for the five sizes that every
-    /// configuration states (`vocab_size`, `hidden_size`, `intermediate_size`, `num_hidden_layers`,
-    /// `num_attention_heads`): a file without them is not taken for a 7B model.
+    /// Absent fields get the defaults of the model's configuration class in transformers. Five sizes have no default,
+    /// although they have one in transformers, that of a 7B model: `vocab_size`, `hidden_size`, `intermediate_size`,
+    /// `num_hidden_layers` and `num_attention_heads`.
     ///
     /// # Errors
     /// Text that is not a JSON object, a field of the wrong type, a missing field, a model or a feature that is not
@@ -70,15 +70,15 @@ impl LlamaConfig {
         Ok(config)
     }
 
-    /// The configuration as the text of a `config.json` that [`from_hf_json`](Self::from_hf_json) reads back to an equal
-    /// one, and that transformers reads too.
+    /// Returns the text of a `config.json` with this configuration, for transformers and
+    /// [`from_hf_json`](Self::from_hf_json), which reads an equal configuration from it.
     ///
-    /// The family is derived from the switches, so a Mistral comes back as the Llama that it is, arithmetically.
-    /// Numbers come back bit for bit.
+    /// Numbers are preserved bit for bit. The family is derived from the biases and norms, so that a Mistral model is
+    /// written as a Llama model, whose arithmetic is the same.
     ///
     /// # Errors
-    /// A configuration that [`validate`](Self::validate) refuses, or rotary frequencies with a divisor each
-    /// ([`RopeScaling::PerFrequency`]), which the format cannot express.
+    /// A configuration that [`validate`](Self::validate) refuses, or one with [`RopeScaling::PerFrequency`], which the
+    /// format cannot express.
     pub fn to_hf_json(&self) -> Result<String, ConfigError> {
         self.validate()?;
         if let RopeScaling::PerFrequency { divisors } = &self.rope.scaling {
@@ -93,14 +93,14 @@ impl LlamaConfig {
     }
 }
 
-/// The part of `generation_config.json` that matters here.
+/// The field of `generation_config.json` that is used.
 #[derive(Deserialize)]
 struct GenerationConfig {
     #[serde(default)]
     eos_token_id: Option<OneOrMany>,
 }
 
-/// The tokens that end a text according to `generation_config.json`; none if there is no such file.
+/// Returns the tokens that end a text according to `generation_config.json`; none if there is no such file.
 pub(crate) fn generation_eos_tokens(files: &Files) -> Result<Vec<u32>, ConfigError> {
     let json = match files.open(GENERATION).and_then(|file| read_limited(file, MAX_CONFIG_BYTES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

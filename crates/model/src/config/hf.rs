@@ -1,4 +1,4 @@
-//! The mirror of `config.json`, field by field, with nothing interpreted.
+//! The fields of `config.json`, parsed but not interpreted.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::error::ConfigErrorKind;
 use crate::files::shorten;
 
-/// The fields of `config.json` that matter here. Others are ignored.
+/// The fields of `config.json` that are used. Others are ignored.
 ///
-/// A double `Option` tells an absent field (outer `None`) from an explicit null, where transformers tells them apart.
+/// A double `Option` distinguishes an absent field (outer `None`) from an explicit null, if transformers does.
 #[expect(clippy::option_option, reason = "transformers tells an absent field from an explicit null")]
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -64,7 +64,7 @@ pub(super) struct HfRope {
     pub low_freq_factor: Option<f64>,
     pub high_freq_factor: Option<f64>,
     pub original_max_position_embeddings: Option<u64>,
-    /// Every other field; an object among them is a set of parameters for one layer type, which is refused.
+    /// All other fields. An object among them holds the parameters of one layer type, which is refused.
     #[serde(flatten)]
     pub rest: BTreeMap<String, Value>,
 }
@@ -97,7 +97,7 @@ impl HfConfig {
     }
 }
 
-/// Finds the field that serde refused: its own message tells the type, but not the field.
+/// Finds the field that serde refused, since serde's message names the type but not the field.
 fn blame(fields: &Map<String, Value>, source: serde_json::Error) -> ConfigErrorKind {
     for (field, value) in fields {
         let alone = Map::from_iter([(field.clone(), value.clone())]);
@@ -108,7 +108,8 @@ fn blame(fields: &Map<String, Value>, source: serde_json::Error) -> ConfigErrorK
     ConfigErrorKind::Json(source)
 }
 
-/// Keeps an explicit null apart from an absent field, which serde does not call this for.
+/// Deserializes a field that is present, an explicit null as `Some(None)`. serde does not call this for an absent
+/// field.
 #[expect(clippy::option_option, reason = "an absent field is not an explicit null")]
 fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where

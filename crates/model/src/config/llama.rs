@@ -1,38 +1,38 @@
-//! The configuration that the rest of the crate uses.
+//! The configuration of a model.
 
 use serde::{Deserialize, Serialize};
 
-/// The configuration of a Llama-style decoder: every size and switch that changes its arithmetic.
+/// The configuration of a Llama-style decoder: all sizes and options that its forward pass depends on.
 ///
 /// The fields are public so that a configuration can be filled in from any source; [`validate`](Self::validate) then
-/// checks it. Deserializing with serde does not validate either.
+/// checks it. Deserializing a configuration with serde does not validate it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LlamaConfig {
-    /// Rows of the embedding, and logits per token.
+    /// The number of tokens in the vocabulary: rows of the embedding, and logits per token.
     pub vocab_size: usize,
-    /// Width of the residual stream.
+    /// The width of the residual stream.
     pub d_model: usize,
-    /// Width inside the MLP.
+    /// The width inside the MLP.
     pub d_ff: usize,
-    /// Decoder layers.
+    /// The number of decoder layers.
     pub n_layers: usize,
-    /// Query heads.
+    /// The number of query heads.
     pub n_heads: usize,
-    /// Key and value heads; divides `n_heads`.
+    /// The number of key and value heads; divides `n_heads`.
     pub n_kv_heads: usize,
-    /// Width of one head; need not be `d_model / n_heads`.
+    /// The width of one head; need not be `d_model / n_heads`.
     pub head_dim: usize,
-    /// Longest context.
+    /// The longest context, in tokens.
     pub max_positions: usize,
-    /// Epsilon of the RMS norms.
+    /// The epsilon of the RMS norms.
     pub norm_eps: f64,
-    /// Rotary position embedding.
+    /// The rotary position embedding.
     pub rope: RopeConfig,
-    /// True if the output head is the transposed embedding.
+    /// If `true`, the model has no separate output head and uses the embedding, transposed.
     pub tied_embeddings: bool,
     /// The linear layers that have a bias.
     pub attention_bias: AttentionBias,
-    /// True if queries and keys pass through an RMS norm per head before rotation (Qwen3).
+    /// If `true`, queries and keys pass through an RMS norm per head before rotation (Qwen3).
     pub qk_norm: bool,
     /// The token that starts a text, if the model has one.
     pub bos_token: Option<u32>,
@@ -40,21 +40,21 @@ pub struct LlamaConfig {
     pub eos_tokens: Vec<u32>,
 }
 
-/// The linear layers of a block that have a bias.
+/// The linear layers of a block that have a bias (`true`) or none (`false`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttentionBias {
-    /// True if the query, key and value projections have a bias.
+    /// The query, key and value projections.
     pub qkv: bool,
-    /// True if the output projection of the attention has a bias.
+    /// The output projection of the attention.
     pub output: bool,
-    /// True if the three projections of the MLP have a bias.
+    /// The three projections of the MLP.
     pub mlp: bool,
 }
 
 /// The rotary position embedding, which turns positions into angles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RopeConfig {
-    /// Base of the frequencies: pair `i` of a head turns by `theta^(-2 i / head_dim)` per position.
+    /// The base of the frequencies: pair `i` of a head turns by `theta^(-2 i / head_dim)` per position.
     pub theta: f64,
     /// The change of the frequencies for a longer context.
     pub scaling: RopeScaling,
@@ -64,9 +64,9 @@ pub struct RopeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RopeScaling {
-    /// Unchanged frequencies.
+    /// The frequencies are unchanged.
     None,
-    /// Every frequency divided by `factor` (position interpolation).
+    /// Every frequency is divided by `factor` (position interpolation).
     Linear {
         /// The divisor.
         factor: f64,
@@ -79,13 +79,13 @@ pub enum RopeScaling {
         low_freq_factor: f64,
         /// Wavelengths below `original_max_positions / high_freq_factor` count as high frequencies.
         high_freq_factor: f64,
-        /// Context length of the first pre-training.
+        /// The context length of the first pre-training.
         original_max_positions: usize,
     },
-    /// Every frequency divided by its own number, as GGUF files store the scaling of Llama 3. `config.json` has no form
-    /// for it.
+    /// Every frequency has a separate divisor. GGUF files store the scaling of Llama 3 in this form, which
+    /// `config.json` cannot express.
     PerFrequency {
-        /// One divisor per pair of head dimensions, so `head_dim / 2` of them.
+        /// One divisor per pair of head dimensions, `head_dim / 2` in all.
         divisors: Vec<f32>,
     },
 }

@@ -1,25 +1,25 @@
-//! The checks that every configuration passes, wherever it came from.
+//! Validation of configurations, the same for every source.
 
 use super::error::{ConfigError, ConfigErrorKind};
 use super::family::Family;
 use super::llama::{LlamaConfig, RopeScaling};
 
-/// Upper bounds of a configuration's sizes.
+/// Upper bounds of the sizes in a configuration.
 ///
-/// Far above any model, and low enough that products of two of them fit in 64 bits: a hostile file must not decide how
-/// much memory is asked for before its tensors have been looked at.
+/// They are far above the sizes of any model, and low enough that the product of two sizes fits in 64 bits. A hostile
+/// configuration file thus cannot cause a huge allocation before the tensors themselves are checked.
 pub mod limits {
-    /// Most tokens of a vocabulary.
+    /// The largest number of tokens in a vocabulary.
     pub const VOCAB_SIZE: usize = 1 << 24;
-    /// Widest residual stream, MLP, or sum of a layer's heads.
+    /// The largest width of the residual stream, of an MLP, and of all heads of a layer together.
     pub const WIDTH: usize = 1 << 20;
-    /// Most layers.
+    /// The largest number of layers.
     pub const LAYERS: usize = 4096;
-    /// Widest head.
+    /// The largest width of one head.
     pub const HEAD_DIM: usize = 1 << 14;
-    /// Longest context.
+    /// The longest context, in tokens.
     pub const POSITIONS: usize = 1 << 26;
-    /// Most tokens that end a text.
+    /// The largest number of tokens that end a text.
     pub const EOS_TOKENS: usize = 1 << 10;
 }
 
@@ -27,9 +27,10 @@ impl LlamaConfig {
     /// Checks every field, and the fields against each other.
     ///
     /// # Errors
-    /// The first field that no supported model can have: sizes that are zero or above [`limits`], heads that do not divide,
-    /// an odd head width, numbers that are not finite or not positive, tokens outside the vocabulary, or a combination of
-    /// biases and norms that no supported family has.
+    /// The first field with a value that no supported model can have: a size that is zero or above [`limits`], a number
+    /// of query heads that is not a multiple of the key and value heads, an odd head width, a number that is not finite
+    /// or not positive, a token outside the vocabulary, or a combination of biases and norms that no supported family
+    /// has.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|kind| kind.at("model configuration"))
     }
@@ -53,7 +54,7 @@ impl LlamaConfig {
             Family::of_config(self).is_some(),
             "attention_bias and qk_norm",
             format!("{:?}, qk_norm {}", self.attention_bias, self.qk_norm),
-            "Llama's (output as qkv), Qwen2's (qkv alone) or Qwen3's (qk_norm, output as qkv, no mlp)",
+            "those of Llama (output equal to qkv), Qwen2 (qkv only) or Qwen3 (qk_norm, output equal to qkv, no mlp)",
         )
     }
 }
@@ -103,7 +104,7 @@ fn scaling(scaling: &RopeScaling, head_dim: usize) -> Result<(), ConfigErrorKind
             positive("rope.scaling.low_freq_factor (rope_scaling.low_freq_factor)", low_freq_factor)?;
             let field = "rope.scaling.high_freq_factor (rope_scaling.high_freq_factor)";
             positive(field, high_freq_factor)?;
-            // Between the two the frequencies are interpolated by a division by their difference.
+            // Frequencies between the two factors are interpolated, which divides by their difference.
             let expected = format!("above low_freq_factor {low_freq_factor}");
             require(high_freq_factor > low_freq_factor, field, high_freq_factor, expected)?;
             let field = "rope.scaling.original_max_positions (rope_scaling.original_max_position_embeddings)";

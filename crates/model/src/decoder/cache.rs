@@ -7,8 +7,9 @@ use std::ops::Range;
 
 /// Preallocated keys and values of every layer.
 ///
-/// A *slot* is a place along the cache's third axis. All rows share the slots of a pass. The caller decides which position
-/// a slot holds for a row, and gives positions and hidden slots in the [`Frame`](super::Frame).
+/// A *slot* is an index along the cache's third axis, which holds one token of each row. A pass writes the same slots
+/// in every row. A token's slot need not equal its position in the text (rows may be padded): positions and hidden
+/// slots are given in the [`Frame`](super::Frame).
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<LayerKv>,
@@ -24,8 +25,9 @@ pub struct LayerKv {
 }
 
 impl KvCache {
-    /// Makes an empty cache for `rows` sequences of `capacity` slots: `2 * n_layers * rows * n_kv_heads * capacity * head_dim` numbers
-    /// of 4 bytes.
+    /// Makes an empty cache for `rows` sequences of `capacity` slots.
+    ///
+    /// It takes `2 * n_layers * rows * n_kv_heads * capacity * head_dim` numbers of 4 bytes.
     pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
         let shape = [rows, config.n_kv_heads, capacity, config.head_dim];
         let layer = |_| LayerKv { k: Tensor::zeros(shape, device), v: Tensor::zeros(shape, device) };
@@ -37,7 +39,7 @@ impl KvCache {
         self.len
     }
 
-    /// Returns true if no slot is in use.
+    /// Returns `true` if no slot is in use.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -55,8 +57,10 @@ impl KvCache {
         &mut self.layers[layer]
     }
 
-    /// Makes room for at least `capacity` slots. Does nothing if there is room; otherwise the capacity at least doubles, so
-    /// that growing by one token at a time copies each slot a bounded number of times on average.
+    /// Makes room for at least `capacity` slots in all.
+    ///
+    /// Does nothing if there is room; otherwise the capacity at least doubles, so that growing by one token at a time
+    /// copies each slot a bounded number of times on average.
     pub fn reserve(&mut self, capacity: usize) {
         if capacity <= self.capacity {
             return;
@@ -74,10 +78,10 @@ impl KvCache {
         self.capacity += more;
     }
 
-    /// Counts the `tokens` slots that a pass has just written as in use.
+    /// Marks the `tokens` slots that a pass has just written as in use.
     ///
     /// # Panics
-    /// If that is more than the capacity.
+    /// If more slots would be in use than the capacity.
     pub fn advance(&mut self, tokens: usize) {
         assert!(self.len + tokens <= self.capacity, "{} + {tokens} slots in a cache of {}", self.len, self.capacity);
         self.len += tokens;
@@ -88,14 +92,14 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
-    /// Keeps the given rows, in the given order; a row may be named more than once.
+    /// Keeps the given rows, in the given order; a row may occur more than once.
     ///
     /// # Panics
     /// If a row is out of range.
     pub fn select_rows(&mut self, rows: &[usize]) {
         let Some(first) = self.layers.first() else { return };
-        let there = first.k.dims()[0];
-        assert!(rows.iter().all(|row| *row < there), "rows {rows:?} of {there}");
+        let cached = first.k.dims()[0];
+        assert!(rows.iter().all(|row| *row < cached), "rows {rows:?} of {cached}");
         let index = row_index(rows, &first.k.device());
         for layer in &mut self.layers {
             layer.k.inplace(|k| k.select(0, index.clone()));
@@ -105,7 +109,9 @@ impl KvCache {
 }
 
 impl LayerKv {
-    /// Writes `k` and `v` to the slots from `start` on, of the given rows in their order, or of all rows.
+    /// Writes `k` and `v` to the slots from `start` on.
+    ///
+    /// Their row `i` goes to row `rows[i]` of the cache, or to row `i` if `rows` is `None`.
     ///
     /// # Shapes
     /// - `k`, `v`: `[rows, kv_heads, tokens, head_dim]`
@@ -116,7 +122,7 @@ impl LayerKv {
         let [n, _, tokens, _] = k.dims();
         let slots = start..start + tokens;
         let Some(rows) = rows else { return self.assign(0..n, slots, k, v) };
-        // Neighbouring rows go together.
+        // Runs of consecutive rows are written at once.
         let mut from = 0;
         while from < rows.len() {
             let follows = |n: &usize| rows.get(from + n) == Some(&(rows[from] + n));
@@ -137,7 +143,7 @@ impl LayerKv {
         self.v.inplace(|cache| cache.slice_assign(s![rows, .., slots, ..], v));
     }
 
-    /// Keys and values of the slots before `end`, `[rows, kv_heads, end, head_dim]` each.
+    /// Returns the keys and values of the slots before `end`, `[rows, kv_heads, end, head_dim]` each.
     pub(crate) fn read(&self, end: usize) -> (Tensor<4>, Tensor<4>) {
         (self.k.clone().narrow(2, 0, end), self.v.clone().narrow(2, 0, end))
     }

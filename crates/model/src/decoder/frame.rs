@@ -4,7 +4,7 @@ use super::Rope;
 use crate::ops::row_index;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
-/// The slots that a pass writes, the rotations of its tokens, and the mask of slots that each token must not look at.
+/// The slots that a pass writes, the rotations of its tokens, and the mask of slots that each token must not attend to.
 ///
 /// Made once per pass by [`Llama::frame`](super::Llama::frame).
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ impl Frame {
     /// Makes the frame of a pass that writes the slots from `start` on.
     ///
     /// - `positions[row][token]`: the position that rotates the token, independent of its slot
-    /// - `padding[row]`: the number of slots at the start that the row never looks at (left padding)
+    /// - `padding[row]`: the number of slots at the start that the row never attends to (left padding)
     ///
     /// # Panics
-    /// If `positions` is empty, its rows differ in length, or `padding` has not one entry per row.
+    /// If `positions` is empty, its rows differ in length, or `padding` does not have one entry per row.
     pub fn new(rope: &Rope, start: usize, positions: &[Vec<usize>], padding: &[usize], device: &Device) -> Self {
         let rows = positions.len();
         let tokens = positions.first().map_or(0, Vec::len);
@@ -48,18 +48,20 @@ impl Frame {
         self.start
     }
 
-    /// Tokens per row.
+    /// The number of tokens per row.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// The slot after the last of the pass.
+    /// The end of the pass's slots: one past the last.
     pub fn end(&self) -> usize {
         self.start + self.tokens
     }
 
-    /// The frame of the same pass for some of its rows only. A block that is given it takes and returns tensors of these
-    /// rows, and neither reads nor writes the cache's other rows.
+    /// Returns the frame of the same pass for some of its rows.
+    ///
+    /// With it, a block takes and returns tensors of these rows only, and neither reads nor writes the cache's other
+    /// rows.
     ///
     /// # Panics
     /// If a row is out of range.
@@ -76,15 +78,17 @@ impl Frame {
         }
     }
 
-    /// The frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`; `row` counts the rows of
-    /// this frame. A token always sees its own slot.
+    /// Returns the frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`.
+    ///
+    /// `row` counts the rows of this frame. A token always sees its own slot.
     pub fn with_holes(&self, hole: impl Fn(usize, usize) -> bool) -> Self {
         Self { mask: Some(self.make_mask(hole)), ..self.clone() }
     }
 
-    /// `[rows, 1, tokens, start + tokens]`: hides padding, holes, and what comes after the token itself.
+    /// Makes the mask `[rows, 1, tokens, start + tokens]`, which hides padding, holes, and all slots after the token's
+    /// own.
     ///
-    /// A padding token sees itself, so that no query is left without any key.
+    /// A padding token sees itself, so that every query has a key.
     fn make_mask(&self, hole: impl Fn(usize, usize) -> bool) -> Tensor<4, Bool> {
         let slots = self.end();
         let mut hidden = Vec::with_capacity(self.padding.len() * self.tokens * slots);

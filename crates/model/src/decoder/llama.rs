@@ -1,6 +1,6 @@
 //! The forward pass, top to bottom: embedding, blocks of attention and MLP, final norm, head.
 //!
-//! The fields are named as the tensors of a Hugging Face checkpoint are.
+//! The fields have the names of the tensors in Hugging Face checkpoints.
 
 use super::{Frame, KvCache, LayerKv, Rope};
 use crate::config::LlamaConfig;
@@ -10,8 +10,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// A Llama-style decoder: embedding, blocks, final norm, head.
 ///
-/// [`forward`](Self::forward) runs every layer. Another layer loop is built from [`embed`](Self::embed),
-/// [`layers`](Self::layers) and [`logits`](Self::logits).
+/// [`forward`](Self::forward) runs every layer. Use [`embed`](Self::embed), [`layers`](Self::layers) and
+/// [`logits`](Self::logits) to write a different layer loop.
 ///
 /// The residual stream is always `f32`, whatever type the weights are stored in.
 #[derive(Module, Debug)]
@@ -21,7 +21,7 @@ pub struct Llama {
     pub(crate) layers: Vec<Block>,
     /// The final norm.
     pub norm: RmsNorm,
-    /// The output head, `[vocab_size, d_model]`; `None` where the embedding serves as head.
+    /// The output head, `[vocab_size, d_model]`; `None` if the embedding is used as head.
     pub lm_head: Option<Linear>,
     #[module(skip)]
     pub(crate) rope: Rope,
@@ -40,7 +40,7 @@ impl Llama {
         &self.layers
     }
 
-    /// The rotary frequencies, for a [`Frame::new`] that belongs to no cache.
+    /// The rotary frequencies, which [`Frame::new`] takes; [`frame`](Self::frame) passes them itself.
     pub fn rope(&self) -> &Rope {
         &self.rope
     }
@@ -50,7 +50,7 @@ impl Llama {
         self.embed_tokens.val().device()
     }
 
-    /// Token ids of equally long rows as a tensor `[rows, tokens]` on the model's device.
+    /// Makes a tensor `[rows, tokens]` on the model's device from the token ids of equally long rows.
     ///
     /// # Panics
     /// If the rows differ in length.
@@ -61,23 +61,26 @@ impl Llama {
         Tensor::from_data(TensorData::new(ids, [rows.len(), n]), &self.device())
     }
 
-    /// An empty cache for `rows` sequences of up to `capacity` tokens, on the model's device.
+    /// Makes an empty cache for `rows` sequences of up to `capacity` tokens, on the model's device.
     pub fn cache(&self, rows: usize, capacity: usize) -> KvCache {
         KvCache::new(&self.config, rows, capacity, &self.device())
     }
 
-    /// The frame of a pass that writes the cache's slots from `cache.len()` on; see [`Frame::new`] for the arguments.
+    /// Makes the frame of a pass that writes the cache's slots from `cache.len()` on.
+    ///
+    /// See [`Frame::new`] for `positions` and `padding`.
     ///
     /// # Panics
-    /// As [`Frame::new`], and if the cache has no room for the pass.
+    /// The same as [`Frame::new`], and if the cache has no room for the pass.
     pub fn frame(&self, cache: &KvCache, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
         let frame = Frame::new(&self.rope, cache.len(), positions, padding, &self.device());
         assert!(frame.end() <= cache.capacity(), "{} slots in a cache of {}", frame.end(), cache.capacity());
         frame
     }
 
-    /// Runs every layer on `tokens: [rows, tokens]`; returns the residual stream after the last,
-    /// `[rows, tokens, d_model]`.
+    /// Runs every layer on `tokens: [rows, tokens]`, and marks their slots in the cache as used.
+    ///
+    /// Returns the residual stream after the last layer, `[rows, tokens, d_model]`.
     pub fn forward(&self, tokens: Tensor<2, Int>, frame: &Frame, cache: &mut KvCache) -> Tensor<3> {
         let mut hidden = self.embed(tokens);
         for (layer, block) in self.layers.iter().enumerate() {
@@ -87,7 +90,7 @@ impl Llama {
         hidden
     }
 
-    /// The embeddings of `tokens`, the start of the residual stream.
+    /// Returns the embeddings of `tokens`, with which the residual stream starts.
     ///
     /// # Shapes
     /// - `tokens`: `[rows, tokens]`, each below `vocab_size`
@@ -98,17 +101,17 @@ impl Llama {
         picked.cast(DType::F32).reshape([rows, n, self.config.d_model])
     }
 
-    /// Final norm and head of a residual state: `[rows, tokens, d_model]` to `[rows, tokens, vocab_size]`.
+    /// Applies the final norm and the head: `[rows, tokens, d_model]` to `[rows, tokens, vocab_size]`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.head(self.final_norm(hidden))
     }
 
-    /// The final norm of a residual state, which the head reads; `[rows, tokens, d_model]` both.
+    /// Applies the final norm, whose result the head takes; input and result `[rows, tokens, d_model]`.
     pub fn final_norm(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.norm.forward(hidden)
     }
 
-    /// The head: logits of a state that [`final_norm`](Self::final_norm) has normed.
+    /// Applies the head: returns the logits of a state that [`final_norm`](Self::final_norm) has normalised.
     ///
     /// # Shapes
     /// - `normed`: `[rows, tokens, d_model]`
@@ -158,19 +161,20 @@ impl Block {
         update + hidden
     }
 
-    /// Writes the keys and values that this layer computes from the residual stream `hidden`, and runs neither sublayer.
+    /// Writes the keys and values that this layer computes from the residual stream `hidden`, without running either
+    /// sublayer.
     ///
-    /// Costs two projections. Later tokens that run the layer attend to these keys and values of a token that skipped it
-    /// ("KV propagation", arXiv 2410.20022).
+    /// Use it for tokens that skip the layer: later tokens that run the layer can then attend to them ("KV
+    /// propagation", arXiv 2410.20022). It costs two projections.
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
         let (k, v) = self.keys_values(hidden, frame);
         kv.write(frame.rows.as_deref(), frame.start(), k, v);
     }
 
-    /// The keys and values that this layer computes from the residual stream `hidden`, without writing them.
+    /// Returns the keys and values that this layer computes from the residual stream `hidden`, without writing them.
     ///
-    /// Only the positions of `frame` are used. The result suits tokens whose slots are not those of a pass, and goes to
-    /// the cache through [`LayerKv::write`].
+    /// Only the positions of `frame` are used, not its slots, so that [`LayerKv::write`] can write the result to any
+    /// slots.
     ///
     /// # Shapes
     /// - `hidden`: `[rows, tokens, d_model]`
@@ -200,7 +204,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Attention of a normed state `x`, whose keys and values are written to `kv` first.
+    /// Applies the attention to a normed state `x`, whose keys and values are written to `kv` first.
     ///
     /// # Shapes
     /// - `x` and the result: `[rows, tokens, d_model]`
@@ -214,19 +218,21 @@ impl Attention {
         self.o_proj.forward(mixed) // [rows, tokens, d_model]
     }
 
-    /// Keys and values of a normed state `x: [rows, tokens, d_model]`, `[rows, kv_heads, tokens, head_dim]` each; the keys
-    /// are rotated to the positions of `frame`.
+    /// Returns the keys and values of a normed state `x: [rows, tokens, d_model]`, each
+    /// `[rows, kv_heads, tokens, head_dim]`; the keys are rotated to the positions of `frame`.
     pub fn keys_values(&self, x: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
         let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
         (self.keys(k, frame), self.heads(v, None))
     }
 
-    /// `[rows, tokens, kv_heads * head_dim]` to `[rows, kv_heads, tokens, head_dim]`, normed and rotated.
+    /// Splits keys into heads, `[rows, tokens, kv_heads * head_dim]` to `[rows, kv_heads, tokens, head_dim]`, and norms
+    /// and rotates them.
     fn keys(&self, k: Tensor<3>, frame: &Frame) -> Tensor<4> {
         ops::rotate(self.heads(k, self.k_norm.as_ref()), &frame.cos, &frame.sin)
     }
 
-    /// `[rows, tokens, n * head_dim]` to `[rows, n, tokens, head_dim]`, each head normed if there is a norm.
+    /// Splits `[rows, tokens, n * head_dim]` into heads, `[rows, n, tokens, head_dim]`, and norms each if `norm` is
+    /// given.
     fn heads(&self, x: Tensor<3>, norm: Option<&RmsNorm>) -> Tensor<4> {
         let [rows, tokens, width] = x.dims();
         let x = x.reshape([rows, tokens, width / self.head_dim, self.head_dim]);
@@ -241,34 +247,34 @@ impl Attention {
 /// The gated MLP, `down(silu(gate(x)) * up(x))`.
 #[derive(Module, Debug)]
 pub struct Mlp {
-    /// `[d_ff, d_model]`.
+    /// Gate projection, `[d_ff, d_model]`.
     pub gate_proj: Linear,
-    /// `[d_ff, d_model]`.
+    /// Up projection, `[d_ff, d_model]`.
     pub up_proj: Linear,
-    /// `[d_model, d_ff]`.
+    /// Down projection, `[d_model, d_ff]`.
     pub down_proj: Linear,
 }
 
 impl Mlp {
-    /// The MLP of a normed state; input and result `[rows, tokens, d_model]`.
+    /// Applies the MLP to a normed state; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], &x); // [rows, tokens, d_ff] each
         self.down_proj.forward(ops::swiglu(gate, up)) // [rows, tokens, d_model]
     }
 }
 
-/// Root-mean-square normalisation with a learned scale, `x / sqrt(mean(x²) + eps) * weight` over the last axis (Zhang and
-/// Sennrich 2019).
+/// Root-mean-square normalisation with a learned scale, `x / sqrt(mean(x²) + eps) * weight` over the last axis (Zhang
+/// and Sennrich 2019).
 #[derive(Module, Debug)]
 pub struct RmsNorm {
-    /// `[width]`.
+    /// The learned scale, `[width]`.
     pub weight: Param<Tensor<1>>,
     #[module(skip)]
     pub(crate) eps: f64,
 }
 
 impl RmsNorm {
-    /// Normalises the last axis of `x`, which has the weight's width; the shape stays.
+    /// Normalises the last axis of `x`, which has the weight's width; the result has the shape of `x`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         ops::rms_norm(x, self.weight.val(), self.eps)
     }
@@ -276,13 +282,13 @@ impl RmsNorm {
 
 /// A linear map, `y = x Wᵀ + b`.
 ///
-/// The weight keeps the checkpoint's layout, `[out, in]`: the weights of one output are contiguous, which is the order in
-/// which a product with few tokens reads them.
+/// The weight keeps the checkpoint's layout, `[out, in]`, in which the weights of one output are contiguous: a product
+/// with few tokens reads them in this order.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[out, in]`.
+    /// The matrix `W`, `[out, in]`.
     pub weight: Param<Tensor<2>>,
-    /// `[out]`.
+    /// The bias `b`, `[out]`, if the map has one.
     pub bias: Option<Param<Tensor<1>>>,
 }
 
@@ -297,7 +303,7 @@ impl Linear {
         y
     }
 
-    /// Applies several maps to the same input, in one operation where the backend can.
+    /// Applies several maps to the same input, in one operation if the backend supports it.
     pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: &Tensor<3>) -> [Tensor<3>; N] {
         let mut products = ops::linear(x, maps.map(|map| map.weight.val()));
         for (map, y) in maps.iter().zip(&mut products) {

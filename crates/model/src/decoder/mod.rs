@@ -1,8 +1,11 @@
-//! The decoder in pieces, from which a layer loop is built.
+//! The decoder, in parts that a layer loop calls one by one.
 //!
-//! [`Llama`] embeds tokens, holds the blocks and turns states into logits; a [`Block`] runs its attention and its MLP
-//! separately; a [`Frame`] holds the positions and masks that all layers of one pass share; a [`KvCache`] keeps keys and
-//! values between passes. The forward pass is one file, `llama.rs`.
+//! - [`Llama`] embeds tokens, holds the blocks, and turns hidden states into logits.
+//! - [`Block`] is one layer. It runs its attention and its MLP together or separately.
+//! - [`Frame`] holds the positions and masks that all layers of one pass share.
+//! - [`KvCache`] keeps keys and values between passes.
+//!
+//! The whole forward pass is in one source file, `llama.rs`.
 
 mod cache;
 mod frame;

@@ -3,21 +3,21 @@
 use crate::config::{LlamaConfig, RopeScaling};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// The angle per position of each pair of head dimensions.
+/// The rotary frequencies: the angle per position of each pair of head dimensions.
 ///
-/// The tables are computed for the positions of a pass, on the host: a table of all positions would cost a long-context
-/// model tens of megabytes, and 64 cosines cost a microsecond.
+/// Cosines and sines are computed on the host for the positions of each pass. A table of all positions would take tens
+/// of megabytes for a long-context model, while 64 cosines take a microsecond.
 #[derive(Debug, Clone)]
 pub struct Rope {
     frequencies: Vec<f32>,
 }
 
 impl Rope {
-    /// Frequencies `theta^(-2i / head_dim)` for `i` in `0..head_dim / 2` (Su et al. 2021, equation 15), scaled as the
-    /// configuration says.
+    /// Computes the frequencies `theta^(-2i / head_dim)` for `i` in `0..head_dim / 2` (Su et al. 2021, equation 15),
+    /// scaled as the configuration says.
     ///
-    /// Computed in `f32` in the order of Hugging Face's `modeling_rope_utils`, so that they agree bit for bit where
-    /// the platform's `powf` does.
+    /// They are computed in `f32`, in the order of Hugging Face's `modeling_rope_utils`, and equal its frequencies bit
+    /// for bit on platforms whose `powf` gives the same results.
     pub fn new(config: &LlamaConfig) -> Self {
         let plain = (0..config.head_dim / 2).map(|i| inverse_power(config.rope.theta, 2 * i, config.head_dim));
         let frequencies = match &config.rope.scaling {
@@ -32,7 +32,7 @@ impl Rope {
         Self { frequencies }
     }
 
-    /// Cosines and sines for `positions[row][token]`, each `[rows, 1, tokens, head_dim / 2]`.
+    /// Returns the cosines and sines for `positions[row][token]`, each `[rows, 1, tokens, head_dim / 2]`.
     pub(crate) fn at(&self, positions: &[Vec<usize>], device: &Device) -> (Tensor<4>, Tensor<4>) {
         let tokens = positions.first().map_or(0, Vec::len);
         let shape = [positions.len(), 1, tokens, self.frequencies.len()];
@@ -43,8 +43,8 @@ impl Rope {
     }
 }
 
-/// The piecewise scaling of Llama 3.1: wavelengths longer than the original context over `low` are divided by
-/// `factor`, those shorter than it over `high` are kept, those between are interpolated.
+/// Applies the piecewise scaling of Llama 3.1 to a frequency: it is divided by `factor` if its wavelength is above
+/// `original / low`, kept if its wavelength is below `original / high`, and interpolated in between.
 fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: f32) -> f32 {
     let wavelength = 2.0 * std::f32::consts::PI / frequency;
     if wavelength < original / high {

@@ -1,10 +1,10 @@
-//! Backends by name, and their devices.
+//! The burn backends, their names and their devices.
 
 use burn::tensor::Device;
 use std::fmt;
 use std::str::FromStr;
 
-/// A burn backend by name. Cargo features decide which of them are compiled in.
+/// A burn backend. The Cargo feature of the same name compiles it in.
 ///
 /// ```
 /// use dynlayer_model::{Backend, DeviceError};
@@ -17,9 +17,9 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// Processor, pure Rust; the default.
+    /// CPU, in pure Rust; the default.
     Flex,
-    /// Processor, burn-ndarray (deprecated upstream, slow; kept for comparison).
+    /// CPU, through burn-ndarray (deprecated upstream and slow; kept for comparison).
     NdArray,
     /// NVIDIA GPU.
     Cuda,
@@ -28,10 +28,10 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The backend's default device.
+    /// Returns the backend's default device.
     ///
     /// # Errors
-    /// If the backend is not compiled in, or the machine has no GPU for it that a driver makes known.
+    /// If the backend is not compiled in, or if it needs a GPU and no driver reports one.
     pub fn device(self) -> Result<Device, DeviceError> {
         match self {
             #[cfg(feature = "flex")]
@@ -82,7 +82,7 @@ impl FromStr for Backend {
     }
 }
 
-/// Returns true if the device is a GPU, whose backends launch kernels and return before they have finished.
+/// Returns `true` if the device is a GPU, whose backends launch kernels and return before they have finished.
 pub fn is_gpu(device: &Device) -> bool {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     {
@@ -95,10 +95,10 @@ pub fn is_gpu(device: &Device) -> bool {
     }
 }
 
-/// Opens `device` if the machine has any of its `kind`; `missing` says what a machine with none lacks.
+/// Opens a device after checking that the machine has one of its `kind`; `missing` is the reason in the error if not.
 ///
-/// burn opens a GPU on first use, in a thread of its own that panics if there is none, and that panic cannot be caught. So
-/// the devices are listed first.
+/// The check is needed because burn opens a GPU on first use, in a separate thread, which panics if there is no GPU,
+/// and that panic cannot be caught.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn gpu(
     backend: Backend,
@@ -112,7 +112,7 @@ fn gpu(
     Ok(device())
 }
 
-/// The error of choosing a device.
+/// An error in choosing a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
@@ -125,12 +125,12 @@ pub enum DeviceError {
         /// The backend.
         backend: Backend,
     },
-    /// The backend is compiled in, and the machine has no device for it.
+    /// The backend is compiled in, but the machine has no device for it.
     #[error("no {backend} device can be used: {reason}")]
     Unavailable {
         /// The backend.
         backend: Backend,
-        /// The thing that is missing.
+        /// The reason, for example a missing driver.
         reason: String,
     },
 }

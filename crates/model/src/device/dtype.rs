@@ -4,14 +4,15 @@ use burn::tensor::DType;
 use std::fmt;
 use std::str::FromStr;
 
-/// The element type of the weight matrices while the model runs. Norms, biases and the residual stream are always `f32`.
+/// The element type of the weight matrices while the model runs. Norms, biases and the residual stream are always
+/// `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightDtype {
     /// Four bytes per weight.
     #[default]
     F32,
-    /// Two bytes per weight: half the memory traffic, which bounds the speed of decoding on a CPU.
+    /// Two bytes per weight. This halves the memory traffic, which limits the speed of decoding on a CPU.
     F16,
 }
 
@@ -25,13 +26,13 @@ pub enum DtypeError {
          over ten times slower than f16; a bf16 checkpoint loads as f32 or f16"
     )]
     Bf16,
-    /// The text is none of the known names.
+    /// The text is not the name of a type.
     #[error("unknown weight type {0:?}; supported are f32 and f16")]
     Unknown(String),
 }
 
 impl WeightDtype {
-    /// Bytes per weight.
+    /// The number of bytes per weight.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,

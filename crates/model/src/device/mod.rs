@@ -1,4 +1,4 @@
-//! Devices: the backends by name, and the types that weights are stored in on them.
+//! Backends and their devices, and the element types of weights on a device.
 
 mod backend;
 mod dtype;

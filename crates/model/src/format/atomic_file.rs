@@ -1,14 +1,14 @@
-//! Files that appear whole or not at all.
+//! Atomic writing of files.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file through a temporary one in the same folder and a rename, so that no reader ever sees half of it.
+/// Writes a file through a temporary file in the same folder and a rename, so that no reader ever sees half of it.
 ///
-/// The file gets the permissions of any new file.
+/// The file gets the permissions that the umask gives to new files.
 ///
 /// # Errors
-/// The errors of the operating system. The previous file is then still there.
+/// The errors of the operating system. A previous file of that name is then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -16,7 +16,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     prefix.push(name);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".tmp");
-    // Temporary files are private by default; with these the umask decides, as for any new file.
+    // Temporary files are private by default. With this mode the umask decides, as for other new files.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;

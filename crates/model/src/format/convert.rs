@@ -1,13 +1,13 @@
 //! Turns the little-endian bytes of float tensors into numbers.
 //!
-//! Nothing here requires aligned bytes: values go through a small buffer of
-//! the right type, which also lets `half` convert a slice at a time, in
-//! hardware where there is any.
+//! The bytes need not be aligned: values go through a small buffer of the right
+//! type, which also lets `half` convert a slice at a time, in hardware where the
+//! processor supports it.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-/// Values converted at a time.
+/// The number of values converted at a time.
 const CHUNK: usize = 1024;
 
 /// The float types that both checkpoint formats can hold.
@@ -22,7 +22,7 @@ pub enum FloatType {
 }
 
 impl FloatType {
-    /// Bytes of one value.
+    /// The number of bytes of one value.
     #[must_use]
     pub const fn bytes(self) -> usize {
         match self {
@@ -46,10 +46,9 @@ pub(crate) fn to_f32(ty: FloatType, bytes: &[u8]) -> Vec<f32> {
     values
 }
 
-/// Converts bytes to `f32` in place of `out`; exact for every type.
+/// Converts bytes to `f32` values in `out`; exact for every type.
 ///
-/// Converts as many values as both sides hold; the rest of `out` stays as it
-/// is.
+/// Converts as many values as both `bytes` and `out` hold; the rest of `out` is unchanged.
 pub(super) fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
     match ty {
         FloatType::F32 => {
@@ -83,8 +82,8 @@ pub(super) fn to_f32_into(ty: FloatType, bytes: &[u8], out: &mut [f32]) {
 /// Converts bytes to `f16`, rounding to nearest, ties to even.
 ///
 /// Bytes after the last whole value are ignored. Finite values beyond the
-/// range of `f16` become infinite and are counted; what to do about them is
-/// the caller's decision. `F16` bytes are taken over bit for bit.
+/// range of `f16` become infinite and are counted, for the caller to handle. `F16`
+/// bytes are copied unchanged.
 pub(crate) fn to_f16(ty: FloatType, bytes: &[u8]) -> Halves {
     if ty == FloatType::F16 {
         let (values, _) = bytes.as_chunks();

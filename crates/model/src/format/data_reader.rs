@@ -18,14 +18,14 @@ pub(super) fn open_regular(path: &Path) -> Result<Box<dyn Input>, FormatError> {
     }
 }
 
-/// Length of an input, in bytes; leaves it at the start.
+/// Returns the length of an input in bytes, and moves its position to the start.
 pub(super) fn length(input: &mut impl Seek) -> io::Result<u64> {
     let length = input.seek(SeekFrom::End(0))?;
     input.rewind()?;
     Ok(length)
 }
 
-/// An empty vector with room for `elements` values, or a typed error.
+/// Returns an empty vector with room for `elements` values, or [`FormatErrorKind::OutOfMemory`].
 pub(super) fn reserve<T>(elements: usize, what: &str) -> Result<Vec<T>, FormatErrorKind> {
     let mut values = Vec::new();
     values.try_reserve_exact(elements).map_err(|_| FormatErrorKind::OutOfMemory {
@@ -35,8 +35,9 @@ pub(super) fn reserve<T>(elements: usize, what: &str) -> Result<Vec<T>, FormatEr
     Ok(values)
 }
 
-/// An open file, or a cursor over memory, behind a lock, because a seek and the read after it belong
-/// together.
+/// An open file or a cursor over memory.
+///
+/// A lock keeps each seek together with the read after it.
 pub(super) struct DataReader {
     path: PathBuf,
     reader: Mutex<Box<dyn Input>>,
@@ -51,7 +52,7 @@ impl DataReader {
         &self.path
     }
 
-    /// Reads the bytes `range` of a tensor, counted from its first byte.
+    /// Reads a range of a tensor's bytes, counted from its first byte.
     pub(super) fn read_range<T>(
         &self,
         tensor: &str,
@@ -73,15 +74,15 @@ impl DataReader {
         let capacity = usize::try_from(needed).map_err(|_| overflow("length in bytes"))?;
         let mut bytes = reserve(capacity, tensor)?;
 
-        // A panic elsewhere while the lock was held leaves only a file
-        // position behind, and every read seeks first.
+        // A poisoned lock does no harm: a panic can have changed only the
+        // position, and every read seeks first.
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader.seek(SeekFrom::Start(start))?;
         (&mut *reader).take(needed).read_to_end(&mut bytes)?;
         if bytes.len() == capacity {
             Ok(bytes)
         } else {
-            // The range was inside the file when it was opened.
+            // The range was inside the file when it was opened: the file has become shorter.
             Err(FormatErrorKind::Truncated {
                 what: format!("tensor {tensor}"),
                 needed,

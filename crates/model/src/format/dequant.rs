@@ -8,13 +8,13 @@ use super::ggml_type::GgmlType;
 
 /// Converts whole blocks of `bytes` to as many numbers as `out` holds.
 ///
-/// The results are bit for bit those of ggml's `dequantize_row_*`. As rows
-/// are whole blocks, any run of rows can be converted at once.
+/// The results equal those of ggml's `dequantize_row_*` bit for bit. As rows are
+/// whole blocks, any range of rows can be converted at once.
 ///
 /// # Errors
 ///
-/// [`FormatErrorKind::BlockLength`] when `bytes` are not whole blocks, or not the
-/// blocks of `out.len()` numbers.
+/// [`FormatErrorKind::BlockLength`] when `bytes` are not exactly the blocks of
+/// `out.len()` numbers.
 pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), FormatErrorKind> {
     let blocks = out.len() / ty.block_size();
     let whole = out.len().is_multiple_of(ty.block_size());
@@ -37,8 +37,10 @@ pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()
     Ok(())
 }
 
-/// Generic over the function, not a pointer to it, so that the loop and the
-/// block are compiled, and vectorised, as one.
+/// Converts block by block.
+///
+/// It is generic over the function, instead of taking a pointer, so that the
+/// function is inlined into the loop and vectorised.
 fn each_block<const BYTES: usize, const SIZE: usize>(
     bytes: &[u8],
     out: &mut [f32],

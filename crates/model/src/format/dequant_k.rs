@@ -67,9 +67,9 @@ pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     }
 }
 
-/// Half a `block_q6_K`. Its four quarters of 32 weights share the bytes of
-/// `uppers`; the first two take the low nibbles of the two halves of `lows`,
-/// the last two the high ones.
+/// Converts half a `block_q6_K`. Its four quarters of 32 weights share the bytes
+/// of `uppers`. The first two quarters use the low nibbles of the two halves of
+/// `lows`, the last two the high nibbles.
 fn q6_k_half(lows: &[u8; 64], uppers: &[u8; 32], scales: [u8; 8], d: f32, out: &mut [f32; 128]) {
     let (first, second) = lows.split_at(32);
     let [s0, s1, s2, s3, s4, s5, s6, s7] = scales;
@@ -90,7 +90,7 @@ fn q6_k_half(lows: &[u8; 64], uppers: &[u8; 32], scales: [u8; 8], d: f32, out: &
     }
 }
 
-/// Scale and minimum of a run of 32 weights.
+/// The scale and the minimum of a run of 32 weights.
 #[derive(Clone, Copy)]
 struct Run {
     scale: f32,

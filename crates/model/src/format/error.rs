@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ggml_type::GgmlType;
 use super::safetensors_dtype::SUPPORTED_DTYPES;
 
-/// The error of reading or checking a checkpoint file: the file, and its defect.
+/// An error in reading or checking a checkpoint file, with the path of the file.
 #[derive(Debug)]
 pub struct FormatError {
     path: PathBuf,
@@ -20,7 +20,7 @@ impl FormatError {
         &self.path
     }
 
-    /// The defect.
+    /// The kind of error.
     pub fn kind(&self) -> &FormatErrorKind {
         &self.kind
     }
@@ -53,7 +53,7 @@ impl FormatErrorKind {
     }
 }
 
-/// The defect of a checkpoint file.
+/// The kinds of errors in reading checkpoint files.
 ///
 /// Sizes and offsets are bytes unless a field says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -75,17 +75,17 @@ pub enum FormatErrorKind {
     Truncated {
         /// The field.
         what: String,
-        /// Bytes the field needs, at least; `u64::MAX` when beyond counting.
+        /// The least number of bytes that the field needs; `u64::MAX` if that overflows.
         needed: u64,
         /// Bytes left for it.
         available: u64,
     },
-    /// A header is longer than this reader accepts.
+    /// A header, or the index of the shards, is longer than this reader accepts.
     #[error("a header of {found} bytes, at most {limit} are accepted")]
     HeaderTooLarge {
-        /// Declared header length.
+        /// The length of the header or index.
         found: u64,
-        /// Largest accepted header length.
+        /// The largest accepted length.
         limit: u64,
     },
     /// A string is not UTF-8.
@@ -96,7 +96,7 @@ pub enum FormatErrorKind {
         /// The position at which the string stops being UTF-8.
         source: std::str::Utf8Error,
     },
-    /// A header is not the JSON it should be.
+    /// A JSON header, or the index of the shards, cannot be parsed.
     #[error("the JSON header is not valid")]
     Json(#[from] serde_json::Error),
 
@@ -131,27 +131,27 @@ pub enum FormatErrorKind {
         /// Metadata key.
         key: String,
     },
-    /// A metadata value has another type than the one asked for.
+    /// A metadata value has a different type than requested.
     #[error("the metadata key {key} holds {found}, expected {expected}")]
     WrongType {
         /// Metadata key.
         key: String,
-        /// Type asked for.
+        /// The requested type.
         expected: &'static str,
-        /// Type in the file.
+        /// The type in the file.
         found: &'static str,
     },
-    /// A metadata integer does not fit the type asked for.
+    /// A metadata integer does not fit the requested type.
     #[error("the metadata key {key} holds {found}, which is no {expected}")]
     IntegerOutOfRange {
         /// Metadata key.
         key: String,
-        /// Type asked for.
+        /// The requested type.
         expected: &'static str,
-        /// Value in the file.
+        /// The value in the file.
         found: String,
     },
-    /// A ggml type that exists but that this reader cannot dequantise.
+    /// A tensor has a ggml type that this reader cannot dequantise.
     #[error(
         "tensor {tensor} has ggml type {name} (number {id}), which is not supported; \
          supported: {}",
@@ -165,7 +165,7 @@ pub enum FormatErrorKind {
         /// The type's number in ggml.
         id: u32,
     },
-    /// A ggml type number this reader has no name for.
+    /// A tensor has a ggml type number that this reader does not know.
     #[error("tensor {tensor} has the unknown ggml type number {id}; supported: {}", supported_ggml())]
     UnknownGgmlType {
         /// Tensor name.
@@ -173,13 +173,13 @@ pub enum FormatErrorKind {
         /// Type number in the file.
         id: u32,
     },
-    /// Quantised bytes and numbers do not correspond.
+    /// The number of quantised bytes does not fit the number of elements.
     #[error("{found} bytes of {ty} for {elements} numbers, expected {} bytes for every {}",
         ty.block_bytes(), ty.block_size())]
     BlockLength {
         /// Type of the bytes.
         ty: GgmlType,
-        /// Numbers to be produced.
+        /// The number of elements to dequantise.
         elements: usize,
         /// Bytes given.
         found: usize,
@@ -191,7 +191,7 @@ pub enum FormatErrorKind {
         /// Tensor name.
         tensor: String,
     },
-    /// A tensor that was asked for is not there.
+    /// The requested tensor does not exist.
     #[error("there is no tensor {tensor}")]
     NoSuchTensor {
         /// Tensor name.
@@ -205,8 +205,7 @@ pub enum FormatErrorKind {
         /// The quantity that overflows.
         what: &'static str,
     },
-    /// A tensor's data reach beyond the end of the file, or end before they
-    /// begin.
+    /// A tensor's data extend beyond the end of the file, or end before they begin.
     #[error("tensor {tensor} takes bytes {start} to {end} of {available}")]
     OutOfBounds {
         /// Tensor name.
@@ -218,21 +217,21 @@ pub enum FormatErrorKind {
         /// Length of the data section.
         available: u64,
     },
-    /// A part of a tensor was asked for that the tensor does not have.
+    /// The requested part lies beyond the end of the tensor.
     #[error("tensor {tensor} has {available} {unit}, asked for {start} to {end}")]
     PartOutOfRange {
         /// Tensor name.
         tensor: String,
         /// The unit of the range, `"rows"` or `"bytes"`.
         unit: &'static str,
-        /// First one asked for.
+        /// The first row or byte requested.
         start: u64,
-        /// One past the last one asked for.
+        /// One past the last row or byte requested.
         end: u64,
-        /// The number that there are.
+        /// The number of rows or bytes that the tensor has.
         available: u64,
     },
-    /// A tensor's bytes are not as many as its shape and type require.
+    /// A tensor's size in bytes differs from the size that its shape and type require.
     #[error("tensor {tensor} has {found} bytes, its shape and type require {expected}")]
     SizeMismatch {
         /// Tensor name.
@@ -260,7 +259,7 @@ pub enum FormatErrorKind {
         /// Length of the data section.
         found: u64,
     },
-    /// A safetensors element type this reader does not read.
+    /// A safetensors tensor has an element type that this reader does not support.
     #[error("tensor {tensor} has dtype {dtype}; supported: {SUPPORTED_DTYPES}")]
     UnsupportedDtype {
         /// Tensor name.
@@ -269,7 +268,7 @@ pub enum FormatErrorKind {
         dtype: String,
     },
 
-    /// A folder holds no weights this reader can read.
+    /// The folder holds no weights that this reader can read.
     #[error("found neither {looked_for}{}", unsupported_weights(.unsupported))]
     NoWeights {
         /// The file names that were tried.
@@ -277,7 +276,7 @@ pub enum FormatErrorKind {
         /// Weight files in formats that are not supported, if any.
         unsupported: Vec<String>,
     },
-    /// The index names a shard by something other than a plain file name.
+    /// The name of a shard in the index is not a plain file name.
     #[error("the shard of tensor {tensor} is {found:?}, expected a plain file name")]
     BadShardName {
         /// Tensor name.

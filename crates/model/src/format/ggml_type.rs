@@ -4,8 +4,8 @@ use std::fmt;
 
 /// A ggml element type that this crate can dequantise.
 ///
-/// Numbers are those of `enum ggml_type` in `ggml.h`, block layouts those of
-/// `ggml-common.h`.
+/// The numbers are those of `enum ggml_type` in `ggml.h`, the block layouts those
+/// of `ggml-common.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GgmlType {
@@ -51,8 +51,8 @@ const SUPPORTED: [Row; 11] = [
     (GgmlType::Bf16, 30, "BF16", 1, 2),
 ];
 
-/// Names of the types that exist in ggml but are not supported here, with
-/// their numbers. 4, 5, 31 to 33 and 36 to 38 were removed from ggml; files
+/// The numbers and names of the types that exist in ggml but are not supported
+/// here. 4, 5, 31 to 33 and 36 to 38 were removed from ggml; files
 /// that use them are still around.
 const UNSUPPORTED: [(u32, &str); 31] = [
     (4, "Q4_2"),
@@ -89,18 +89,18 @@ const UNSUPPORTED: [(u32, &str); 31] = [
 ];
 
 impl GgmlType {
-    /// Every supported type, in the order of the ggml numbers.
+    /// Iterates over all supported types, in the order of their ggml numbers.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         SUPPORTED.iter().map(|row| row.0)
     }
 
-    /// The supported type with this number in `enum ggml_type`.
+    /// Returns the type with this number in `enum ggml_type`, if it is supported.
     #[must_use]
     pub fn from_id(id: u32) -> Option<Self> {
         Self::all().find(|ty| ty.id() == id)
     }
 
-    /// Name of a type that ggml defines but this crate does not support.
+    /// Returns the name of a type that ggml defines but this crate does not support.
     #[must_use]
     pub fn unsupported_name(id: u32) -> Option<&'static str> {
         UNSUPPORTED.iter().find_map(|(number, name)| (*number == id).then_some(*name))
@@ -118,13 +118,13 @@ impl GgmlType {
         SUPPORTED[self as usize].2
     }
 
-    /// Elements in a block: 1, 32 (`QK4_0` and its like) or 256 (`QK_K`).
+    /// The number of elements in a block: 1, 32 (`QK4_0` and similar constants of ggml) or 256 (`QK_K`).
     #[must_use]
     pub const fn block_size(self) -> usize {
         SUPPORTED[self as usize].3
     }
 
-    /// Bytes in a block, ggml's `type_size`.
+    /// The number of bytes in a block, ggml's `type_size`.
     #[must_use]
     pub const fn block_bytes(self) -> usize {
         SUPPORTED[self as usize].4

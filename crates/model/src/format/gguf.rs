@@ -15,19 +15,19 @@ use super::header_reader::HeaderReader;
 use super::tensor_info::TensorInfo;
 use crate::files::Input;
 
-/// `general.alignment` when the file has none: `GGUF_DEFAULT_ALIGNMENT`.
+/// The alignment of files without `general.alignment`: `GGUF_DEFAULT_ALIGNMENT`.
 pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// Largest accepted alignment. Files are aligned for SIMD loads or pages; one
+/// The largest accepted alignment. Files are aligned for SIMD loads or pages; one
 /// MiB is beyond both.
 const MAX_ALIGNMENT: u64 = 1 << 20;
 
-/// Most bytes that metadata and tensor descriptions may take together. A
+/// The largest size in bytes of metadata and tensor descriptions together. A
 /// vocabulary of a quarter of a million tokens takes about 16 MiB.
 const MAX_HEADER: u64 = 128 << 20;
 
-/// Most quantised bytes in memory at once while a tensor is dequantised,
-/// unless a single row takes more.
+/// The largest number of quantised bytes in memory at once while a tensor is
+/// dequantised, unless a single row takes more.
 const PIECE: u64 = 4 << 20;
 
 /// An open GGUF file: its metadata and the descriptions of its tensors, whose
@@ -57,12 +57,12 @@ impl GgufFile {
         Self::from_input(open_regular(path)?, path.to_path_buf())
     }
 
-    /// Reads the header from anything that can be read and sought, from its
-    /// first byte on. `label` stands for the path in errors.
+    /// Reads the header from any reader that can seek, starting at its first
+    /// byte. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
-    /// As [`open`](GgufFile::open).
+    /// The same as [`open`](GgufFile::open).
     pub fn from_reader(
         reader: impl Read + Seek + Send + 'static,
         label: impl Into<PathBuf>,
@@ -79,13 +79,13 @@ impl GgufFile {
         }
     }
 
-    /// Path of the file, or the label it was read under.
+    /// The path of the file, or the label that [`from_reader`](Self::from_reader) was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.data.path()
     }
 
-    /// GGUF version, 2 or 3.
+    /// The GGUF version, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
@@ -97,27 +97,27 @@ impl GgufFile {
         &self.metadata
     }
 
-    /// All tensors, in the order of their names.
+    /// Iterates over the names and descriptions of all tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<GgmlType>)> {
         self.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
-    /// The description of a tensor, if it is there.
+    /// Returns the description of a tensor, or `None` if the file has no such tensor.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorInfo<GgmlType>> {
         self.tensors.get(name)
     }
 
-    /// The description of a tensor.
+    /// Returns the description of a tensor.
     ///
     /// # Errors
     ///
-    /// [`FormatErrorKind::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`] when the file has no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<GgmlType>, FormatError> {
         self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
     }
 
-    /// Reads the bytes of a tensor, as they are in the file.
+    /// Reads the bytes of a tensor, in the encoding of the file.
     ///
     /// # Errors
     ///
@@ -127,13 +127,13 @@ impl GgufFile {
         self.read_rows(name, 0..rows)
     }
 
-    /// Reads the bytes of a run of rows. A row is the last dimension of the
-    /// shape; all others are flattened ([`TensorInfo::rows`]).
+    /// Reads the bytes of a range of rows. A row extends along the last dimension
+    /// of the shape; all other dimensions are flattened ([`TensorInfo::rows`]).
     ///
     /// # Errors
     ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
-    /// not have these rows.
+    /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes), and if the tensor
+    /// does not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
         let info = self.tensor(name)?;
         info.row_range(name, &rows)
@@ -141,22 +141,22 @@ impl GgufFile {
             .map_err(|kind| kind.at(self.path()))
     }
 
-    /// Reads a tensor as `f32`, row-major, holding little more than the
-    /// result in memory.
+    /// Reads a tensor as `f32`, row-major. Besides the result, only a small part of
+    /// the tensor is in memory at a time.
     ///
     /// # Errors
     ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes).
+    /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes).
     pub fn dequantize_tensor(&self, name: &str) -> Result<Vec<f32>, FormatError> {
         let rows = self.tensor(name)?.rows();
         self.dequantize_rows(name, 0..rows)
     }
 
-    /// Reads a run of rows as `f32`, row-major.
+    /// Reads a range of rows as `f32`, row-major.
     ///
     /// # Errors
     ///
-    /// As [`read_rows`](Self::read_rows).
+    /// The same as [`read_rows`](Self::read_rows).
     pub fn dequantize_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, FormatError> {
         let info = self.tensor(name)?;
         let at = |kind: FormatErrorKind| kind.at(self.path());
@@ -218,7 +218,7 @@ fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatErro
     }
 }
 
-/// `general.alignment`, or its default.
+/// Returns `general.alignment`, or its default.
 fn read_alignment(metadata: &GgufMetadata) -> Result<u64, FormatErrorKind> {
     let found = GgufMetadata::optional(metadata.get_u64("general.alignment")).map_err(FormatError::into_kind)?;
     let alignment = found.unwrap_or(DEFAULT_ALIGNMENT);

@@ -1,4 +1,4 @@
-//! The metadata of a GGUF file, by key and type.
+//! The metadata of a GGUF file: key-value pairs with typed accessors.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,15 +8,15 @@ use super::error::{FormatError, FormatErrorKind};
 use super::gguf_value::{GgufArray, GgufValue};
 use super::header_reader::HeaderReader;
 
-/// Bytes of the shortest key-value pair: the key's length, the value's type
-/// and a value of one byte.
+/// The number of bytes of the shortest key-value pair: the key's length (8), the
+/// value's type (4) and a value of one byte.
 const MIN_PAIR: u64 = 13;
 
-/// Key-value pairs of a GGUF file.
+/// The key-value pairs of a GGUF file.
 ///
 /// The typed accessors fail with [`FormatErrorKind::MissingKey`],
-/// [`FormatErrorKind::WrongType`] or [`FormatErrorKind::IntegerOutOfRange`]; wrap one
-/// in [`optional`](Self::optional) where the key may be absent.
+/// [`FormatErrorKind::WrongType`] or [`FormatErrorKind::IntegerOutOfRange`]. Pass their
+/// result to [`optional`](Self::optional) if the key may be absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GgufMetadata {
     path: PathBuf,
@@ -43,12 +43,12 @@ impl GgufMetadata {
         Ok(Self { path: path.to_path_buf(), values })
     }
 
-    /// All pairs, in the order of their keys.
+    /// Iterates over all pairs, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &GgufValue)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The value of a key, if it is there.
+    /// Returns the value of a key, or `None` if the key is absent.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&GgufValue> {
         self.values.get(key)
@@ -67,38 +67,38 @@ impl GgufMetadata {
         }
     }
 
-    /// An integer of any width that is not negative.
+    /// Returns a value of any integer type as `u64`.
     ///
     /// # Errors
     ///
-    /// The key is absent, holds no integer, or holds a negative one.
+    /// The key is absent, its value is not an integer, or the integer is negative.
     pub fn get_u64(&self, key: &str) -> Result<u64, FormatError> {
         self.integer(key, "u64")
     }
 
-    /// An integer of any width that fits `usize`.
+    /// Returns a value of any integer type as `usize`.
     ///
     /// # Errors
     ///
-    /// The key is absent, holds no integer, or one that does not fit.
+    /// The key is absent, its value is not an integer, or the integer does not fit.
     pub fn get_usize(&self, key: &str) -> Result<usize, FormatError> {
         self.integer(key, "usize")
     }
 
-    /// An integer of any width that fits `u32`, such as a token id.
+    /// Returns a value of any integer type as `u32`, such as a token id.
     ///
     /// # Errors
     ///
-    /// The key is absent, holds no integer, or one that does not fit.
+    /// The key is absent, its value is not an integer, or the integer does not fit.
     pub fn get_u32(&self, key: &str) -> Result<u32, FormatError> {
         self.integer(key, "u32")
     }
 
-    /// A value of type `FLOAT32`.
+    /// Returns a value of type `FLOAT32`.
     ///
     /// # Errors
     ///
-    /// The key is absent or holds another type.
+    /// The key is absent or its value has another type.
     pub fn get_f32(&self, key: &str) -> Result<f32, FormatError> {
         match self.required(key)? {
             GgufValue::F32(value) => Ok(*value),
@@ -106,11 +106,11 @@ impl GgufMetadata {
         }
     }
 
-    /// A value of type `BOOL`.
+    /// Returns a value of type `BOOL`.
     ///
     /// # Errors
     ///
-    /// The key is absent or holds another type.
+    /// The key is absent or its value has another type.
     pub fn get_bool(&self, key: &str) -> Result<bool, FormatError> {
         match self.required(key)? {
             GgufValue::Bool(value) => Ok(*value),
@@ -118,11 +118,11 @@ impl GgufMetadata {
         }
     }
 
-    /// A value of type `STRING`.
+    /// Returns a value of type `STRING`.
     ///
     /// # Errors
     ///
-    /// The key is absent or holds another type.
+    /// The key is absent or its value has another type.
     pub fn get_str(&self, key: &str) -> Result<&str, FormatError> {
         match self.required(key)? {
             GgufValue::String(value) => Ok(value),
@@ -130,11 +130,11 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of strings, such as `tokenizer.ggml.tokens`.
+    /// Returns an array of strings, such as `tokenizer.ggml.tokens`.
     ///
     /// # Errors
     ///
-    /// The key is absent or holds another type.
+    /// The key is absent or its value has another type.
     pub fn get_strings(&self, key: &str) -> Result<&[String], FormatError> {
         match self.required(key)? {
             GgufValue::Array(GgufArray::String(values)) => Ok(values),
@@ -142,11 +142,11 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of `INT32`, such as `tokenizer.ggml.token_type`.
+    /// Returns an array of `INT32`, such as `tokenizer.ggml.token_type`.
     ///
     /// # Errors
     ///
-    /// The key is absent or holds another type.
+    /// The key is absent or its value has another type.
     pub fn get_i32s(&self, key: &str) -> Result<&[i32], FormatError> {
         match self.required(key)? {
             GgufValue::Array(GgufArray::I32(values)) => Ok(values),
@@ -154,11 +154,11 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of `FLOAT32`, such as `tokenizer.ggml.scores`.
+    /// Returns an array of `FLOAT32`, such as `tokenizer.ggml.scores`.
     ///
     /// # Errors
     ///
-    /// The key is absent or holds another type.
+    /// The key is absent or its value has another type.
     pub fn get_f32s(&self, key: &str) -> Result<&[f32], FormatError> {
         match self.required(key)? {
             GgufValue::Array(GgufArray::F32(values)) => Ok(values),

@@ -12,15 +12,15 @@ use super::tensor_info::TensorInfo;
 /// ggml's `GGML_MAX_DIMS`.
 const MAX_DIMENSIONS: u32 = 4;
 
-/// Bytes of the shortest description, that of a scalar without a name: name
-/// length, number of dimensions, type, offset.
+/// The number of bytes of the shortest description, that of a scalar without a
+/// name: name length, number of dimensions, type, offset.
 const MIN_DESCRIPTION: u64 = 24;
 
-/// Tensors by name.
+/// The tensors of a file, by name.
 pub(super) type Tensors = BTreeMap<String, TensorInfo<GgmlType>>;
 
-/// Reads `count` descriptions. The offsets in the result are still those of
-/// the file, relative to the data section, which is known only afterwards.
+/// Reads `count` descriptions. The offsets in the result are relative to the
+/// data section, as in the file: its beginning is known only afterwards.
 pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<Tensors, FormatErrorKind> {
     reader.require("the tensor descriptions", count, MIN_DESCRIPTION)?;
     let mut tensors = BTreeMap::new();
@@ -35,9 +35,9 @@ pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<
     Ok(tensors)
 }
 
-/// Checks a tensor's place in a data section that begins at `data_start` and
-/// ends with the file at `file_length`, and makes its offset one from the
-/// beginning of the file.
+/// Checks that a tensor lies in the data section, from `data_start` to the end
+/// of the file at `file_length`, and makes its offset relative to the beginning
+/// of the file.
 pub(super) fn place(
     tensor: &str,
     info: &mut TensorInfo<GgmlType>,
@@ -59,7 +59,7 @@ pub(super) fn place(
     Ok(())
 }
 
-/// Bytes that rows of a type take, after checking that they are whole blocks.
+/// Returns the number of bytes of a tensor's data, after checking that its rows are whole blocks.
 pub(super) fn data_bytes(tensor: &str, ty: GgmlType, shape: &[usize]) -> Result<u64, FormatErrorKind> {
     let overflow = |what| FormatErrorKind::Overflow { tensor: tensor.to_owned(), what };
     if shape.contains(&0) {

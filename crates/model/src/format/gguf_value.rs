@@ -6,18 +6,19 @@ use super::data_reader::reserve;
 use super::error::FormatErrorKind;
 use super::header_reader::HeaderReader;
 
-/// Deepest accepted nesting of arrays. The specification sets no limit; no known metadata key nests arrays more than twice.
+/// The deepest accepted nesting of arrays. The specification sets no limit; no known metadata key nests arrays more
+/// than twice.
 const MAX_NESTING: u32 = 4;
 
-/// Number of the type of arrays in `gguf_metadata_value_type`.
+/// The number of the array type in `gguf_metadata_value_type`.
 const ARRAY: u32 = 9;
 
-/// Bytes of the shortest array: its type and its length.
+/// The number of bytes of the shortest array: the type of its elements and its length.
 const MIN_ARRAY: u64 = 12;
 
 /// A type of values that are not arrays.
 trait Element: Sized {
-    /// Bytes of the shortest value.
+    /// The number of bytes of the shortest value.
     const MIN_BYTES: u64;
 
     fn read<R: Read>(reader: &mut HeaderReader<R>, key: &str) -> Result<Self, FormatErrorKind>;
@@ -41,7 +42,7 @@ impl Element for bool {
     const MIN_BYTES: u64 = 1;
 
     fn read<R: Read>(reader: &mut HeaderReader<R>, key: &str) -> Result<Self, FormatErrorKind> {
-        // The specification calls every other byte than 0 and 1 invalid.
+        // The specification calls every byte other than 0 and 1 invalid.
         match reader.array(key)? {
             [0] => Ok(false),
             [1] => Ok(true),
@@ -51,7 +52,7 @@ impl Element for bool {
 }
 
 impl Element for String {
-    /// Its length.
+    /// The bytes of the length of an empty string.
     const MIN_BYTES: u64 = 8;
 
     fn read<R: Read>(reader: &mut HeaderReader<R>, key: &str) -> Result<Self, FormatErrorKind> {
@@ -59,7 +60,8 @@ impl Element for String {
     }
 }
 
-/// Defines values and arrays from a table of the types in `gguf_metadata_value_type`: number, variant, Rust type and name.
+/// Defines values and arrays from a table of the types in `gguf_metadata_value_type`: number, variant, Rust type and
+/// name.
 macro_rules! types {
     ($($number:literal $variant:ident $type:ty, $name:literal;)*) => {
         /// One metadata value.

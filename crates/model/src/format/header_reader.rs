@@ -1,4 +1,4 @@
-//! Reads a binary header field by field, never past its end.
+//! Reads a binary header field by field, and never past its end.
 
 use std::io::{BufReader, Read};
 
@@ -16,18 +16,19 @@ pub(super) struct HeaderReader<R> {
 }
 
 impl<R: Read> HeaderReader<R> {
-    /// `inner` stands at the start of the header; `end` is where the file
-    /// ends, or where the header has to end, whichever is less.
+    /// Makes a reader for a header that begins at the current position of
+    /// `inner`. It is at most `end` bytes long: the rest of the file, or the
+    /// longest accepted header if that is less.
     pub(super) fn new(inner: R, end: u64) -> Self {
         Self { inner: BufReader::new(inner), position: 0, end }
     }
 
-    /// Bytes read so far.
+    /// The number of bytes read so far.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Bytes left.
+    /// The number of bytes left.
     pub(super) fn left(&self) -> u64 {
         self.end.saturating_sub(self.position)
     }

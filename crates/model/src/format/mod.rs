@@ -1,11 +1,12 @@
 //! Readers for the checkpoint file formats, independent of any tensor library.
 //!
-//! [`GgufFile`] reads little-endian GGUF files of version 2 and 3, and dequantises their tensors. [`SafetensorsFile`] reads
-//! one safetensors file, [`SafetensorsFolder`] a folder with `model.safetensors` or `model.safetensors.index.json`.
+//! [`GgufFile`] reads little-endian GGUF files of version 2 and 3, and dequantises their tensors. [`SafetensorsFile`]
+//! reads one safetensors file, [`SafetensorsFolder`] a folder with `model.safetensors` or
+//! `model.safetensors.index.json`.
 //!
-//! Files are treated as hostile: memory is allocated only for bytes that are known to be in the file, and every defect is
-//! a [`FormatError`] that names the file and the field. Files are not mapped into memory, because mapped pages count as
-//! resident memory; a tensor is read when it is asked for, whole or in runs of rows.
+//! Files are treated as hostile: memory is allocated only for bytes that are known to be in the file, and invalid
+//! content gives a [`FormatError`] that names the file and the field. Files are not mapped into memory, because mapped
+//! pages count as resident memory. Tensor data are read on demand, a whole tensor or a range of its rows at a time.
 
 mod atomic_file;
 mod convert;

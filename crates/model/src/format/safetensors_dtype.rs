@@ -7,20 +7,20 @@ use super::convert::FloatType;
 /// Names of the element types that can be read, for messages.
 pub(super) const SUPPORTED_DTYPES: &str = "F32, F16, BF16";
 
-/// Element type of a tensor in a safetensors file (`Dtype` in the safetensors
+/// The element type of a tensor in a safetensors file (`Dtype` in the safetensors
 /// library).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SafetensorsDtype {
     /// A float type that can be read.
     Float(FloatType),
-    /// Any other type, under the name the file gives it. A file that holds
-    /// such tensors can be opened; reading one of them is an error.
+    /// Any other type, by its name in the file. A file that contains such tensors
+    /// can be opened; reading one of them is an error.
     Other(String),
 }
 
 impl SafetensorsDtype {
-    /// The type with this name in the file.
+    /// Returns the type with this name in the file.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match name {
@@ -42,7 +42,7 @@ impl SafetensorsDtype {
         }
     }
 
-    /// The float type, if the type can be read.
+    /// Returns the float type, if the type can be read.
     #[must_use]
     pub const fn float(&self) -> Option<FloatType> {
         match self {

@@ -13,13 +13,13 @@ use super::safetensors_header::{self, Header};
 use super::tensor_info::TensorInfo;
 use crate::files::Input;
 
-/// Longest accepted header, in bytes: the limit of the safetensors library.
+/// The longest accepted header, in bytes; the same limit as in the safetensors library.
 pub(super) const MAX_HEADER: u64 = 100_000_000;
 
 /// An open safetensors file: its header, and tensor data read on demand.
 ///
-/// Tensors of any element type may be in the file; those of `F32`, `F16` and
-/// `BF16` can be read.
+/// The file may contain tensors of any element type, but only those of `F32`,
+/// `F16` and `BF16` can be read.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     data: DataReader,
@@ -31,21 +31,21 @@ impl SafetensorsFile {
     ///
     /// # Errors
     ///
-    /// The path is no regular file or cannot be read, or, as a
-    /// [`FormatError`] that names the tensor: the header is cut short, too
-    /// long or not the JSON it should be, a tensor lies outside the file, has
-    /// not the bytes its shape requires, or overlaps another one.
+    /// The path is not a regular file or cannot be read; the header is cut
+    /// short, too long or not valid JSON; or a tensor, which the error names,
+    /// lies outside of the file, overlaps another tensor, or has a number of
+    /// bytes that does not fit its shape.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         Self::from_input(open_regular(path)?, path.to_path_buf())
     }
 
-    /// Reads the header from anything that can be read and sought, from its
-    /// first byte on. `label` stands for the path in errors.
+    /// Reads the header from any reader that can seek, starting at its first
+    /// byte. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
-    /// As [`open`](SafetensorsFile::open).
+    /// The same as [`open`](SafetensorsFile::open).
     pub fn from_reader(
         reader: impl Read + Seek + Send + 'static,
         label: impl Into<PathBuf>,
@@ -60,7 +60,7 @@ impl SafetensorsFile {
         }
     }
 
-    /// Path of the file, or the label it was read under.
+    /// The path of the file, or the label that [`from_reader`](Self::from_reader) was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.data.path()
@@ -72,45 +72,44 @@ impl SafetensorsFile {
         &self.header.metadata
     }
 
-    /// All tensors, in the order of their names.
+    /// Iterates over the names and descriptions of all tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<SafetensorsDtype>)> {
         self.header.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
-    /// The description of a tensor, if it is there.
+    /// Returns the description of a tensor, or `None` if the file has no such tensor.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorInfo<SafetensorsDtype>> {
         self.header.tensors.get(name)
     }
 
-    /// The description of a tensor.
+    /// Returns the description of a tensor.
     ///
     /// # Errors
     ///
-    /// [`FormatErrorKind::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`] when the file has no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
         self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
     }
 
-    /// Reads the bytes of a tensor, as they are in the file: little-endian,
-    /// row-major.
+    /// Reads the bytes of a tensor, little-endian and row-major, as in the file.
     ///
     /// # Errors
     ///
-    /// There is no such tensor, its type is none of `F32`, `F16` and `BF16`,
+    /// There is no such tensor, its type is not `F32`, `F16` or `BF16`,
     /// there is no memory for it, or reading fails.
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
         self.read(name, info, &(0..info.bytes))
     }
 
-    /// Reads the bytes of a run of rows. A row is the last dimension of the
-    /// shape; all others are flattened ([`TensorInfo::rows`]).
+    /// Reads the bytes of a range of rows. A row extends along the last dimension
+    /// of the shape; all other dimensions are flattened ([`TensorInfo::rows`]).
     ///
     /// # Errors
     ///
-    /// As [`read_tensor_bytes`](Self::read_tensor_bytes), or the tensor does
-    /// not have these rows.
+    /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes), and if the tensor
+    /// does not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
         let range = info.row_range(name, &rows).map_err(|kind| kind.at(self.path()))?;

@@ -1,10 +1,10 @@
 //! The JSON header of a safetensors file (the safetensors README, section
 //! "Format").
 //!
-//! The `safetensors` crate has a parser for it, `SafeTensors::read_metadata`,
-//! which is not used because it wants the whole file in memory, refuses a file
-//! for one tensor of a type it does not know, and keeps the last of two
-//! tensors with the same name.
+//! The parser of the `safetensors` crate, `SafeTensors::read_metadata`, is not used,
+//! because it needs the whole file in memory, refuses a file with any tensor of a
+//! type that it does not know, and keeps the last of two tensors with the same
+//! name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,16 +16,16 @@ use super::error::FormatErrorKind;
 use super::safetensors_dtype::SafetensorsDtype;
 use super::tensor_info::TensorInfo;
 
-/// Most dimensions a tensor may have; what `PyTorch` writes has at most 64.
+/// The largest number of dimensions of a tensor; tensors written by `PyTorch` have at most 64.
 const MAX_DIMENSIONS: usize = 64;
 
-/// Key of the free-form text entries.
+/// The key of the free-form text entries.
 const METADATA_KEY: &str = "__metadata__";
 
-/// Tensors by name.
+/// The tensors of a file, by name.
 pub(super) type Tensors = BTreeMap<String, TensorInfo<SafetensorsDtype>>;
 
-/// A header, before and after its tensors were checked against the file.
+/// A parsed header.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, String>,
@@ -48,7 +48,8 @@ pub(super) fn parse(json: &[u8], data_start: u64, data_length: u64) -> Result<He
     Ok(header)
 }
 
-/// Checks one tensor; its offset becomes one from the beginning of the file.
+/// Checks the description of one tensor, and makes its offset relative to the
+/// beginning of the file.
 fn place(
     tensor: &str,
     raw: RawTensor,
@@ -82,8 +83,8 @@ fn place(
     Ok(TensorInfo { shape: raw.shape.0, dtype, offset, bytes })
 }
 
-/// Checks that the tensors follow each other without overlap or hole and end
-/// where the file ends, as the format demands.
+/// Checks that the tensors follow each other without overlaps or holes and end at
+/// the end of the file, as the format requires.
 fn check_coverage(tensors: &Tensors, data_start: u64, data_length: u64) -> Result<(), FormatErrorKind> {
     let mut by_place: Vec<_> = tensors.iter().collect();
     by_place.sort_by_key(|(_, info)| (info.offset, info.bytes));
@@ -99,7 +100,7 @@ fn check_coverage(tensors: &Tensors, data_start: u64, data_length: u64) -> Resul
     if end == data_length { Ok(()) } else { Err(FormatErrorKind::TrailingBytes { expected: end, found: data_length }) }
 }
 
-/// An entry of the header as it is written.
+/// An unchecked entry of the header.
 #[derive(Debug, Deserialize)]
 struct RawTensor {
     dtype: String,
@@ -107,8 +108,9 @@ struct RawTensor {
     data_offsets: (u64, u64),
 }
 
-/// A list of dimensions that cannot grow without bound: in JSON a dimension
-/// takes two bytes, in memory eight.
+/// A list of at most [`MAX_DIMENSIONS`] dimensions. Without this limit a header could
+/// take four times its size in memory: a dimension takes two bytes in JSON, eight in
+/// memory.
 #[derive(Debug)]
 struct Shape(Vec<usize>);
 
@@ -139,7 +141,7 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
-/// The header as it is written, with every entry of the text.
+/// An unchecked header, with all entries of the text, even if a name occurs twice.
 #[derive(Debug, Default)]
 struct RawHeader {
     metadata: BTreeMap<String, String>,

@@ -15,7 +15,7 @@ use super::header_reader::HeaderReader;
 use super::safetensors_file::MAX_HEADER;
 use crate::files::Input;
 
-/// File name of the shard of every tensor, by tensor name.
+/// A map from tensor names to the file names of their shards.
 pub(super) type WeightMap = BTreeMap<String, String>;
 
 /// Reads and checks an index file.
@@ -44,8 +44,8 @@ pub(super) fn parse(json: &[u8]) -> Result<WeightMap, FormatErrorKind> {
     Ok(weight_map)
 }
 
-/// Returns true if a name, joined to a folder, stays in that folder on every operating system: it has no separators and
-/// no drive, and is neither `.` nor `..`.
+/// Returns `true` if a name, joined to a folder, stays in that folder on every operating system: it has no separators
+/// and no drive, and is neither `.` nor `..`.
 fn is_plain_file_name(name: &str) -> bool {
     !name.is_empty()
         && name != "."
@@ -53,8 +53,8 @@ fn is_plain_file_name(name: &str) -> bool {
         && !name.contains(|c: char| matches!(c, '/' | '\\' | ':') || c.is_control())
 }
 
-/// The part of the index that is used; `metadata` says nothing that the
-/// shards do not say.
+/// The part of the index that is read. Its `metadata` is ignored: it only repeats
+/// what the shards say.
 #[derive(Debug, Deserialize)]
 struct RawIndex {
     weight_map: Entries<String>,
@@ -62,9 +62,8 @@ struct RawIndex {
 
 /// The entries of a JSON object in the order of the text.
 ///
-/// Maps of the standard library keep the last of several entries with the
-/// same key; here they all remain, so that a file that says two things about
-/// one tensor can be refused.
+/// Entries with the same key are all kept, unlike in the maps of the standard
+/// library, so that an index that lists a tensor twice can be refused.
 #[derive(Debug)]
 struct Entries<V>(Vec<(String, V)>);
 

@@ -20,7 +20,7 @@ const INDEX: &str = "model.safetensors.index.json";
 
 const LOOKED_FOR: &str = "model.safetensors nor model.safetensors.index.json";
 
-/// Weight files of other formats, which the error names if there is nothing else.
+/// Weight files of unsupported formats. The error for a folder without safetensors weights lists the ones it finds.
 const UNSUPPORTED: [&str; 6] = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -30,7 +30,7 @@ const UNSUPPORTED: [&str; 6] = [
     "model.onnx",
 ];
 
-/// Most tensors that one error message names.
+/// The most names of tensors or shards that one error message lists.
 const MAX_NAMED: usize = 8;
 
 /// The open safetensors files of a folder, seen as one checkpoint.
@@ -38,7 +38,7 @@ const MAX_NAMED: usize = 8;
 pub struct SafetensorsFolder {
     path: PathBuf,
     shards: Vec<SafetensorsFile>,
-    /// Place in `shards` of every tensor.
+    /// The position in `shards` of the file that holds each tensor.
     places: BTreeMap<String, usize>,
 }
 
@@ -46,14 +46,14 @@ impl SafetensorsFolder {
     /// Opens `model.safetensors`, or else the shards that
     /// `model.safetensors.index.json` lists, and reads their headers.
     ///
-    /// The index and the shards have to agree: every tensor of the index is in
-    /// its shard, and no shard holds another one.
+    /// The index and the shards must agree: each shard holds exactly the tensors
+    /// that the index places in it.
     ///
     /// # Errors
     ///
     /// [`FormatErrorKind::NoWeights`] when the folder has neither file; those of
-    /// [`SafetensorsFile::open`]; an index that is not valid, leads out of the
-    /// folder, names missing shards or disagrees with a shard.
+    /// [`SafetensorsFile::open`]; the index is invalid, names a shard that is
+    /// missing or outside of the folder, or disagrees with a shard.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let folder = folder.as_ref();
         check_folder(folder)?;
@@ -94,13 +94,13 @@ impl SafetensorsFolder {
         Ok(Self { path: files.path().to_path_buf(), shards, places })
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// All tensors, in the order of their names.
+    /// Iterates over the names and descriptions of all tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<SafetensorsDtype>)> {
         self.places.iter().filter_map(|(name, place)| {
             let info = self.shards.get(*place)?.get(name)?;
@@ -108,11 +108,11 @@ impl SafetensorsFolder {
         })
     }
 
-    /// The description of a tensor.
+    /// Returns the description of a tensor.
     ///
     /// # Errors
     ///
-    /// [`FormatErrorKind::NoSuchTensor`].
+    /// [`FormatErrorKind::NoSuchTensor`] when the checkpoint has no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<SafetensorsDtype>, FormatError> {
         self.shard_of(name)?.tensor(name)
     }
@@ -121,7 +121,7 @@ impl SafetensorsFolder {
     ///
     /// # Errors
     ///
-    /// As [`SafetensorsFile::read_tensor_bytes`].
+    /// The same as [`SafetensorsFile::read_tensor_bytes`].
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         self.shard_of(name)?.read_tensor_bytes(name)
     }
@@ -145,7 +145,7 @@ fn group(weight_map: &WeightMap) -> ByShard<'_> {
     by_shard
 }
 
-/// Names all missing shards at once: an interrupted download lacks several.
+/// Checks that every shard exists. The error lists all missing ones, since an interrupted download often lacks several.
 fn check_all_there(files: &Files, by_shard: &ByShard<'_>) -> Result<(), FormatError> {
     let mut missing = Vec::new();
     for shard in by_shard.keys() {
@@ -160,7 +160,7 @@ fn check_all_there(files: &Files, by_shard: &ByShard<'_>) -> Result<(), FormatEr
     }
 }
 
-/// Checks that a shard holds the tensors the index places there and no other.
+/// Checks that a shard holds exactly the tensors that the index places in it.
 fn check_agreement(shard: &str, listed: &BTreeSet<&str>, file: &SafetensorsFile) -> Result<(), FormatErrorKind> {
     if let Some(tensor) = listed.iter().find(|tensor| file.get(tensor).is_none()) {
         return Err(FormatErrorKind::NotInShard { tensor: (*tensor).to_owned(), shard: shard.to_owned() });
@@ -174,7 +174,7 @@ fn check_agreement(shard: &str, listed: &BTreeSet<&str>, file: &SafetensorsFile)
     }
 }
 
-/// Checks that there is a folder: an absent one gets another error than one without weights.
+/// Checks that the path is a folder, so that a missing folder gets a different error than a folder without weights.
 fn check_folder(path: &Path) -> Result<(), FormatError> {
     let found = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
@@ -184,7 +184,7 @@ fn check_folder(path: &Path) -> Result<(), FormatError> {
     Err(FormatErrorKind::Io(found).at(path))
 }
 
-/// Keeps a message readable when it could hold thousands of names.
+/// Replaces the names after the first [`MAX_NAMED`] by their number, since a message could list thousands.
 fn shorten(mut names: Vec<String>) -> Vec<String> {
     let more = names.len().saturating_sub(MAX_NAMED);
     if more > 0 {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::error::FormatErrorKind;
 
-/// Shape, element type and place of one tensor in its file.
+/// The shape, the element type and the place in the file of one tensor.
 ///
 /// `T` is the element type of the format: [`GgmlType`](super::GgmlType) or
 /// [`SafetensorsDtype`](super::SafetensorsDtype).
@@ -13,40 +13,40 @@ use super::error::FormatErrorKind;
 pub struct TensorInfo<T> {
     /// Sizes of the dimensions, row-major: the last one is contiguous.
     pub shape: Vec<usize>,
-    /// Element type.
+    /// The element type.
     pub dtype: T,
-    /// First byte of the data, from the beginning of the file.
+    /// The position of the first byte of the data, from the beginning of the file.
     pub offset: u64,
-    /// Number of bytes the data take.
+    /// The number of bytes that the data take.
     pub bytes: u64,
 }
 
 impl<T> TensorInfo<T> {
-    /// Number of elements: the product of the dimensions, 1 for a scalar.
+    /// The number of elements: the product of the dimensions, 1 for a scalar.
     #[must_use]
     pub fn elements(&self) -> usize {
         product(&self.shape)
     }
 
-    /// Elements in a row: the last dimension, 1 for a scalar.
+    /// The number of elements in a row: the last dimension, 1 for a scalar.
     #[must_use]
     pub fn row_len(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// Number of rows: the product of all dimensions but the last.
+    /// The number of rows: the product of all dimensions but the last.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.shape.split_last().map_or(1, |(_, leading)| product(leading))
     }
 
-    /// Bytes in a row; zero when there are no rows.
+    /// The number of bytes in a row; zero when there are no rows.
     #[must_use]
     pub fn row_bytes(&self) -> u64 {
         u64::try_from(self.rows()).ok().and_then(|rows| self.bytes.checked_div(rows)).unwrap_or(0)
     }
 
-    /// The bytes of a run of rows within the tensor's data.
+    /// Returns the range of bytes that some rows take in the tensor's data. The name `tensor` is for errors.
     pub(super) fn row_range(&self, tensor: &str, rows: &Range<usize>) -> Result<Range<u64>, FormatErrorKind> {
         let out_of_range = || FormatErrorKind::PartOutOfRange {
             tensor: tensor.to_owned(),
@@ -65,8 +65,10 @@ impl<T> TensorInfo<T> {
     }
 }
 
-/// Saturates, so that a shape made by hand cannot make it panic; the readers
-/// refuse shapes whose product overflows.
+/// Returns the product of the dimensions.
+///
+/// The product saturates, so that a shape that a caller made up cannot cause a panic; the readers refuse shapes whose
+/// product overflows.
 fn product(dimensions: &[usize]) -> usize {
     dimensions.iter().copied().fold(1, usize::saturating_mul)
 }

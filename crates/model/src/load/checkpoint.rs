@@ -1,4 +1,4 @@
-//! A checkpoint, opened and checked before its weights are read.
+//! Checkpoints: opened and checked first, their weights read afterwards.
 
 use super::tensors::{assemble, expected};
 use super::weights::Weights;
@@ -14,8 +14,9 @@ use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
-/// A Hugging Face checkpoint or a GGUF file, on disk or in memory, opened and checked; its weights are read by
-/// [`load`](Self::load).
+/// An open Hugging Face checkpoint or GGUF file, on disk or in memory, whose headers have been checked.
+///
+/// Its weights are read by [`load`](Self::load).
 ///
 /// ```no_run
 /// use burn::tensor::Device;
@@ -43,7 +44,7 @@ impl Checkpoint {
     /// Reads headers and configuration, and compares the tensors with those that the configuration requires.
     ///
     /// # Errors
-    /// If there is no checkpoint, if it is broken, or if it describes a model that cannot be run exactly.
+    /// If there is no checkpoint, if it is invalid, or if it describes a model that this crate cannot run exactly.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
         if path.is_dir() {
@@ -60,8 +61,8 @@ impl Checkpoint {
     ///
     /// These are the files that [`open`](Self::open) reads: `config.json`, `model.safetensors` (or an index and its
     /// shards), `tokenizer.json`, and the optional ones, such as `tokenizer_config.json`, `generation_config.json` and
-    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a file by
-    /// its name alone. With `include_bytes!` a program carries its model:
+    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a
+    /// file by its name alone. `include_bytes!` embeds a model in a program:
     ///
     /// ```no_run
     /// # macro_rules! include_bytes { ($path:literal) => { b"" } }
@@ -76,7 +77,7 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     pub fn from_files<N, B>(files: impl IntoIterator<Item = (N, B)>) -> Result<Self, LoadError>
     where
         N: Into<String>,
@@ -97,7 +98,7 @@ impl Checkpoint {
     /// ```
     ///
     /// # Errors
-    /// As [`open`](Self::open); errors call the file "GGUF in memory".
+    /// The same as [`open`](Self::open); errors call the file "GGUF in memory".
     pub fn from_gguf_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, LoadError> {
         Self::from_gguf(GgufFile::from_reader(Cursor::new(bytes.into()), "GGUF in memory")?)
     }
@@ -123,10 +124,10 @@ impl Checkpoint {
         &self.config
     }
 
-    /// The checkpoint's tokenizer, with its chat template if it has one.
+    /// Reads the checkpoint's tokenizer, with its chat template if it has one.
     ///
     /// # Errors
-    /// If there is none, if it is broken or of an unsupported kind, or if it has tokens that the model does not.
+    /// If there is no tokenizer, if it is invalid or of an unsupported kind, or if it has tokens that the model lacks.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         let tokenizer = match &self.weights {
             Weights::Safetensors { files, .. } => Tokenizer::from_hf_files(files)?,
@@ -136,11 +137,11 @@ impl Checkpoint {
         Ok(tokenizer)
     }
 
-    /// The tokens that end a text or a turn: those of the configuration, of `generation_config.json`, and of the
+    /// Returns the tokens that end a text or a turn, collected from the configuration, `generation_config.json` and the
     /// tokenizer.
     ///
     /// # Errors
-    /// If `generation_config.json` is there and cannot be read.
+    /// If `generation_config.json` exists but cannot be read.
     pub fn stop_tokens(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>, LoadError> {
         let mut tokens = self.config.eos_tokens.clone();
         if let Weights::Safetensors { files, .. } = &self.weights {
@@ -154,8 +155,9 @@ impl Checkpoint {
 
     /// Reads the weights, one tensor after another, onto the device.
     ///
-    /// Each matrix is converted to `dtype` on its way, so that the host holds one tensor at a time apart from those already
-    /// loaded. `progress` is called before the first tensor and after each.
+    /// Matrices are converted to `dtype`, vectors to `f32`. Each tensor goes to the device before the next is read, so
+    /// that the host holds only one besides those already loaded. `progress` is called before the first tensor and
+    /// after each.
     ///
     /// # Errors
     /// If reading fails, if a weight is not finite or does not fit `dtype`, or if the device cannot compute with it.

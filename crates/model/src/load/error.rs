@@ -7,7 +7,7 @@ use crate::text::TextError;
 use std::fmt;
 use std::path::PathBuf;
 
-/// The error of opening or loading a checkpoint.
+/// An error in opening or loading a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -16,19 +16,19 @@ pub enum LoadError {
     NotACheckpoint {
         /// The path.
         path: PathBuf,
-        /// The kind of thing that is there.
+        /// The kind of object at the path, in words.
         found: &'static str,
     },
-    /// The container is broken or of an unsupported kind.
+    /// The safetensors or GGUF file is invalid or of an unsupported kind.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// The configuration is broken or describes a model that cannot be run exactly.
+    /// The configuration is invalid or describes a model that this crate cannot run exactly.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tokenizer or the chat template is broken, or does not fit the model.
+    /// The tokenizer or the chat template is invalid, or does not fit the model.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// GGUF metadata describes a model that cannot be run exactly.
+    /// GGUF metadata describes a model that this crate cannot run exactly.
     #[error("{path}: {key} is {found}; supported: {supported}")]
     GgufField {
         /// The file.
@@ -40,12 +40,12 @@ pub enum LoadError {
         /// The values that it may have.
         supported: String,
     },
-    /// The checkpoint's tensors are not those of the configuration.
+    /// The checkpoint's tensors are not those that its configuration requires.
     #[error("{path}: {mismatch}")]
     Tensors {
         /// The folder or file.
         path: PathBuf,
-        /// The tensors.
+        /// The missing, unexpected and misshaped tensors.
         mismatch: Box<TensorMismatch>,
     },
     /// A weight is NaN or infinite.
@@ -58,7 +58,7 @@ pub enum LoadError {
         /// The number of such values.
         count: usize,
     },
-    /// Weights are too large for the chosen type.
+    /// Some weights are too large for the chosen type.
     #[error("{path}: tensor {tensor} holds {count} values that do not fit {dtype}; load as f32")]
     Overflow {
         /// The folder or file.
@@ -84,11 +84,11 @@ pub enum LoadError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TensorMismatch {
-    /// Expected tensors that are not there.
+    /// Expected tensors that the checkpoint lacks.
     pub missing: Vec<NamedShape>,
-    /// Tensors that are there and not expected.
+    /// Tensors of the checkpoint that the configuration does not provide for.
     pub unexpected: Vec<NamedShape>,
-    /// Tensors of another shape: each as it is there, and its expected shape.
+    /// Tensors of a wrong shape: each with its shape in the checkpoint, and the expected shape.
     pub misshaped: Vec<(NamedShape, Vec<usize>)>,
 }
 

@@ -1,15 +1,15 @@
-//! The configuration that a GGUF file's metadata describes.
+//! Reading a configuration from the metadata of a GGUF file.
 
 use super::LoadError;
 use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
 use crate::format::{FormatError, GgufFile, GgufMetadata};
 
-/// Reads the configuration, and whether llama.cpp reordered the rows of queries and keys.
+/// Reads the configuration. The flag is `true` if llama.cpp has reordered the rows of the query and key projections.
 ///
-/// Keys as in the GGUF specification, section "Standardized key-value pairs".
+/// The keys are those of the GGUF specification, section "Standardized key-value pairs".
 ///
 /// # Errors
-/// If a key is missing or of the wrong type, or if the model cannot be run exactly.
+/// If a key is missing or of the wrong type, or if this crate cannot run the model exactly.
 pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> {
     let meta = file.metadata();
     let architecture = meta.get_str("general.architecture")?;
@@ -69,7 +69,7 @@ fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) 
     if let Some(experts) = optional(&key("expert_count"))?.filter(|n| *n > 0) {
         return Err(refuse(file, &key("expert_count"), &experts.to_string(), "0 or absent: dense models only"));
     }
-    // A window as long as the context hides nothing.
+    // A window at least as long as the context hides nothing.
     let context = meta.get_usize(&key("context_length"))?;
     if let Some(window) = optional(&key("attention.sliding_window"))?.filter(|n| (1..context).contains(n)) {
         let supported = format!("absent, 0, or no shorter than the context, {context}");
@@ -85,7 +85,7 @@ fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) 
     Ok(())
 }
 
-/// End of text and, where a model has its own for it, end of turn.
+/// Returns the tokens that end a text and, if the model has a separate token for it, a turn.
 fn eos_tokens(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
     let mut tokens = Vec::new();
     for name in ["eos", "eot"] {
@@ -95,7 +95,8 @@ fn eos_tokens(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
     Ok(tokens)
 }
 
-/// llama.cpp stores Llama 3's scaling as one divisor per frequency, in a tensor; linear scaling as keys.
+/// Reads the rotary scaling. llama.cpp stores that of Llama 3 as a tensor of one divisor per frequency, linear scaling
+/// in metadata keys.
 fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<RopeScaling, LoadError> {
     if file.get("rope_freqs.weight").is_some() {
         return Ok(RopeScaling::PerFrequency { divisors: file.dequantize_tensor("rope_freqs.weight")? });
@@ -122,7 +123,8 @@ fn refuse(file: &GgufFile, key: &str, found: &str, supported: &str) -> LoadError
     }
 }
 
-/// The `f64` with the fewest digits that is this `f32`: what the original configuration said (1e-5, not 9.99999974e-6).
+/// Returns the `f64` with the fewest digits that rounds to this `f32`, which is the number in the original
+/// configuration (1e-5, not 9.99999974e-6).
 fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }

@@ -1,6 +1,6 @@
 //! Translation of GGUF's tensor names and row order to those of Hugging Face.
 
-/// The Hugging Face name of a GGUF tensor (llama.cpp's `gguf-py/gguf/constants.py`); `None` if it has none.
+/// Returns the Hugging Face name of a GGUF tensor (llama.cpp's `gguf-py/gguf/constants.py`); `None` if it has none.
 pub(super) fn hugging_face_name(name: &str) -> Option<String> {
     let whole = match name {
         "token_embd.weight" => Some("model.embed_tokens.weight"),
@@ -31,7 +31,7 @@ pub(super) fn hugging_face_name(name: &str) -> Option<String> {
 
 /// Undoes llama.cpp's reordering of the rows of `q_proj` and `k_proj` for the Llama architecture.
 ///
-/// It turns half-split rotation into interleaved rotation by storing row `[head, j, i]` at `[head, i, j]`
+/// The reordering turns half-split rotation into interleaved rotation by storing row `[head, j, i]` at `[head, i, j]`
 /// (`j` in 0..2, `i` in `0..head_dim / 2`; `LlamaModel.permute` in `convert_hf_to_gguf.py`).
 pub(super) fn unpermute<T: Copy>(values: &[T], head_dim: usize, row: usize) -> Vec<T> {
     let half = head_dim / 2;

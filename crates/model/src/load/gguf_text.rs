@@ -1,13 +1,13 @@
-//! The tokenizer that a GGUF file's metadata describes.
+//! Reading a tokenizer from the metadata of a GGUF file.
 
 use super::LoadError;
 use crate::format::{FormatError, GgufFile, GgufMetadata};
 use crate::text::{GgufTokenizerData, Tokenizer};
 
-/// Builds the tokenizer.
+/// Builds the tokenizer that the file's metadata describes.
 ///
 /// # Errors
-/// If there is none, or it is broken or of an unsupported kind.
+/// If the file describes no tokenizer, or an invalid or unsupported one.
 pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer, LoadError> {
     let meta = file.metadata();
     let optional_id = |name: &str| GgufMetadata::optional(meta.get_u32(&key(name)));

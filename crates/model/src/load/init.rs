@@ -11,11 +11,13 @@ use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
 
 impl LlamaConfig {
-    /// Makes a model with random weights: matrices normal with standard deviation `1/sqrt(in)`, norms 1, biases normal with
-    /// standard deviation 0.1. The same seed gives the same weights on every device.
+    /// Makes a model with random weights. The same seed gives the same weights on every device.
+    ///
+    /// Matrices are drawn from a normal distribution with standard deviation `1/sqrt(in)`, biases from one with
+    /// standard deviation 0.1; the weights of norms are 1.
     ///
     /// # Errors
-    /// If the configuration is not valid.
+    /// If the configuration is invalid.
     ///
     /// ```
     /// # #[cfg(feature = "flex")] {
@@ -57,7 +59,7 @@ impl LlamaConfig {
 
 /// Draws a standard normal number (Box and Muller 1958).
 ///
-/// Public for the other crates of the workspace, and no part of the documented interface.
+/// Public only for the other crates of the workspace; not part of the stable interface.
 #[doc(hidden)]
 pub fn standard_normal(rng: &mut impl Rng) -> f32 {
     let radius = (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();

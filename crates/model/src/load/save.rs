@@ -10,14 +10,14 @@ use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use std::path::{Path, PathBuf};
 
-/// The error of saving a model.
+/// An error in saving a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaveError {
     /// The configuration cannot be written as `config.json`.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The device did not deliver a weight.
+    /// A weight could not be read from the device.
     #[error("reading {tensor} from the device failed: {reason}")]
     Device {
         /// The tensor.
@@ -54,13 +54,14 @@ pub enum SaveError {
 }
 
 impl Llama {
-    /// Writes `config.json` and `model.safetensors` into a folder, which is made if it is not there: a checkpoint that
-    /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers read. All tensors are stored as `dtype`. Each file is
-    /// there whole or not at all.
+    /// Saves the model as `config.json` and `model.safetensors` in a folder, which is created if it does not exist.
+    ///
+    /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers can read the result. All tensors are stored as
+    /// `dtype`. Each file is written atomically: readers see it complete or not at all.
     ///
     /// # Errors
-    /// If a weight is not finite or does not fit `dtype`, if the configuration has no `config.json`, or if the folder
-    /// cannot be written.
+    /// If a weight is not finite or does not fit `dtype`, if `config.json` cannot express the configuration
+    /// ([`to_hf_json`](crate::config::LlamaConfig::to_hf_json)), or if the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, dtype: WeightDtype) -> Result<(), SaveError> {
         let folder = folder.as_ref();
         let config = self.config().to_hf_json()?;
@@ -77,7 +78,7 @@ impl Llama {
             TensorView::new(stored, shape.clone(), bytes).map(|view| (name, view)).map_err(serialize)
         });
         let views = views.collect::<Result<Vec<_>, _>>()?;
-        // What transformers asks of a file of its own.
+        // transformers requires this entry.
         let metadata = [("format".to_owned(), "pt".to_owned())].into();
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(serialize)?;
         let io = |path: &Path| {
@@ -91,7 +92,7 @@ impl Llama {
     }
 }
 
-/// Name, shape and bytes.
+/// A tensor's name, shape and bytes.
 type Stored = (String, Vec<usize>, Vec<u8>);
 
 struct Collect {
@@ -119,7 +120,7 @@ impl ModuleVisitor for Collect {
 }
 
 fn stored<const D: usize>(path: &[String], tensor: Tensor<D>, dtype: WeightDtype) -> Result<Stored, SaveError> {
-    // The module tree is named as the checkpoint is, but for the outermost part and the embedding's own.
+    // The module tree has the names of the checkpoint, except for the prefix `model.` and the embedding's `.weight`.
     let name = match path.first().map(String::as_str) {
         Some("lm_head") => path.join("."),
         Some("embed_tokens") => "model.embed_tokens.weight".to_owned(),

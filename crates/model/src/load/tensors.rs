@@ -1,4 +1,4 @@
-//! The tensors of a model by their Hugging Face names: one walk, for listing them and for loading them.
+//! The tensors of a model by their Hugging Face names. One function visits them all, both to list and to load them.
 
 use super::error::NamedShape;
 use crate::config::LlamaConfig;
@@ -7,16 +7,16 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::convert::Infallible;
 
-/// Every tensor of a model of this configuration, in the order in which they are loaded.
+/// Returns the name and shape of every tensor of a model of this configuration, in loading order.
 pub(super) fn expected(config: &LlamaConfig) -> Vec<NamedShape> {
     let mut list = List(Vec::new());
     let Ok(_) = walk(config, &mut list);
     list.0
 }
 
-/// Builds a model of this configuration from tensors that `fetch` delivers in their stored type.
+/// Builds a model of this configuration from tensors that `fetch` returns in the type that they are stored in.
 ///
-/// Each tensor goes to the device as soon as it is there, so that the host holds one at a time.
+/// Each tensor goes to the device as soon as it is fetched, so that the host holds one at a time.
 pub(super) fn assemble<E>(
     config: &LlamaConfig,
     device: &Device,
@@ -26,7 +26,7 @@ pub(super) fn assemble<E>(
     Ok(llama(parts, config))
 }
 
-/// A list or a loader of tensors, which a walk asks for each tensor in turn.
+/// A visitor of a model's tensors: [`walk`] asks it for each tensor, which it lists or loads.
 trait Source {
     type Tensor<const D: usize>;
     type Error;
@@ -44,7 +44,7 @@ trait Source {
     }
 }
 
-/// The tensors of a model in their places, each as the source delivers it.
+/// The tensors of a model, each of the type that the source returns.
 struct Parts<S: Source + ?Sized> {
     embed_tokens: S::Tensor<2>,
     layers: Vec<LayerParts<S>>,
@@ -99,7 +99,7 @@ fn walk<S: Source>(config: &LlamaConfig, source: &mut S) -> Result<Parts<S>, S::
     Ok(Parts { embed_tokens, layers, norm, lm_head })
 }
 
-/// The list of the names and shapes that a walk asks for.
+/// A source that lists the name and shape of each tensor.
 struct List(Vec<NamedShape>);
 
 impl Source for List {
@@ -112,7 +112,7 @@ impl Source for List {
     }
 }
 
-/// Tensors on the device, from the data that `fetch` delivers.
+/// A source that puts the data from `fetch` onto the device.
 struct Fetch<'a, F> {
     device: &'a Device,
     fetch: F,
@@ -129,7 +129,7 @@ impl<F: FnMut(&NamedShape) -> Result<TensorData, E>, E> Source for Fetch<'_, F> 
     }
 }
 
-/// Puts the parts of a walk together.
+/// Makes the model from its parts.
 fn llama<F, E>(parts: Parts<Fetch<'_, F>>, config: &LlamaConfig) -> Llama
 where
     F: FnMut(&NamedShape) -> Result<TensorData, E>,

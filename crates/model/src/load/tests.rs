@@ -1,5 +1,5 @@
-//! Checkpoints that lie: well-formed files whose metadata, configuration and tensors do not belong together. Each ends in a
-//! typed error or in a model that runs.
+//! Checkpoints that lie: well-formed files whose metadata, configuration and tensors do not belong together. Each ends
+//! in a typed error or in a model that runs.
 
 use super::{Checkpoint, LoadError};
 use crate::device::WeightDtype;
@@ -36,11 +36,11 @@ fn survive(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// A change of a file.
+/// A change to a file.
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),
-    /// An architecture-specific key that is not there by itself.
+    /// Adds an architecture-specific key that the file lacks.
     Key(&'static str, GgufValue),
     Remove(Index),
     RemoveTensor(Index),

@@ -11,7 +11,7 @@ use half::f16;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rows that are dequantised together, so that narrowing never holds a whole tensor in `f32`.
+/// The number of rows that are dequantised together, so that conversion to `f16` never holds a whole tensor in `f32`.
 const ROWS_AT_ONCE: usize = 1024;
 
 /// The progress of a load, reported before the first tensor and after each.
@@ -20,9 +20,9 @@ const ROWS_AT_ONCE: usize = 1024;
 pub struct Progress<'a> {
     /// The tensor that was read last; empty before the first.
     pub tensor: &'a str,
-    /// Bytes of the file's tensors read so far.
+    /// The number of bytes of tensors read so far.
     pub done: u64,
-    /// Bytes of all tensors that will be read.
+    /// The number of bytes of all tensors that will be read.
     pub total: u64,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Weights {
     },
     Gguf {
         file: GgufFile,
-        /// True if llama.cpp reordered the rows of queries and keys.
+        /// If `true`, llama.cpp's converter has reordered the rows of the query and key projections.
         permuted: bool,
     },
 }
@@ -55,7 +55,7 @@ impl Weights {
         }
     }
 
-    /// All tensors, by Hugging Face name (or their own, if they have none).
+    /// Returns all tensors by their Hugging Face names, or by their names in the file if they have none.
     fn stored(&self) -> BTreeMap<String, Stored> {
         match self {
             Self::Safetensors { tensors, .. } => tensors
@@ -75,7 +75,7 @@ impl Weights {
     /// Compares the checkpoint's tensors with those that the configuration requires.
     ///
     /// # Errors
-    /// [`LoadError::Tensors`] with everything that is missing, unexpected or of another shape.
+    /// [`LoadError::Tensors`] with all tensors that are missing, unexpected or of a wrong shape.
     pub(super) fn check(&self, config: &LlamaConfig, expected: &[NamedShape]) -> Result<(), LoadError> {
         let mut stored = self.stored();
         let mut mismatch = TensorMismatch::default();
@@ -97,7 +97,7 @@ impl Weights {
         Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) })
     }
 
-    /// Reads the expected tensors one by one: matrices as `dtype`, vectors as `f32`.
+    /// Returns a function that reads one expected tensor: a matrix as `dtype`, a vector as `f32`.
     pub(super) fn reader<'a>(
         &'a self,
         config: &'a LlamaConfig,
@@ -168,7 +168,7 @@ impl Weights {
         }
     }
 
-    /// A tensor as `f16`, and the number of finite values that became infinite.
+    /// Reads a tensor as `f16`. The number counts the finite values that became infinite.
     fn halves(&self, name: &str) -> Result<(Vec<f16>, usize), FormatError> {
         match self {
             Self::Safetensors { tensors, .. } => {
@@ -204,16 +204,16 @@ pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> T
     }
 }
 
-/// Returns true if a tensor can be ignored: tables of old transformers versions, a head that equals the embedding, and
-/// GGUF's rotary factors, which are part of the configuration already.
+/// Returns `true` for tensors that can be ignored: tables of old transformers versions, a head that equals the
+/// embedding, and GGUF's rotary factors, which are part of the configuration already.
 fn harmless(name: &str, config: &LlamaConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
         || name == "rope_freqs.weight"
         || (name == "lm_head.weight" && config.tied_embeddings)
 }
 
-/// A tensor's element type and bytes.
+/// Reads a tensor's element type and bytes.
 fn float_bytes(folder: &SafetensorsFolder, name: &str) -> Result<(FloatType, Vec<u8>), FormatError> {
-    let bytes = folder.read_tensor_bytes(name)?; // refuses what is no float
+    let bytes = folder.read_tensor_bytes(name)?; // refuses other types than floats
     Ok((folder.tensor(name)?.dtype.float().unwrap_or(FloatType::F32), bytes))
 }

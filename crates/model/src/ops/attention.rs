@@ -3,7 +3,8 @@
 use super::select_rows;
 use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
 
-/// Attention of `tokens` new queries, the last of `slots` cached keys and values being their own.
+/// Computes the attention of `tokens` new queries to `slots` cached keys and values, the last of which are those of the
+/// queries' own tokens.
 ///
 /// Query head `h` reads key/value head `h / (heads / kv_heads)`. Query `i` sees the slots up to its own,
 /// `slots - tokens + i`, without those that `mask` hides. Row `r` of the queries belongs to row `of[r]` of the keys and
@@ -12,7 +13,7 @@ use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
 /// # Shapes
 /// - `q`: `[rows, heads, tokens, head_dim]`
 /// - `k`, `v`: `[cached_rows, kv_heads, slots, head_dim]`
-/// - `mask`: `[rows, 1, tokens, slots]`, `true` where a query must not look
+/// - `mask`: `[rows, 1, tokens, slots]`, `true` where a query must not attend
 /// - result: `[rows, tokens, heads * head_dim]`
 pub(crate) fn attention(
     q: Tensor<4>,

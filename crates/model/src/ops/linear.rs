@@ -1,11 +1,11 @@
-//! Matrix products with weights stored as the checkpoint has them, `[out, in]`.
+//! Matrix products with weights in the checkpoint's layout, `[out, in]`.
 
 use burn::tensor::Tensor;
 
-/// `x Wᵀ` for each weight `W` of `weights`, all applied to the same input.
+/// Computes `x Wᵀ` for each weight `W` of `weights`.
 ///
 /// The input keeps its element type: weights of 16 bits are widened (CPU kernel) or the input is narrowed for the
-/// product (other backends), and the result comes back in the input's type.
+/// product (other backends), and the result has the input's type.
 ///
 /// # Shapes
 /// - `x`: `[rows, tokens, in]`

@@ -1,8 +1,9 @@
 //! The operations that the forward pass is made of.
 //!
-//! Each file holds one operation twice: its definition in tensor operations, which every backend (and autodiff)
-//! runs, and, where it pays, a kernel for CPU tensors of the `flex` backend, compared with the definition in a test.
-//! The kernels take whatever of their arguments lies in plain `f32` memory and decline the rest by returning `None`.
+//! Each file defines one operation in tensor operations, which every backend (and autodiff) can run. Where it
+//! is faster, there is also a kernel for CPU tensors of the `flex` backend, which tests compare with the definition. A
+//! kernel returns `None` for arguments that it does not support, such as tensors of other backends, and then the
+//! definition runs.
 
 mod attention;
 #[cfg(feature = "flex")]

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// `x / sqrt(mean(x²) + eps) * gamma` over the last axis.
+/// Computes `x / sqrt(mean(x²) + eps) * gamma` over the last axis.
 ///
 /// # Shapes
 /// - `x`: `[.., width]`

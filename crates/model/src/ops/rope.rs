@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-/// Turns each pair `(x[i], x[i + head_dim/2])` by the angle whose cosine and sine are given.
+/// Rotates each pair `(x[i], x[i + head_dim / 2])` by the angle whose cosine and sine are given.
 ///
 /// # Shapes
 /// - `x`: `[rows, heads, tokens, head_dim]`

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 
-/// The given rows of `x`, in the given order; a row may be named more than once.
+/// Returns the given rows of `x`, in the given order; a row may occur more than once.
 ///
 /// # Shapes
 /// - `x`: `[rows, ..]`
@@ -15,7 +15,7 @@ pub fn select_rows<const D: usize>(x: Tensor<D>, rows: &[usize]) -> Tensor<D> {
     x.select(0, index)
 }
 
-/// Row numbers as a tensor to select by, `[rows.len()]`.
+/// Makes a tensor `[rows.len()]` of row numbers, for [`Tensor::select`].
 pub(crate) fn row_index(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or(i64::MAX)).collect();
     Tensor::from_data(rows.as_slice(), device)

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, activation::silu};
 
-/// `silu(gate) * up`, element by element; all three `[rows, tokens, d_ff]`.
+/// Computes `silu(gate) * up`, element by element; all three `[rows, tokens, d_ff]`.
 pub(crate) fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if let Some(product) = super::flex::swiglu(&gate, &up) {

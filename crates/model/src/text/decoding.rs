@@ -1,18 +1,19 @@
-//! The kinds of decoders, as far as decoding a growing list of ids depends on them.
+//! The kinds of decoders that need different treatment when a growing list of ids is decoded.
 
 use tokenizers::DecoderWrapper;
 
 /// The kind of a decoder, which decides how a growing list of ids is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decoding {
-    /// Every token is a string of bytes (GPT-2's alphabet), and the text is all of them as UTF-8.
+    /// Every token is a string of bytes (GPT-2's alphabet). The text is their concatenation, as UTF-8.
     Bytes,
-    /// Tokens are text, joined by rules.
+    /// Tokens are text, and the decoder's rules join them.
     Text {
-        /// Some tokens stand for single bytes (`<0x0A>`), and a run of them is one unit: if it is not UTF-8 as a whole,
-        /// every byte of it becomes a replacement character.
+        /// If `true`, some tokens stand for single bytes (`<0x0A>`). A run of them is decoded together: if the run is
+        /// not UTF-8 as a whole, every byte of it becomes a replacement character.
         byte_runs: bool,
-        /// Tokens may hold a part of a character, which decodes to a replacement character until the rest has arrived.
+        /// If `true`, a token may hold a part of a character, which decodes to a replacement character until the rest
+        /// has arrived.
         may_split: bool,
     },
 }
@@ -23,14 +24,15 @@ impl Decoding {
         if matches!(decoder, DecoderWrapper::ByteLevel(_)) {
             return Self::Bytes;
         }
-        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written may have any part.
+        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written may have any
+        // part.
         let json = serde_json::to_string(decoder);
         let has = |part: &str| json.as_ref().map_or(true, |json| json.contains(part));
         Self::Text { byte_runs: has("\"ByteFallback\""), may_split: has("\"ByteLevel\"") }
     }
 }
 
-/// The byte that a token like `<0x0A>` stands for, recognised as the library does.
+/// Returns the byte that a token like `<0x0A>` stands for, by the rules of the library.
 pub(super) fn byte_of_token(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
@@ -51,7 +53,8 @@ pub(super) fn push_bytes(token: &str, bytes: &mut Vec<u8>) {
     }
 }
 
-/// GPT-2's alphabet: printable Latin-1 stands for itself, and the other 68 bytes, in order, are the characters from U+0100.
+/// Returns the byte that a character stands for in GPT-2's alphabet: printable Latin-1 characters stand for themselves,
+/// and the characters from U+0100 on for the other 68 bytes, in order.
 fn byte_of_char(c: char) -> Option<u8> {
     match u32::from(c) {
         code @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => u8::try_from(code).ok(),

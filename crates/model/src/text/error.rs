@@ -5,7 +5,7 @@ use std::fmt;
 use crate::files::shorten;
 use thiserror::Error;
 
-/// The error of a tokenizer or a chat template: its origin, and its defect.
+/// An error of a tokenizer or a chat template, with the origin of the tokenizer or template.
 #[derive(Debug)]
 pub struct TextError {
     origin: String,
@@ -13,12 +13,12 @@ pub struct TextError {
 }
 
 impl TextError {
-    /// The file or the work that failed, or the name that the caller gave.
+    /// The file or operation that failed, or the name that the caller gave.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The defect.
+    /// The kind of error.
     pub fn kind(&self) -> &TextErrorKind {
         &self.kind
     }
@@ -37,17 +37,17 @@ impl std::error::Error for TextError {
     }
 }
 
-/// The defect of a tokenizer or a chat template.
+/// The kinds of errors of tokenizers and chat templates.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TextErrorKind {
     /// A file cannot be read.
     #[error("cannot be read")]
     Io(#[from] std::io::Error),
-    /// A file is far larger than any of its kind.
+    /// A file is far larger than files of its kind usually are.
     #[error("larger than the {limit} bytes that are read of such a file")]
     TooLarge {
-        /// The most that is read.
+        /// The largest size that is read, in bytes.
         limit: u64,
     },
     /// A file is not JSON, or its JSON does not have the expected form.
@@ -70,7 +70,7 @@ pub enum TextErrorKind {
         /// The expected content.
         expected: &'static str,
     },
-    /// A kind of tokenizer that exists, but that this crate does not implement.
+    /// A field has a value that other tokenizers use but this crate does not implement.
     #[error("`{field}` is {found}, which is not supported; supported: {supported}")]
     Unsupported {
         /// The field.
@@ -80,7 +80,7 @@ pub enum TextErrorKind {
         /// The values that this crate implements.
         supported: &'static str,
     },
-    /// A value that no tokenizer can have, or that contradicts another one.
+    /// A field has a value that no tokenizer can have, or that contradicts another field.
     #[error("`{field}` is {found}, expected {expected}")]
     Invalid {
         /// The field.
@@ -90,14 +90,14 @@ pub enum TextErrorKind {
         /// The expected value.
         expected: String,
     },
-    /// The tokenizer has a token that the model has no embedding for, so it is not this model's tokenizer.
+    /// The tokenizer has a token that the model has no embedding for, so it belongs to another model.
     #[error("{token:?} has the id {id}, but the model's vocabulary has {model_vocab} tokens")]
     Vocabulary {
         /// The token.
         token: String,
         /// Its id.
         id: u32,
-        /// The model's vocabulary.
+        /// The number of tokens in the model's vocabulary.
         model_vocab: usize,
     },
     /// A chat template cannot be parsed, or refused the conversation.

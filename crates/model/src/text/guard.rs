@@ -1,16 +1,17 @@
-//! The last resort against panics inside the `tokenizers` library.
+//! Turns panics inside the `tokenizers` library into errors.
 //!
 //! Version 0.23 panics on some malformed input: its deserializers hold `expect`s, and the regular expressions of a
-//! pre-tokenizer panic when matching exceeds a limit, which no check of the file can foresee. Known causes are refused before
-//! (`precheck`); for the rest the panic becomes an error here. In programs built with `panic = "abort"` it cannot.
+//! pre-tokenizer panic when matching exceeds a limit, which no check of the file can foresee. Known causes are refused
+//! beforehand (`precheck`); other panics are caught here. In programs built with `panic = "abort"` they cannot be
+//! caught.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::{TextError, TextErrorKind};
 
-/// Runs `work`; a panic inside becomes [`TextErrorKind::Panicked`]. `origin` names the work in errors.
+/// Runs `work`, and turns a panic in it into [`TextErrorKind::Panicked`]. `origin` names the work in errors.
 ///
-/// After a panic callers drop whatever `work` was changing, so no half-changed value is seen.
+/// After a panic, callers drop the value that `work` was changing, so that nobody sees it half changed.
 pub(super) fn guarded<T>(origin: &str, work: impl FnOnce() -> Result<T, TextErrorKind>) -> Result<T, TextError> {
     let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let message = payload

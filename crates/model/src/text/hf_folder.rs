@@ -19,10 +19,10 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 
-/// The most bytes of a file that are read; the largest real tokenizers have some 40 MB.
+/// The largest number of bytes of a file that are read; the largest real tokenizers have some 40 MB.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// The parts of `tokenizer_config.json` and `special_tokens_map.json` that matter here.
+/// The fields of `tokenizer_config.json` and `special_tokens_map.json` that are used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct HfTokenizerConfig {
@@ -30,12 +30,12 @@ struct HfTokenizerConfig {
     eos_token: Option<HfToken>,
     unk_token: Option<HfToken>,
     pad_token: Option<HfToken>,
-    /// Ids as text, and tokens.
+    /// Added tokens, by their ids as text.
     added_tokens_decoder: BTreeMap<String, AddedToken>,
     chat_template: Option<HfChatTemplate>,
 }
 
-/// A token is written as text or as an object.
+/// A token, written as text or as an object.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum HfToken {
@@ -85,7 +85,7 @@ fn read_optional(files: &Files, name: &str) -> Result<Option<Vec<u8>>, TextError
 fn read_config(files: &Files, name: &str) -> Result<HfTokenizerConfig, TextError> {
     let Some(bytes) = read_optional(files, name)? else { return Ok(HfTokenizerConfig::default()) };
     let json = |source| TextErrorKind::Json(source).at(files.path_of(name).display().to_string());
-    // By way of a value, in which a repeated key counts once, as in Python.
+    // Parsed to a `Value` first, in which the last of repeated keys counts, as in Python.
     serde_json::from_value(serde_json::from_slice::<Value>(&bytes).map_err(json)?).map_err(json)
 }
 
@@ -99,8 +99,10 @@ impl Tokenizer {
         Self::from_json(&read(File::open(path), path)?, &path.display().to_string())
     }
 
-    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and where they exist `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `chat_template.jinja` for added tokens, the tokens with a role, and the chat template.
+    /// Reads the tokenizer of a Hugging Face folder.
+    ///
+    /// Reads `tokenizer.json`, and if they exist `tokenizer_config.json`, `special_tokens_map.json` and
+    /// `chat_template.jinja`, for added tokens, special tokens and the chat template.
     ///
     /// # Errors
     /// A file cannot be read or is malformed, or the files contradict each other.
@@ -129,7 +131,7 @@ impl Tokenizer {
         tokenizer.collect_special();
 
         let template = match read_optional(files, TEMPLATE)? {
-            // A file of its own wins, as in transformers.
+            // A separate file takes precedence, as in transformers.
             Some(bytes) => Some(String::from_utf8(bytes).map_err(|error| {
                 TextErrorKind::invalid("byte", &error.utf8_error().valid_up_to(), "UTF-8 text")
                     .at(files.path_of(TEMPLATE).display().to_string())
@@ -149,7 +151,7 @@ fn default_template(template: HfChatTemplate) -> Option<String> {
     }
 }
 
-/// Adds the tokens that only `tokenizer_config.json` knows; those that both files know must have the same id.
+/// Adds the tokens that only `tokenizer_config.json` lists; tokens that both files list must have the same id.
 fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Result<(), TextErrorKind> {
     let mut by_id = BTreeMap::new();
     for (id, token) in tokens {
@@ -158,7 +160,7 @@ fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Re
         };
         by_id.insert(id, token);
     }
-    // In the order of their ids, as the library numbers new tokens itself.
+    // In the order of their ids, since the library itself numbers new tokens.
     for (id, token) in by_id {
         let known = library.get_added_tokens_decoder().get(&id) == Some(&token);
         if known || token.content.is_empty() {
@@ -178,7 +180,7 @@ fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Re
     Ok(())
 }
 
-/// Makes the tokens with a role special, as transformers does even if `tokenizer.json` does not list them.
+/// Marks the tokens with a role as special, as transformers does, even if `tokenizer.json` does not list them.
 fn mark_special(library: &mut Library, roles: &SpecialTokens) -> Result<(), TextErrorKind> {
     for token in [&roles.bos, &roles.eos, &roles.unk, &roles.pad].into_iter().flatten() {
         let Some(id) = library.token_to_id(token) else { continue };

@@ -1,11 +1,11 @@
-//! Text: tokenizers, decoding while a model generates, and chat templates.
+//! Tokenizers, streaming decoders and chat templates.
 //!
-//! A [`Tokenizer`] comes from a Hugging Face folder ([`Tokenizer::from_hf_folder`]) or from GGUF metadata
-//! ([`GgufTokenizerData::build`]); both are the same `tokenizers` pipeline inside, so they encode alike. A [`StreamDecoder`]
-//! turns ids into text while they arrive, without ever splitting a character. A [`ChatTemplate`] renders a conversation the
-//! way transformers does.
+//! A [`Tokenizer`] is made from a Hugging Face folder ([`Tokenizer::from_hf_folder`]) or from GGUF metadata
+//! ([`GgufTokenizerData::build`]); both use the same `tokenizers` pipeline, so they give the same ids. A
+//! [`StreamDecoder`] turns ids into text while they arrive, without ever splitting a character. A [`ChatTemplate`]
+//! renders a conversation the way transformers does.
 //!
-//! Every file here is untrusted: wrong ones give a [`TextError`] that names the file, the field and what was found.
+//! No file is trusted: an invalid one gives a [`TextError`] that names the file, the field and the value found.
 
 mod chat;
 mod decoding;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::error::TextErrorKind;
 use crate::files::shorten;
 
-/// Refuses values on which the library would panic or which it would silently misread, and names the field.
+/// Refuses values that would make the library panic or that it would silently misread. The error names the field.
 pub(super) fn precheck(json: &Value) -> Result<(), TextErrorKind> {
     let root = object(json, "the file")?;
     for part in ["normalizer", "pre_tokenizer", "post_processor", "decoder"] {
@@ -35,7 +35,7 @@ fn object<'a>(value: &'a Value, field: &str) -> Result<&'a Map<String, Value>, T
 
 /// Checks the tokens of a template, which the library looks up without checking that they exist.
 fn post_processor(processor: &Value) -> Result<(), TextErrorKind> {
-    // A sequence may hold templates; sequences inside sequences are as deep as the JSON, which its parser bounds.
+    // A sequence may contain templates and sequences; their depth is limited by the JSON parser.
     for inner in processor["processors"].as_array().into_iter().flatten() {
         post_processor(inner)?;
     }
@@ -52,8 +52,8 @@ fn post_processor(processor: &Value) -> Result<(), TextErrorKind> {
     Ok(())
 }
 
-/// Checks vocabulary and merges: the library copies both halves of a merge, unchecked, into a buffer as long as the longest
-/// token.
+/// Checks vocabulary and merges: the library copies both halves of a merge, unchecked, into a buffer as long as the
+/// longest token.
 fn bpe(model: &Map<String, Value>) -> Result<(), TextErrorKind> {
     let prefix = match model.get("continuing_subword_prefix") {
         None | Some(Value::Null) => "",
@@ -108,7 +108,7 @@ fn bpe(model: &Map<String, Value>) -> Result<(), TextErrorKind> {
     Ok(())
 }
 
-/// The two tokens of a merge: a pair, or in older files a text with a space between them.
+/// Returns the two tokens of a merge, which is a pair or, in older files, a text with a space between the two.
 fn halves(merge: &Value) -> Option<(&str, &str)> {
     match merge {
         Value::String(line) => line.split_once(' ').filter(|(_, right)| !right.contains(' ')),

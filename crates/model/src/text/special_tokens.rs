@@ -1,14 +1,14 @@
 //! Tokens that structure text.
 
-/// The tokens with a role, as text; chat templates refer to them.
+/// The special tokens, as text, by their role. Chat templates refer to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
-    /// Starts a text.
+    /// The token that starts a text.
     pub bos: Option<String>,
-    /// Ends a text or a turn.
+    /// The token that ends a text or a turn.
     pub eos: Option<String>,
-    /// Stands for what the vocabulary cannot express.
+    /// The token for text that the vocabulary cannot express.
     pub unk: Option<String>,
-    /// Fills up batches.
+    /// The token that pads the shorter texts of a batch.
     pub pad: Option<String>,
 }

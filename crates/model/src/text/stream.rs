@@ -1,17 +1,18 @@
-//! Decoding while ids arrive.
+//! Streaming decoder: turns token ids into text as they arrive.
 
 use super::decoding::{Decoding, byte_of_token, push_bytes};
 use super::error::TextError;
 use super::tokenizer::Tokenizer;
 
-/// Turns ids into text piece by piece, never splitting a character.
+/// A decoder that turns ids into text piece by piece, and never splits a character.
 ///
-/// The pieces of [`push`](Self::push) and [`finish`](Self::finish) make exactly what [`Tokenizer::decode`] gives for all ids
-/// at once, in time linear in their number: for byte-level tokenizers no id is looked at twice, for others a window of the
-/// last pieces is decoded again.
+/// The pieces of [`push`](Self::push) and [`finish`](Self::finish) together are exactly what [`Tokenizer::decode`]
+/// gives for all ids at once, in time linear in their number: with byte-level tokenizers each id is decoded once, with
+/// others a window of the last pieces is decoded again.
 ///
-/// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the text
-/// ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid prefix".
+/// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the
+/// text ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid
+/// prefix".
 ///
 /// With byte fallback (`SentencePiece`) a run of byte tokens is held back until a token of another kind ends it.
 #[derive(Clone, Debug)]
@@ -27,8 +28,10 @@ enum State {
     Window(Window),
 }
 
-/// The ids of the last two pieces. The text of `ids[..given]` has been returned; those ids give the next piece its context,
-/// because decoders treat the first token of a text differently.
+/// The ids of the last two pieces.
+///
+/// The text of `ids[..given]` has been returned already. Those ids are kept as context of the next piece, because
+/// decoders treat the first token of a text differently.
 #[derive(Clone, Debug)]
 struct Window {
     ids: Vec<u32>,
@@ -37,11 +40,12 @@ struct Window {
     may_split: bool,
 }
 
-/// The number of ids after which a text that still ends in U+FFFD is returned as it is: a character has at most four bytes.
+/// The number of ids after which a text that still ends in U+FFFD is returned unchanged: a character has at most four
+/// bytes.
 const LONGEST_SPLIT: usize = 8;
 
 impl<'a> StreamDecoder<'a> {
-    /// Starts a text. With `skip_special`, special tokens leave no trace in it.
+    /// Starts a text. With `skip_special`, special tokens are left out of it.
     #[must_use]
     pub fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
         let state = match tokenizer.decoding() {
@@ -53,7 +57,7 @@ impl<'a> StreamDecoder<'a> {
         Self { tokenizer, skip_special, state }
     }
 
-    /// Takes the next id; returns the text that is complete now, if there is any.
+    /// Takes the next id, and returns the text that it completes, if any.
     ///
     /// # Errors
     /// The tokenizer's decoder fails. Ids that the tokenizer does not know have no text, as in [`Tokenizer::decode`].
@@ -77,7 +81,7 @@ impl<'a> StreamDecoder<'a> {
         }
     }
 
-    /// Ends the text; returns what was still held back. An incomplete character becomes U+FFFD.
+    /// Ends the text, and returns the rest that was held back. An incomplete character becomes U+FFFD.
     ///
     /// # Errors
     /// The tokenizer's decoder fails.
@@ -91,7 +95,7 @@ impl<'a> StreamDecoder<'a> {
 
 impl Window {
     fn advance(&mut self, tokenizer: &Tokenizer, last: bool) -> Result<Option<String>, TextError> {
-        // Special tokens to be skipped never come here, so both calls keep everything.
+        // Skipped special tokens were never added to the window, so both calls keep all tokens.
         let before = tokenizer.decode(&self.ids[..self.given], false)?;
         let now = tokenizer.decode(&self.ids, false)?;
         if now.len() <= before.len() {
@@ -101,7 +105,7 @@ impl Window {
         if waits && !last {
             return Ok(None);
         }
-        // Only decoders that rewrite text already given (none of the supported families) take the second branch.
+        // Only decoders that change text already returned (none of the supported families) take the second branch.
         let piece = match now.strip_prefix(&before) {
             Some(piece) => piece.to_owned(),
             None => now[common_prefix(&before, &now)..].to_owned(),
@@ -116,13 +120,13 @@ fn some(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
 }
 
-/// Bytes that two texts share at the start, up to a whole character.
+/// Returns the length in bytes of the longest common prefix of two texts that ends at a character boundary.
 fn common_prefix(one: &str, other: &str) -> usize {
     one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
 }
 
-/// Takes the text that later bytes cannot change, with invalid parts as U+FFFD. At most three bytes of an incomplete
-/// character stay.
+/// Removes and returns the text that later bytes cannot change, with invalid parts as U+FFFD. At most three bytes, of
+/// an incomplete character, stay in `pending`.
 fn take_complete(pending: &mut Vec<u8>) -> String {
     let mut text = String::new();
     let mut start = 0;

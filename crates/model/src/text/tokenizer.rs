@@ -9,9 +9,9 @@ use super::guard::guarded;
 use super::precheck::precheck;
 use super::special_tokens::SpecialTokens;
 
-/// Text to token ids and back.
+/// A tokenizer, which turns text into token ids and back.
 ///
-/// The truncation and padding that a `tokenizer.json` may ask for are turned off, because they would change prompts.
+/// Truncation and padding settings of a `tokenizer.json` are ignored, because they would change prompts.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -25,7 +25,8 @@ impl Tokenizer {
     /// Reads the text of a `tokenizer.json`; `origin` names it in errors.
     ///
     /// # Errors
-    /// Text that is not JSON, a tokenizer that the library refuses, merges or added tokens that contradict the vocabulary.
+    /// Text that is not JSON, a tokenizer that the library refuses, merges or added tokens that contradict the
+    /// vocabulary.
     pub fn from_json(json: &[u8], origin: &str) -> Result<Self, TextError> {
         guarded(origin, || Self::parse(json))
     }
@@ -34,7 +35,7 @@ impl Tokenizer {
         let parsed: serde_json::Value = serde_json::from_slice(json)?;
         precheck(&parsed)?;
         let inner = tokenizers::Tokenizer::from_bytes(json).map_err(TextErrorKind::Library)?;
-        // The library gives an added token the next free id, whatever id the file names.
+        // The library gives an added token the next free id, even if the file names a different one.
         for added in parsed["added_tokens"].as_array().into_iter().flatten() {
             let (Some(content), id) = (added["content"].as_str(), added["id"].as_u64()) else { continue };
             if inner.token_to_id(content).map(u64::from) != id {
@@ -69,11 +70,11 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The ids of a text.
+    /// Encodes a text as token ids.
     ///
-    /// Special tokens that are written out in the text, such as `<|im_start|>`, become their ids either way. With
-    /// `add_special` the tokenizer's own frame (for most models a token that starts the text) is put around it; without, it
-    /// is not, which is right for a rendered chat template.
+    /// With `add_special`, the special tokens that the tokenizer puts around a text are added (for most models, one
+    /// that starts it). Pass `false` for a rendered chat template, which contains them already. Special tokens that are
+    /// written out in the text, such as `<|im_start|>`, become their ids in both cases.
     ///
     /// # Errors
     /// The tokenizer fails, for instance because its unknown token is not in its vocabulary.
@@ -84,7 +85,9 @@ impl Tokenizer {
         })
     }
 
-    /// The text of ids. Ids that the tokenizer does not know have no text (models pad their vocabulary).
+    /// Decodes token ids to text. With `skip_special`, special tokens are left out.
+    ///
+    /// Ids that the tokenizer does not know have no text (models pad their vocabulary).
     ///
     /// # Errors
     /// The tokenizer's decoder fails.
@@ -92,31 +95,33 @@ impl Tokenizer {
         guarded("decoding token ids", || self.inner.decode(ids, skip_special).map_err(TextErrorKind::Library))
     }
 
-    /// Number of tokens, with the added ones.
+    /// The number of tokens, including added ones.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// The id of a token, as it is written in the vocabulary.
+    /// Returns the id of a token, given as it is spelled in the vocabulary.
     #[must_use]
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// The token of an id, as it is written in the vocabulary.
+    /// Returns the token with an id, as it is spelled in the vocabulary.
     #[must_use]
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// Returns true if an id is a special token, which structures text and is not part of it.
+    /// Returns `true` if an id is that of a special token, one that structures text and is not part of it.
     #[must_use]
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.contains(&id)
     }
 
-    /// Checks that every token has a row in a model's embedding. The model may have more rows: many pad them.
+    /// Checks that every token has a row in a model's embedding.
+    ///
+    /// The model may have more rows than there are tokens, since many models pad their vocabulary.
     ///
     /// # Errors
     /// [`TextErrorKind::Vocabulary`], naming the token with the highest id.
@@ -130,7 +135,7 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens with a role, as the tokenizer's files name them.
+    /// The special tokens that the tokenizer's files name for a role, such as the start of a text.
     #[must_use]
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.roles
@@ -150,7 +155,8 @@ impl Tokenizer {
 
     /// The chat template that came with the tokenizer, ready to render; `None` if there is none.
     ///
-    /// It is parsed here and not when the tokenizer is read, so that a template in a newer dialect spoils nothing else.
+    /// It is parsed by this method and not when the tokenizer is read, so that a tokenizer with an unsupported template
+    /// can still be used.
     ///
     /// # Errors
     /// The template cannot be parsed.
@@ -158,7 +164,7 @@ impl Tokenizer {
         self.chat_template.as_deref().map(|source| ChatTemplate::new(source, self.roles.clone())).transpose()
     }
 
-    /// Sets the tokens with a role and the chat template, for tokenizers from elsewhere.
+    /// Sets the special tokens and the chat template, for example after [`from_library`](Self::from_library).
     #[must_use]
     pub fn with_chat(mut self, roles: SpecialTokens, template: Option<String>) -> Self {
         self.roles = roles;
@@ -180,7 +186,7 @@ impl Tokenizer {
             .inner
             .get_added_tokens_decoder()
             .into_iter()
-            // Asked by text, as decoding asks: two ids may share it.
+            // Looked up by text, as in decoding: two ids may have the same text.
             .filter(|(_, token)| self.inner.get_added_vocabulary().is_special_token(&token.content))
             .map(|(id, _)| id)
             .collect();

@@ -6,9 +6,10 @@ use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{Bool, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 
-/// Queries per row up to which this is faster than blocked products over repeated keys and values.
+/// The largest number of queries per row for which the kernel is faster than blocked products over repeated keys and
+/// values.
 const MAX_TOKENS: usize = 16;
-/// Multiply-adds below which waking another thread costs more than it saves.
+/// The number of multiply-adds below which waking another thread costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
 
 /// The kernel for [`attention`](super::super::attention()).
@@ -59,7 +60,7 @@ pub(in crate::ops) fn attention(
     Some(tensor(out, [rows, tokens, heads * head_dim]))
 }
 
-/// Keys or values, `[rows, kv_heads, slots, head_dim]`, a head's slots lying one after another.
+/// Keys or values, `[rows, kv_heads, slots, head_dim]`, in which the slots of a head are contiguous.
 struct Heads<'a> {
     values: &'a [f32],
     start: usize,
@@ -88,11 +89,11 @@ impl<'a> Heads<'a> {
 /// One query of one head.
 struct Query<'a> {
     q: &'a [f32],
-    /// The head's slots, from the first.
+    /// The slots of the head, from the first on.
     k: &'a [f32],
     v: &'a [f32],
     slots: usize,
-    /// One byte per slot, nonzero where the query must not look.
+    /// One byte per slot, nonzero where the query must not attend.
     hidden: Option<&'a [u8]>,
     out: &'a mut [f32],
 }
@@ -134,7 +135,7 @@ impl WithSimd for Query<'_> {
             total += *weight;
         }
         for (weight, v) in weights.iter().zip(self.v.chunks_exact(head_dim)) {
-            // A hidden slot may hold anything, NaN included.
+            // A hidden slot may hold any value, even NaN.
             if *weight != 0.0 {
                 let weight = *weight / total;
                 for (out, v) in self.out.iter_mut().zip(v) {

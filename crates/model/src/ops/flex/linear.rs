@@ -1,4 +1,4 @@
-//! Products of a few tokens with weight matrices: every weight is read once, by all threads together.
+//! Products of a few tokens with weight matrices. The threads share the weights, so that each weight is read once.
 
 #[cfg(target_arch = "x86_64")]
 use super::load::Avx512;
@@ -11,13 +11,13 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Tokens up to which the kernel is faster than a blocked matrix product.
+/// The largest number of tokens for which the kernel is faster than a blocked matrix product.
 const MAX_TOKENS: usize = 64;
-/// Multiply-adds below which waking another thread costs more than it saves.
+/// The number of multiply-adds below which waking another thread costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
-/// Weights of one block, few enough to stay in the second-level cache while they meet all inputs.
+/// The size in bytes of a block of weights, which stays in the second-level cache while it is multiplied by all inputs.
 const BLOCK_BYTES: usize = 1 << 17;
-/// Partial sums of a dot product that are accumulated apart, to hide the latency of multiply-adds.
+/// The number of independent partial sums of a dot product, which hide the latency of multiply-adds.
 const SUMS: usize = 2;
 
 /// The kernel for [`linear`](super::super::linear()).
@@ -47,7 +47,8 @@ pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: &[Tensor<2>
     products.try_into().ok()
 }
 
-/// `x Wᵀ` as burn's blocked product, in `f32`: rounding the input to `f16` would cost accuracy and gain nothing here.
+/// Computes `x Wᵀ` with burn's blocked product, in `f32`: rounding the input to `f16` would cost accuracy without being
+/// faster here.
 fn blocked(x: &Tensor<3>, weight: &FlexTensor) -> Option<Tensor<3>> {
     let [rows, tokens, width] = x.dims();
     let d_out = weight.layout().shape()[0];
@@ -60,7 +61,7 @@ fn blocked(x: &Tensor<3>, weight: &FlexTensor) -> Option<Tensor<3>> {
     Some(y.reshape([rows, tokens, d_out]))
 }
 
-/// All weights as `f32`, converted by all threads together.
+/// Converts all weights to `f32`, on all threads.
 fn widened(weights: &[f16]) -> Vec<f32> {
     let mut wide = vec![0.0; weights.len()];
     let threads = if weights.len() < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
@@ -71,7 +72,7 @@ fn widened(weights: &[f16]) -> Vec<f32> {
     wide
 }
 
-/// The products of each weight `[out, width]` with the `n` inputs of `x: [n, width]`, as `[out, n]`.
+/// Computes the products of each weight `[out, width]` with the `n` inputs of `x: [n, width]`, as `[out, n]`.
 fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option<Vec<Vec<f32>>> {
     let outputs: usize = weights.iter().map(|weight| weight.layout().shape()[0]).sum();
     let threads = if n * width * outputs < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
@@ -102,7 +103,7 @@ fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option
     Some(products)
 }
 
-/// `[rows, columns]` to `[columns, rows]`.
+/// Transposes `[rows, columns]` to `[columns, rows]`.
 fn transpose(values: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
     if columns == 1 {
         return values;
@@ -133,7 +134,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Some rows of a weight matrix, and the place of their products.
+/// Some rows of a weight matrix, with the inputs and the buffer for the products.
 struct Share<'a> {
     weights: Weights<'a>,
     /// `[n, width]`.
@@ -195,10 +196,11 @@ impl WithSimd for Rows<'_, f16, Avx512> {
     }
 }
 
-/// The products of all rows with all inputs.
+/// Computes the products of all rows with all inputs.
 ///
-/// Inputs go in groups of a size that is known when compiling, so that the sums stay in registers; rows go in blocks
-/// that stay in the cache until all inputs have used them, so that each weight comes from memory once.
+/// Inputs are taken in groups of a size that is known at compile time, so that the sums stay in registers. Rows are
+/// taken in blocks that stay in the cache until all inputs have used them, so that each weight is read from memory
+/// once.
 #[inline(always)]
 fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], width: usize, out: &mut [f32]) {
     let n = x.len() / width;
@@ -218,10 +220,10 @@ fn all<S: Simd, W: Copy, L: Load<S, W>>(simd: S, load: L, w: &[W], x: &[f32], wi
     }
 }
 
-/// The products of all rows with the inputs `first..first + INPUTS`; returns `INPUTS`.
+/// Computes the products of all rows with the inputs `first..first + INPUTS`, and returns `INPUTS`.
 ///
-/// Rows are taken one after the other, so that their weights are one stream through memory, which the processor fetches
-/// ahead of use. Rows side by side would be several short streams, which it does not fetch ahead.
+/// Rows are taken one after the other, so that their weights are one sequential stream, which the processor prefetches.
+/// Several rows at once would be several short streams, which it does not prefetch.
 #[inline(always)]
 fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,
@@ -243,8 +245,10 @@ fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     INPUTS
 }
 
-/// Dot products of a row with each input. Every one is accumulated in [`SUMS`] parts, whatever the group, so that the
-/// product of an input does not depend on the other inputs.
+/// Computes the dot products of a row with each input.
+///
+/// Each is accumulated in [`SUMS`] parts whatever the size of the group, so that the product of an input does not
+/// depend on the number of other inputs.
 #[inline(always)]
 fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,

@@ -3,12 +3,12 @@
 use half::f16;
 use pulp::Simd;
 
-/// Loads weights stored as `W` as vectors of `f32`.
+/// A way to load weights of type `W` into vectors of `f32`.
 pub(super) trait Load<S: Simd, W>: Copy {
-    /// The `i`-th vector of a row.
+    /// Loads the `i`-th vector of a row.
     fn vector(self, row: &[W], i: usize) -> S::f32s;
 
-    /// One weight.
+    /// Converts one weight to `f32`.
     fn scalar(self, weight: W) -> f32;
 }
 
@@ -28,7 +28,7 @@ impl<S: Simd> Load<S, f32> for Direct {
     }
 }
 
-/// Loads `f16`, widened by integer arithmetic that every vector unit has.
+/// Loads `f16`, widened by integer arithmetic that every vector unit supports.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -50,7 +50,7 @@ impl<S: Simd> Load<S, f16> for Portable {
     }
 }
 
-/// Loads `f16`, widened by AVX-512's instruction for it.
+/// Loads `f16`, widened by the AVX-512 conversion instruction.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(pub(super) pulp::x86::V4);
@@ -72,10 +72,10 @@ impl Load<pulp::x86::V4, f16> for Avx512 {
     }
 }
 
-/// `f16` to `f32` for finite values, without a branch, so that a loop over it becomes vector code.
+/// Converts the bits of a finite `f16` to `f32`, without branches, so that the compiler vectorises a loop over it.
 ///
 /// `half`'s own conversion looks up the processor's features at each call. Subnormals go through a subtraction of
-/// normal numbers, since arithmetic on subnormal operands is slow.
+/// normal numbers, since processors are slow at arithmetic on subnormal operands.
 #[inline(always)]
 fn widen(bits: u16) -> f32 {
     const REBIAS: u32 = (127 - 15) << 23;

@@ -22,18 +22,18 @@ pub(super) use swiglu::swiglu;
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Tensor, TensorData};
 
-/// The storage of an `f32` tensor that lives on flex and is not tracked by autodiff.
+/// Returns the storage of an `f32` tensor on flex that autodiff does not track; `None` for other tensors.
 fn floats<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     let storage = tensor.clone().try_into_primitive::<Flex>().ok()?;
     (storage.dtype() == DType::F32).then_some(storage)
 }
 
-/// The storage of a tensor as [`floats`] gives it, in row-major order without gaps.
+/// Returns the storage of a tensor like [`floats`], in row-major order without gaps.
 fn contiguous<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     floats(tensor).map(|storage| storage.to_contiguous())
 }
 
-/// A flex tensor of `values`, in row-major order.
+/// Makes a flex tensor of `values`, in row-major order.
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape)))
 }

@@ -1,18 +1,18 @@
-//! Work divided among threads.
+//! Distribution of work among threads.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The longest time that a caller which has finished its job waits awake for the others.
+/// The longest time that a caller spins after its own job, while other jobs are still running.
 const AWAKE: Duration = Duration::from_micros(50);
 
 /// Runs `work` on every job, one of them on the calling thread.
 ///
 /// `rayon`'s parallel iterators park a caller that is not one of its workers, which costs more than a small product; an
-/// in-place scope lets the caller work. The end of the scope would park it too unless all other jobs are done by then.
-/// Mostly they are about to be, so the caller waits awake for a moment. A caller that is a worker need not wait: at the
-/// end of a scope it looks for other work.
+/// in-place scope lets the caller work. The end of the scope would park it too, unless all other jobs are done by then.
+/// Usually they are almost done, so the caller spins for a moment first. A caller that is a worker need not spin: at
+/// the end of a scope it looks for other work.
 pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
     let work = &work;
     let mut jobs = jobs.into_iter();
@@ -36,7 +36,7 @@ pub(super) fn run_all<J: Send>(jobs: Vec<J>, work: impl Fn(J) + Sync) {
     });
 }
 
-/// Waits until no job is left, or until waiting awake is no longer worth it.
+/// Spins until no job is left, or for at most [`AWAKE`].
 fn wait_awake(left: &AtomicUsize) {
     let started = Instant::now();
     while left.load(Ordering::Acquire) > 0 && started.elapsed() < AWAKE {

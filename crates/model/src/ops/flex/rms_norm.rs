@@ -1,4 +1,4 @@
-//! Normalisation in two passes over a row.
+//! RMS normalisation in two passes over each row.
 
 use super::{contiguous, tensor};
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! Rotation of strided heads into contiguous ones.
+//! Rotary embedding of strided heads, with contiguous results.
 
 use super::{contiguous, floats, tensor};
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! minijinja, set up as transformers sets up Jinja for chat templates (`utils/chat_template_utils.py`).
+//! Setup of minijinja like that of Jinja in transformers (`utils/chat_template_utils.py`).
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
@@ -8,10 +8,11 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use super::clock;
 use super::json;
 
-/// The deepest nesting of calls, blocks and macros; the engine's default of 500 needs more stack than a thread of a test has.
+/// The deepest nesting of calls, blocks and macros; the engine's default of 500 needs more stack than the
+/// thread of a test has.
 const RECURSION_LIMIT: usize = 100;
 
-/// The most fuel of one rendering, for any conversation; it also bounds the stack that is allocated.
+/// The largest amount of fuel for one rendering. It also limits the stack that is allocated.
 const MAX_FUEL: u64 = 2_000_000;
 
 pub(super) fn environment(time: Option<u64>) -> Result<Environment<'static>, Error> {
@@ -37,9 +38,9 @@ pub(super) fn set_time(environment: &mut Environment<'static>, time: Option<u64>
     environment.add_function("strftime_now", move |format: &str| clock::strftime(format, time));
 }
 
-/// The fuel of a rendering: about one unit per instruction and per 64 bytes that it handles.
+/// Returns the fuel for a rendering. A template uses about one unit per instruction and per 64 bytes of text.
 ///
-/// Real templates need some tens of instructions per message, and handle its text some ten times.
+/// Real templates run some tens of instructions per message, and process its text about ten times.
 pub(super) fn fuel(messages: usize, bytes: usize) -> u64 {
     const BASE: u64 = 20_000;
     const PER_MESSAGE: u64 = 500;
@@ -47,17 +48,19 @@ pub(super) fn fuel(messages: usize, bytes: usize) -> u64 {
     BASE.saturating_add(messages.saturating_mul(PER_MESSAGE)).saturating_add(bytes / 4).min(MAX_FUEL)
 }
 
-/// The stack that a rendering may need: values nest as deeply as the fuel allows, and are printed and dropped recursively.
+/// Returns the size of the stack that a rendering may need: values can be nested as deeply as the fuel allows, and are
+/// printed and dropped recursively.
 ///
-/// A level costs nine units of fuel and was measured to need less than 2 kB in a debug build. Memory that is never touched
-/// costs nothing.
+/// A level costs nine units of fuel and was measured to need less than 2 kB in a debug build. Stack that is
+/// never used takes no memory.
 pub(super) fn stack_bytes(fuel: u64) -> usize {
     const BASE: usize = 4 << 20;
     const PER_FUEL: usize = 256;
     BASE.saturating_add(usize::try_from(fuel).unwrap_or(usize::MAX).saturating_mul(PER_FUEL))
 }
 
-/// Pays for every part of a value before it is printed: a short template can make a value that holds another many times.
+/// Consumes fuel for every part of a value before it is printed, since a short template can make a value that contains
+/// the same value many times.
 fn pay_for(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     state.consume_fuel(1)?;
     match value.kind() {
@@ -76,7 +79,10 @@ fn pay_for(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Methods of Python's strings, lists and dicts, except for two that can make far more text than they are charged for.
+/// Calls a method of Python's strings, lists and dicts.
+///
+/// `join` and `format` are handled here, because the versions of minijinja-contrib can make far more text than the fuel
+/// they use: `join` is replaced, `format` is refused.
 fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     match (method, value.as_str()) {
         ("join", Some(separator)) => join(state, separator, args),
@@ -98,7 +104,7 @@ fn join(state: &State<'_, '_>, separator: &str, args: &[Value]) -> Result<Value,
             return Err(Error::new(ErrorKind::InvalidOperation, "str.join takes strings"));
         };
         let separator = if index > 0 { separator } else { "" };
-        // Paid before the text grows: many items may share one long string.
+        // Paid before the text grows, since many items may be the same long string.
         state.consume_fuel(((separator.len() + item.len()) / 64 + 1) as u64)?;
         text.push_str(separator);
         text.push_str(item);
@@ -106,8 +112,9 @@ fn join(state: &State<'_, '_>, separator: &str, args: &[Value]) -> Result<Value,
     Ok(Value::from(text))
 }
 
-/// `{% generation %}` marks the model's words for training; transformers renders what is inside. A condition that always
-/// holds does the same, and keeps the whitespace control of the tag.
+/// Replaces `{% generation %}`, which marks the model's words for training, by `{% if true %}`.
+///
+/// Like transformers, this renders the content of the block. The whitespace control of the tags is kept.
 pub(super) fn without_generation_tags(template: &str) -> String {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;

@@ -1,6 +1,7 @@
-//! The filter `tojson`, as Python's `json.dumps(x, ensure_ascii=False)` writes it.
+//! The template filter `tojson`, which writes JSON like Python's `json.dumps(x, ensure_ascii=False)`.
 //!
-//! The engine's own filter escapes for HTML and writes no spaces, unlike the text that models were trained on.
+//! The template engine's built-in filter escapes for HTML and writes no spaces, unlike the text that models were
+//! trained on.
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 const MAX_DEPTH: usize = 64;
 
-/// Writes a value as JSON; the arguments are those of transformers' filter.
+/// Writes a value as JSON, with the arguments that the filter has in transformers.
 // The engine passes arguments by value.
 #[expect(clippy::needless_pass_by_value)]
 pub(super) fn tojson(
@@ -59,7 +60,7 @@ impl Writer<'_, '_, '_> {
         if depth > MAX_DEPTH {
             return Err(invalid("nested too deeply"));
         }
-        // Paid as it is written: a value may hold another many times.
+        // Paid whenever the value is written, since a container may hold the same value many times.
         self.pay(value.as_str().map_or(1, str::len))?;
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
@@ -76,7 +77,7 @@ impl Writer<'_, '_, '_> {
                 }
                 self.close(empty, depth, ']');
             }
-            _ => return Err(invalid("the value has no JSON")),
+            _ => return Err(invalid("the value cannot be written as JSON")),
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Writer<'_, '_, '_> {
     }
 
     fn string(&mut self, text: &str) -> Result<(), Error> {
-        let quoted = serde_json::to_string(text).map_err(|_| invalid("the text has no JSON"))?;
+        let quoted = serde_json::to_string(text).map_err(|_| invalid("the text cannot be written as JSON"))?;
         if !self.ascii {
             self.out.push_str(&quoted);
             return Ok(());
@@ -151,6 +152,7 @@ impl Writer<'_, '_, '_> {
         }
     }
 
+    /// Consumes the engine's fuel for work on that many bytes, so that a template cannot run without end.
     fn pay(&self, bytes: usize) -> Result<(), Error> {
         self.state.consume_fuel((bytes / 16 + 1) as u64)
     }

@@ -25,17 +25,17 @@ impl ChatMessage {
         Self { role: role.into(), content: content.into() }
     }
 
-    /// A turn of the user.
+    /// Makes a turn of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self::new("user", content)
     }
 
-    /// A turn of the model.
+    /// Makes a turn of the model.
     pub fn assistant(content: impl Into<String>) -> Self {
         Self::new("assistant", content)
     }
 
-    /// Instructions before the conversation.
+    /// Makes a turn with the instructions before the conversation.
     pub fn system(content: impl Into<String>) -> Self {
         Self::new("system", content)
     }
@@ -45,12 +45,12 @@ impl ChatMessage {
     }
 }
 
-/// A model's chat template, in the dialect of Jinja that transformers gives it.
+/// A model's chat template, in the Jinja dialect of transformers.
 ///
 /// Templates come with the model and are not trusted: instructions, text and nesting are metered, and a template that
-/// exceeds its budget fails. One gap remains, which the template engine does not meter: comparing, concatenating (`~`) or
-/// filtering lists that contain the same list many times over, many levels deep, takes time exponential in the depth. Do not
-/// render templates from sources that you would not take a model from.
+/// exceeds its budget fails. One gap remains, which the template engine does not meter: comparing, concatenating (`~`)
+/// or filtering lists that contain the same list many times over, many levels deep, takes time exponential in the
+/// depth. Do not render templates from sources that you would not take a model from.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -67,8 +67,8 @@ const ORIGIN: &str = "chat template";
 const MAX_TEMPLATE_BYTES: usize = 1 << 20;
 
 impl ChatTemplate {
-    /// Parses a template. `roles` become its variables `bos_token`, `eos_token`, `unk_token` and `pad_token`, undefined
-    /// where there is none.
+    /// Parses a template. `roles` become its variables `bos_token`, `eos_token`, `unk_token` and `pad_token`; missing
+    /// ones are undefined.
     ///
     /// # Errors
     /// A template that is too long or cannot be parsed.
@@ -84,8 +84,8 @@ impl ChatTemplate {
         Ok(Self { environment, roles })
     }
 
-    /// Fixes the time for templates that put the date into the prompt: `unix_seconds` since 1970, shown in UTC. By default
-    /// they get the current local time.
+    /// Fixes the time for templates that put the date into the prompt: `unix_seconds` since 1970, shown in UTC. By
+    /// default they get the current local time.
     #[must_use]
     pub fn at_time(mut self, unix_seconds: u64) -> Self {
         environment::set_time(&mut self.environment, Some(unix_seconds));
@@ -94,7 +94,7 @@ impl ChatTemplate {
 
     /// Renders a conversation. With `add_generation_prompt` the text ends where the model's answer starts.
     ///
-    /// The result has its special tokens written out: encode it without adding any.
+    /// The result contains its special tokens as text: encode it with `add_special` set to `false`.
     ///
     /// # Errors
     /// The template refuses the conversation (`raise_exception`), fails, or exceeds its budget.
@@ -120,7 +120,7 @@ impl ChatTemplate {
         messages: &[ChatMessage],
         add_generation_prompt: bool,
     ) -> Result<String, TextError> {
-        // transformers passes tools and documents too, as none: templates ask for them.
+        // transformers also defines tools and documents, as none, and templates check them.
         let mut variables = vec![
             ("messages", messages.iter().map(ChatMessage::to_value).collect()),
             ("add_generation_prompt", Value::from(add_generation_prompt)),

@@ -7,7 +7,7 @@ use super::checked::Checked;
 use super::{pre, refused};
 use crate::text::error::TextErrorKind;
 
-/// The tokenizer, and whether it starts texts with a token by default.
+/// Builds the tokenizer. The flag is `true` if it puts a token before every text by default.
 pub(super) fn build(data: &Checked) -> Result<(tokenizers::Tokenizer, bool), TextErrorKind> {
     let pre = pre::named(data.raw.pre.as_deref())?;
     let merges = merges(data)?;
@@ -36,7 +36,8 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
         .iter()
         .enumerate()
         .map(|(index, line)| {
-            // The library copies both halves into a buffer as long as the longest token, so it must not see a bad merge.
+            // The library copies both halves into a buffer as long as the longest token, so that a merge which does not
+            // make a token must be refused before.
             halves(line)
                 .filter(|(left, right)| {
                     let known = |token: &str| data.ids.contains_key(token);
@@ -54,7 +55,7 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
         .collect()
 }
 
-/// The first character belongs to the left token even if it is a space, as in llama.cpp.
+/// Splits a merge at its first space. A space as first character belongs to the left token, as in llama.cpp.
 fn halves(line: &str) -> Option<(&str, &str)> {
     let first = line.chars().next()?.len_utf8();
     let space = first + line.get(first..)?.find(' ')?;

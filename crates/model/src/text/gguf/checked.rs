@@ -1,4 +1,4 @@
-//! GGUF metadata whose lists agree.
+//! Validation of a GGUF tokenizer's metadata.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::GgufTokenizerData;
 use crate::text::decoding::byte_of_token;
 use crate::text::error::TextErrorKind;
 
-/// The most tokens; a hostile file must not decide how much memory is asked for.
+/// The largest number of tokens, so that a hostile file cannot cause a huge allocation.
 const MAX_TOKENS: usize = 1 << 24;
 
 /// The purpose of a token, from `tokenizer.ggml.token_type`; the numbers are those of llama.cpp's `llama_token_type`.
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// Metadata with as many kinds and scores as tokens, every token once, and every id in range.
+/// Validated metadata: it has as many kinds and scores as tokens, no token twice, and no id out of range.
 pub(super) struct Checked {
     pub raw: GgufTokenizerData,
     pub kinds: Vec<Kind>,
@@ -122,7 +122,7 @@ fn kinds(raw: &GgufTokenizerData) -> Result<Vec<Kind>, TextErrorKind> {
         .collect()
 }
 
-/// The oldest files have no types.
+/// Guesses the kind of a token for the oldest files, which have no token types.
 fn guess(raw: &GgufTokenizerData, id: u32, token: &str) -> Kind {
     if raw.unk == Some(id) && raw.model == "llama" {
         Kind::Unknown

@@ -1,8 +1,8 @@
 //! Tokenizers from GGUF metadata.
 //!
-//! The result is the `tokenizers` pipeline that the model's own `tokenizer.json` describes, so that a GGUF and the folder
-//! it was made from encode alike. llama.cpp is the other authority: which keys exist, what is assumed where one is absent,
-//! and which pre-tokenizer a name stands for are taken from its `llama-vocab.cpp`.
+//! The result is the `tokenizers` pipeline that the model's `tokenizer.json` describes, so that a GGUF file and the
+//! folder that it was made from give the same ids. The keys, the defaults for absent keys and the names of the
+//! pre-tokenizers are those of llama.cpp (`llama-vocab.cpp`).
 
 mod bpe;
 mod checked;
@@ -19,7 +19,7 @@ use super::special_tokens::SpecialTokens;
 use super::tokenizer::Tokenizer;
 use crate::files::shorten;
 
-/// The name of GGUF metadata in errors.
+/// The origin that errors name.
 const ORIGIN: &str = "GGUF metadata";
 
 /// The tokenizer keys of a GGUF file, unchecked; the caller fills them in from the file's metadata.
@@ -27,7 +27,7 @@ const ORIGIN: &str = "GGUF metadata";
 pub struct GgufTokenizerData {
     /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (`SentencePiece`).
     pub model: String,
-    /// `tokenizer.ggml.pre`: how a byte-level BPE splits text first.
+    /// `tokenizer.ggml.pre`: the name of the rule by which a byte-level BPE splits text first.
     pub pre: Option<String>,
     /// `tokenizer.ggml.tokens`.
     pub tokens: Vec<String>,
@@ -56,11 +56,11 @@ pub struct GgufTokenizerData {
 }
 
 impl GgufTokenizerData {
-    /// Builds the tokenizer.
+    /// Builds the tokenizer that the data describe.
     ///
     /// # Errors
-    /// A model or pre-tokenizer that is not supported, lists whose lengths disagree, ids out of range, a token that occurs
-    /// twice, merges of unknown tokens, or a refusal of the `tokenizers` library.
+    /// A model or pre-tokenizer that is not supported, lists of different lengths, ids out of range, a token that
+    /// occurs twice, merges of unknown tokens, or a refusal of the `tokenizers` library.
     pub fn build(self) -> Result<Tokenizer, TextError> {
         guarded(ORIGIN, move || self.build_unguarded())
     }
@@ -95,7 +95,7 @@ impl GgufTokenizerData {
         Ok(Tokenizer::wrap(library)?.with_chat(roles, chat_template))
     }
 
-    /// llama.cpp assumes these ids for `SentencePiece` models that do not name them.
+    /// Sets absent ids to those that llama.cpp assumes for `SentencePiece` models.
     fn assume_spm_ids(&mut self) {
         let count = self.tokens.len();
         let assume = |id: u32| Some(id).filter(|id| (*id as usize) < count);
@@ -105,11 +105,11 @@ impl GgufTokenizerData {
     }
 }
 
-/// Marks control tokens as special, and tokens that the user defined as indivisible.
+/// Adds control tokens as special, and user-defined tokens as ordinary added tokens, which are never split.
 fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(), TextErrorKind> {
     let tokens = data.raw.tokens.iter().zip(&data.kinds).filter_map(|(token, kind)| match kind {
         Kind::Control | Kind::Unknown => Some(AddedToken::from(token.clone(), true)),
-        // Not normalized: llama.cpp looks for them in the text as it is.
+        // Not normalized, since llama.cpp searches for them in the original text.
         Kind::UserDefined => Some(AddedToken::from(token.clone(), false).normalized(false)),
         Kind::Normal | Kind::Byte | Kind::Unused => None,
     });

@@ -1,7 +1,7 @@
 //! The pre-tokenizers of byte-level BPE models.
 //!
-//! Each is what the models' own `tokenizer.json` says, which is what they were trained with. llama.cpp's expressions are
-//! rewritings of the same (it has no case-insensitive groups).
+//! Each is the one in the models' `tokenizer.json`, with which they were trained. llama.cpp's expressions are
+//! equivalent ones without case-insensitive groups, which it does not support.
 
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -23,13 +23,13 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 pub(super) struct Pre {
     pub normalizer: Option<NormalizerWrapper>,
     pub split: PreTokenizerWrapper,
-    /// A piece that is a token as a whole is taken as such, merges or not.
+    /// If `true`, a piece that is a token as a whole becomes that token, even if no merges lead to it.
     pub ignore_merges: bool,
     /// The default of `tokenizer.ggml.add_bos_token`.
     pub add_bos: bool,
 }
 
-/// The pre-tokenizer of a name in `tokenizer.ggml.pre`.
+/// Returns the pre-tokenizer of a name in `tokenizer.ggml.pre`.
 pub(super) fn named(name: Option<&str>) -> Result<Pre, TextErrorKind> {
     let plain = |split| Pre { normalizer: None, split, ignore_merges: false, add_bos: false };
     match name {
@@ -47,7 +47,7 @@ pub(super) fn named(name: Option<&str>) -> Result<Pre, TextErrorKind> {
             found: shorten(&other),
             supported: "gpt-2, smollm, qwen2, llama-bpe (also called llama3, llama-v3)",
         }),
-        // llama.cpp goes on with a guess here, and warns that the quality will be degraded.
+        // llama.cpp guesses here, and warns that the quality will be degraded.
         None => Err(TextErrorKind::MissingField {
             field: "tokenizer.ggml.pre",
             expected: "one of gpt-2, smollm, qwen2, llama-bpe",
@@ -55,7 +55,7 @@ pub(super) fn named(name: Option<&str>) -> Result<Pre, TextErrorKind> {
     }
 }
 
-/// GPT-2's own expression is built into the byte-level step.
+/// Makes GPT-2's pre-tokenizer, whose expression is built into the library's byte-level step.
 fn gpt2() -> ByteLevel {
     ByteLevel::new(false, true, true)
 }

@@ -1,8 +1,8 @@
 //! `SentencePiece` BPE: `tokenizer.ggml.model` is `llama`.
 //!
-//! `SentencePiece` joins, again and again, the leftmost pair of neighbours that make the piece with the highest score. As a
-//! BPE that is the list of all pairs of pieces that make a piece, by falling score; transformers converts the models the
-//! same way (`SpmConverter`).
+//! `SentencePiece` repeatedly joins the two neighbouring pieces that make the piece with the highest score, the
+//! leftmost such pair first. As a BPE, its merges are all pairs of pieces that make a piece, by falling score;
+//! transformers converts the models in the same way (`SpmConverter`).
 
 use std::cmp::Ordering;
 
@@ -22,8 +22,8 @@ use crate::text::error::TextErrorKind;
 /// The character that stands for a space inside pieces.
 const SPACE: &str = "\u{2581}";
 
-/// The longest piece that merges are looked for in; the longest real ones, runs of spaces, have some 100 bytes. The work
-/// grows with the square of the length.
+/// The length in bytes of the longest piece that is accepted, since the search for its merges takes time quadratic in
+/// the length. The longest real pieces, runs of spaces, have some 100 bytes.
 const MAX_PIECE_BYTES: usize = 512;
 
 pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextErrorKind> {
@@ -50,7 +50,7 @@ pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextErrorKi
     Ok(library)
 }
 
-/// All pairs of pieces that make a piece, best first.
+/// Returns all pairs of pieces that make a piece, best first.
 fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
     let Some(scores) = &data.raw.scores else {
         return Err(TextErrorKind::MissingField {
@@ -58,7 +58,7 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
             expected: "a score per token, as the model is llama",
         });
     };
-    // Control, byte and unknown tokens are never made of text, and those the user defined are found before.
+    // Control, byte and unknown tokens are never made of text, and user-defined tokens are found before the merges.
     let mergeable = |id: u32| matches!(data.kinds.get(id as usize), Some(Kind::Normal | Kind::Unused));
     let piece_id = |piece: &str| data.ids.get(piece).copied().filter(|id| mergeable(*id));
 
@@ -84,8 +84,8 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
             }
         }
     }
-    // Pieces of one score, and splits of one piece, would be joined from the left. Of two overlapping candidates that make
-    // the same piece the left one tends to have the longer left half.
+    // SentencePiece joins pieces of equal score, and the splits of one piece, from the left. Of two overlapping
+    // candidates that make the same piece, the left one tends to have the longer left half.
     found.sort_by(|a, b| {
         b.0.partial_cmp(&a.0)
             .unwrap_or(Ordering::Equal)

@@ -39,7 +39,7 @@ impl Files {
         }
     }
 
-    /// Returns true if there is a file of this name.
+    /// Whether there is a file of this name.
     pub(crate) fn exists(&self, name: &str) -> io::Result<bool> {
         match self {
             Self::Folder(folder) => folder.join(name).try_exists(),

@@ -28,11 +28,11 @@ pub struct LlamaConfig {
     pub norm_eps: f64,
     /// Rotary position embedding.
     pub rope: RopeConfig,
-    /// True if the output head is the transposed embedding.
+    /// Whether the output head is the embedding, transposed.
     pub tied_embeddings: bool,
     /// The linear layers that have a bias.
     pub attention_bias: AttentionBias,
-    /// True if queries and keys pass through an RMS norm per head before rotation (Qwen3).
+    /// Whether queries and keys pass through an RMS norm per head before rotation (Qwen3).
     pub qk_norm: bool,
     /// The token that starts a text, if the model has one.
     pub bos_token: Option<u32>,
@@ -43,11 +43,11 @@ pub struct LlamaConfig {
 /// The linear layers of a block that have a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttentionBias {
-    /// True if the query, key and value projections have a bias.
+    /// Whether the query, key and value projections have one.
     pub qkv: bool,
-    /// True if the output projection of the attention has a bias.
+    /// Whether the output projection of the attention has one.
     pub output: bool,
-    /// True if the three projections of the MLP have a bias.
+    /// Whether the three projections of the MLP have one.
     pub mlp: bool,
 }
 

@@ -37,7 +37,7 @@ impl KvCache {
         self.len
     }
 
-    /// Returns true if no slot is in use.
+    /// Whether no slot is in use.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -82,7 +82,7 @@ impl FromStr for Backend {
     }
 }
 
-/// Returns true if the device is a GPU, whose backends launch kernels and return before they have finished.
+/// Whether the device is a GPU, whose backends launch kernels and return before they have finished.
 pub fn is_gpu(device: &Device) -> bool {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     {

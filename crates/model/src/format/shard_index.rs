@@ -44,8 +44,8 @@ pub(super) fn parse(json: &[u8]) -> Result<WeightMap, FormatErrorKind> {
     Ok(weight_map)
 }
 
-/// Returns true if a name, joined to a folder, stays in that folder on every operating system: it has no separators and
-/// no drive, and is neither `.` nor `..`.
+/// Whether a name, joined to a folder, stays in that folder on every operating system: no separators, no drive, no `.`
+/// and `..`.
 fn is_plain_file_name(name: &str) -> bool {
     !name.is_empty()
         && name != "."

@@ -36,7 +36,7 @@ fn survive(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// A change of a file.
+/// A change to a file.
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),

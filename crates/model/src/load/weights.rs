@@ -35,7 +35,7 @@ pub(super) enum Weights {
     },
     Gguf {
         file: GgufFile,
-        /// True if llama.cpp reordered the rows of queries and keys.
+        /// Whether llama.cpp reordered the rows of queries and keys.
         permuted: bool,
     },
 }
@@ -204,8 +204,8 @@ pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> T
     }
 }
 
-/// Returns true if a tensor can be ignored: tables of old transformers versions, a head that equals the embedding, and
-/// GGUF's rotary factors, which are part of the configuration already.
+/// Whether a tensor can be ignored: tables of old transformers versions, a head that equals the embedding, and GGUF's
+/// rotary factors, which are part of the configuration already.
 fn harmless(name: &str, config: &LlamaConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
         || name == "rope_freqs.weight"

@@ -110,7 +110,7 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// Returns true if an id is a special token, which structures text and is not part of it.
+    /// Whether an id is a special token, which structures text and is not part of it.
     #[must_use]
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.contains(&id)

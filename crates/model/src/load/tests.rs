@@ -36,7 +36,7 @@ fn survive(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// A change to a file.
+/// What is done to a file.
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),

@@ -24,8 +24,8 @@ pub fn table(rows: &[Row], bench: &Bench<'_>) {
     println!(
         "\nSpeed-up: time per generated token at full depth over the controller's own, one problem at a time. A model this \
          small\nspends much of its time outside its layers, and a check of confidence is cheap with 31 tokens to choose from.\n\
-         This model was trained for early exits, so they do better here than skipping; in other models skipping does better\n\
-         (see the example compare_controllers)."
+         This model was trained for early exits, so they do better here than skipping; in models that were not, skipping\n\
+         does better (see the example compare_controllers)."
     );
 }
 

@@ -30,12 +30,12 @@ pub enum FileError {
         /// The parser's reason, with line and column.
         source: serde_json::Error,
     },
-    /// An entry of the metadata or a tensor is not the expected one.
+    /// A field of a document, an entry of the metadata or a tensor does not have the expected content.
     #[error("{path}: {field} is {found}; expected {expected}")]
     Content {
         /// The file.
         path: PathBuf,
-        /// The name of the tensor or of the entry.
+        /// The name of the field, entry or tensor.
         field: String,
         /// The content that was found.
         found: String,

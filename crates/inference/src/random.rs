@@ -3,7 +3,8 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Makes the random generator for one purpose at one place: a sequence, a position and a stream, mostly a layer.
+/// Makes the random generator for one purpose at one place, which is a sequence, a position and a stream (usually a
+/// layer).
 ///
 /// The key of the `ChaCha` stream is the 32 bytes `seed | sequence | position | purpose`, little-endian, and `stream`
 /// is its 64-bit stream number. Nothing is hashed, so different places never share a generator. The batch and the order

@@ -93,7 +93,7 @@
 //! # Score given text
 //!
 //! [`score`] steps through a given continuation as generation would, and returns the log-probability and the route of
-//! every token. The difference to full depth shows how much a controller raises the loss:
+//! every token. The difference from full depth shows how much a controller raises the loss:
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -129,7 +129,7 @@
 //! | [`sampling`] | the choice of a token from logits |
 //! | [`report`] | routes, counts of work, times, and depth maps |
 //! | [`conformance`] | checks for controllers |
-//! | [`oracle`] | the search for the best controller for each sequence, and its prediction from the prompt |
+//! | [`oracle`] | the best controller for each sequence: search, comparison with baselines, and prediction from the prompt |
 //! | `training` | training of routers, and of models that can exit early (feature `training`, on by default) |
 #![forbid(unsafe_code)]
 

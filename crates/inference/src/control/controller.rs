@@ -58,8 +58,8 @@ pub trait Controller {
     /// until all rows have exited.
     fn decide(&mut self, site: &Site<'_>) -> Decision;
 
-    /// Prepares for a new batch: resets the state of the run before, looks at the prompts, and refuses a model or batch
-    /// that the controller cannot work with. The default implementation does nothing.
+    /// Prepares for a new batch: resets the state left from an earlier run, looks at the prompts, and refuses a model
+    /// or batch that the controller cannot work with. The default implementation does nothing.
     ///
     /// # Errors
     /// The reason why the controller does not fit this model or batch; the run then ends before it starts.

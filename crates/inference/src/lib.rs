@@ -129,7 +129,7 @@
 //! | [`sampling`] | the choice of a token from logits |
 //! | [`report`] | routes, counts of work, times, and depth maps |
 //! | [`conformance`] | checks for controllers |
-//! | [`oracle`] | the best controller for each sequence: search, comparison with baselines, and prediction from the prompt |
+//! | [`oracle`] | the best controller for each sequence: search, comparison with baselines, and prediction |
 //! | `training` | training of routers, and of models that can exit early (feature `training`, on by default) |
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Files of this crate, which are written atomically: JSON documents, and weights as safetensors.
+//! Reading and atomic writing of this crate's files: JSON documents, and weights as safetensors.
 
 use crate::parameters::Tensors;
 use dynlayer_model::format::{FloatType, FormatError, SafetensorsFile, write_atomic};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The error of a file that this crate writes or reads: a recording, a calibration, a router, a checkpoint.
+/// The error for a file that this crate writes or reads: a recording, a calibration, a router, a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -20,24 +20,24 @@ pub enum FileError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// The file, or its metadata, is not the JSON that it should be.
+    /// The file, or its metadata, is not the JSON of the expected document.
     #[error("{path}: not the JSON of {expected}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// The document that belongs there.
+        /// The document that the file should hold.
         expected: &'static str,
         /// The parser's reason, with line and column.
         source: serde_json::Error,
     },
-    /// An entry or a tensor is not what it should be.
+    /// A field of a document, an entry of the metadata or a tensor does not have the expected content.
     #[error("{path}: {field} is {found}; expected {expected}")]
     Content {
         /// The file.
         path: PathBuf,
-        /// A tensor, or an entry of the metadata.
+        /// The name of the field, entry or tensor.
         field: String,
-        /// Its content.
+        /// The content that was found.
         found: String,
         /// The content that is needed.
         expected: String,
@@ -50,7 +50,7 @@ pub enum FileError {
     Serialize {
         /// The file.
         path: PathBuf,
-        /// The library's reason.
+        /// The safetensors library's reason.
         source: safetensors::SafeTensorError,
     },
 }
@@ -75,19 +75,20 @@ impl FileError {
     }
 }
 
-/// Writes a document, `what`, as JSON.
+/// Writes a document as JSON. Errors call the document `what`.
 pub(crate) fn save_json(path: &Path, what: &'static str, document: &impl Serialize) -> Result<(), FileError> {
     let json = serde_json::to_vec(document).map_err(FileError::json(path, what))?;
     write_atomic(path, &json).map_err(FileError::io(path))
 }
 
-/// Reads a document, `what`, from JSON.
+/// Reads a document from JSON. Errors call the document `what`.
 pub(crate) fn load_json<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T, FileError> {
     let json = std::fs::read(path).map_err(FileError::io(path))?;
     serde_json::from_slice(&json).map_err(FileError::json(path, what))
 }
 
-/// Reads a document with a field `version`, which is checked first: another version may have other fields.
+/// Reads a document from JSON, after checking that its field `version` is the expected one: another version may have
+/// other fields.
 pub(crate) fn load_versioned_json<T: DeserializeOwned>(
     path: &Path,
     what: &'static str,
@@ -109,7 +110,8 @@ fn versioned<T: DeserializeOwned>(path: &Path, json: &[u8], what: &'static str, 
     serde_json::from_slice(json).map_err(FileError::json(path, what))
 }
 
-/// The description of a safetensors file: the metadata's entry `key` holds `what` as JSON, of a version.
+/// A kind of safetensors file. The metadata's entry `key` holds the file's header as JSON. Errors call the header
+/// `what`, and its field `version` must equal `version`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) key: &'static str,
@@ -117,7 +119,7 @@ pub(crate) struct Kind {
     pub(crate) version: u32,
 }
 
-/// Writes tensors as `F32`, and a header as JSON in the metadata.
+/// Writes a safetensors file with the tensors as `F32`, and with the header as JSON in the metadata.
 pub(crate) fn save_tensors(
     path: &Path,
     kind: Kind,
@@ -137,7 +139,7 @@ pub(crate) fn save_tensors(
     write_atomic(path, &file).map_err(FileError::io(path))
 }
 
-/// A safetensors file that [`save_tensors`] wrote, or that claims to be one.
+/// An open safetensors file in the form that [`save_tensors`] writes.
 pub(crate) struct TensorFile<'a> {
     path: &'a Path,
     file: SafetensorsFile,
@@ -149,7 +151,7 @@ impl<'a> TensorFile<'a> {
         Self::new(path, SafetensorsFile::open(path)?, kind)
     }
 
-    /// Reads the header of an open file, which errors call `path`.
+    /// Reads the header of an open file. Errors name the file by `path`.
     pub(crate) fn new<H: DeserializeOwned>(
         path: &'a Path,
         file: SafetensorsFile,
@@ -167,7 +169,7 @@ impl<'a> TensorFile<'a> {
         self.file.tensors().map(|(name, tensor)| (name, tensor.shape.as_slice()))
     }
 
-    /// The numbers of a tensor, which must be finite and `F32`.
+    /// Reads the numbers of a tensor, which must be finite and `F32`.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>, FileError> {
         let tensor = self.file.tensor(name)?;
         if tensor.dtype.float() != Some(FloatType::F32) {
@@ -184,7 +186,7 @@ impl<'a> TensorFile<'a> {
         }
     }
 
-    /// The numbers of a tensor of this shape.
+    /// Reads the numbers of a tensor, which must have the shape `expected`, and be finite and `F32`.
     pub(crate) fn read_shape(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, FileError> {
         let found = &self.file.tensor(name)?.shape;
         if found != expected {

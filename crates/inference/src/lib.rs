@@ -14,7 +14,8 @@
 //! - A *row* is one live sequence of a batch.
 //! - A *pass* takes the whole batch through the layers once: first with the prompts, then with the newest token of each
 //!   row.
-//! - A [*route*](report::Route) lists the sublayers that ran for one token. Its *depth* counts each as half a layer.
+//! - A [*route*](report::Route) lists the sublayers that ran for one token. Its *depth* is the number of layers that
+//!   ran, and each sublayer counts as half a layer.
 //!
 //! # Generate under a controller
 //!
@@ -34,7 +35,7 @@
 //! let prompts = [vec![1, 2, 3], vec![4, 5]]; // token ids
 //! let options = GenerateOptions { max_new_tokens: 8, ..GenerateOptions::default() };
 //!
-//! // Four of the six layers, evenly spread.
+//! // Run four of the six layers, evenly spread.
 //! let (completions, report) = generate(&model, UniformSkip::new(4), &prompts, options)?.finish()?;
 //! assert_eq!(completions[1].tokens.len(), 8);
 //! assert_eq!(report.decode.layers_per_token(), Some(4.0));
@@ -43,8 +44,8 @@
 //! ```
 //!
 //! Each event carries a token and its route. By default control begins with the first generated token: the prompt runs
-//! all layers, so the first token, which the prompt's pass predicts, has the full depth. [`RunSettings`] changes that,
-//! and holds the seed of all random draws.
+//! all layers, so the first generated token, which the prompt's pass predicts, has the full depth. [`RunSettings`]
+//! changes that, and holds the seed of all random draws.
 //!
 //! ```
 //! # use burn::tensor::Device;
@@ -92,7 +93,7 @@
 //! # Score given text
 //!
 //! [`score`] steps through a given continuation as generation would, and returns the log-probability and the route of
-//! every token. This shows how much a controller raises the loss:
+//! every token. The difference from full depth shows how much a controller raises the loss:
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -126,9 +127,9 @@
 //! | the root | [`Controller`] and the types it uses; [`generate`], [`score`], [`score_batch`] and their options |
 //! | [`controllers`] | ready-made controllers, and [`controllers::ControllerSpec`] to make one from text |
 //! | [`sampling`] | the choice of a token from logits |
-//! | [`report`] | routes, counts of work, times, and pictures of them |
+//! | [`report`] | routes, counts of work, times, and depth maps |
 //! | [`conformance`] | checks for controllers |
-//! | [`oracle`] | the best controller for each sequence, compared with baselines, and its prediction |
+//! | [`oracle`] | the best controller for each sequence: search, comparison with baselines, and prediction |
 //! | `training` | training of routers, and of models that can exit early (feature `training`, on by default) |
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A module's weights by name.
+//! Access to a module's weights by name.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};

@@ -1,13 +1,14 @@
-//! Random numbers that depend only on the place of their use.
+//! Random generators whose seed depends only on the place where their numbers are used.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Makes a random generator for one purpose at one place.
+/// Makes the random generator for one purpose at one place, which is a sequence, a position and a stream (usually a
+/// layer).
 ///
 /// The key of the `ChaCha` stream is the 32 bytes `seed | sequence | position | purpose`, little-endian, and `stream`
-/// is its 64-bit stream number (a layer, mostly). Nothing is hashed, so different places never share a generator.
-/// The batch and the order of calls have no influence, so a row draws the same numbers alone and in a batch.
+/// is its 64-bit stream number. Nothing is hashed, so different places never share a generator. The batch and the order
+/// of calls have no influence, so a row draws the same numbers alone and in a batch.
 pub(crate) fn at(purpose: [u8; 8], seed: u64, sequence: u64, position: u64, stream: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

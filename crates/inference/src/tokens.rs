@@ -1,11 +1,11 @@
-//! Checks of token ids that a model is to run.
+//! The check of token ids before a model runs them.
 
 use dynlayer_model::Llama;
 use std::fmt;
 
-/// A problem of a text, given as token ids, that keeps a model from running it.
+/// The reason why a model cannot run a text, which is given as token ids.
 ///
-/// Displays as the end of a sentence: "is empty; at least one token is needed".
+/// It displays as a sentence without its subject: "is empty; at least one token is needed".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenProblem {
@@ -13,14 +13,14 @@ pub enum TokenProblem {
     Empty,
     /// The text has more tokens than the model has positions.
     TooLong {
-        /// The text's tokens.
+        /// The number of the text's tokens.
         tokens: usize,
-        /// The model's positions.
+        /// The number of the model's positions.
         context: usize,
     },
     /// A token id is not in the model's vocabulary.
     OutOfRange {
-        /// The first such id.
+        /// The first id that is not in the vocabulary.
         token: u32,
         /// The size of the model's vocabulary.
         vocab_size: usize,
@@ -33,13 +33,13 @@ impl fmt::Display for TokenProblem {
             Self::Empty => f.write_str("is empty; at least one token is needed"),
             Self::TooLong { tokens, context } => write!(f, "has {tokens} tokens; the model's context is {context}"),
             Self::OutOfRange { token, vocab_size } => {
-                write!(f, "holds token {token}; the model's vocabulary has {vocab_size}")
+                write!(f, "holds token {token}; the model's vocabulary has {vocab_size} tokens")
             }
         }
     }
 }
 
-/// Refuses a text that the model cannot run.
+/// Checks that the model can run a text.
 pub(crate) fn check(model: &Llama, text: &[u32]) -> Result<(), TokenProblem> {
     let (tokens, context, vocab_size) = (text.len(), model.config().max_positions, model.config().vocab_size);
     if tokens == 0 {

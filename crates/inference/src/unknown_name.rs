@@ -1,6 +1,6 @@
 //! The error for an unknown setting name.
 
-/// The error for a text that names none of a setting's values.
+/// The error for a text that is not the name of any value of a setting.
 ///
 /// ```
 /// use dynlayer_inference::KvPolicy;
@@ -12,11 +12,11 @@
 #[error("unknown {setting} {found:?}; known are {known}")]
 #[non_exhaustive]
 pub struct UnknownName {
-    /// The setting.
+    /// The name of the setting.
     pub setting: &'static str,
     /// The text that was given.
     pub found: String,
-    /// The setting's names.
+    /// The names of the setting's values, separated by commas.
     pub known: String,
 }
 

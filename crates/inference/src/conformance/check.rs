@@ -11,12 +11,12 @@ use dynlayer_model::{Llama, WeightDtype};
 
 /// Checks every [`Rule`] in order on this model. `make` must return an equal controller at every call.
 ///
-/// This runs about 200 passes; [`small_model`] is enough unless the controller needs a certain model. Decisions are
+/// The checks run about 150 passes; [`small_model`] is enough unless the controller needs a certain model. Routes are
 /// compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a single row, since
 /// their sums are rounded in a different order.
 ///
 /// # Errors
-/// [`Broken`], with the first rule that is broken and the place where it was.
+/// [`Broken`], which names the first broken rule and describes the failure.
 pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Result<(), Broken> {
     let texts = texts(model);
     for control_from in [ControlFrom::LastPromptToken, ControlFrom::FirstGenerated, ControlFrom::All] {

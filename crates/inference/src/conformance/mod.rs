@@ -13,7 +13,7 @@
 //! let sound = || controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip.into() } else { Action::Run.into() });
 //! conformance::check(&model, sound)?;
 //!
-//! // This one decides about the whole batch by its first row.
+//! // This controller decides about the whole batch by the first row.
 //! let unsound = || controller_fn(|site| {
 //!     if site.rows()[0].position % 2 == 1 { Action::Exit.into() } else { Action::Run.into() }
 //! });

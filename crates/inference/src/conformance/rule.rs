@@ -1,20 +1,22 @@
-//! The rules that are checked.
+//! The rules that the checks apply to a controller.
 
 use std::fmt;
 
-/// A promise of every controller.
+/// A rule that every controller must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// It answers for every row, reads finite numbers, and does not give up, whatever part of the text it controls.
+    /// The controller answers for every row, reads finite numbers, and reports no error, whatever part of the text it
+    /// controls.
     Answers,
     /// The same batch with the same seed takes the same routes.
     Deterministic,
-    /// `begin` resets it: a second run with the same controller repeats the first.
+    /// `begin` resets the controller: a second run with the same controller repeats the first.
     BeginResets,
-    /// It decides the same as a boxed trait object.
+    /// The controller as a boxed trait object makes the same decisions.
     BoxedEqualsUnboxed,
-    /// Every row takes the same route as alone, wherever it stands in the batch and whenever others leave.
+    /// Every row takes the same route in a batch as alone, wherever it stands in the batch and whenever other rows
+    /// leave.
     BatchEqualsSolo,
 }
 
@@ -30,7 +32,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A promise that a controller does not keep.
+/// The error for a controller that breaks a rule.
 #[derive(Debug, thiserror::Error)]
 #[error("the controller breaks the rule \"{rule}\": {found}")]
 #[non_exhaustive]

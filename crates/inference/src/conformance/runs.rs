@@ -1,4 +1,4 @@
-//! Texts, and a controller's routes through them.
+//! The texts of the checks, and the routes that a controller takes for them.
 
 use crate::control::{ControlFrom, Controller, RunSettings};
 use crate::generation::{GenerateError, ScoreItem, ScoreOptions, score_batch};

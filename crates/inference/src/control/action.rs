@@ -1,21 +1,22 @@
-//! The action of one row at one layer.
+//! The action for one row at one layer.
 
 use serde::{Deserialize, Serialize};
 
-/// The action of one row at one layer.
+/// The action for one row at one layer: run both sublayers, one of them or neither, or exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Action {
     /// Run the attention and the MLP.
     Run,
-    /// Run neither: the residual stream passes the layer unchanged.
+    /// Run neither sublayer: the residual stream passes the layer unchanged.
     Skip,
     /// Run the MLP only.
     SkipAttention,
     /// Run the attention only.
     SkipMlp,
-    /// Skip this layer and every later one of this pass; final norm and head apply to the state entering this layer.
+    /// Skip this layer and every later one of this pass. The final norm and the head are applied to the state entering
+    /// this layer.
     Exit,
 }
 

@@ -18,7 +18,7 @@ impl<'a> Batch<'a> {
         Self { model, ids, prompts, seed }
     }
 
-    /// A batch of these sequences alone, with this batch's model and seed.
+    /// Makes a batch of only the given sequences, with the model and seed of this batch.
     pub(crate) fn part<'b>(&'b self, ids: &'b [u64], prompts: &'b [Vec<u32>]) -> Batch<'b> {
         Batch { model: self.model, ids, prompts, seed: self.seed }
     }
@@ -33,7 +33,7 @@ impl<'a> Batch<'a> {
         self.model.config()
     }
 
-    /// The sequences' ids, as the caller chose them.
+    /// The sequences' ids, which the caller chose.
     pub fn ids(&self) -> &'a [u64] {
         self.ids
     }
@@ -49,10 +49,10 @@ impl<'a> Batch<'a> {
         self.seed
     }
 
-    /// Checks that the model has a layer of this index.
+    /// Checks that the model has a layer with this index.
     ///
     /// # Errors
-    /// [`ControllerError::LayerOutOfRange`] if it does not.
+    /// [`ControllerError::LayerOutOfRange`] if the model has no such layer.
     pub fn check_layer(&self, layer: usize) -> Result<(), ControllerError> {
         let n_layers = self.n_layers();
         if layer < n_layers { Ok(()) } else { Err(ControllerError::LayerOutOfRange { layer, n_layers }) }
@@ -61,7 +61,7 @@ impl<'a> Batch<'a> {
     /// Checks that `budget` is at least `least` and at most the model's number of layers.
     ///
     /// # Errors
-    /// [`ControllerError::Budget`] if it is not.
+    /// [`ControllerError::Budget`] if the budget is out of this range.
     pub fn check_budget(&self, budget: usize, least: usize) -> Result<(), ControllerError> {
         let n_layers = self.n_layers();
         if (least..=n_layers).contains(&budget) {

@@ -7,7 +7,7 @@ use super::{Batch, ControllerError, Decision, Site};
 /// One method is required. The engine calls it once per layer and pass, for the whole batch, and carries out the
 /// answer: a skipped layer is not launched. The engine also keeps the caches, the positions and the accounting.
 ///
-/// This controller compares each state with the previous layer's and exits where little changes:
+/// This controller compares each row's state with its state at the previous layer, and exits if little has changed:
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -39,10 +39,10 @@ use super::{Batch, ControllerError, Decision, Site};
 ///
 /// ```
 /// # use dynlayer_inference::{Action, Controller, Decision, Site};
-/// struct Wrong(Vec<Action>); // one per row of the batch as it began
+/// struct Wrong(Vec<Action>); // one per row at the start of the run
 /// impl Controller for Wrong {
 ///     fn decide(&mut self, _site: &Site<'_>) -> Decision {
-///         Decision::PerRow(self.0.clone()) // too many once a row has finished: GenerateError::Contract
+///         Decision::PerRow(self.0.clone()) // GenerateError::Contract once a row has finished: too many
 ///     }
 /// }
 ///
@@ -54,12 +54,12 @@ use super::{Batch, ControllerError, Decision, Site};
 /// }
 /// ```
 pub trait Controller {
-    /// Decides what each row does at this layer. Called once per layer of a controlled pass, until all rows have
-    /// exited.
+    /// Decides what each row does at this layer. The engine calls this method once per layer of a controlled pass,
+    /// until all rows have exited.
     fn decide(&mut self, site: &Site<'_>) -> Decision;
 
-    /// Prepares for a new batch: resets whatever belongs to one run, looks at the prompts, and refuses a model or batch
-    /// that it cannot work with. Does nothing by default.
+    /// Prepares for a new batch: resets the state left from an earlier run, looks at the prompts, and refuses a model
+    /// or batch that the controller cannot work with. The default implementation does nothing.
     ///
     /// # Errors
     /// The reason why the controller does not fit this model or batch; the run then ends before it starts.
@@ -68,10 +68,12 @@ pub trait Controller {
         Ok(())
     }
 
-    /// Looks at a site of a pass that is not controlled, by default the prompt's. Does nothing by default.
+    /// Looks at a site of a pass that is not controlled, which by default is the pass over the prompts. The default
+    /// implementation does nothing.
     ///
-    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) that pass ends before the prompts'
-    /// last tokens, so a row whose prompt is a single token is all padding in it ([`Site::token_mask`]).
+    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) the pass over the prompts ends
+    /// before their last tokens, so a row whose prompt is a single token has only padding in that pass
+    /// ([`Site::token_mask`]).
     fn observe(&mut self, site: &Site<'_>) {
         let _ = site;
     }
@@ -117,7 +119,7 @@ pub fn controller_fn<F: FnMut(&Site<'_>) -> Decision>(decide: F) -> ControllerFn
     ControllerFn(decide)
 }
 
-/// The controller that [`controller_fn`] makes of a closure.
+/// The controller that [`controller_fn`] makes from a closure.
 #[derive(Clone, Copy)]
 pub struct ControllerFn<F>(F);
 

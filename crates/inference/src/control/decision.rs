@@ -10,11 +10,11 @@ use burn::tensor::Tensor;
 pub enum Decision {
     /// The same action for every row.
     All(Action),
-    /// One action per row, in the order of [`Site::rows`](super::Site::rows), for every token that the row has in this
-    /// pass.
+    /// One action per row, in the order of [`Site::rows`](super::Site::rows). An action applies to every token that the
+    /// row has in this pass.
     PerRow(Vec<Action>),
     /// Weights in `[0, 1]`, `[rows, tokens]`, on the device: the layer runs for every row, and the state becomes
-    /// `hidden + gate * (layer(hidden) - hidden)`. Differentiable, for training; saves no work.
+    /// `hidden + gate * (layer(hidden) - hidden)`. This form is differentiable, for training, and saves no work.
     Gate(Tensor<2>),
 }
 

@@ -1,4 +1,4 @@
-//! Batches whose rows answer to different controllers.
+//! Batches whose rows have different controllers.
 
 use super::{Action, Batch, Controller, ControllerError, Decision, Site};
 use std::collections::{BTreeMap, HashSet};
@@ -13,9 +13,10 @@ pub(crate) struct Assignment {
 
 /// Asks several controllers, each about its own rows as if they were the whole batch, and merges their answers.
 ///
-/// A row that has exited is not asked about again in the same pass, just as an engine would not ask if it were alone.
+/// A controller is not asked again about a row that has exited in the same pass, just as the engine would not ask again
+/// if the row were alone.
 ///
-/// The functions named `assigned` map a sequence's id to its assignment.
+/// In all methods, the function `assigned` maps a sequence's id to its assignment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dispatcher {
     exited: HashSet<u64>,
@@ -58,7 +59,7 @@ impl Dispatcher {
         }
     }
 
-    /// Merges the decisions of all controllers. A row that is assigned to none ends the run.
+    /// Asks every controller about its own rows, and merges their decisions. A row without a controller ends the run.
     pub(crate) fn decide<C: Controller>(
         &mut self,
         site: &Site<'_>,
@@ -106,13 +107,14 @@ impl Dispatcher {
     }
 }
 
-/// The error for a sequence that no controller was chosen for.
+/// Makes the error for a sequence without a controller.
 fn unassigned(sequence: u64) -> ControllerError {
-    let expected = "one that a controller was chosen for".to_owned();
+    let expected = "a sequence that has a controller".to_owned();
     ControllerError::Setting { setting: "the sequence", found: sequence.to_string(), expected }
 }
 
-/// A controller's decision as one action per row. A decision of another form ends the run, through the site.
+/// Asks a controller, and returns its decision as one action per row. A gate, or a wrong number of actions, ends the
+/// run with an error that is logged at the site.
 fn answers<C: Controller + ?Sized>(site: &Site<'_>, controller: &mut C) -> Vec<Action> {
     let rows = site.rows().len();
     match controller.decide(site) {
@@ -124,8 +126,8 @@ fn answers<C: Controller + ?Sized>(site: &Site<'_>, controller: &mut C) -> Vec<A
             actions
         }
         Decision::Gate(_) => {
-            let expected = "actions, as other rows answer to other controllers".to_owned();
-            site.fail(ControllerError::Setting { setting: "the answer", found: "a gate".to_owned(), expected });
+            let expected = "actions, because other rows of the batch have other controllers".to_owned();
+            site.fail(ControllerError::Setting { setting: "the decision", found: "a gate".to_owned(), expected });
             vec![Action::Run; rows]
         }
     }

@@ -7,15 +7,15 @@ pub enum ControllerError {
     /// The controller names a layer that the model does not have.
     #[error("layer {layer} does not exist: the model has layers 0 to {}", n_layers.saturating_sub(1))]
     LayerOutOfRange {
-        /// The layer asked for.
+        /// The index of the layer.
         layer: usize,
         /// The number of layers of the model.
         n_layers: usize,
     },
-    /// The controller's budget is larger than the model or smaller than the controller allows.
+    /// The controller's budget is larger than the model's number of layers, or smaller than the controller allows.
     #[error("a budget of {budget} layers: the model has {n_layers}, so it must be from {least} to {n_layers}")]
     Budget {
-        /// The layers asked for.
+        /// The budget, in layers.
         budget: usize,
         /// The smallest budget that this controller allows.
         least: usize,
@@ -27,18 +27,18 @@ pub enum ControllerError {
     Setting {
         /// The setting's name.
         setting: &'static str,
-        /// Its value.
+        /// The value of the setting.
         found: String,
         /// The values that are allowed.
         expected: String,
     },
-    /// The controller's own reason.
+    /// Another reason, given by the controller.
     #[error("the controller gave up")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl ControllerError {
-    /// Refuses a setting unless `ok`.
+    /// Returns [`Self::Setting`] unless `ok` is `true`.
     pub(crate) fn check(
         ok: bool,
         setting: &'static str,
@@ -59,7 +59,7 @@ impl ControllerError {
 pub(crate) enum PassError {
     /// The controller broke its contract at a layer.
     Contract { layer: usize, expected: String, found: String },
-    /// The controller failed on its own account.
+    /// The controller reported an error with [`Site::fail`](super::Site::fail).
     Controller(ControllerError),
     /// The device did not deliver the logits.
     Device(String),

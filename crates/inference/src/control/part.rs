@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use dynlayer_model::select_rows;
 
 impl Site<'_> {
-    /// Calls `f` with a site that holds only the given rows, by index, under the given ids. Reads, head products and
-    /// errors of the call are logged here.
+    /// Calls `f` with a site that holds only the rows of the given indices, under the given ids. The reads, head
+    /// products and errors of the call are added to the log of `self`.
     ///
     /// # Panics
     /// If an index is out of range.
@@ -40,7 +40,7 @@ impl Site<'_> {
     }
 }
 
-/// The given rows of `x: [rows, tokens, d_model]`, without a copy if they are neighbours.
+/// Returns the given rows of `x: [rows, tokens, d_model]`, without a copy if they are consecutive.
 fn pick(x: &Tensor<3>, rows: &[usize]) -> Tensor<3> {
     let first = rows.first().copied().unwrap_or(0);
     if rows.iter().copied().eq(first..first + rows.len()) {

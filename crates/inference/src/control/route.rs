@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The sublayers of one layer that ran.
+/// The sublayers of one layer that ran for one token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ran {
     /// `true` if the attention sublayer ran.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Settings that every way of running a model under a controller shares: generation, scoring and the oracle's runs.
+/// Settings that are shared by generation, scoring and the runs of the oracle.
 ///
 /// ```
 /// use dynlayer_inference::{ControlFrom, GenerateOptions, KvPolicy, RunSettings};
@@ -19,14 +19,15 @@ use std::str::FromStr;
 pub struct RunSettings {
     /// The first token that the controller decides about.
     pub control_from: ControlFrom,
-    /// The keys and values that later tokens see at layers that an earlier token skipped.
+    /// The keys and values that later tokens see at layers whose attention an earlier token skipped.
     pub kv_policy: KvPolicy,
-    /// The execution of layers that some rows of a batch run and others skip. It affects speed, never results.
+    /// The execution of sublayers that some rows of a batch run and others skip. It affects the speed, and the results
+    /// only by rounding.
     pub partial_skips: PartialSkips,
-    /// The seed of every random draw of the run: of the controller, which reads it from
-    /// [`Batch::seed`](super::Batch::seed), and of [sampling](crate::sampling::Sampling). A draw depends on the seed,
-    /// the draw's purpose, the sequence's id, the position and the layer, so a sequence draws the same numbers alone
-    /// and in a batch.
+    /// The seed of every random draw of the run: the draws of the controller, which reads the seed from
+    /// [`Batch::seed`](super::Batch::seed), and those of [sampling](crate::sampling::Sampling). A draw depends on the
+    /// seed, the draw's purpose, the sequence's id, the position and the layer, so a sequence draws the same numbers
+    /// alone and in a batch.
     pub seed: u64,
 }
 
@@ -47,7 +48,7 @@ pub enum ControlFrom {
 }
 
 impl ControlFrom {
-    /// All settings.
+    /// All values of this setting.
     pub const ALL: [Self; 3] = [Self::FirstGenerated, Self::LastPromptToken, Self::All];
 
     fn name(self) -> &'static str {
@@ -75,8 +76,8 @@ impl FromStr for ControlFrom {
 
 /// The keys and values that later tokens see at a layer whose attention an earlier token skipped.
 ///
-/// Works with every controller. Once a sequence that has skipped a layer's attention never runs it again (any route
-/// fixed per sequence), all three policies give the same results.
+/// Every policy works with every controller. All three give the same results if no sequence runs a layer's attention
+/// again after having skipped it, as under any route that is fixed per sequence.
 ///
 /// ```
 /// use dynlayer_inference::KvPolicy;
@@ -92,10 +93,11 @@ pub enum KvPolicy {
     #[default]
     Propagate,
     /// The same keys and values, projected only when that layer's attention next runs for the sequence, for all skipped
-    /// tokens at once. Until then their residual states are kept, `d_model` numbers per token and run of consecutive
-    /// skipped layers. A layer that a sequence never runs again costs nothing.
+    /// tokens at once. Until then the residual states of the tokens are kept: `d_model` numbers per token for each
+    /// group of consecutive skipped layers. A layer that a sequence never runs again costs no projection.
     Deferred,
-    /// No keys and values: later tokens do not see the token at that layer. Costs nothing, and changes the results.
+    /// No keys and values: later tokens do not see the token at that layer. This policy costs nothing, and changes the
+    /// results.
     Omit,
 }
 
@@ -126,7 +128,8 @@ impl FromStr for KvPolicy {
     }
 }
 
-/// The execution of a sublayer that some rows of a batch run and others skip. All choices give the same results.
+/// The execution of a sublayer that some rows of a batch run and others skip. All choices give the same results, up to
+/// rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

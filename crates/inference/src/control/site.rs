@@ -22,19 +22,20 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// The sequence's id, chosen by the caller; its index in the batch by default. Does not change when other rows
-    /// leave.
+    /// The sequence's id, chosen by the caller; by default its index in the batch at the start of the run. It does not
+    /// change when other rows leave.
     pub id: u64,
-    /// The position of its last token in this pass, from 0 at the first prompt token.
+    /// The position of the sequence's last token in this pass, counted from 0 at the first prompt token.
     pub position: usize,
     /// The number of tokens generated before this pass.
     pub generated: usize,
 }
 
-/// One layer of one pass, about to run: what a controller sees of all rows when it decides.
+/// One layer of one pass that is about to run, with the rows and tensors that a controller decides from.
 ///
-/// Tensors stay on the device, and getting them costs nothing. Only [`read`](Self::read) waits for the device, and only
-/// [`exit_logits`](Self::exit_logits) computes something; the report counts both.
+/// Tensors stay on the device, and getting them costs next to nothing. Only [`read`](Self::read) waits for the device,
+/// and only [`exit_logits`](Self::exit_logits) and [`exit_logits_of`](Self::exit_logits_of) run a part of the model;
+/// the report counts these calls.
 pub struct Site<'a> {
     pub(crate) model: &'a Llama,
     pub(crate) layer: usize,
@@ -42,7 +43,7 @@ pub struct Site<'a> {
     pub(crate) rows: &'a [Row],
     pub(crate) hidden: &'a Tensor<3>,
     pub(crate) embedded: &'a Tensor<3>,
-    /// Left padding per row.
+    /// The number of padding tokens at the start of each row.
     pub(crate) padding: &'a [usize],
     pub(crate) log: &'a SiteLog,
 }
@@ -51,9 +52,9 @@ pub struct Site<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct SiteLog {
     pub(crate) host_reads: Cell<usize>,
-    /// The rows of each product with the head.
+    /// The indices of the rows of each product with the head.
     pub(crate) heads: RefCell<Vec<Vec<usize>>>,
-    /// The first error; a controller's own goes before a breach of contract.
+    /// The first error. An error from [`Site::fail`] replaces a breach of contract.
     pub(crate) error: RefCell<Option<PassError>>,
 }
 
@@ -78,7 +79,7 @@ impl Site<'_> {
         self.phase
     }
 
-    /// The live rows, in the order of every tensor's first axis. Rows that exited earlier in the pass are still here.
+    /// The live rows, in the order of every tensor's first axis, including rows that exited earlier in the pass.
     pub fn rows(&self) -> &[Row] {
         self.rows
     }
@@ -88,7 +89,7 @@ impl Site<'_> {
         self.hidden
     }
 
-    /// The last token's residual state, `[rows, d_model]`.
+    /// The residual state of each row's last token, `[rows, d_model]`.
     pub fn last_hidden(&self) -> Tensor<2> {
         let tokens = self.hidden.dims()[1];
         self.hidden.clone().narrow(1, tokens - 1, 1).squeeze_dim::<2>(1)
@@ -99,24 +100,24 @@ impl Site<'_> {
         self.embedded
     }
 
-    /// `true` where a token is real and not padding, `[rows, tokens]`.
+    /// A mask, `[rows, tokens]`, that is `true` for every token except padding.
     pub fn token_mask(&self) -> Tensor<2, Bool> {
         let [rows, tokens, _] = self.hidden.dims();
         let real: Vec<bool> = self.padding.iter().flat_map(|pad| (0..tokens).map(move |t| t >= *pad)).collect();
         Tensor::from_data(TensorData::new(real, [rows, tokens]), &self.hidden.device())
     }
 
-    /// The logits that each row's last token would have if the row exited here, `[rows, vocab_size]`: final norm and
-    /// head of [`last_hidden`](Self::last_hidden). Costs one product with the head, which the report counts for every
-    /// row.
+    /// The logits that each row's last token would have if the row exited here, `[rows, vocab_size]`: the final norm
+    /// and the head, applied to [`last_hidden`](Self::last_hidden). This costs one product with the head, which the
+    /// report counts for every row.
     pub fn exit_logits(&self) -> Tensor<2> {
         self.log.heads.borrow_mut().push((0..self.rows.len()).collect());
         self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
     }
 
-    /// The [`exit_logits`](Self::exit_logits) of some rows, by index into [`rows`](Self::rows): `[indices,
-    /// vocab_size]`. The report counts only these rows, so rows that have exited cost nothing. Without indices, nothing
-    /// is computed.
+    /// The [`exit_logits`](Self::exit_logits) of some rows, given as indices into [`rows`](Self::rows):
+    /// `[indices, vocab_size]`. The report counts only these rows, so rows that have exited cost nothing. Without
+    /// indices, nothing is computed.
     ///
     /// # Panics
     /// If an index is out of range.
@@ -160,13 +161,15 @@ impl Site<'_> {
         if let Some(i) = values.iter().position(|value| !value.is_finite()) {
             self.breach("finite numbers to read".into(), format!("{} for row {i}", values[i]));
         }
-        // A controller that indexes by row then ends with the error noted above, not with a panic before it.
+        // With one value per row, a controller that indexes by row does not panic before the error noted above is
+        // raised.
         values.resize(rows, f32::NAN);
         values
     }
 
-    /// Ends the run with this error after the decision, which is then ignored. For problems that a controller can only
-    /// find on the way: a file of routes that is too short, a sequence that it was never told of.
+    /// Ends the run with this error after the decision, which is then ignored. It is meant for problems that a
+    /// controller can find only during the run, such as a file of routes that is too short, or a sequence that it
+    /// does not know.
     pub fn fail(&self, error: ControllerError) {
         let mut noted = self.log.error.borrow_mut();
         if !matches!(*noted, Some(PassError::Controller(_))) {

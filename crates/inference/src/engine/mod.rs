@@ -1,8 +1,9 @@
 //! The layer loop: the one place that turns decisions into launches.
 //!
 //! `pass` is the loop, `plan` interprets a decision, `sublayers` runs the sublayers, `policy_cache` applies the KV
-//! policy to rows that skip one (with `owed` for deferred keys and values), `partial` chooses how rows that disagree
-//! are run, `tally` counts.
+//! policy to rows that skip an attention (with `owed` for deferred keys and values), `partial` chooses how to run a
+//! sublayer that only some rows run, `rows` puts such rows back into their batch, `stream` holds the residual stream,
+//! and `tally` counts the work.
 
 mod owed;
 mod partial;

@@ -1,4 +1,4 @@
-//! `KvPolicy::Deferred`: keys and values that are still to be computed.
+//! Keys and values that are still to be computed, for `KvPolicy::Deferred`.
 
 use burn::tensor::{Tensor, s};
 use dynlayer_model::{Block, Frame, LayerKv, Llama};
@@ -6,19 +6,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The residual stream of a pass, kept for the layers that skipped it.
+/// The residual stream of a pass, kept for layers whose attention some rows skipped.
 #[derive(Debug)]
 pub(super) struct State {
-    /// `[rows, tokens, d_model]`.
+    /// The residual stream, `[rows, tokens, d_model]`.
     hidden: Tensor<3>,
     /// The first slot of the pass.
     start: usize,
-    /// Per row, the position of the last token of the pass.
+    /// The position of the last token of the pass, for each row.
     last: Vec<usize>,
     meter: Arc<Meter>,
 }
 
-/// The size of all kept states in bytes, now and at its largest.
+/// The size of all kept states in bytes: the current one and the largest so far.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     now: AtomicU64,
@@ -62,14 +62,14 @@ pub(super) struct Owed(Vec<Debt>);
 /// The keys and values of one pass that a layer owes.
 #[derive(Debug, Clone)]
 struct Debt {
-    /// The state to compute them from; `None` if they are in the cache already, because the layer ran for another row
-    /// and they came with it.
+    /// The state to compute them from; `None` if they are in the cache already, because the attention ran for other
+    /// rows and wrote them.
     state: Option<Arc<State>>,
-    /// Per row, the number of tokens that are owed.
+    /// The number of tokens whose keys and values are owed, for each row.
     tokens: Vec<usize>,
 }
 
-/// The cost of settling a row's debts, in tokens.
+/// The debts of a row that were settled, in tokens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Settled {
     /// Tokens whose keys and values were owed.
@@ -79,14 +79,14 @@ pub(super) struct Settled {
 }
 
 impl Owed {
-    /// Adds a pass whose attention `tokens` tokens per row skip. `state` is `None` if their keys and values are in the
-    /// cache all the same.
+    /// Adds the debt of a pass in which `tokens[row]` tokens of each row skip the attention. `state` is `None` if their
+    /// keys and values are in the cache already.
     pub(super) fn add(&mut self, state: Option<Arc<State>>, tokens: Vec<usize>) {
         self.0.push(Debt { state, tokens });
     }
 
-    /// Computes everything owed to these rows in one product, before their attention runs, and returns the cost per
-    /// row.
+    /// Computes all keys and values owed to these rows in one projection, before their attention runs, and returns the
+    /// settled debts of each row.
     pub(super) fn settle(&mut self, rows: &[usize], model: &Llama, block: &Block, kv: &mut LayerKv) -> Vec<Settled> {
         let mut settled = vec![Settled::default(); rows.len()];
         let mut states = Vec::new(); // [1, tokens, d_model] each
@@ -128,14 +128,14 @@ impl Owed {
     }
 }
 
-/// A run of neighbouring slots of one row.
+/// A run of consecutive slots of one row.
 struct Slots {
     row: usize,
     slot: usize,
     tokens: usize,
 }
 
-/// Keeps the given rows of all layers, in the given order; layers that shared a state still do.
+/// Keeps the given rows of all layers, in the given order. Layers that share a state still share one afterwards.
 pub(super) fn select_rows(layers: &mut [Owed], rows: &[usize]) {
     let mut selected: HashMap<*const State, Arc<State>> = HashMap::new();
     for owed in layers {

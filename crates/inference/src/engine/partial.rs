@@ -3,28 +3,30 @@
 use crate::control::PartialSkips;
 use burn::tensor::Device;
 
-/// A device's speed, for deciding whether a smaller batch saves more time than taking it out and putting it back costs.
+/// A model of a device's speed. It decides if running fewer rows saves more time than it costs to take these rows out
+/// of the batch and to put them back.
 ///
-/// The model: a product of `n` tokens with `w` weights takes `t0(w) + 2 n w / flops_per_second`. The first term, mainly
-/// reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save
-/// `2 m w / flops_per_second`. On a processor the two terms add up (measured, `docs/performance.md`). Where a device
-/// overlaps them, as in a roofline (Williams, Waterman and Patterson 2009), a small batch saves less, but there the
+/// In the model, a product of `n` tokens with `w` weights takes `t0(w) + 2 n w / flops_per_second`. The first term,
+/// mainly reading the weights from memory, is the same for any number of tokens, so `m` tokens fewer save
+/// `2 m w / flops_per_second`. On a CPU the two terms add up (measured, `docs/performance.md`). On a device that
+/// overlaps them, as in a roofline (Williams, Waterman and Patterson 2009), a smaller batch saves less, but there the
 /// second term is small too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeviceCost {
-    /// Floating-point operations in a second, two per multiply-add.
+    /// The number of floating-point operations per second; a multiply-add counts as two.
     pub(super) flops_per_second: f64,
-    /// Time for taking rows out and putting them back, in seconds.
+    /// The time for taking rows out of the batch and putting them back, in seconds.
     pub(super) gather_seconds: f64,
 }
 
 impl DeviceCost {
-    /// Two cores of a server processor with AVX-512, measured on flex (`docs/performance.md`).
+    /// The cost on two cores of a server CPU with AVX-512, measured on flex (`docs/performance.md`).
     const CPU: Self = Self { flops_per_second: 50e9, gather_seconds: 30e-6 };
-    /// A data-centre GPU by its data sheet, at 5 microseconds for each of about eight launches; not measured.
+    /// The cost on a data-centre GPU, not measured: the speed is that of its data sheet, and the time assumes about
+    /// eight launches of 5 microseconds each.
     const GPU: Self = Self { flops_per_second: 100e12, gather_seconds: 40e-6 };
 
-    /// The cost for this kind of device.
+    /// Returns the cost for a device of this kind.
     fn of(device: &Device) -> Self {
         if dynlayer_model::is_gpu(device) { Self::GPU } else { Self::CPU }
     }
@@ -35,7 +37,7 @@ impl DeviceCost {
     }
 }
 
-/// Chooses between running all rows and gathering, for one model on one device.
+/// Chooses between running a sublayer for all rows and gathering the rows that run it, on one device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chooser {
     pub(super) skips: PartialSkips,
@@ -47,8 +49,8 @@ impl Chooser {
         Self { skips, device: DeviceCost::of(device) }
     }
 
-    /// Returns `true` if `some` of `all` rows, with `tokens` tokens each, should be gathered for a sublayer of `weights`
-    /// weights.
+    /// Returns `true` if `some` of `all` rows, with `tokens` tokens each, should be gathered for a sublayer with
+    /// `weights` weights.
     pub(super) fn gathers(&self, some: usize, all: usize, tokens: usize, weights: f64) -> bool {
         let tokens_of = |rows: usize| (rows * tokens) as f64;
         match self.skips {
@@ -67,7 +69,7 @@ mod tests {
     fn gathers_where_the_rows_saved_take_longer_than_the_copies() {
         let device = DeviceCost { flops_per_second: 1e10, gather_seconds: 1e-5 };
         let chooser = Chooser { skips: PartialSkips::Modelled, device };
-        // A row saved is worth 2 * 10^4 / 10^10 seconds, so five pay for the copies and a sixth is a gain.
+        // Each row left out saves 2 * 10^4 / 10^10 seconds, so five rows just pay for the copies, and six are a gain.
         assert!(!chooser.gathers(2, 7, 1, 1e4));
         assert!(chooser.gathers(2, 8, 1, 1e4));
         assert!(chooser.gathers(7, 8, 6, 1e4)); // rows of six tokens

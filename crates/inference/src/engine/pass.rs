@@ -16,18 +16,18 @@ use std::time::Instant;
 /// The input of a pass.
 pub(crate) struct PassInput<'a> {
     pub(crate) model: &'a Llama,
-    /// `[rows, tokens]`.
+    /// The token ids, `[rows, tokens]`.
     pub(crate) tokens: Tensor<2, Int>,
     pub(crate) frame: &'a Frame,
     pub(crate) rows: &'a [Row],
-    /// Per row, the number of padding tokens at the start of the pass.
+    /// The number of padding tokens at the start of the pass, for each row.
     pub(crate) padding: &'a [usize],
     pub(crate) phase: Phase,
     /// `true` if the controller decides, `false` if it only observes.
     pub(crate) controlled: bool,
     pub(crate) chooser: Chooser,
     pub(crate) dimensions: Dimensions,
-    /// `true` to keep the states entering the layers.
+    /// `true` if the states that enter the layers are returned in [`Pass::states`].
     pub(crate) keep_states: bool,
 }
 
@@ -38,7 +38,8 @@ pub(crate) struct Pass {
     /// The route of each row.
     pub(crate) routes: Vec<Route>,
     pub(crate) tally: Tally,
-    /// The residual stream entering each layer, `[rows, tokens, d_model]` each; empty without `keep_states`.
+    /// The residual stream entering each layer, `[rows, tokens, d_model]` each; empty unless [`PassInput::keep_states`]
+    /// is set.
     pub(crate) states: Vec<Tensor<3>>,
 }
 
@@ -128,7 +129,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
     Ok(Pass { hidden: stream.hidden().clone(), routes, tally, states })
 }
 
-/// Reads logits to the host, row after row. A pass has no other host read, except for those of the controller.
+/// Reads logits to the host, row after row. The only other host reads of a pass are those of the controller.
 pub(crate) fn read_logits(logits: &Tensor<3>) -> Result<Vec<f32>, PassError> {
     let failed = |error: &dyn std::fmt::Debug| PassError::Device(format!("{error:?}"));
     let data = logits.clone().try_into_data().map_err(|error| failed(&error))?;

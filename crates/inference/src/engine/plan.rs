@@ -11,8 +11,8 @@ pub(super) enum Plan {
     Everything,
     /// The sublayers that each row runs.
     Rows(Vec<Ran>),
-    /// The whole layer for all rows, with its update multiplied by a gate of `[rows, tokens]`, and the sublayers that
-    /// the counts record as run for each row.
+    /// The whole layer for all rows, with its update multiplied by a gate of `[rows, tokens]`. The list holds the
+    /// sublayers that count as run for each row.
     Gate(Tensor<2>, Vec<Ran>),
 }
 
@@ -20,7 +20,7 @@ impl Plan {
     /// Interprets a decision, and marks the rows that exit here.
     ///
     /// # Errors
-    /// The form that was expected and the one that was found, if the decision does not fit the batch.
+    /// The expected form and the found form, if the decision does not fit the batch.
     pub(super) fn new(decision: Decision, tokens: usize, exited: &mut [bool]) -> Result<Self, (String, String)> {
         let rows = exited.len();
         if matches!(decision, Decision::All(Action::Run)) && !exited.contains(&true) {

@@ -1,4 +1,4 @@
-//! The KV cache under a policy.
+//! The KV cache, with a policy for the attentions that rows skip.
 
 use super::owed::{self, Meter, Owed, State};
 use super::stream::Stream;
@@ -7,7 +7,7 @@ use crate::control::{KvPolicy, Row};
 use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama, select_rows};
 use std::sync::Arc;
 
-/// The keys and values of a batch, and whatever its policy keeps beside them.
+/// The keys and values of a batch, and the state of its [`KvPolicy`].
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyCache {
     cache: KvCache,
@@ -15,7 +15,7 @@ pub(crate) struct PolicyCache {
     rows: usize,
 }
 
-/// The memory of a policy, layer by layer.
+/// The state of a [`KvPolicy`], layer by layer.
 #[derive(Clone, Debug)]
 enum Memory {
     Propagate,
@@ -68,7 +68,7 @@ impl PolicyCache {
         }
     }
 
-    /// The number of slots that a row's tokens do not see at a layer.
+    /// The number of holes of a row at a layer: slots that [`KvPolicy::Omit`] hides from the row's tokens.
     pub(super) fn holes(&self, layer: usize, row: usize) -> usize {
         match &self.memory {
             Memory::Omit(layers) => layers[layer].0[row].len(),
@@ -76,8 +76,8 @@ impl PolicyCache {
         }
     }
 
-    /// Prepares the attention of `rows`: settles the layer's debts to them, and returns a frame without the holes, if
-    /// there are any.
+    /// Prepares a layer's attention for `rows`: computes the keys and values that the layer owes them, or returns a
+    /// frame that hides the layer's holes, if it has any.
     pub(super) fn ready(
         &mut self,
         layer: usize,
@@ -151,14 +151,15 @@ pub(super) struct Skipped<'a> {
     pub(super) layer: usize,
     pub(super) block: &'a Block,
     pub(super) rows: &'a [usize],
-    /// `true` if the attention ran for other rows and wrote the keys and values of these too.
+    /// `true` if the attention ran for other rows and wrote the keys and values of these rows too.
     pub(super) written: bool,
     pub(super) frame: &'a Frame,
     /// All rows of the batch.
     pub(super) batch: &'a [Row],
 }
 
-/// `KvPolicy::Omit`, one layer: per row, the slots of tokens that skipped its attention, ascending.
+/// The holes of one layer under [`KvPolicy::Omit`]: for each row, the slots of the tokens that skipped the attention,
+/// in ascending order.
 #[derive(Debug, Default, Clone)]
 struct Holes(Vec<Vec<usize>>);
 

@@ -1,4 +1,4 @@
-//! Putting rows back that ran apart from their batch.
+//! Functions that combine rows that ran a sublayer with the rows that skipped it.
 
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::select_rows;
@@ -13,7 +13,8 @@ pub(super) fn scatter(all: &Tensor<3>, rows: &[usize], ran: Tensor<3>) -> Tensor
     select_rows(Tensor::cat(vec![all.clone(), ran], 0), &from)
 }
 
-/// Takes `ran` for rows that run and `kept` for the others; all are `[rows, tokens, d_model]`.
+/// Returns the states of `ran` for rows that run, and those of `kept` for the others: `[rows, tokens, d_model]`, like
+/// both arguments.
 pub(super) fn keep_skippers(runs: &[bool], ran: Tensor<3>, kept: &Tensor<3>) -> Tensor<3> {
     let shape @ [rows, _, _] = ran.dims();
     let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs.to_vec(), [rows, 1, 1]), &ran.device());

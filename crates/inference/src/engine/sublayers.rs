@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::{Frame, Llama, select_rows};
 
-/// The sublayers of a pass, with the state that they change.
+/// The sublayers of a pass, with the state that running them changes.
 pub(super) struct Sublayers<'a> {
     pub(super) model: &'a Llama,
     pub(super) frame: &'a Frame,
@@ -81,8 +81,8 @@ impl Sublayers<'_> {
         self.stream.set(hidden);
     }
 
-    /// Runs the whole layer for all rows, its update weighted by `gate: [rows, tokens]`, which is zero for rows that do
-    /// not count as run.
+    /// Runs the whole layer for all rows, with its update multiplied by `gate: [rows, tokens]`. The gate is zero for
+    /// the rows that do not run the layer according to `runs`.
     pub(super) fn gated(&mut self, layer: usize, gate: Tensor<2>, runs: &[bool]) {
         let (block, frame, batch) = (&self.model.layers()[layer], self.frame, self.rows);
         let (running, skipping) = split(runs);
@@ -101,7 +101,7 @@ impl Sublayers<'_> {
     }
 }
 
-/// The indices of the rows that run, and of those that do not.
+/// Returns the indices of the rows that run, and of the rows that do not.
 fn split(runs: &[bool]) -> (Vec<usize>, Vec<usize>) {
     (0..runs.len()).partition(|row| runs[*row])
 }

@@ -5,26 +5,26 @@ use crate::report::{RunReport, Shared, Spent};
 use dynlayer_metrics::cost::{Counts, Dimensions};
 use dynlayer_model::Llama;
 
-/// The work of one pass, row by row and as launches.
+/// The work of one pass, counted for each row and in launches.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Per row, the work that the decisions asked for, in tokens.
+    /// The work that the decisions asked for, in tokens, one entry per row.
     pub(super) nominal: Vec<Counts>,
-    /// Per row, the work that ran, in tokens.
+    /// The work that ran, in tokens, one entry per row.
     pub(super) executed: Vec<Counts>,
     /// The number of launches of each kind. A launch counts once, however many rows share it.
     pub(crate) launches: Counts,
-    /// Per row, the number of weights read for it. The weights of a launch are divided among the rows that asked for
-    /// it.
+    /// The number of weights read for each row. The weights that a launch reads are divided among the rows that asked
+    /// for the launch.
     weights: Vec<f64>,
     /// The number of times that the controller waited for the device.
     pub(crate) host_reads: u64,
     /// Wall time inside the controller, in seconds.
     pub(crate) controller_seconds: f64,
     dimensions: Dimensions,
-    /// Per row, the number of tokens without padding.
+    /// The number of tokens of each row, without padding.
     tokens: Vec<usize>,
-    /// Per row, the number of positions that its tokens look at in all, holes included.
+    /// The number of positions that each row's tokens attend to in total, holes included.
     positions: Vec<u64>,
 }
 
@@ -33,7 +33,8 @@ impl Tally {
     pub(super) fn new(dimensions: Dimensions, tokens: Vec<usize>, last: impl Iterator<Item = usize>) -> Self {
         let zero = vec![Counts::default(); tokens.len()];
         let positions = tokens.iter().zip(last).map(|(n, last)| {
-            let (n, end) = (*n as u64, last as u64 + 1); // the last token sees `end` positions, each before it one less
+            // The last token sees `end` positions, and every other token one fewer than the token after it.
+            let (n, end) = (*n as u64, last as u64 + 1);
             n * end - n * n.saturating_sub(1) / 2
         });
         let positions = positions.collect();
@@ -54,8 +55,8 @@ impl Tally {
         self.tokens[row]
     }
 
-    /// Counts an attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` is the number
-    /// of slots that a row does not see.
+    /// Counts an attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` returns the
+    /// number of slots that are hidden from a row.
     pub(super) fn attention(&mut self, runs: &[usize], launched: &[usize], holes: impl Fn(usize) -> usize) {
         for row in runs {
             let counts = &mut self.nominal[*row];
@@ -83,13 +84,14 @@ impl Tally {
         self.add_weights(runs, self.dimensions.mlp_weights());
     }
 
-    /// Counts keys and values without their attention: `due` tokens of a row, of which `computed` had to be computed.
+    /// Counts keys and values of a row's tokens that skip the attention: those of `due` tokens were needed, and those
+    /// of `computed` tokens had to be computed.
     pub(super) fn keys_values(&mut self, row: usize, due: usize, computed: usize) {
         self.nominal[row].kv_projections += due as u64;
         self.executed[row].kv_projections += computed as u64;
     }
 
-    /// Counts one launch of the K/V projections alone, for these rows; none if there is no row.
+    /// Counts one launch of the K/V projections alone, for these rows; without rows, no launch.
     pub(super) fn projection(&mut self, rows: &[usize]) {
         if !rows.is_empty() {
             self.launches.kv_projections += 1;
@@ -97,8 +99,8 @@ impl Tally {
         }
     }
 
-    /// Counts one product with the head for these rows; none if there is no row. It never runs for more rows than asked
-    /// for it, so nominal and executed work are the same.
+    /// Counts one product with the head for these rows; without rows, no product. It never runs for rows that did not
+    /// ask for it, so nominal and executed work are the same.
     pub(crate) fn head(&mut self, rows: &[usize]) {
         if rows.is_empty() {
             return;

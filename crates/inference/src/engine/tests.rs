@@ -16,7 +16,7 @@ fn model() -> Llama {
     LlamaConfig::from_hf_json(json, "a test").unwrap().init(11, WeightDtype::F32, &Device::flex()).unwrap()
 }
 
-/// One pass of three rows of four tokens, of which row 0 skips layers 1 and 3.
+/// Runs one pass over three rows of four tokens, in which row 0 skips layers 1 and 3.
 fn pass(model: &Llama, chooser: Chooser) -> Pass {
     let mut controller = controller_fn(|site| {
         let skips = |id: u64| id == 0 && site.layer() % 2 == 1;
@@ -58,12 +58,12 @@ fn the_device_cost_chooses_per_sublayer_and_changes_no_result() {
     for (chooser, attention, mlp) in [
         (Chooser::new(PartialSkips::RunAll, &Device::flex()), everything, everything),
         (Chooser::new(PartialSkips::Gather, &Device::flex()), asked, asked),
-        // Four tokens of this model save some thirty thousand operations: not worth the copies on a processor.
+        // Skipping a sublayer for four tokens saves some thirty thousand operations: not worth the copies on a CPU.
         (Chooser::new(PartialSkips::Modelled, &Device::flex()), everything, everything),
         (cost(1e3, 1e-9), asked, asked),               // slow arithmetic, cheap copies
-        (cost(1e18, 1.0), everything, everything),     // the other way round
-        (cost(f64::NAN, 1.0), everything, everything), // no cost at all
-        (cost(1e9, 30e-6), everything, asked),         // the MLP has more weights than the attention
+        (cost(1e18, 1.0), everything, everything),     // fast arithmetic, slow copies
+        (cost(f64::NAN, 1.0), everything, everything), // an unknown speed
+        (cost(1e9, 30e-6), everything, asked),         // only for the MLP, which has more weights
         (chooser(PartialSkips::Gather, 1e18, 1.0), asked, asked),
     ] {
         let found = pass(&model, chooser);

@@ -1,4 +1,4 @@
-//! The choice of one token.
+//! The choice of the next token.
 
 use super::filter::{keep_at_least, keep_nucleus, penalise_repetition, ranked};
 use super::{Sampling, SamplingError};
@@ -6,23 +6,23 @@ use crate::random;
 use rand::Rng;
 use std::borrow::Cow;
 
-/// The place of a draw, which its random number derives from.
+/// The place of a draw, from which its random number is derived.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place {
     pub(crate) seed: u64,
     /// The sequence's id.
     pub(crate) sequence: u64,
-    /// The position of the token that is drawn.
+    /// The position of the token to draw.
     pub(crate) position: usize,
 }
 
 /// Chooses the next token of a sequence.
 ///
-/// `seen` are the tokens of the prompt and the output so far.
+/// `seen` holds the tokens of the prompt and of the output so far.
 pub(crate) fn pick(logits: &[f32], seen: &[u32], sampling: &Sampling, place: Place) -> Result<u32, SamplingError> {
     check_finite(logits)?;
     let mut logits = Cow::Borrowed(logits);
-    #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch it off")]
+    #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch the penalty off")]
     if sampling.repetition_penalty != 1.0 {
         penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty);
     }
@@ -30,7 +30,7 @@ pub(crate) fn pick(logits: &[f32], seen: &[u32], sampling: &Sampling, place: Pla
     token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
 }
 
-/// Refuses NaN and positive infinity. Negative infinity is allowed: a token of probability zero.
+/// Refuses NaN and positive infinity. Negative infinity is allowed: it gives a token the probability zero.
 pub(crate) fn check_finite(logits: &[f32]) -> Result<(), SamplingError> {
     // `<` is false for NaN. There is no branch per value, because this reads the whole vocabulary for every token.
     if logits.iter().filter(|x| **x < f32::INFINITY).count() == logits.len() {
@@ -60,7 +60,7 @@ fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
     let mut candidates = ranked(logits, sampling.top_k);
     let (_, most) = *candidates.first()?;
     for (_, logit) in &mut candidates {
-        *logit = ((*logit - most) / sampling.temperature).exp(); // a probability, up to the common factor
+        *logit = ((*logit - most) / sampling.temperature).exp(); // a probability, up to a common factor
     }
     if let Some(p) = sampling.top_p {
         keep_nucleus(&mut candidates, p);
@@ -77,7 +77,7 @@ fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
             return Some(*token);
         }
     }
-    candidates.last().map(|(token, _)| *token) // rounding left a remainder
+    candidates.last().map(|(token, _)| *token) // reached only if rounding leaves a remainder
 }
 
 #[cfg(test)]

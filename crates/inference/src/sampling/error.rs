@@ -1,13 +1,13 @@
 //! Errors of sampling.
 
-/// The reason why sampling options are refused, or no token can be chosen.
+/// The reason why sampling options are refused, or why no token can be chosen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SamplingError {
     /// An option is out of its range.
     #[error("sampling option {field} is {value}; it must be {expected}")]
     Range {
-        /// The option.
+        /// The option's name.
         field: &'static str,
         /// Its value.
         value: f32,
@@ -15,9 +15,9 @@ pub enum SamplingError {
         expected: &'static str,
     },
     /// The model's logits hold NaN or positive infinity.
-    #[error("the logit of token {token} is {value}; expected a finite number")]
+    #[error("the logit of token {token} is {value}; expected a finite number or negative infinity")]
     NotFinite {
-        /// The first such token.
+        /// The first token with such a logit.
         token: usize,
         /// Its logit.
         value: f32,

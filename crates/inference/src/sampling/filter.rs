@@ -1,4 +1,4 @@
-//! Filters of the candidates for a token.
+//! Filters of the candidates for the next token.
 
 /// Divides the positive and multiplies the negative logits of the tokens in `seen` by `penalty` (Keskar et al. 2019).
 pub(super) fn penalise_repetition(logits: &mut [f32], seen: &[u32], penalty: f32) {
@@ -11,8 +11,8 @@ pub(super) fn penalise_repetition(logits: &mut [f32], seen: &[u32], penalty: f32
     }
 }
 
-/// Returns the candidates of the `top_k` largest logits, ties with the last included, most probable first, equals by
-/// id.
+/// Returns the tokens with the `top_k` largest logits, including ties with the last of them, in descending order of
+/// logits, and equal ones in the order of their ids.
 pub(super) fn ranked(logits: &[f32], top_k: Option<usize>) -> Vec<(usize, f32)> {
     let mut candidates: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
@@ -24,8 +24,8 @@ pub(super) fn ranked(logits: &[f32], top_k: Option<usize>) -> Vec<(usize, f32)> 
     candidates
 }
 
-/// Keeps the most probable candidates until their probabilities reach `p`. `ranked` is descending; its numbers need not
-/// sum to 1.
+/// Keeps the most probable candidates until their total probability reaches `p`. `ranked` is in descending order; its
+/// numbers need not sum to 1.
 pub(super) fn keep_nucleus(ranked: &mut Vec<(usize, f32)>, p: f32) {
     let total: f64 = ranked.iter().map(|(_, q)| f64::from(*q)).sum();
     let mut sum = 0.0;
@@ -36,7 +36,7 @@ pub(super) fn keep_nucleus(ranked: &mut Vec<(usize, f32)>, p: f32) {
     ranked.truncate(enough.map_or(ranked.len(), |last| last + 1));
 }
 
-/// Keeps candidates at least `p` times as probable as the first. `ranked` is descending.
+/// Keeps candidates at least `p` times as probable as the first. `ranked` is in descending order.
 pub(super) fn keep_at_least(ranked: &mut Vec<(usize, f32)>, p: f32) {
     let Some((_, most)) = ranked.first().copied() else { return };
     ranked.retain(|(_, q)| *q >= p * most);

@@ -19,16 +19,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sampling {
-    /// Divides the logits; 0 is greedy.
+    /// Divides the logits by this number; 0 chooses greedily.
     pub temperature: f32,
     /// Keeps the `k` largest logits, and all that are equal to the `k`-th.
     pub top_k: Option<usize>,
-    /// Keeps the smallest set of most probable tokens whose probability reaches `p` (Holtzman et al. 2020).
+    /// Keeps the smallest set of most probable tokens whose total probability reaches `p` (Holtzman et al. 2020).
     pub top_p: Option<f32>,
     /// Keeps tokens at least `p` times as probable as the most probable one (Nguyen et al. 2024).
     pub min_p: Option<f32>,
-    /// Divides positive and multiplies negative logits of tokens seen in the prompt or the output (Keskar et al. 2019,
-    /// section 4.1); 1 changes nothing. Applies to greedy choice too.
+    /// Divides the positive and multiplies the negative logits of tokens seen in the prompt or the output by this
+    /// number (Keskar et al. 2019, section 4.1); 1 changes nothing. The penalty applies to greedy choice too.
     pub repetition_penalty: f32,
 }
 
@@ -39,7 +39,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Checks the ranges.
+    /// Checks that every option is in its range.
     ///
     /// # Errors
     /// [`SamplingError::Range`] naming the first field that is out of its range.

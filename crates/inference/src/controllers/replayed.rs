@@ -75,7 +75,7 @@ impl Controller for Replayed {
     }
 
     /// # Errors
-    /// If the recording was made with a model of another depth.
+    /// If the recording was made with a model of another number of layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.recording.check_layers(batch.n_layers()).map_err(ControllerError::other)?;
         self.passes.clear();

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 /// At position `p` (from 0 at the first prompt token) the budget is
 ///
 /// ```text
-/// b(p) = max                                          p <= from
+/// b(p) = max                                                       p <= from
 /// b(p) = floor(max - (max - min) (p - from) / (to - from) + 1/2)   from < p < to
-/// b(p) = min                                          p >= to
+/// b(p) = min                                                       p >= to
 /// ```
 ///
 /// Of these layers `warm_up` run at the bottom and the others at the top: layers `0..warm_up` and

@@ -1,4 +1,4 @@
-//! Skipping of layers that have done little to states like this one.
+//! Skipping of layers that have little effect on similar states.
 
 use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::{CalibrationError, Ends, StateEffects};

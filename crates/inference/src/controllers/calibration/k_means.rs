@@ -33,8 +33,8 @@ pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng
     drop_empty(centroids, members)
 }
 
-/// Draws at most `k` points one after another, each with a probability proportional to `1 - cos` of the point and the
-/// nearest one drawn before.
+/// Draws at most `k` points one after another: the first uniformly, each later one with a probability proportional to
+/// `1 - cos` of the point and the nearest one drawn before.
 fn seeds(points: &[&[f32]], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
     let mut seeds: Vec<Vec<f32>> = Vec::new();
     while seeds.len() < k && !points.is_empty() {

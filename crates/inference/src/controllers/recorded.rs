@@ -5,8 +5,8 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 
 /// Records the answers of another controller, pass by pass, so that [`Replayed`](super::Replayed) can repeat them.
 ///
-/// Each run starts a new recording. Answers for rows that have exited are left out. If the other controller answers with
-/// a gate, the run ends with an error whose source is [`RecordingError::Gate`].
+/// Each run starts a new recording. Answers for rows that have exited are left out. If the other controller answers
+/// with a gate, the run ends with an error whose source is [`RecordingError::Gate`].
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule, Recorded, Recording, Replayed};

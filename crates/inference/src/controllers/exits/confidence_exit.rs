@@ -34,8 +34,8 @@ impl ConfidenceExit {
         fields: ExitRule::FIELDS,
     };
 
-    /// Returns a controller that exits where this difference is at least the rule's threshold, from 0 (always exit) to
-    /// 1.
+    /// Returns a controller that exits where this difference is at least the rule's threshold, which is from 0 (always
+    /// exit) to 1.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default() }
     }

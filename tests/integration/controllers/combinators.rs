@@ -245,7 +245,7 @@ fn a_recording_that_does_not_reach() {
     let missing = replay(&[vec![1, 2], vec![3]], vec![0, 8]);
     assert!(missing.contains("no sequence 8"), "{missing}");
     let other = super::error(&model, Replayed::new(Recording::new(7)), ControlFrom::All);
-    assert!(chain(&other).contains("7 layers; this one has 5"), "{other}");
+    assert!(chain(&other).contains("7 layers; this model has 5"), "{other}");
 
     // A second run starts anew.
     run(&model, &mut recorded, &[vec![4]], options(vec![9], ControlFrom::LastPromptToken));

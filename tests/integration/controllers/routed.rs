@@ -215,7 +215,7 @@ fn routers_of_another_model() {
     let other =
         || Routed::new(LinearRouter::new([7, WIDTH], 0.0, 3, &crate::support::device()), RouterOptions::default());
     other().save(folder.path().join("gates.safetensors")).unwrap();
-    let part = "a router for 7 layers of width 48; the model has 5 of width 48";
+    let part = "the router is for 7 layers of width 48; the model has 5 of width 48";
     let built = spec.build(&model, &resources).map(|_| ()).unwrap_err();
     assert!(chain(&built).contains(part), "{}", chain(&built));
     let begun = super::error(&model, other(), ControlFrom::All);

@@ -8,7 +8,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
-/// arXiv 1603.09382, section 3) with the same survival probability everywhere, and no rescaling.
+/// arXiv 1603.09382, section 3) with the same survival probability for all layers, and no rescaling. With
+/// [`Ends::Kept`], the default, the first and the last layer always run.
 ///
 /// A draw depends on the run's seed, the sequence's id, the position of the row's last token in the pass, and the
 /// layer.
@@ -85,7 +86,7 @@ mod tests {
             let draws = 20_000;
             let ran = (0..draws).filter(|i| controller.runs(3, i / 10, i % 10)).count();
             let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
-            // Five standard deviations of a binomial count; none at the ends.
+            // Five standard deviations of a binomial count, which are 0 at the probabilities 0 and 1.
             assert!((ran - draws * p).abs() <= 5.0 * (draws * p * (1.0 - p)).sqrt() + 1e-3, "{ran} of {draws} at {p}");
         }
     }

@@ -7,12 +7,13 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Keeps another controller within a budget: at any time, the layers that a sequence has run in controlled passes are at
-/// most `budget` times the number of these passes, the current one included.
+/// Keeps another controller within a budget: at any time, the layers that a sequence has run in its controlled passes
+/// are at most `budget` times the number of these passes, the current one included.
 ///
 /// Later passes may use what earlier ones saved. An action that does not fit the budget becomes [`Action::Skip`]. A
-/// sublayer costs half a layer, and rows that have exited cost nothing. A [`Decision::Gate`] runs its layer for every row, and
-/// becomes an action per row as soon as one row cannot pay. A pass of several tokens (a controlled prompt) counts once.
+/// sublayer costs half a layer, and rows that have exited cost nothing. A [`Decision::Gate`] costs every row a whole
+/// layer; if one row cannot pay, it becomes an action per row. A pass of several tokens (a controlled prompt) counts
+/// once.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{Budgeted, ConfidenceExit, ExitRule};
@@ -39,7 +40,7 @@ struct Account {
 }
 
 impl<C> Budgeted<C> {
-    /// Holds `inner` to a mean of `budget` layers per pass.
+    /// Returns a controller that holds `inner` to a mean of at most `budget` layers per pass.
     pub fn new(budget: f32, inner: C) -> Self {
         Self { budget, inner, accounts: HashMap::new() }
     }
@@ -49,7 +50,7 @@ impl<C> Budgeted<C> {
         &self.inner
     }
 
-    /// The action that a row can afford, paid from its account.
+    /// Returns the action that a row can afford, and charges its account.
     fn pay(&mut self, sequence: u64, action: Action) -> Action {
         let budget = f64::from(self.budget);
         let account = self.accounts.entry(sequence).or_default();
@@ -66,7 +67,8 @@ impl<C> Budgeted<C> {
         }
     }
 
-    /// Keeps the gate if every row that is still in the pass can pay for a whole layer; otherwise an action per row.
+    /// Returns the gate if every row that has not exited can pay for a whole layer, otherwise an action per row;
+    /// charges the accounts.
     fn pay_gate(&mut self, site: &Site<'_>, gate: burn::tensor::Tensor<2>) -> Decision {
         let budget = f64::from(self.budget);
         let broke = |row: &crate::Row| {

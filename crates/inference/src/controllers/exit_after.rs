@@ -48,7 +48,7 @@ impl Controller for ExitAfter {
     }
 
     /// # Errors
-    /// If the depth is more than the model's layers.
+    /// If the depth is more than the model's number of layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         batch.check_budget(self.0, 0)
     }

@@ -1,4 +1,4 @@
-//! Every layer, always.
+//! Full depth: every layer for every token.
 
 use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Controller, Decision, Site};

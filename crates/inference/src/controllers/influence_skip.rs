@@ -6,8 +6,8 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// Runs the `budget` layers with the most block influence: layer removal after `ShortGPT` (Men et al. 2024,
-/// arXiv 2403.03853), per token and without changing the model.
+/// Runs the `budget` layers with the most block influence: the layer removal of `ShortGPT` (Men et al. 2024,
+/// arXiv 2403.03853), done while the model runs and without changing the model.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{InfluenceSkip, LayerInfluence};
@@ -36,11 +36,12 @@ impl InfluenceSkip {
     }
 }
 
-/// An [`InfluenceSkip`] whose influence is measured on [`Resources::texts`], or given as [`Resources::influence`].
+/// The specification of an [`InfluenceSkip`] whose influence is measured on [`Resources::texts`], or given as
+/// [`Resources::influence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InfluenceSpec {
-    /// Layers per token.
+    /// The number of layers that run per token.
     pub budget: usize,
 }
 
@@ -65,7 +66,8 @@ impl Controller for InfluenceSkip {
     }
 
     /// # Errors
-    /// If the budget is more than the model's layers, or the influence was measured on a model of other depth.
+    /// If the budget is more than the model's number of layers, or the influence was measured on a model with another
+    /// number of layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         batch.check_budget(self.budget, 0)?;
         let (found, expected) = (self.n_layers, batch.n_layers());

@@ -8,7 +8,8 @@
 //! | by how sure the model is | [`ConfidenceExit`], [`EntropyExit`], [`SaturationExit`] |
 //! | by the state, with effects measured in advance | [`SimilaritySkip`] |
 //! | by a learned module | [`Routed`] with a [`Router`] |
-//! | by another controller | [`Budgeted`], [`WarmUp`], [`Recorded`] and [`Replayed`] |
+//! | by a wrapped controller | [`Budgeted`], [`WarmUp`], [`Recorded`] |
+//! | by the recording of an earlier run | [`Replayed`] |
 //!
 //! [`ControllerSpec`] makes most of them from text or JSON; [`ControllerSpec::all`] lists the forms.
 

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 /// Runs a random set of `budget` layers, drawn once per sequence.
 ///
 /// This is the random skipping of arXiv 2410.20022, and one of the oracle's baselines. All sets of this size are
-/// equally probable; with [`Ends::Kept`], the default, all sets of this size that include the first and the last layer.
+/// equally probable; with [`Ends::Kept`], the default, only sets that include the first and the last layer are drawn.
 /// The draw depends only on the run's seed and the sequence's id.
 ///
 /// ```
@@ -89,7 +89,7 @@ impl Controller for RandomSkip {
     }
 
     /// # Errors
-    /// If the budget is more than the model's layers, or less than those that always run.
+    /// If the budget is more than the model's number of layers, or less than the number of layers that always run.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         batch.check_budget(self.budget, self.ends.count(batch.n_layers()))?;
         self.seed = batch.seed();

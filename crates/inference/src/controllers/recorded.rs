@@ -5,7 +5,8 @@ use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site}
 
 /// Records the answers of another controller, pass by pass, so that [`Replayed`](super::Replayed) can repeat them.
 ///
-/// A run starts a new recording. Answers for rows that have exited are left out.
+/// Each run starts a new recording. Answers for rows that have exited are left out. If the other controller answers
+/// with a gate, the run ends with an error whose source is [`RecordingError::Gate`].
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule, Recorded, Recording, Replayed};
@@ -28,12 +29,12 @@ pub struct Recorded<C> {
 }
 
 impl<C> Recorded<C> {
-    /// Records the answers of `inner`.
+    /// Returns a controller that records the answers of `inner`.
     pub fn new(inner: C) -> Self {
         Self { inner, recording: Recording::new(0) }
     }
 
-    /// The answers of the run so far; empty before the first run.
+    /// The answers of the current or latest run so far; empty before the first run.
     pub fn recording(&self) -> &Recording {
         &self.recording
     }

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The version of the file.
+/// The version of the file format.
 const VERSION: u32 = 1;
 
 /// The actions of a controller in a run, per sequence and controlled pass.
 ///
-/// A pass is one action per layer, and ends early where the row exited. Made by [`Recorded`](super::Recorded), followed
-/// by [`Replayed`](super::Replayed).
+/// A pass has one action per layer, or fewer if the row exited: then the exit is the last.
+/// [`Recorded`](super::Recorded) makes a recording, and [`Replayed`](super::Replayed) repeats it.
 ///
 /// ```
 /// use dynlayer_inference::Action;
@@ -39,17 +39,17 @@ impl Recording {
         Self { version: VERSION, n_layers, sequences: BTreeMap::new() }
     }
 
-    /// The number of layers of the model that it was made with.
+    /// The number of layers of the model that the recording was made with.
     pub fn n_layers(&self) -> usize {
         self.n_layers
     }
 
-    /// The sequences' ids, ascending.
+    /// The ids of the recorded sequences, ascending.
     pub fn sequences(&self) -> impl Iterator<Item = u64> {
         self.sequences.keys().copied()
     }
 
-    /// The controlled passes of a sequence, in order; `None` if there is none.
+    /// The controlled passes of a sequence, in order; `None` if the sequence is not in the recording.
     pub fn passes(&self, sequence: u64) -> Option<&[Vec<Action>]> {
         self.sequences.get(&sequence).map(Vec::as_slice)
     }
@@ -57,7 +57,8 @@ impl Recording {
     /// Adds a pass to a sequence.
     ///
     /// # Errors
-    /// [`RecordingError::Pass`] if it is neither one action per layer nor a shorter list that ends with an exit.
+    /// [`RecordingError::Pass`] unless `actions` holds one action per layer, or fewer of which the last is an exit, and
+    /// no exit before the last.
     pub fn push(&mut self, sequence: u64, actions: Vec<Action>) -> Result<(), RecordingError> {
         let pass = self.passes(sequence).map_or(0, <[_]>::len);
         check(sequence, pass, &actions, self.n_layers)?;
@@ -65,19 +66,19 @@ impl Recording {
         Ok(())
     }
 
-    /// The action of a layer in a pass; layers after an exit repeat it.
+    /// The action of a layer in a pass; [`Action::Exit`] for layers after an exit.
     pub(super) fn action(&self, sequence: u64, pass: usize, layer: usize) -> Result<Action, RecordingError> {
         let passes = self.passes(sequence).ok_or(RecordingError::NoSequence { sequence })?;
         let actions = passes.get(pass).ok_or(RecordingError::NoPass { sequence, pass, passes: passes.len() })?;
         Ok(actions.get(layer).or(actions.last()).copied().unwrap_or(Action::Run))
     }
 
-    /// Begins a pass; [`validate`](Self::validate) holds once it is over.
+    /// Begins a pass without actions; [`validate`](Self::validate) fails until all of them are added.
     pub(super) fn open_pass(&mut self, sequence: u64) {
         self.sequences.entry(sequence).or_default().push(Vec::new());
     }
 
-    /// Adds a layer to the last pass, unless the row has exited.
+    /// Adds the action of the next layer to the sequence's last pass, unless the row has exited.
     pub(super) fn add(&mut self, sequence: u64, action: Action) {
         if let Some(pass) = self.sequences.get_mut(&sequence).and_then(|passes| passes.last_mut())
             && pass.last() != Some(&Action::Exit)
@@ -89,7 +90,7 @@ impl Recording {
     /// Writes a JSON file atomically.
     ///
     /// # Errors
-    /// If the file cannot be written, or a run that was recorded ended in the middle of a pass.
+    /// If the file cannot be written, or the recorded run ended in the middle of a pass.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), RecordingError> {
         self.validate()?;
         Ok(files::save_json(path.as_ref(), "a recording", self)?)
@@ -105,7 +106,7 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Refuses a model of another depth.
+    /// Returns an error unless the recording was made with a model of `expected` layers.
     pub(super) fn check_layers(&self, expected: usize) -> Result<(), RecordingError> {
         let found = self.n_layers;
         if found == expected { Ok(()) } else { Err(RecordingError::Layers { found, expected }) }
@@ -128,11 +129,11 @@ fn check(sequence: u64, pass: usize, actions: &[Action], n_layers: usize) -> Res
     if ok { Ok(()) } else { Err(RecordingError::Pass { sequence, pass, found: actions.len(), exit, n_layers }) }
 }
 
-/// The error of a recording.
+/// The error of a recording that cannot be made, written, read or repeated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
-    /// The file cannot be read or written, or is not a recording's.
+    /// The file cannot be read or written, or is not a recording.
     #[error(transparent)]
     File(#[from] FileError),
     /// A pass does not fit the number of layers.
@@ -147,17 +148,17 @@ pub enum RecordingError {
         pass: usize,
         /// The number of its actions.
         found: usize,
-        /// Its first exit.
+        /// The index of its first exit, if it has one.
         exit: Option<usize>,
-        /// Layers of the recording.
+        /// The number of layers of the recording.
         n_layers: usize,
     },
-    /// The recording was made with a model of other depth.
-    #[error("a recording of a model with {found} layers; this one has {expected}")]
+    /// The recording was made with a model of another number of layers.
+    #[error("the recording was made with a model of {found} layers; this model has {expected}")]
     Layers {
-        /// Layers of the recording.
+        /// The number of layers of the recording.
         found: usize,
-        /// Layers of the model.
+        /// The number of layers of the model.
         expected: usize,
     },
     /// A sequence is not in the recording.

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ.
 ///
-/// A sequence that is not in the recording, or that continues after its end, ends the run with a
-/// [`RecordingError`](super::RecordingError) as source.
+/// The run ends with an error, whose source is a [`RecordingError`](super::RecordingError), if a sequence is not in the
+/// recording or has more passes than were recorded.
 ///
 /// ```
 /// use dynlayer_inference::Action;
@@ -26,18 +26,18 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct Replayed {
     recording: Recording,
-    /// Controlled passes so far, by sequence.
+    /// The number of controlled passes so far, by sequence id.
     passes: HashMap<u64, usize>,
 }
 
 impl Replayed {
-    /// Repeats this recording.
+    /// Returns a controller that repeats this recording.
     pub fn new(recording: Recording) -> Self {
         Self { recording, passes: HashMap::new() }
     }
 }
 
-/// A [`Replayed`] whose recording is in a file.
+/// The specification of a [`Replayed`] whose recording is in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaySpec {
@@ -75,7 +75,7 @@ impl Controller for Replayed {
     }
 
     /// # Errors
-    /// If the recording was made with a model of another depth.
+    /// If the recording was made with a model of another number of layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.recording.check_layers(batch.n_layers()).map_err(ControllerError::other)?;
         self.passes.clear();

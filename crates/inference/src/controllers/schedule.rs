@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 /// At position `p` (from 0 at the first prompt token) the budget is
 ///
 /// ```text
-/// b(p) = max                                          p <= from
+/// b(p) = max                                                       p <= from
 /// b(p) = floor(max - (max - min) (p - from) / (to - from) + 1/2)   from < p < to
-/// b(p) = min                                          p >= to
+/// b(p) = min                                                       p >= to
 /// ```
 ///
-/// of which `warm_up` layers run at the bottom and the others at the top: layers `0..warm_up` and `n - (b - warm_up)..n`
-/// of `n`. The budget never grows, and the layers of a smaller budget are among those of a larger one. So if a token runs
-/// a layer, all earlier controlled tokens have run it too, and their keys and values are there.
+/// Of these layers `warm_up` run at the bottom and the others at the top: layers `0..warm_up` and
+/// `n - (b - warm_up)..n` of `n`. The budget never grows, and the layers of a smaller budget are among those of a
+/// larger one. So if a token runs a layer, all earlier controlled tokens have run it too, and their keys and values are
+/// in the cache.
 ///
 /// ```
 /// use dynlayer_inference::controllers::Schedule;
@@ -28,9 +29,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// Layers per token at the start.
+    /// The largest budget of layers per token.
     pub max: usize,
-    /// Layers per token at the end.
+    /// The smallest budget of layers per token.
     pub min: usize,
     /// The last position with the largest budget.
     #[serde(default)]
@@ -53,14 +54,14 @@ impl Schedule {
         fields: Fields::Values(&["max", "min"], &[("to", "to"), ("from", "from"), ("warmup", "warm_up")]),
     };
 
-    /// Layers that a token at this position runs.
+    /// The number of layers that a token at this position runs.
     pub fn budget(&self, position: usize) -> usize {
         let span = self.to.saturating_sub(self.from) as u128;
         let done = position.saturating_sub(self.from) as u128;
         if done >= span {
             return if done == 0 { self.max } else { self.min };
         }
-        // floor(max - a / span + 1/2) = max - ceil(a / span - 1/2) = max - ceil((2a - span) / 2 span), in whole
+        // floor(max - a / span + 1/2) = max - ceil(a / span - 1/2) = max - ceil((2a - span) / (2 span)), in whole
         // numbers.
         let a = self.max.saturating_sub(self.min) as u128 * done;
         let drop = (2 * a).saturating_sub(span).div_ceil(2 * span);
@@ -82,7 +83,7 @@ impl Controller for Schedule {
     }
 
     /// # Errors
-    /// Unless `warm_up <= min <= max <=` the model's layers, and `from < to`.
+    /// Unless `from < to`, `warm_up <= min <= max`, and `max` is at most the model's number of layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         batch.check_budget(self.max, 0)?;
         let Self { max, min, from, to, warm_up } = *self;

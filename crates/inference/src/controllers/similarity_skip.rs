@@ -1,4 +1,4 @@
-//! Skipping of layers that have done little to states like this one.
+//! Skipping of layers that have little effect on similar states.
 
 use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
 use super::{CalibrationError, Ends, StateEffects};
@@ -7,16 +7,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// Skips a layer whose effect on states like the one that enters it, measured beforehand, is below a threshold.
+/// Skips a layer if its effect on similar states, measured beforehand, is below a threshold.
 ///
-/// The effect of a layer on a state is `1 - cos(x, y)` of the states entering and leaving it. It is predicted as the
-/// mean effect that [`StateEffects`] has for the cluster whose centroid is nearest by cosine. Effects are measured at full
-/// depth; in use, states differ from those the more layers are skipped. So choose a smaller threshold than the mean effects
-/// suggest.
+/// The effect of a layer on a state is `1 - cos(x, y)`, where `x` enters the layer and `y` leaves it. It is predicted
+/// as the mean effect that [`StateEffects`] has for the cluster whose centroid is nearest to `x` by cosine. Effects are
+/// measured at full depth, and the more layers are skipped, the more the states differ from the measured ones. So
+/// choose a smaller threshold than the mean effects suggest.
 ///
 /// This is skipping by input and output similarity (`ShortGPT`'s block influence, Men et al. 2024, arXiv 2403.03853,
-/// equation 1), made dependent on the state. Costs a small product and a host read at a layer whose
-/// clusters disagree, and nothing where they agree. In a pass of several tokens the last one decides.
+/// equation 1), made dependent on the state. A decision costs a small product and a host read at a layer that has
+/// clusters on both sides of the threshold, and nothing at other layers. In a pass of several tokens the last one
+/// decides.
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{SimilaritySkip, StateEffects};
@@ -45,7 +46,8 @@ struct Clusters {
 }
 
 impl SimilaritySkip {
-    /// Skips layers, but not the first and the last, whose predicted effect is below `threshold`, from 0 (none) to 2.
+    /// Returns a controller that skips layers whose predicted effect is below `threshold`, from 0 (skip none) to 2,
+    /// except for the first and the last layer, which always run.
     pub fn new(threshold: f32, effects: StateEffects) -> Self {
         Self { threshold, ends: Ends::default(), effects, layers: Vec::new() }
     }
@@ -72,16 +74,17 @@ impl SimilaritySkip {
     }
 }
 
-/// A [`SimilaritySkip`] whose effects are measured on [`Resources::texts`], or given as [`Resources::effects`].
+/// The specification of a [`SimilaritySkip`] whose effects are measured on [`Resources::texts`], or given as
+/// [`Resources::effects`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimilaritySpec {
     /// The effect below which a layer is skipped.
     pub threshold: f32,
-    /// Kinds of states per layer.
+    /// The largest number of clusters of states per layer.
     #[serde(default = "default_clusters")]
     pub clusters: usize,
-    /// The choice to run the first and the last layer always.
+    /// The choice to always run the first and the last layer.
     #[serde(default)]
     pub ends: Ends,
 }

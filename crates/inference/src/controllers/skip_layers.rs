@@ -25,7 +25,7 @@ impl SkipLayers {
         fields: Fields::List("layers"),
     };
 
-    /// Skips these layers, counted from 0; repeated ones count once.
+    /// Returns a controller that skips these layers, counted from 0; repeated ones count once.
     pub fn new(layers: impl IntoIterator<Item = usize>) -> Self {
         Self { layers: layers.into_iter().collect() }
     }

@@ -45,7 +45,7 @@ impl UniformSkip {
     pub fn kept(&self, n_layers: usize) -> Vec<usize> {
         match self.budget {
             1 => vec![0],
-            // floor(a / b + 1/2) = floor((2a + b) / 2b), in whole numbers.
+            // floor(a / b + 1/2) = floor((2a + b) / (2b)), in whole numbers.
             k => (0..k).map(|j| (2 * j * n_layers.saturating_sub(1) + k - 1) / (2 * (k - 1))).collect(),
         }
     }
@@ -66,7 +66,7 @@ impl Controller for UniformSkip {
     }
 
     /// # Errors
-    /// If the budget is more than the model's layers.
+    /// If the budget is more than the model's number of layers.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         batch.check_budget(self.budget, 0)?;
         self.prepare(batch.n_layers());

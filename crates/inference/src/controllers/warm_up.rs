@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
 /// another controller.
 ///
-/// The first generated token is one of them, even if it comes from the prompt's uncontrolled pass. The inner controller
+/// The first generated token counts, even if it comes from the prompt's uncontrolled pass. The inner controller
 /// is asked in every pass, so that its state does not depend on the batch; its answer is ignored for rows that are
 /// warming up.
 ///

@@ -9,7 +9,7 @@ use crate::tokens::TokenProblem;
 #[non_exhaustive]
 pub enum CalibrationError {
     /// There is no text.
-    #[error("no calibration text; at least one token is needed")]
+    #[error("there is no calibration text; at least one is needed")]
     NoText,
     /// The model cannot run a text.
     #[error("calibration text {text} {problem}")]
@@ -50,7 +50,7 @@ pub enum CalibrationError {
         /// The values that are possible.
         expected: &'static str,
     },
-    /// The file cannot be read or written, or is not a calibration's.
+    /// The file cannot be read or written, or does not hold a calibration.
     #[error(transparent)]
     File(#[from] FileError),
 }

@@ -1,4 +1,4 @@
-//! Spherical k-means (Dhillon and Modha 2001) with seeding as k-means++ (Arthur and Vassilvitskii 2007).
+//! Spherical k-means (Dhillon and Modha 2001) with the seeding of k-means++ (Arthur and Vassilvitskii 2007).
 
 use rand::Rng;
 
@@ -6,7 +6,7 @@ const ITERATIONS: usize = 25;
 
 /// Divides `points: [n, width]`, each of length 1 (or 0), into at most `k` clusters by cosine.
 ///
-/// Returns the centroids, of length 1, and each point's cluster; no cluster is empty.
+/// Returns the centroids, of length 1, and the index of each point's cluster; no cluster is empty.
 pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng) -> (Vec<Vec<f32>>, Vec<usize>) {
     let points: Vec<&[f32]> = points.chunks_exact(width).collect();
     let mut centroids = seeds(&points, k, rng);
@@ -23,7 +23,7 @@ pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng
         }
         for (centroid, sum) in centroids.iter_mut().zip(sums) {
             let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
-            // A centroid without members, or whose members cancel out, stays.
+            // A centroid that has no members, or whose members sum to zero, stays unchanged.
             if norm > 0.0 {
                 #[expect(clippy::cast_possible_truncation, reason = "states are f32")]
                 centroid.iter_mut().zip(&sum).for_each(|(c, x)| *c = (x / norm) as f32);
@@ -33,14 +33,15 @@ pub(super) fn cluster(points: &[f32], width: usize, k: usize, rng: &mut impl Rng
     drop_empty(centroids, members)
 }
 
-/// Points drawn one after another, each with a probability proportional to its distance from those drawn before.
+/// Draws at most `k` points one after another: the first uniformly, each later one with a probability proportional to
+/// `1 - cos` of the point and the nearest one drawn before.
 fn seeds(points: &[&[f32]], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
     let mut seeds: Vec<Vec<f32>> = Vec::new();
     while seeds.len() < k && !points.is_empty() {
         let distances: Vec<f64> = points
             .iter()
             .map(|point| if seeds.is_empty() { 1.0 } else { (1.0 - f64::from(nearest(point, &seeds).1)).max(0.0) })
-            // Rounding gives a copy of a seed a small distance from it.
+            // Through rounding, the distance of a seed from its copy may be slightly above 0.
             .map(|distance| if distance < 1e-6 { 0.0 } else { distance })
             .collect();
         let mut left = rng.random::<f64>() * distances.iter().sum::<f64>();
@@ -52,14 +53,14 @@ fn seeds(points: &[&[f32]], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
                 break;
             }
         }
-        // All points are seeds already.
+        // Every point is a seed or the copy of one.
         let Some(drawn) = drawn else { break };
         seeds.push(points[drawn].to_vec());
     }
     seeds
 }
 
-/// The centroid with the largest dot product, the first among equals, and the product.
+/// Returns the index of the centroid with the largest dot product, the first of equal ones, and that product.
 fn nearest(point: &[f32], centroids: &[Vec<f32>]) -> (usize, f32) {
     let mut best = (0, f32::NEG_INFINITY);
     for (i, centroid) in centroids.iter().enumerate() {
@@ -71,6 +72,7 @@ fn nearest(point: &[f32], centroids: &[Vec<f32>]) -> (usize, f32) {
     best
 }
 
+/// Removes the clusters without members, and updates the cluster index of each point.
 fn drop_empty(centroids: Vec<Vec<f32>>, members: Vec<usize>) -> (Vec<Vec<f32>>, Vec<usize>) {
     let mut places = vec![usize::MAX; centroids.len()];
     let mut kept = Vec::new();

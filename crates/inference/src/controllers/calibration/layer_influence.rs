@@ -65,7 +65,7 @@ impl LayerInfluence {
         Ok(Self { influence, tokens })
     }
 
-    /// Makes a ranking from given values, one per layer.
+    /// Makes a layer influence from given values, one per layer.
     ///
     /// # Errors
     /// [`CalibrationError::Value`] if a value is not from 0 to 2.
@@ -83,12 +83,12 @@ impl LayerInfluence {
         &self.influence
     }
 
-    /// The number of tokens it was measured on; 0 for given values.
+    /// The number of tokens that the influence was measured on; 0 for given values.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
 
-    /// The layers, the least influential first. If two are equal, the later one comes first.
+    /// The layers, the least influential first. Of two equally influential layers, the later one comes first.
     pub fn ranking(&self) -> Vec<usize> {
         let mut layers: Vec<usize> = (0..self.influence.len()).collect();
         layers.sort_by(|a, b| {
@@ -97,8 +97,8 @@ impl LayerInfluence {
         layers
     }
 
-    /// The `budget` most influential layers, in ascending order of their numbers. If two are equal, the earlier one is
-    /// kept first.
+    /// The `budget` most influential layers, in ascending order of their indices. Of two equally influential layers,
+    /// the earlier one is kept first.
     pub fn kept(&self, budget: usize) -> Vec<usize> {
         let ranking = self.ranking();
         let mut kept = ranking[ranking.len().saturating_sub(budget)..].to_vec();
@@ -117,7 +117,7 @@ impl LayerInfluence {
     /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If the file cannot be read or is not such a file.
+    /// If the file cannot be read, or does not hold a layer influence.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CalibrationError> {
         Ok(files::load_json(path.as_ref(), "a layer influence")?)
     }

@@ -1,4 +1,4 @@
-//! Measurements on text, made once per model before a controller runs.
+//! Measurements of a model on text, made once before a controller runs.
 
 mod error;
 mod k_means;

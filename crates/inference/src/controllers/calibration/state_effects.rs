@@ -6,11 +6,11 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A few kinds of entering states for each layer, and the layer's effect on each kind.
+/// Clusters of the states that enter each layer, with the layer's mean effect on each cluster.
 ///
 /// The states of calibration tokens at full depth, scaled to length 1, are divided by spherical k-means; a cluster
-/// remembers its centroid and the mean of `1 - cos(x, y)` over its tokens, where `x` enters the layer and `y` leaves
-/// it. For [`SimilaritySkip`](super::super::SimilaritySkip).
+/// holds its centroid and the mean of `1 - cos(x, y)` over its tokens, where `x` enters the layer and `y` leaves it.
+/// [`SimilaritySkip`](super::super::SimilaritySkip) predicts effects from them.
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{SimilaritySkip, StateEffects};
@@ -29,15 +29,15 @@ pub struct StateEffects {
     layers: Vec<Vec<StateCluster>>,
 }
 
-/// Entering states of one kind.
+/// A cluster of similar states that enter a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateCluster {
-    /// The direction they share, `[d_model]`, of length 1.
+    /// The mean direction of the states, `[d_model]`, of length 1.
     pub centroid: Vec<f32>,
-    /// Mean `1 - cos(x, y)` of the layer on them, from 0 to 2.
+    /// The layer's mean effect on the states, `1 - cos(x, y)`, from 0 to 2.
     pub effect: f32,
-    /// The number of tokens it was measured on.
+    /// The number of tokens whose states are in the cluster.
     pub tokens: usize,
 }
 
@@ -132,7 +132,7 @@ impl StateEffects {
     /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If the file cannot be read or is not such a file.
+    /// If the file cannot be read, or does not hold state effects.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CalibrationError> {
         Ok(files::load_json(path.as_ref(), "state effects")?)
     }

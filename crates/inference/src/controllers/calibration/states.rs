@@ -6,7 +6,7 @@ use crate::tokens;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 
-/// The states of all tokens of all texts around one layer, a row of `width` numbers per token.
+/// The states before and after one layer for all tokens of all texts, a row of `width` numbers per token.
 pub(super) struct States<'a> {
     pub(super) layer: usize,
     pub(super) width: usize,
@@ -29,7 +29,7 @@ fn effect(a: &[f32], b: &[f32]) -> f64 {
     let (aa, bb, ab) = (dot(a, a), dot(b, b), dot(a, b));
     match (aa > 0.0, bb > 0.0) {
         (false, false) => 0.0,
-        // One root of the product, so that equal vectors give exactly 1.
+        // The root of the product, and not two roots, so that the cosine of equal vectors is exactly 1.
         (true, true) => (1.0 - ab / (aa * bb).sqrt()).clamp(0.0, 2.0),
         _ => 1.0,
     }

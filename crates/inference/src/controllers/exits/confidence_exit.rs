@@ -1,4 +1,4 @@
-//! Exit where the two best tokens are far apart.
+//! Exit where the probabilities of the two best tokens are far apart.
 
 use super::super::spec::SpecForm;
 use super::ExitRule;
@@ -8,10 +8,10 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Exits where the prediction is confident: the difference between the two largest probabilities that the head gives
-/// for the state is at least the threshold. CALM's softmax response (Schuster et al. 2022, arXiv 2207.07061,
+/// for the state is at least the threshold. This is CALM's softmax response (Schuster et al. 2022, arXiv 2207.07061,
 /// "Local confidence measures"), with one threshold for all positions.
 ///
-/// Costs a product with the head and a host read at every layer that is checked; set [`ExitRule::every`] to check fewer.
+/// A check costs a product with the head and a host read; set [`ExitRule::every`] to check fewer layers.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule};
@@ -34,7 +34,8 @@ impl ConfidenceExit {
         fields: ExitRule::FIELDS,
     };
 
-    /// Exits at a gap of at least the rule's threshold, from 0 (always) to 1.
+    /// Returns a controller that exits where this difference is at least the rule's threshold, which is from 0 (always
+    /// exit) to 1.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default() }
     }
@@ -70,7 +71,7 @@ pub(super) fn read_due(site: &Site<'_>, due: &[usize], values: Tensor<1>) -> Vec
     if due.len() == rows {
         return site.read(values);
     }
-    // For each row the index of its value, or of the 0 behind the last.
+    // The index of each row's value, or of the 0 that follows the last value.
     let mut places = vec![i64::try_from(due.len()).unwrap_or(i64::MAX); rows];
     for (place, row) in (0..).zip(due) {
         places[*row] = place;
@@ -80,9 +81,10 @@ pub(super) fn read_due(site: &Site<'_>, due: &[usize], values: Tensor<1>) -> Vec
     site.read(Tensor::cat(vec![values, Tensor::zeros([1], &device)], 0).select(0, places))
 }
 
-/// The difference between the two largest probabilities of `logits: [rows, vocab_size]`, `[rows]`.
+/// Returns the difference between the two largest probabilities for each row of `logits: [rows, vocab_size]`, as
+/// `[rows]`.
 ///
-/// With the largest logits `a >= b` it is `(1 - exp(b - a)) / sum exp(x - a)`.
+/// If `a >= b` are the two largest logits, it is `(1 - exp(b - a)) / sum exp(x - a)` with the sum over all logits `x`.
 fn gap(logits: Tensor<2>) -> Tensor<1> {
     let [rows, vocab_size] = logits.dims();
     let device = logits.device();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Exits where the entropy of the prediction, `-sum p ln p` in nats over the vocabulary, is at most the threshold:
 /// `DeeBERT`'s criterion (Xin et al. 2020, arXiv 2004.12993).
 ///
-/// Costs a product with the head and a host read at every layer that is checked; set [`ExitRule::every`] to check fewer.
+/// A check costs a product with the head and a host read; set [`ExitRule::every`] to check fewer layers.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{EntropyExit, ExitRule};
@@ -35,7 +35,7 @@ impl EntropyExit {
         fields: ExitRule::FIELDS,
     };
 
-    /// Exits at an entropy of at most the rule's threshold, in nats.
+    /// Returns a controller that exits where the entropy is at most the rule's threshold, in nats.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default() }
     }
@@ -60,7 +60,7 @@ impl Controller for EntropyExit {
     }
 }
 
-/// `-sum p ln p` of the probabilities of `logits: [rows, vocab_size]`, `[rows]`, in nats.
+/// Returns the entropy in nats, `-sum p ln p`, for each row of `logits: [rows, vocab_size]`, as `[rows]`.
 fn entropy(logits: Tensor<2>) -> Tensor<1> {
     let log_p = log_softmax(logits, 1);
     (log_p.clone().exp() * log_p).sum_dim(1).neg().squeeze_dim::<1>(1)

@@ -1,4 +1,4 @@
-//! Early exits.
+//! Controllers that exit early, by a measure of the state.
 
 mod confidence_exit;
 mod entropy_exit;

@@ -26,7 +26,8 @@ pub struct ExitRule {
     /// The number of consecutive checks that must pass; at least 1.
     #[serde(default = "one")]
     pub patience: usize,
-    /// The number of first layers that always run; at least 1, since an embedding alone predicts nothing.
+    /// The number of layers that always run before the first check; at least 1, since an embedding alone predicts
+    /// nothing.
     #[serde(default = "one")]
     pub min_layers: usize,
     /// The number of layers from one check to the next; at least 1.
@@ -67,6 +68,7 @@ impl ExitRule {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Checks(HashMap<u64, PassedChecks>);
 
+/// The checks that one sequence has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct PassedChecks {
     in_a_row: usize,

@@ -7,12 +7,12 @@ use crate::control::{Batch, Controller, ControllerError, Decision, Site};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Exits where the hidden state has saturated: the cosine of the states entering this layer and the one before is at
-/// least the threshold. CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, "Local confidence
-/// measures"), with one threshold for all positions.
+/// Exits where the hidden state has saturated: the cosine of the states entering this layer and the previous one is at
+/// least the threshold. This is CALM's hidden-state saturation (Schuster et al. 2022, arXiv 2207.07061, "Local
+/// confidence measures"), with one threshold for all positions.
 ///
-/// Costs a host read at every layer that is checked, and no product. A skipped layer leaves the state unchanged, so
-/// inside a controller that skips layers, this one exits after the first skip.
+/// A check costs a host read, and no product with the head. A skipped layer leaves the state unchanged, so if a
+/// wrapping controller skips layers, every check directly after a skip passes.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitRule, SaturationExit};
@@ -26,7 +26,7 @@ pub struct SaturationExit {
     rule: ExitRule,
     #[serde(skip)]
     checks: Checks,
-    /// The state entering the layer before, `[rows, d_model]`.
+    /// The states that entered the previous layer, `[rows, d_model]`.
     #[serde(skip)]
     previous: Option<Tensor<2>>,
 }
@@ -45,7 +45,7 @@ impl SaturationExit {
         fields: ExitRule::FIELDS,
     };
 
-    /// Exits at a cosine of at least the rule's threshold, from -1 (always) to 1.
+    /// Returns a controller that exits where this cosine is at least the rule's threshold, from -1 (always exit) to 1.
     pub fn new(rule: ExitRule) -> Self {
         Self { rule, checks: Checks::default(), previous: None }
     }
@@ -71,7 +71,7 @@ impl Controller for SaturationExit {
     }
 }
 
-/// The cosine of each pair of rows, `[rows]`; 1 for two states that are all zero, since they are equal.
+/// Returns the cosine of each row of `a` and the same row of `b`, as `[rows]`; 1, and not NaN, if a row is all zero.
 fn cosine(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
     let dot = (a.clone() * b.clone()).sum_dim(1);
     let norms = (a.square().sum_dim(1) * b.square().sum_dim(1)).sqrt(); // [rows, 1]

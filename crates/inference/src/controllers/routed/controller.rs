@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 /// Runs the layers that a learned [`Router`] chooses: the controller of arXiv 2410.20022.
 ///
-/// In decoding a layer runs where the router's probability is above [`RouterOptions::threshold`]: no noise, one host
-/// read per layer. In a pass of several tokens the last one decides.
+/// In decoding a layer runs where the router's probability is above [`RouterOptions::threshold`]. No noise is added,
+/// and each layer costs one host read. In a pass of several tokens the last one decides.
 ///
 /// In [`Phase::Train`] the answer is a gate per token, differentiable in the router's weights alone:
 ///
@@ -25,7 +25,7 @@ use std::path::PathBuf;
 /// d gate = d soft                                    backward: straight-through (Bengio et al. 2013)
 /// ```
 ///
-/// which is the hard Gumbel softmax over two classes (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017). The
+/// This is the hard Gumbel softmax over two classes (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017). The
 /// noise derives from the seed, the [step](Self::set_step), the sequence, the position and the layer.
 ///
 /// ```
@@ -53,7 +53,7 @@ pub struct Routed<R> {
 }
 
 impl<R> Routed<R> {
-    /// Makes a controller of a router.
+    /// Makes a controller from a router.
     pub fn new(router: R, options: RouterOptions) -> Self {
         Self {
             router,
@@ -77,12 +77,12 @@ impl<R> Routed<R> {
         &self.options
     }
 
-    /// Takes the router out.
+    /// Returns the router, without the options.
     pub fn into_router(self) -> R {
         self.router
     }
 
-    /// Exchanges the router, as an optimizer gives a new one after every step.
+    /// Replaces the router, for example by the one that an optimizer returns after a step.
     pub fn with_router<S>(self, router: S) -> Routed<S> {
         let Self { options, seed, step, labels, reservoir, positions, .. } = self;
         Routed { router, options, seed, step, labels, reservoir, positions, constant: Vec::new() }
@@ -93,8 +93,9 @@ impl<R> Routed<R> {
         self.step = step;
     }
 
-    /// Sets the label tokens of each row of a training pass, by index into the pass: those that
-    /// [`RouterInput::ShuffledHidden`] permutes. Without a range per row, all tokens that are not padding are.
+    /// Sets the label tokens of each row of a training pass, by index into the pass, which
+    /// [`RouterInput::ShuffledHidden`] permutes. Unless there is one range per row, all tokens but the padding are
+    /// permuted.
     pub fn set_labels(&mut self, labels: Vec<Range<usize>>) {
         self.labels = labels;
     }
@@ -195,11 +196,12 @@ impl<R: Router> Routed<R> {
     }
 }
 
-/// A [`Routed`] whose router is in a file.
+/// The specification of a [`Routed`] whose router is in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterSpec {
-    /// A file that [`Routed::save`] wrote, relative to [`Resources::folder`].
+    /// A file that [`Routed::save`] wrote, relative to [`Resources::folder`], or the name of one given to
+    /// [`Resources::router`].
     pub file: PathBuf,
 }
 
@@ -234,7 +236,7 @@ impl<R: Router> Controller for Routed<R> {
     }
 
     /// # Errors
-    /// If threshold or temperature are out of range, or the router was made for a model of other dimensions.
+    /// If the threshold or the temperature is out of range, or the router was made for a model of other dimensions.
     fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         let RouterOptions { threshold, temperature, .. } = self.options;
         let ok = threshold > 0.0 && threshold < 1.0;

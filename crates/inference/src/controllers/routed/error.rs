@@ -8,7 +8,7 @@ use crate::parameters::DeviceReadError;
 #[non_exhaustive]
 pub enum RouterError {
     /// The router was made for another model.
-    #[error("a router for {} layers of width {}; the model has {} of width {}",
+    #[error("the router is for {} layers of width {}; the model has {} of width {}",
         found[0], found[1], expected[0], expected[1])]
     Dimensions {
         /// Layers and width of the router.
@@ -23,10 +23,10 @@ pub enum RouterError {
         layer: usize,
         /// Their shape.
         found: [usize; 2],
-        /// Rows and tokens.
+        /// The expected shape, `[rows, tokens]`.
         expected: [usize; 2],
     },
-    /// The file cannot be read or written, or is not a router's.
+    /// The file cannot be read or written, or does not hold a router.
     #[error(transparent)]
     File(#[from] FileError),
     /// The device did not deliver a weight.

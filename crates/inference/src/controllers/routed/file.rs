@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
-/// The kind of the file: its configuration is JSON in the metadata.
+/// The kind of a router's file, whose configuration is JSON in the metadata.
 const FILE: Kind = Kind { key: "dynlayer.router", what: "a router's configuration", version: 1 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,11 +32,12 @@ enum RouterKind {
 }
 
 impl<R: Router + Into<AnyRouter>> Routed<R> {
-    /// Writes router and options to a safetensors file, atomically.
+    /// Writes the router and its options to a safetensors file, atomically.
     ///
-    /// The options and dimensions are JSON in the metadata under `dynlayer.router`. Tensors are `F32`: of a linear
-    /// router `layers.N.weight` `[1, d_model]` and `layers.N.bias` `[1]`, of an MLP `layers.N.up.weight` `[hidden,
-    /// d_model]`, `layers.N.up.bias` `[hidden]`, `layers.N.down.weight` `[1, hidden]` and `layers.N.down.bias` `[1]`.
+    /// The kind of the router, its dimensions and the options are JSON in the metadata under `dynlayer.router`. Tensors
+    /// are `F32`. A linear router has `layers.N.weight` `[1, d_model]` and `layers.N.bias` `[1]`. An MLP has
+    /// `layers.N.up.weight` `[hidden, d_model]`, `layers.N.up.bias` `[hidden]`, `layers.N.down.weight` `[1, hidden]`
+    /// and `layers.N.down.bias` `[1]`, where `hidden` is `d_model / 8`, at least 1.
     ///
     /// # Errors
     /// If the weights cannot be read from the device, or the file cannot be written.
@@ -56,18 +57,18 @@ impl Routed<AnyRouter> {
     /// Reads a file that [`save`](Self::save) wrote, onto a device.
     ///
     /// # Errors
-    /// If the file is not readable, is not a router's, or holds other tensors, other shapes, other element types than
-    /// its configuration asks for, or weights that are not finite.
+    /// If the file cannot be read, is not a router file, holds tensors, shapes or element types other than its
+    /// configuration asks for, or holds weights that are not finite.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, RouterError> {
         let path = path.as_ref();
         let file = SafetensorsFile::open(path).map_err(FileError::from)?;
         Self::read(path, file, device)
     }
 
-    /// Reads the bytes of a file that [`save`](Self::save) wrote, onto a device; errors call them `name`.
+    /// Reads the bytes of a file that [`save`](Self::save) wrote, onto a device; errors give `name` as the file's path.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// The same as for [`load`](Self::load).
     pub fn from_bytes(
         name: impl AsRef<Path>,
         bytes: impl Into<Cow<'static, [u8]>>,
@@ -81,7 +82,7 @@ impl Routed<AnyRouter> {
     fn read(path: &Path, file: SafetensorsFile, device: &Device) -> Result<Self, RouterError> {
         let (file, config): (_, Config) = TensorFile::new(path, file, FILE)?;
         let number = |field, found: u64| {
-            let refused = |_| FileError::content(path, field, found.to_string(), "a size of this machine");
+            let refused = |_| FileError::content(path, field, found.to_string(), "a number that fits in usize");
             usize::try_from(found).map_err(refused)
         };
         let (n_layers, d_model) = (number("n_layers", config.n_layers)?, number("d_model", config.d_model)?);
@@ -149,7 +150,7 @@ mod tests {
         }
     }
 
-    /// Writes a file by hand and reads it as a router.
+    /// Writes a file with this configuration and these tensors, and returns the error of reading it as a router.
     fn load(config: Option<&str>, tensors: &[(&str, &[usize], &[f32])]) -> FileError {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hostile.safetensors");

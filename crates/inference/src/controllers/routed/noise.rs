@@ -9,11 +9,12 @@ use rand::Rng;
 /// The number of bits of a stream number that hold the layer; the others hold the training step.
 const LAYER_BITS: u32 = 16;
 
-/// Standard logistic noise, `ln u - ln(1 - u)`, `[rows, tokens]`: the difference of two Gumbel variables (Maddison et
-/// al. 2017, arXiv 1611.00712, appendix B), so one logit with it is two logits with Gumbel noise.
+/// Returns standard logistic noise, `ln u - ln(1 - u)`, as `[rows, tokens]`: the difference of two Gumbel variables
+/// (Maddison et al. 2017, arXiv 1611.00712, appendix B). So adding it to the difference of two logits is adding Gumbel
+/// noise to each of them.
 ///
-/// Derived from the seed, the training step, the sequence, the token's position and the layer. The last token of a row
-/// is at [`Row::position`], and those before it count down from there.
+/// The noise derives from the seed, the training step, the sequence, the token's position and the layer. The last token
+/// of a row is at [`Row::position`], and positions count down from there.
 pub(super) fn logistic(seed: u64, step: u64, rows: &[Row], tokens: usize, layer: usize, device: &Device) -> Tensor<2> {
     let stream = (step << LAYER_BITS) | layer as u64;
     let noise = rows.iter().flat_map(|row| {
@@ -56,7 +57,7 @@ mod tests {
         assert!(mean.abs() < 5.0 * (expected / n).sqrt(), "{mean}");
         assert!((variance - expected).abs() < 5.0 * expected * (3.2 / n).sqrt(), "{variance}");
 
-        // In a batch, and in a pass that starts elsewhere.
+        // The noise is the same in a batch, and in a pass that starts elsewhere.
         let two = noise(&[row(9, 20), row(4, 30)], 10, 0, 2);
         assert_eq!(two[10..], one[21..31]);
         assert_ne!(noise(&[row(4, 30)], 10, 1, 2), two[10..], "another step");

@@ -19,11 +19,11 @@ pub enum RouterInput {
     /// The sinusoidal encoding of the token's position (Vaswani et al. 2017, section 3.5): `sin(p / 10000^(2i/d))` at
     /// dimension `2i`, the cosine at `2i + 1`.
     Position,
-    /// Ones, so that a constant per layer is learned. In decoding it needs no host read after the first pass.
+    /// Ones, so that a constant per layer is learned. Decoding needs no host read after the first pass.
     Constant,
-    /// The state that enters the layer for another token of the same sequence: a typical state that says nothing of this
-    /// token. In training the label tokens' states are permuted; in decoding, where later tokens are not known, the
-    /// state is drawn from the sequence's decode passes so far, this one included, all with the same probability.
+    /// The state that enters the layer for another token of the same sequence: a typical state that says nothing about
+    /// this token. In training the label tokens' states are permuted; in decoding, where later tokens are not known,
+    /// the state is drawn from the sequence's decode passes so far, this one included, all with the same probability.
     ShuffledHidden,
 }
 

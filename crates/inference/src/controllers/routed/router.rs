@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// use burn::tensor::Tensor;
 /// use dynlayer_inference::controllers::Router;
 ///
-/// /// One number per layer for all tokens: the paper's learned constant.
+/// /// One number per layer for all tokens: the learned constant of arXiv 2410.20022.
 /// #[derive(Module, Debug)]
 /// struct Constant {
 ///     logits: Param<Tensor<1>>, // [n_layers]
@@ -26,21 +26,22 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// }
 /// ```
 pub trait Router: Module {
-    /// The logit of running this layer for each token; a positive one means to run.
+    /// Returns the logit of the probability that this layer runs, for each token; it is positive where the probability
+    /// is above 1/2.
     ///
     /// # Shapes
     /// - `features`: `[rows, tokens, d_model]`, detached
     /// - result: `[rows, tokens]`
     fn logits(&self, layer: usize, features: Tensor<3>) -> Tensor<2>;
 
-    /// The number of layers and the width of the features that the router was made for, if it depends on them; checked
-    /// before a run.
+    /// The number of layers and the width of the features that the router was made for, which must be the model's when
+    /// a run begins; `None`, the default, if the router fits every model.
     fn dimensions(&self) -> Option<[usize; 2]> {
         None
     }
 }
 
-/// A router that comes with the crate, of whatever kind a file holds.
+/// A router of any kind that comes with the crate, such as one loaded from a file.
 #[derive(Module, Debug)]
 pub enum AnyRouter {
     /// A linear map per layer.
@@ -76,6 +77,7 @@ impl From<MlpRouter> for AnyRouter {
         Self::Mlp(router)
     }
 }
+
 /// A linear map from features to numbers.
 #[derive(Module, Debug)]
 pub(super) struct Linear {
@@ -95,7 +97,8 @@ impl Linear {
         }
     }
 
-    /// A map to one number that answers `bias`, nearly: weights normal with standard deviation `0.01 / sqrt(inputs)`.
+    /// Returns a map to one number, which is nearly `bias`: its weights are normal with standard deviation
+    /// `0.01 / sqrt(inputs)`.
     fn nearly_constant(purpose: [u8; 8], inputs: usize, bias: f32, seed: u64, layer: usize, device: &Device) -> Self {
         Self::new(scaled(normals(purpose, seed, layer, inputs), 0.01, inputs), vec![bias], device)
     }
@@ -120,15 +123,15 @@ fn scaled(mut values: Vec<f32>, factor: f32, inputs: usize) -> Vec<f32> {
     values
 }
 
-/// A linear router, `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, with the difference
-/// of its two logits as the logit.
+/// A linear router, `logit = w_l . features + b_l` for layer `l`: the controller of arXiv 2410.20022, with one logit in
+/// place of the difference of two.
 ///
 /// ```
 /// use burn::tensor::Device;
 /// use dynlayer_inference::controllers::LinearRouter;
 ///
 /// # fn run(device: &Device) {
-/// let router = LinearRouter::new([30, 576], 2.0, 0, device); // starts with running, probability 0.88
+/// let router = LinearRouter::new([30, 576], 2.0, 0, device); // before training, a layer runs with probability 0.88
 /// # }
 /// ```
 #[derive(Module, Debug)]
@@ -137,8 +140,8 @@ pub struct LinearRouter {
 }
 
 impl LinearRouter {
-    /// A new router for `[n_layers, d_model]`: weights normal with standard deviation `0.01 / sqrt(d_model)`, so that it
-    /// answers nearly `bias` everywhere.
+    /// Returns a router for `[n_layers, d_model]` with random weights. They are normal with standard deviation
+    /// `0.01 / sqrt(d_model)`, so that all logits are nearly `bias`.
     pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
         let layer = |layer| Linear::nearly_constant(*b"linroute", d_model, bias, seed, layer, device);
         Self { layers: (0..n_layers).map(layer).collect() }
@@ -156,14 +159,14 @@ impl Router for LinearRouter {
 }
 
 /// A router with a hidden layer, `logit = w_l . relu(U_l features + c_l) + b_l` for layer `l`, of widths `d_model`,
-/// `d_model / 8`, 1: the larger controller of arXiv 2410.20022, with one logit in place of two.
+/// `d_model / 8`, 1: the larger controller of arXiv 2410.20022, with one logit in place of the difference of two.
 ///
 /// ```
 /// use burn::tensor::Device;
 /// use dynlayer_inference::controllers::MlpRouter;
 ///
 /// # fn run(device: &Device) {
-/// let router = MlpRouter::new([30, 576], 2.0, 0, device); // starts with running, probability 0.88
+/// let router = MlpRouter::new([30, 576], 2.0, 0, device); // before training, a layer runs with probability 0.88
 /// # }
 /// ```
 #[derive(Module, Debug)]
@@ -181,8 +184,9 @@ pub(super) struct Mlp {
 }
 
 impl MlpRouter {
-    /// A new router for `[n_layers, d_model]`: the inner weights normal with standard deviation `sqrt(2 / d_model)` (He
-    /// et al. 2015), the outer ones `0.01 / sqrt(d_model / 8)`, so that it answers nearly `bias` everywhere.
+    /// Returns a router for `[n_layers, d_model]` with random weights. The inner ones are normal with standard
+    /// deviation `sqrt(2 / d_model)` (He et al. 2015), the outer ones with `0.01 / sqrt(d_model / 8)`, so that all
+    /// logits are nearly `bias`.
     pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
         let inner = Self::inner_width(d_model);
         let layer = |layer| {

@@ -8,7 +8,7 @@ use rand::Rng;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Permutes the states of each row's label tokens in `hidden: [rows, tokens, d_model]`; the others stay in place.
+/// Permutes the states of each row's label tokens in `hidden: [rows, tokens, d_model]`; other states stay in place.
 ///
 /// The permutation derives from the seed, the training step, the sequence and the layer.
 pub(super) fn permute(
@@ -42,7 +42,8 @@ impl Reservoir {
         self.0.clear();
     }
 
-    /// Offers the states of this pass, `[rows, d_model]`, and returns the state that each row now holds, `[rows, d_model]`.
+    /// Offers the states of this pass, `[rows, d_model]`, and returns the state that each row now holds, of the same
+    /// shape.
     pub(super) fn exchange(&mut self, states: Tensor<2>, rows: &[Row], layer: usize, seed: u64) -> Tensor<2> {
         let held = rows.iter().enumerate().map(|(i, row)| {
             let state = states.clone().narrow(0, i, 1); // [1, d_model]

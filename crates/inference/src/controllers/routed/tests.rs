@@ -1,4 +1,4 @@
-//! The answers of a router in training.
+//! Tests of a router's gates in training.
 #![allow(clippy::float_cmp, reason = "compared exactly on purpose")]
 
 use super::{AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions};
@@ -95,7 +95,7 @@ fn gates_are_hard_and_their_gradient_is_the_soft_gates() {
         let expected: f64 = terms.sum();
         assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} {expected}");
     }
-    assert!(routed.router().layers[1].weight.val().grad(&gradients).is_none(), "another layer's");
+    assert!(routed.router().layers[1].weight.val().grad(&gradients).is_none(), "another layer has no gradient");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn only_label_tokens_are_shuffled() {
     }
     let device = Device::flex();
     let rows = [row(0, 5)];
-    // Every other state turned round, so that signs differ between the label tokens.
+    // Every other state is negated, so that signs differ between the label tokens.
     let signs = Tensor::<1>::from_floats([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], &device).reshape([1, TOKENS, 1]);
     let hidden = states(&rows, &device) * signs;
     let logits = values(super::features::standardise(hidden.clone()).narrow(2, 0, 1));

@@ -2,7 +2,7 @@
 
 use super::super::{CalibrationError, ControllerSpec};
 
-/// The error for a text that is no specification of a controller.
+/// The error for a text that is not a specification of a controller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpecError {
@@ -12,7 +12,7 @@ pub enum SpecError {
         /// The name.
         found: String,
     },
-    /// A value is missing, superfluous or not of its kind; or an option is unknown, given twice or of a wrong value.
+    /// A value is missing, superfluous or of the wrong type, or an option is unknown, repeated or has a wrong value.
     #[error("found {found:?}; expected {expected}")]
     Form {
         /// The controller's form, as in [`SpecForm::syntax`](super::SpecForm::syntax).
@@ -20,10 +20,10 @@ pub enum SpecError {
         /// The specification, or the option that is wrong.
         found: String,
     },
-    /// Too many controllers are inside each other.
-    #[error("more than {limit} controllers inside each other")]
+    /// Too many controllers are nested.
+    #[error("more than {limit} nested controllers")]
     TooDeep {
-        /// The most that are allowed.
+        /// The largest number of nested controllers that is allowed.
         limit: usize,
     },
 }
@@ -37,8 +37,8 @@ fn forms() -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The controller is measured on text first, and there is none.
-    #[error("{controller} is calibrated on text, and there is none: give some as Resources::texts, as token ids")]
+    /// The controller must be calibrated on text, and there is none.
+    #[error("{controller} must be calibrated on text, and there is none; give texts as token ids to Resources::texts")]
     NoCalibrationText {
         /// The controller's name.
         controller: &'static str,

@@ -1,11 +1,11 @@
-//! The text form of specifications, a view of their JSON form.
+//! The text form of specifications, which is converted from and to their JSON form.
 
 use super::super::ControllerSpec;
 use super::SpecError;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The most controllers inside each other: enough for any use, and no text can exhaust the stack.
+/// The largest number of nested controllers: enough for any use, and so small that no text can exhaust the stack.
 const MAX_DEPTH: usize = 16;
 
 /// The text form of one controller: its name and what follows it.
@@ -22,15 +22,15 @@ pub struct SpecForm {
 /// The fields of the JSON form, by their places in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fields {
-    /// Only the name.
+    /// No fields: the text is the name alone.
     None,
     /// A list of numbers, separated by commas.
     List(&'static str),
-    /// The field `file`: all of the text, as file names may hold colons, commas and spaces.
+    /// The field `file`: all of the text after the name, as file names may hold colons, commas and spaces.
     File,
-    /// A value, and after a colon the field `inner`, another controller.
+    /// A field with a value, then after a colon the field `inner`, another controller.
     Around(&'static str),
-    /// Values separated by two dots; then options `key=value`, each a key with its field.
+    /// Fields whose values are separated by two dots, then options `key=value`, as pairs of a key and its field.
     Values(&'static [&'static str], &'static [(&'static str, &'static str)]),
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn read(text: &str) -> Result<ControllerSpec, SpecError> {
     read_inside(text, MAX_DEPTH)
 }
 
-/// Reads a specification that may hold `depth` others inside each other, itself included.
+/// Reads a specification of at most `depth` nested controllers, the outermost included.
 fn read_inside(text: &str, depth: usize) -> Result<ControllerSpec, SpecError> {
     let depth = depth.checked_sub(1).ok_or(SpecError::TooDeep { limit: MAX_DEPTH })?;
     let (name, after_name) = match text.split_once(':') {
@@ -101,13 +101,14 @@ fn read_inside(text: &str, depth: usize) -> Result<ControllerSpec, SpecError> {
     serde_json::from_value(Value::Object(object)).map_err(|_| wrong(text))
 }
 
-/// The JSON value of a text: a number if it is one.
+/// The JSON value of a text: a number if the text is one, otherwise a string.
 fn value(text: &str) -> Value {
     let text = text.trim();
     text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<f32>().map(Value::from)).unwrap_or(text.into())
 }
 
-/// Writes a specification as the text that [`read`] reads; options that have their defaults are left out.
+/// Writes a specification as the text that [`read`] reads, without the options that have their defaults; `None` if it
+/// has no JSON form.
 pub(crate) fn write(spec: &ControllerSpec) -> Option<String> {
     let object = serde_json::to_value(spec).ok()?;
     let object = object.as_object()?;

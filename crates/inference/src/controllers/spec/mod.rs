@@ -19,20 +19,20 @@ pub(super) trait Build {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError>;
 }
 
-/// A controller that needs nothing else is its own specification.
+/// A controller that needs no file and no measurement is its own specification.
 impl<C: Controller + Clone + Send + 'static> Build for C {
     fn build(&self, _: &Llama, _: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
         Ok(Box::new(self.clone()))
     }
 }
 
-/// Makes [`ControllerSpec`](super::ControllerSpec) from a list of controllers: variants, whose names in kebab case are the
-/// controllers' names, and types with a constant `FORM` that implement [`Build`] and serde's traits.
+/// Defines [`ControllerSpec`](super::ControllerSpec) from a list of variants. The name of a variant in kebab case is
+/// the controller's name; its type has a constant `FORM`, and implements [`Build`] and serde's traits.
 macro_rules! registry {
     ($($variant:ident($spec:ty),)*) => {
         /// A controller as data, read from a command line or a configuration file.
         ///
-        /// [`ControllerSpec::all`] lists the text of each controller. Options follow the first value, separated by
+        /// [`ControllerSpec::all`] lists the text form of each controller. Options follow the first value, separated by
         /// commas, in any order: `confidence:0.9,min=8,every=4`. JSON has the name under `controller` and the fields of
         /// the variant: `{"controller": "uniform", "budget": 20}`; options may be left out.
         ///
@@ -55,7 +55,7 @@ macro_rules! registry {
         #[expect(clippy::large_enum_variant, reason = "made a few times per program")]
         pub enum ControllerSpec {
             $(
-                #[doc = concat!("A `", stringify!($spec), "`.")]
+                #[doc = concat!("The controller that `", stringify!($spec), "` describes.")]
                 $variant($spec),
             )*
         }
@@ -67,7 +67,8 @@ macro_rules! registry {
             /// use dynlayer_inference::controllers::ControllerSpec;
             ///
             /// let uniform = ControllerSpec::all().iter().find(|form| form.name() == "uniform").unwrap();
-            /// assert_eq!(uniform.to_string(), "uniform:LAYERS: LAYERS layers, evenly spread from the first to the last");
+            /// let line = "uniform:LAYERS: LAYERS layers, evenly spread from the first to the last";
+            /// assert_eq!(uniform.to_string(), line);
             /// ```
             pub fn all() -> &'static [SpecForm] {
                 &[$(<$spec>::FORM,)*]
@@ -75,8 +76,8 @@ macro_rules! registry {
 
             /// Makes the controller for this model.
             ///
-            /// Reads files and measures the model where the specification says so. Whether settings make sense for the
-            /// model is checked when a run begins.
+            /// Reads files and measures the model if the specification needs it. The settings are checked against the
+            /// model later, when a run begins.
             ///
             /// # Errors
             /// If there is no text to calibrate on, the calibration fails, or a file cannot be read or was made for a
@@ -97,7 +98,7 @@ macro_rules! registry {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match spec::write(self) {
                     Some(text) => f.write_str(&text),
-                    // A file name that is no Unicode has no JSON form.
+                    // A file name that is not Unicode has no JSON form.
                     None => write!(f, "{self:?}"),
                 }
             }

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Inputs for [`ControllerSpec::build`](super::ControllerSpec::build) beside the model: calibration texts, and the folder
-/// of files.
+/// Inputs for [`ControllerSpec::build`](super::ControllerSpec::build) besides the model: calibration texts or earlier
+/// measurements, and files.
 ///
-/// A calibration is measured when a specification first needs it, and kept: use one `Resources` per model.
+/// A calibration is measured when a specification first needs it, and then reused. So use one `Resources` per model.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ControllerSpec, LayerInfluence, Resources};
@@ -31,46 +31,48 @@ pub struct Resources {
     folder: PathBuf,
     routers: HashMap<PathBuf, Cow<'static, [u8]>>,
     seed: u64,
-    /// A panic while a lock was held leaves the value as it was, so a poisoned lock is used.
+    /// The layer influence, once it is given or measured. A panic while a lock is held leaves the value unchanged, so a
+    /// poisoned lock is used like any other.
     influence: Mutex<Option<LayerInfluence>>,
-    /// The effects by the number of clusters.
+    /// The state effects that are given or measured so far, by number of clusters.
     effects: Mutex<HashMap<usize, StateEffects>>,
 }
 
 impl Resources {
-    /// Returns resources without texts, with the current folder; these are enough for most specifications.
+    /// Returns resources without texts, whose folder is the current one; these are enough for most specifications.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Texts to calibrate on, as token ids, each no longer than the model's context.
+    /// Sets the texts to calibrate on, as token ids, each no longer than the model's context.
     pub fn texts(self, texts: Vec<Vec<u32>>) -> Self {
         Self { texts, ..self }
     }
 
-    /// The folder that files of specifications are relative to; by default the current one.
+    /// Sets the folder that the file names in specifications are relative to; by default the current one.
     pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), ..self }
     }
 
-    /// A router's file in memory, such as one compiled in by `include_bytes!`: the specification `router:NAME` reads it instead
-    /// of a file of the folder.
+    /// Adds a router's file in memory, such as one compiled in by `include_bytes!`. The specification `router:NAME`
+    /// then reads these bytes instead of a file in the folder.
     pub fn router(mut self, name: impl Into<PathBuf>, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         self.routers.insert(name.into(), bytes.into());
         self
     }
 
-    /// The seed of random choices in a calibration; 0 by default.
+    /// Sets the seed of random choices in a calibration; 0 by default.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// A layer influence that was measured before, instead of a measurement.
+    /// Sets a layer influence that was measured before, so that none is measured.
     pub fn influence(self, influence: LayerInfluence) -> Self {
         Self { influence: Mutex::new(Some(influence)), ..self }
     }
 
-    /// Effects that were measured before, for specifications that ask for this many clusters.
+    /// Sets state effects that were measured before, for specifications with this number of clusters. A second call
+    /// replaces the effects of the first.
     pub fn effects(self, clusters: usize, effects: StateEffects) -> Self {
         Self { effects: Mutex::new(HashMap::from([(clusters, effects)])), ..self }
     }
@@ -93,7 +95,7 @@ impl Resources {
         Ok(kept.insert(measured).clone())
     }
 
-    /// The model's effects by this many clusters, measured once.
+    /// The model's state effects for this number of clusters, measured once.
     pub(in crate::controllers) fn measured_effects(
         &self,
         model: &Llama,

@@ -1,4 +1,4 @@
-//! Summaries of a report, for machines.
+//! Summaries of a report, to be serialised.
 
 use super::{PhaseReport, SequenceReport, Shared, Spent};
 use dynlayer_metrics::cost::{Counts, Dimensions};
@@ -52,10 +52,11 @@ pub struct WorkSummary {
     pub sublayers: [u64; 2],
     /// Attention and MLP sublayers that ran, in tokens.
     pub sublayers_executed: [u64; 2],
-    /// K/V projections without their attention that the decisions and the KV policy asked for, in tokens.
+    /// K/V projections for layers whose attention was skipped, as the decisions and the KV policy asked for them, in
+    /// tokens.
     pub kv_projections: u64,
-    /// K/V projections actually computed; those that came for free because the layer ran for another row are not
-    /// counted.
+    /// K/V projections of this kind that were computed. Projections that a row got without further work, because the
+    /// layer ran for another row, are not counted.
     pub kv_projections_executed: u64,
     /// Products with the head, the controller's included.
     pub head_products: u64,
@@ -78,7 +79,7 @@ pub struct WorkSummary {
 }
 
 impl PhaseSummary {
-    /// `full` are the counts of the same tokens at full depth.
+    /// Creates a summary; `full` holds the counts of the same tokens at full depth.
     pub(super) fn new(dimensions: &Dimensions, phase: &PhaseReport, full: Counts) -> Self {
         let shared = Shared {
             weight_bytes: dimensions.weight_bytes(&phase.launches),

@@ -68,8 +68,8 @@ pub struct ScoredToken {
     pub token: u32,
     /// The natural logarithm of the token's probability, given the tokens before it.
     pub log_probability: f64,
-    /// The most probable token at this position, which greedy decoding would choose; the lowest id if several tokens are
-    /// equally probable.
+    /// The most probable token at this position, which greedy decoding would choose; the lowest id if several tokens
+    /// are equally probable.
     pub likeliest: u32,
     /// The route of the pass that predicted it.
     pub route: Route,

@@ -141,8 +141,8 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Runs all tokens of the prompts but the last, uncontrolled, as [`ControlFrom::LastPromptToken`] requires; the next
-    /// step runs the last ones. Until that step, the rows can be [forked](Self::fork).
+    /// Runs all tokens of the prompts but the last, uncontrolled, as [`ControlFrom::LastPromptToken`] requires; the
+    /// next step runs the last ones. Until that step, the rows can be [forked](Self::fork).
     pub(super) fn prefill<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<(), GenerateError> {
         let started = Instant::now();
         let Some(Padded { tokens, positions, padding }) = self.prompts.take() else { return Ok(()) };

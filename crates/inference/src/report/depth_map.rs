@@ -105,8 +105,9 @@ impl DepthMap {
         out
     }
 
-    /// Renders the text as an SVG image with a legend below it. Lines break at line ends and after `columns` characters.
-    /// The colour of given text and of the legend's label follows the viewer's preference for light or dark pages.
+    /// Renders the text as an SVG image with a legend below it. Lines break at line ends and after `columns`
+    /// characters. The colour of given text and of the legend's label follows the viewer's preference for light or dark
+    /// pages.
     pub fn svg(&self, columns: usize) -> String {
         let columns = columns.max(1);
         let (mut out, mut line, mut column) = (String::new(), 0, 0);

@@ -69,8 +69,7 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
         None => writeln!(out, "- Without halves of the score, it is unknown how much of the oracle's gain is luck.")?,
     }
     if results.metric == Metric::RougeL && baselines.cross_fitted.is_some() {
-        let full =
-            results.full_halves.map_or_else(String::new, |full| format!("; the full model's reach {full:.4}"));
+        let full = results.full_halves.map_or_else(String::new, |full| format!("; the full model's reach {full:.4}"));
         writeln!(out, "  Its halves are sampled outputs, which differ in quality from greedy ones{full}.")?;
     }
     if let Some(row) = &baselines.label_free {

@@ -10,17 +10,17 @@ use std::ops::AddAssign;
 pub struct SequenceReport {
     /// The sequence's id.
     pub id: u64,
-    /// Tokens of the prompt.
+    /// The number of tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens generated or scored, a stop token included.
+    /// The number of tokens that were generated or scored, a stop token included.
     pub generated_tokens: u64,
     /// The work of the prompt's passes.
     pub prefill: Spent,
     /// The work of the passes that produced one token.
     pub decode: Spent,
-    /// Its part of the costs that rows share, in the prompt's passes.
+    /// The sequence's part of the costs that rows share, in the prompt's passes.
     pub prefill_shared: Shared,
-    /// Its part of the costs that rows share, in the passes that produced one token.
+    /// The sequence's part of the costs that rows share, in the passes that produced one token.
     pub decode_shared: Shared,
 }
 

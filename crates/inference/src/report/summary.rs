@@ -28,9 +28,9 @@ pub struct PhaseSummary {
 pub struct SequenceSummary {
     /// The sequence's id.
     pub id: u64,
-    /// Tokens of the prompt.
+    /// The number of tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens generated or scored, a stop token included.
+    /// The number of tokens that were generated or scored, a stop token included.
     pub generated_tokens: u64,
     /// The work of the prompt's passes.
     pub prefill: WorkSummary,
@@ -42,7 +42,7 @@ pub struct SequenceSummary {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkSummary {
-    /// Tokens processed.
+    /// The number of tokens processed, not counting padding.
     pub tokens: u64,
     /// Mean layers per token that the decisions asked for; `None` without a token.
     pub layers_per_token: Option<f64>,

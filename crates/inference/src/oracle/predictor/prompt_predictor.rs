@@ -20,7 +20,7 @@ pub struct PromptPredictor {
     pub(super) candidates: Vec<String>,
     /// The mean cost of each candidate.
     pub(super) costs: Vec<f64>,
-    /// Quality per unit of cost.
+    /// The price of a unit of cost, in quality.
     pub(super) price: f64,
     /// The mean of each feature.
     pub(super) mean: Vec<f32>,

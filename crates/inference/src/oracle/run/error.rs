@@ -98,9 +98,9 @@ pub enum OracleError {
         file: PathBuf,
         /// The first setting that differs.
         setting: String,
-        /// Its value in this run.
+        /// The setting's value in this run.
         expected: String,
-        /// Its value in the file.
+        /// The setting's value in the file.
         found: String,
     },
     /// The file holds other items, or the same items in another order.

@@ -85,7 +85,7 @@ pub struct OracleProgress {
     pub done: usize,
     /// Number of items that were found finished in the file.
     pub resumed: usize,
-    /// Number of all items.
+    /// Number of items in total.
     pub total: usize,
 }
 

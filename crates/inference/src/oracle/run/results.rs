@@ -53,9 +53,9 @@ pub struct MeasuredCell {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Output {
-    /// Its tokens, a stop token included.
+    /// The generated tokens, a stop token included.
     pub tokens: Vec<u32>,
-    /// Its text without special tokens; empty without a tokenizer.
+    /// The generated text, without special tokens; empty without a tokenizer.
     pub text: String,
 }
 

@@ -6,14 +6,14 @@ use dynlayer::model::{Backend, WeightDtype};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Measures quality and cost of the best choice of layers for each prompt, beside baselines to compare them with.
+/// Measures quality and cost of the best choice of layers for each prompt, and of baselines to compare them with.
 #[derive(Parser, Debug)]
 pub struct Arguments {
     /// A Hugging Face folder or a GGUF file; by default the embedded model.
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub model: Option<PathBuf>,
     /// A file of prompts with references, with one JSON object per line (`prompt`, `reference` and optionally `id`); by
-    /// default problems for the embedded model.
+    /// default built-in problems for the embedded model.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
     /// The candidates: controllers, separated by commas, in the text form that `--help` of the `generate` example
@@ -27,10 +27,11 @@ pub struct Arguments {
     /// The unit of cost.
     #[arg(long, value_enum, default_value_t = Cost::Layers)]
     pub cost: Cost,
-    /// The largest number of items, from the first line on; by default all, or 140 problems.
+    /// The largest number of items to run, beginning with the first line; by default all lines, or 140 built-in
+    /// problems.
     #[arg(long)]
     pub limit: Option<usize>,
-    /// The largest number of tokens to generate, and of the reference's tokens that `nll` scores.
+    /// The largest number of tokens to generate, and the largest number of the reference's tokens that `nll` scores.
     #[arg(long, default_value_t = 64)]
     pub max_new_tokens: usize,
     /// The folder to write all files to. An interrupted run continues from its file `run.jsonl`.
@@ -44,14 +45,15 @@ pub struct Arguments {
     /// `--metric rouge-l`.
     #[arg(long, value_name = "T", default_value_t = 0.7)]
     pub halves: f32,
-    /// The layer whose input states the prompt predictor sees; by default the one after a sixth of the layers.
+    /// The layer whose input states the prompt predictor reads; by default the layer after the first sixth of the
+    /// layers.
     #[arg(long, value_name = "LAYER")]
     pub predictor_layer: Option<usize>,
     /// Make each prompt a message in the model's chat template.
     #[arg(long)]
     pub chat: bool,
     /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
-    /// built-in text, or problems for the embedded model.
+    /// built-in text, or built-in problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
@@ -78,7 +80,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
-    /// F1 of ROUGE-L of the greedy output against the reference.
+    /// The ROUGE-L F1 score of the greedy output against the reference.
     RougeL,
     /// Share of the full model's greedy tokens that the candidate would choose too.
     Agreement,
@@ -94,7 +96,7 @@ pub enum Cost {
     Layers,
     /// 10^9 floating-point operations per token.
     Gigaflops,
-    /// Milliseconds per token, each continuation run alone.
+    /// Milliseconds per token. Each continuation then runs alone.
     Milliseconds,
 }
 
@@ -103,7 +105,7 @@ impl Metric {
     pub fn words(self) -> &'static str {
         match self {
             Self::RougeL => "ROUGE-L F1 of the greedy output against the reference",
-            Self::Agreement => "share of the full model's greedy tokens that are the likeliest ones here too",
+            Self::Agreement => "share of the full model's greedy tokens that the candidate would choose too",
             Self::Nll => "mean log-probability of the reference's tokens, nats",
         }
     }

@@ -47,7 +47,7 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     std::iter::once(ControllerSpec::Full(FullDepth)).chain(influence).collect()
 }
 
-/// Returns the depths of random routes, evenly from the least budget of the candidates to all layers but one.
+/// Returns the depths of random routes, evenly spaced from the smallest budget of the candidates to all layers but one.
 pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
     if arguments.cost != Cost::Layers {
         return Vec::new();
@@ -60,7 +60,7 @@ pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: us
         ControllerSpec::Skip(skip) => n_layers.checked_sub(skip.layers().count()),
         _ => None,
     };
-    // The first and the last layer always run.
+    // A random route always runs the first and the last layer, so it has at least two.
     let least = specs.iter().filter_map(budget).min().unwrap_or(n_layers / 4).max(n_layers.min(2));
     let most = n_layers.saturating_sub(1).max(least);
     let mut depths: Vec<usize> = match arguments.null {

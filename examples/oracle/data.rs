@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// The number of problems if there is no limit.
+/// The number of problems that are run if there is no limit.
 const PROBLEMS: usize = 140;
 
 /// A line of the data.
@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// Reads the first `limit` lines of a file, or all.
+/// Reads the first `limit` lines of a file, or all lines without a limit.
 pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Error>> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let reader = BufReader::new(std::fs::File::open(file).map_err(|error| named(&error))?);
@@ -41,7 +41,7 @@ pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Erro
         let named = |error: &dyn std::fmt::Display| format!("{}, line {number}: {error}", file.display());
         let text = text.map_err(|error| named(&error))?;
         let line: Line = serde_json::from_str(&text).map_err(|error| {
-            named(&format!("expected an object with the texts \"prompt\" and \"reference\", found {error}"))
+            named(&format!("expected an object with the strings \"prompt\" and \"reference\": {error}"))
         })?;
         if line.prompt.is_empty() {
             return Err(named(&"the prompt is empty").into());
@@ -54,14 +54,14 @@ pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Erro
     Ok(lines)
 }
 
-/// Returns the first `limit` held-out problems of the embedded model, or [`PROBLEMS`].
+/// Returns the first `limit` held-out problems of the embedded model, or the first [`PROBLEMS`] without a limit.
 pub fn problems(limit: Option<usize>) -> Vec<Line> {
     let line = |problem: Problem| Line { id: None, prompt: problem.prompt, reference: problem.answer };
     held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
 }
 
-/// Converts the lines to items of token ids, with at most `longest` tokens of each reference. An item's id is its line,
-/// from 0.
+/// Converts the lines to items of token ids, with at most `longest` tokens of each reference. An item's id is the
+/// number of its line, counted from 0.
 pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
     let template = if chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
@@ -73,7 +73,7 @@ pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) 
             Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
             None => line.prompt.clone(),
         };
-        // An answer follows the template's text directly, and a plain prompt after a space.
+        // A reference follows the chat template's text directly, but it follows a plain prompt after a space.
         let spaced = chat || line.prompt.ends_with(char::is_whitespace);
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
         let mut reference_tokens = tokenizer.encode(&reference, false)?;

@@ -1,9 +1,9 @@
-//! Runs the oracle on any model and data: the fewest layers that would be enough if the need of each prompt were known
-//! beforehand.
+//! Runs the oracle on any model and data. The oracle finds the fewest layers that would be enough if it were known in
+//! advance how many layers each prompt needs.
 //!
 //! Every prompt runs once, and every candidate continues from there. Results are written as they come, and an
-//! interrupted run continues from them. The oracle's result is shown beside baselines, without which it cannot be
-//! interpreted.
+//! interrupted run continues after them. The oracle's result is shown together with baselines, without which it cannot
+//! be interpreted.
 //!
 //! ```text
 //! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \

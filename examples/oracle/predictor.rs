@@ -16,8 +16,8 @@ pub fn states(arguments: &Arguments, model: &Llama, items: &[Item]) -> Result<Pr
     Ok(PromptStates::measure(model, items, layer)?)
 }
 
-/// Returns outcomes of the predictor on prompts that it was not trained on; `None` if there are too few prompts, or the
-/// budget is below every candidate.
+/// Returns the predictor's outcomes on prompts that it was not trained on; `None` if there are too few prompts, or if
+/// the budget is below the cost of every candidate.
 pub fn outcomes(evidence: &Evidence, states: &PromptStates, budget: f64) -> Option<Vec<Outcome>> {
     let n = evidence.sequences().len();
     let trial = PredictorTrial { folds: FOLDS.min(n), ..PredictorTrial::default() };

@@ -11,7 +11,7 @@ use std::error::Error;
 
 /// The number of budgets in the curves.
 const BUDGETS: usize = 12;
-/// The number of resamples for each point of a curve; the table has the default number.
+/// The number of bootstrap resamples for each point of a curve. The table of baselines uses the default number.
 const CURVE_RESAMPLES: usize = 200;
 
 /// The predictor's name in the comparison.
@@ -57,11 +57,11 @@ pub struct Static {
     pub candidate: String,
     pub mean_quality: f64,
     pub mean_cost: f64,
-    /// The number of sequences for which the oracle chose it, at the least cost.
+    /// The number of sequences for which the oracle chose this candidate, at the least cost.
     pub chosen: usize,
 }
 
-/// Mean qualities at one budget; `None` if not measured or not possible.
+/// Mean qualities at one budget. A quality is `None` if it was not measured, or if nothing fits the budget.
 #[derive(Serialize)]
 pub struct Point {
     pub budget: f64,

@@ -42,7 +42,7 @@ pub fn run(
             seed: arguments.seed,
             ..RunSettings::default()
         },
-        // Measures of given tokens ignore the temperature.
+        // The measures that score given tokens always have halves, and do not use the sampling.
         halves: (!sampled || arguments.halves > 0.0)
             .then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),
         null_depths: null_depths(arguments, specs, model.layers().len()),

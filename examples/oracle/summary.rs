@@ -1,4 +1,4 @@
-//! The results in words.
+//! The summary of the results, as text for a reader.
 
 use crate::arguments::{Arguments, Metric};
 use crate::results::{PREDICTOR, Results};
@@ -37,15 +37,15 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
     }
     writeln!(
         out,
-        "\nThe full model reaches {full_quality:.4} at {full_cost:.4} {cost}. The oracle reaches that from {least_cost:.4} \
-         {cost} on: {:.1} % of the full model's. At that budget:\n",
+        "\nThe full model reaches {full_quality:.4} at {full_cost:.4} {cost}. The oracle needs {least_cost:.4} {cost} \
+         for the same quality: {:.1} % of the full model's cost. At that budget:\n",
         100.0 * least_fraction
     )?;
     writeln!(out, "{baselines}\n")?;
     reading(out, results)
 }
 
-/// Writes the meaning of the numbers in words, and its limits.
+/// Writes in words what the numbers mean and what they do not show.
 fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
     let baselines = &results.baselines;
     writeln!(out, "In words:")?;
@@ -55,23 +55,22 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
         let verdict = if null >= oracle { "as much as the oracle or more" } else { "less than the oracle" };
         writeln!(
             out,
-            "- Choosing the best of {} random routes of {cost:.2} layers by the same scores lifts their mean of {mean:.4} to \
-             {null:.4}: {verdict}.",
+            "- Choosing the best of {} random routes of {cost:.2} layers by the same scores lifts their mean of \
+             {mean:.4} to {null:.4}: {verdict}.",
             baselines.candidates
         )?;
     } else {
-        writeln!(out, "- Without random routes, the gain of choosing alone is unknown.")?;
+        writeln!(out, "- Without random routes, it is unknown how much is gained by choosing alone.")?;
     }
     match &baselines.cross_fitted {
         Some(row) => {
             writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?;
         }
-        None => writeln!(out, "- Without halves of the score, the part of the oracle's gain that lasts is unknown.")?,
+        None => writeln!(out, "- Without halves of the score, it is unknown how much of the oracle's gain is luck.")?,
     }
     if results.metric == Metric::RougeL && baselines.cross_fitted.is_some() {
-        let full =
-            results.full_halves.map_or_else(String::new, |full| format!("; those of the full model reach {full:.4}"));
-        writeln!(out, "  Its halves are sampled outputs, so its quality is theirs and not that of greedy ones{full}.")?;
+        let full = results.full_halves.map_or_else(String::new, |full| format!("; the full model's reach {full:.4}"));
+        writeln!(out, "  Its halves are sampled outputs, which differ in quality from greedy ones{full}.")?;
     }
     if let Some(row) = &baselines.label_free {
         writeln!(out, "- Chosen by the full model's own output and judged by the reference, it {}.", gain(row))?;
@@ -82,8 +81,8 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "- The {} items are a sample: the intervals show the range of the numbers for other samples, not for other models, \
-         data or candidates.",
+        "- The {} items are a sample: the intervals show the range of the numbers for other samples, not for other \
+         models, data or candidates.",
         results.items
     )
 }
@@ -114,7 +113,7 @@ fn predictor(
     }
 }
 
-/// Returns the gain of a row over the two baselines that ignore the prompts, in words.
+/// Returns in words the gain of a row over the best single candidate and the best mix.
 fn gain(row: &ComparisonRow) -> String {
     match (row.gain, row.over_mix) {
         (Some(single), Some(mix)) => {
@@ -130,7 +129,7 @@ fn amount(Interval { low, estimate, high }: Interval) -> String {
     } else if high < 0.0 {
         " (a loss)"
     } else {
-        " (not reliably different from nothing)"
+        " (not reliably different from zero)"
     };
     format!("{estimate:.4} [{low:.4}, {high:.4}]{sure}")
 }

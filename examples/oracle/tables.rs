@@ -69,7 +69,7 @@ fn plot(results: &Results) -> CurvePlot {
         Curve::new(name, results.curves.iter().filter_map(value).collect::<Vec<_>>())
     };
     let at = |value: fn(&Point) -> Option<f64>| move |point: &Point| Some((point.budget, value(point)?));
-    // Sampled outputs score lower than greedy ones.
+    // The name says so, since sampled outputs mostly score lower than greedy ones.
     let cross_fitted = match results.metric {
         Metric::RougeL => "cross-fitted oracle, of sampled outputs",
         Metric::Agreement | Metric::Nll => "cross-fitted oracle",

@@ -12,7 +12,7 @@ pub enum GenerateError {
     /// There is no prompt.
     #[error("no prompt; at least one is needed")]
     EmptyBatch,
-    /// The model cannot run a prompt, or in scoring a prompt with its continuation.
+    /// The model cannot run a prompt or, in scoring, a prompt together with its continuation.
     #[error("prompt {prompt} {problem}")]
     Prompt {
         /// The prompt's index.
@@ -34,7 +34,7 @@ pub enum GenerateError {
     /// A stop string has no characters.
     #[error("stop string {index} is empty")]
     EmptyStopString {
-        /// Its index.
+        /// The stop string's index.
         index: usize,
     },
     /// A sampling option is out of its range, or the logits allow no choice.
@@ -48,7 +48,7 @@ pub enum GenerateError {
     Contract {
         /// The layer.
         layer: usize,
-        /// The contract's demand.
+        /// The answer that the contract requires.
         expected: String,
         /// The controller's answer.
         found: String,

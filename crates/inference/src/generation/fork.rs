@@ -8,10 +8,10 @@ use crate::control::{ControlFrom, Controller, RunSettings};
 use crate::sampling::Sampling;
 use dynlayer_model::Llama;
 
-/// A prompt that has run at full depth up to its last token, as under [`ControlFrom::LastPromptToken`].
+/// A prompt of which all tokens but the last have run at full depth, as under [`ControlFrom::LastPromptToken`].
 ///
-/// A *lane* is a row that continues from there on its own. The caller chooses its id, but its draws derive from the
-/// sequence's id, so a lane generates what the sequence would alone.
+/// A *lane* is a row that continues independently from there. The caller chooses the lane's id, but its random draws
+/// depend on the sequence's id, so a lane generates the same tokens as the sequence would alone.
 #[derive(Debug)]
 pub(crate) struct Prefilled<'a> {
     session: Session<'a>,
@@ -21,9 +21,9 @@ pub(crate) struct Prefilled<'a> {
 /// Settings that all lanes of a prompt share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForkSettings {
-    /// Control begins with the last prompt token, whatever this says.
+    /// The settings of the run. `control_from` is ignored: control always begins with the last prompt token.
     pub(crate) run: RunSettings,
-    /// Tokens per lane for which room is made at once.
+    /// The expected number of new tokens per lane, for which the cache reserves room.
     pub(crate) new_tokens: usize,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct LaneSampling {
 }
 
 impl<'a> Prefilled<'a> {
-    /// Runs a checked prompt up to its last token. The controller begins with the one sequence, and observes.
+    /// Begins a batch of one checked prompt, and runs all of its tokens but the last while the controller observes.
     pub(crate) fn new<C: Controller + ?Sized>(
         model: &'a Llama,
         controller: &mut C,
@@ -51,7 +51,7 @@ impl<'a> Prefilled<'a> {
         Ok(Self { session, sequence })
     }
 
-    /// Generates in every lane, each with its own sampling. Does not call the controller's `begin` again.
+    /// Generates a continuation in every lane, with the lane's sampling. Does not call the controller's `begin` again.
     pub(crate) fn generate<C: Controller>(
         &self,
         controller: C,

@@ -29,7 +29,7 @@ pub fn generate<'a, C: Controller>(
     let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
     let new_tokens = options.max_new_tokens.min(model.config().max_positions - shortest + 1);
     let settings = Settings { run: options.run, keep_states: false };
-    // The last token is never fed back, so it needs no slot.
+    // The last generated token is never an input, so it needs no slot in the cache.
     let slots = new_tokens.saturating_sub(1);
     let mut session = Session::begin(model, &mut controller, &ids, prompts, slots, settings)?;
     if new_tokens == 0 {
@@ -45,29 +45,29 @@ pub fn generate<'a, C: Controller>(
 pub(super) struct Draw {
     pub(super) sampling: Sampling,
     pub(super) seed: u64,
-    /// The id that draws depend on.
+    /// The sequence id that the draws depend on.
     pub(super) sequence: u64,
 }
 
 /// A generation in progress: an iterator over [`TokenEvent`]s that ends when every sequence has stopped.
 ///
-/// After an error it yields nothing more. If the controller panics and the panic is caught, the step is half done: the
-/// next item is [`GenerateError::Interrupted`], and nothing comes after it. Neither affects the model or other
-/// generations.
+/// After an error the iterator yields nothing more. If the controller panics and the panic is caught, the step is
+/// half done: the next item is [`GenerateError::Interrupted`], and nothing comes after it. Neither an error nor a panic
+/// affects the model or other generations.
 #[derive(Debug)]
 pub struct Generation<'a, C> {
     controller: C,
     options: GenerateOptions<'a>,
     session: Session<'a>,
-    /// One per sequence, stopped ones included.
+    /// The sampling of each sequence, including stopped ones.
     draws: Vec<Draw>,
-    /// One per sequence, stopped ones included.
+    /// The text stream of each sequence, including stopped ones; `None` without a tokenizer.
     texts: Vec<Option<TextStream<'a>>>,
     ready: VecDeque<TokenEvent>,
     progress: Progress,
 }
 
-/// The progress of a generation. A step that panicked leaves `Stepping` behind, and no other may follow it.
+/// The progress of a generation. A step that panics leaves `Stepping` behind, after which no other step may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Between,
@@ -87,7 +87,8 @@ pub struct Completion {
     pub routes: Vec<Route>,
     /// The text, without special tokens and stop strings; empty without a tokenizer.
     pub text: String,
-    /// The reason why it ended; `None` if no token was asked for.
+    /// The reason why the sequence ended; `None` if no token was requested, or if the iterator yielded the last token
+    /// before [`Generation::finish`].
     pub stop: Option<Stop>,
 }
 
@@ -108,11 +109,11 @@ impl<'a, C: Controller> Generation<'a, C> {
         &self.controller
     }
 
-    /// Runs to the end and returns a completion per sequence, in the order of the prompts, and the report. Completions
-    /// lack tokens that the iterator has yielded before.
+    /// Runs to the end and returns a completion per sequence, in the order of the prompts, and the report. The
+    /// completions do not include tokens that the iterator has already yielded.
     ///
     /// # Errors
-    /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has yielded that error before.
+    /// The first error of the run, or [`GenerateError::Interrupted`] if the iterator has already yielded that error.
     pub fn finish(mut self) -> Result<(Vec<Completion>, RunReport), GenerateError> {
         let empty = |s: &SequenceReport| Completion {
             sequence: s.id,

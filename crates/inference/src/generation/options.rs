@@ -18,7 +18,7 @@ use dynlayer_model::text::Tokenizer;
 /// ```
 #[derive(Clone, Debug)]
 pub struct GenerateOptions<'a> {
-    /// Settings shared with scoring and the oracle, including the seed of all draws.
+    /// The settings that generation, scoring and the oracle have in common, including the seed of all draws.
     pub run: RunSettings,
     /// The largest number of tokens to generate per sequence.
     pub max_new_tokens: usize,

@@ -45,7 +45,7 @@ pub(super) struct Padded {
 }
 
 impl Padded {
-    /// Keeps the given rows. Their padding stays, even if the longest row is not among them.
+    /// Keeps the given rows. Their padding does not change, even if the longest row is removed.
     pub(super) fn select(&mut self, rows: &[usize]) {
         self.tokens = rows.iter().map(|row| self.tokens[*row].clone()).collect();
         self.positions = rows.iter().map(|row| self.positions[*row].clone()).collect();
@@ -54,7 +54,7 @@ impl Padded {
 }
 
 /// Pads prompts on the left, so that the last tokens of all prompts share a slot. Padding is token 0 at position 0,
-/// which no real token looks at.
+/// to which no real token attends.
 pub(super) fn pad(prompts: &[Vec<u32>]) -> Padded {
     let width = prompts.iter().map(Vec::len).max().unwrap_or(0);
     let padding: Vec<usize> = prompts.iter().map(|prompt| width - prompt.len()).collect();

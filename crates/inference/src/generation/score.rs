@@ -1,4 +1,4 @@
-//! Scoring of given text: the passes of generation, with given tokens.
+//! Scoring of given text: the same passes as in generation, but the next token is given instead of chosen.
 
 use super::session::{Session, Settings, Step};
 use super::{GenerateError, GenerateOptions, prompt};
@@ -20,7 +20,8 @@ use std::time::Instant;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ScoreOptions {
-    /// Settings shared with generation and the oracle, including the seed of the controller's draws.
+    /// The settings that generation, scoring and the oracle have in common, including the seed of the controller's
+    /// draws.
     pub run: RunSettings,
     /// `true` to keep every token's logits: `vocab_size` numbers each, on the host.
     pub keep_logits: bool,
@@ -30,7 +31,7 @@ pub struct ScoreOptions {
     pub sequence_ids: Vec<u64>,
 }
 
-/// A prompt, and a continuation whose probability after the prompt is measured, token by token.
+/// A prompt and a continuation. Scoring measures the probability of each token of the continuation after the prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScoreItem {
     /// The prompt, of at least one token.
@@ -43,7 +44,7 @@ pub struct ScoreItem {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Scores {
-    /// One entry per item, in their order.
+    /// One entry per item, in the order of the items.
     pub sequences: Vec<ScoredSequence>,
     /// The report of the run.
     pub report: RunReport,
@@ -65,9 +66,10 @@ pub struct ScoredSequence {
 pub struct ScoredToken {
     /// The token.
     pub token: u32,
-    /// Its natural log-probability after the tokens before it.
+    /// The natural logarithm of the token's probability, given the tokens before it.
     pub log_probability: f64,
-    /// The most probable token in its place, which greedy choice would take; the lowest id if several are equal.
+    /// The most probable token at this position, which greedy decoding would choose; the lowest id if several tokens
+    /// are equally probable.
     pub likeliest: u32,
     /// The route of the pass that predicted it.
     pub route: Route,
@@ -90,7 +92,8 @@ impl ScoredSequence {
 /// token.
 ///
 /// # Errors
-/// As [`generate`](super::generate), and [`GenerateError::Prompt`] if both together exceed the model's context.
+/// Fails as [`generate`](super::generate) does, and with [`GenerateError::Prompt`] if prompt and continuation together
+/// exceed the model's context.
 pub fn score<C: Controller>(
     model: &Llama,
     controller: C,
@@ -107,7 +110,7 @@ pub fn score<C: Controller>(
 /// Scores several texts of any lengths as one batch, each as [`score`] would alone.
 ///
 /// # Errors
-/// As [`score`].
+/// Fails as [`score`] does.
 pub fn score_batch<C: Controller>(
     model: &Llama,
     mut controller: C,

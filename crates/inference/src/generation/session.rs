@@ -1,4 +1,4 @@
-//! A batch in progress, with one pass per token, for generation and scoring.
+//! A batch in progress, which runs one pass per token, for generation and scoring.
 
 use super::GenerateError;
 use super::prompt::{self, Padded};
@@ -57,14 +57,14 @@ pub(super) struct Step {
 /// The purpose of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
-    /// Write keys and values only; the controller observes.
+    /// Write keys and values only, while the controller observes.
     FillCache,
-    /// Predict the rows' next tokens; the controller decides, or else only observes.
+    /// Predict the rows' next tokens. The controller decides if `decides` is true, and only observes otherwise.
     Predict { decides: bool },
 }
 
 impl<'a> Session<'a> {
-    /// Calls the controller's `begin` and computes nothing yet. `prompts` have been checked.
+    /// Calls the controller's `begin` and computes nothing yet. The caller has checked the prompts.
     pub(super) fn begin<C: Controller + ?Sized>(
         model: &'a Llama,
         controller: &mut C,
@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
         self.report.sequences[live.index].generated_tokens += 1;
     }
 
-    /// Removes all rows except the given ones, in ascending order, before the first step.
+    /// Removes all rows except the given ones before the first step. `rows` are indices in ascending order.
     pub(super) fn retain_prompts(&mut self, rows: &[usize]) {
         self.keep(rows);
         if let Some(prompts) = &mut self.prompts {
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Removes all rows except the given ones, in ascending order.
+    /// Removes all rows except the given ones. `rows` are indices in ascending order.
     pub(super) fn keep(&mut self, rows: &[usize]) {
         if rows.len() == self.live.len() {
             return;
@@ -141,8 +141,8 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Runs the prompts up to their last tokens, uncontrolled as `LastPromptToken` says, and leaves those to the next
-    /// step. Done before the first step, the rows can still be [forked](Self::fork).
+    /// Runs all tokens of the prompts but the last, uncontrolled, as [`ControlFrom::LastPromptToken`] requires; the
+    /// next step runs the last ones. Until that step, the rows can be [forked](Self::fork).
     pub(super) fn prefill<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<(), GenerateError> {
         let started = Instant::now();
         let Some(Padded { tokens, positions, padding }) = self.prompts.take() else { return Ok(()) };
@@ -163,7 +163,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Copies the first row once per id, so that each copy can continue on its own. The new session has an empty
+    /// Copies the first row once per id, so that the copies can continue independently. The new session has an empty
     /// report.
     pub(super) fn fork(&self, ids: &[u64]) -> Self {
         let rows = vec![0; ids.len()];
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Predicts every live row's next token: runs the prompts at first, then one pass per call.
+    /// Predicts every live row's next token. The first call runs the prompts; every later call runs one pass.
     pub(super) fn step<C: Controller + ?Sized>(&mut self, controller: &mut C) -> Result<Step, GenerateError> {
         if self.settings.run.control_from == ControlFrom::LastPromptToken {
             self.prefill(controller)?;
@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
             let decides = self.settings.run.control_from == ControlFrom::All;
             return self.predict(controller, &tokens, &positions, Phase::Prefill, decides, started);
         }
-        // The last prompt token is controlled, and those before it were not: two passes.
+        // The other prompt tokens have run uncontrolled in an earlier pass. The last one is controlled.
         self.predict(controller, &tokens, &positions, Phase::Decode, true, started)
     }
 

@@ -113,7 +113,7 @@ mod tests {
             let (out, stop) = run(&stops, &pieces);
             let first = stops.iter().filter_map(|s| whole.find(s)).min();
             match stop {
-                // The earliest end decides, since later text is not there yet.
+                // The stop string that is complete first wins, since the text after it has not arrived yet.
                 Some(stop) => prop_assert!(whole.starts_with(&(out.concat() + &stop))),
                 None => {
                     prop_assert_eq!(first, None);

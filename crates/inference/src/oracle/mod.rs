@@ -9,8 +9,8 @@
 //!   and [`PredictorController`] runs it.
 //!
 //! The arithmetic in between is in [`dynlayer_metrics::allocation`], which chooses, and in
-//! [`dynlayer_metrics::baselines`], which computes what an oracle has to be compared with. An oracle chooses by the
-//! very scores that it is judged by, so its result means nothing alone.
+//! [`dynlayer_metrics::baselines`], which computes the baselines to compare an oracle with. An oracle is judged by the
+//! same scores that it chooses by, so its result means nothing without them.
 //!
 //! ```
 //! use dynlayer_inference::conformance::small_model;

@@ -7,12 +7,12 @@ use dynlayer_metrics::allocation::{Allocation, Evidence};
 use std::collections::HashMap;
 use std::fmt;
 
-/// A controller that runs an allocation: for every sequence the candidate that was chosen for it, in batches of any
-/// mix.
+/// A controller that runs an allocation: every sequence runs under the candidate that was chosen for it. A batch may
+/// mix candidates.
 ///
 /// With the settings of the measurement (the same ids, [`ControlFrom::LastPromptToken`](crate::ControlFrom), the same
-/// seed and options), it reaches the table's quality and depth. The run fails for a sequence that the allocation does
-/// not name, and if a candidate returns a [`Decision::Gate`].
+/// seed and options), it reaches the table's quality and depth. The run fails if the allocation does not name a
+/// sequence, or a candidate returns a [`Decision::Gate`].
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
@@ -43,9 +43,9 @@ use std::fmt;
 /// ```
 pub struct OracleController {
     names: Vec<String>,
-    /// One for each name.
+    /// The controller of each name.
     controllers: Vec<Box<dyn Controller + Send>>,
-    /// For each sequence, by id, an index into both.
+    /// The index into `names` and `controllers` for each sequence id.
     pub(super) chosen: HashMap<u64, usize>,
     dispatcher: Dispatcher,
 }
@@ -54,7 +54,7 @@ pub struct OracleController {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The allocation is not one of the evidence.
+    /// The allocation does not belong to the evidence, since it does not have one choice per sequence.
     #[error("the allocation: expected a choice for each of the evidence's {expected} sequences, found {found}")]
     Choices {
         /// Number of the evidence's sequences.
@@ -81,10 +81,12 @@ pub enum ReplayError {
 }
 
 impl OracleController {
-    /// A controller for an allocation. `candidates` are found by name; those that were never chosen may be missing.
+    /// Creates a controller that runs an allocation. The chosen candidates are looked up by name in `candidates`, which
+    /// may lack those that were never chosen.
     ///
     /// # Errors
-    /// [`ReplayError`].
+    /// [`ReplayError`] if the allocation does not belong to the evidence, a chosen candidate is missing, or its
+    /// controller cannot be made.
     pub fn new(
         evidence: &Evidence,
         allocation: &Allocation,
@@ -106,7 +108,7 @@ impl OracleController {
         Ok(Self { chosen, ..Self::unchosen(names, candidates)? })
     }
 
-    /// A controller of the candidates with these names, without a choice for any sequence.
+    /// Creates a controller of the candidates with these names, without a choice for any sequence.
     pub(super) fn unchosen(names: Vec<String>, candidates: &[Candidate<'_>]) -> Result<Self, ReplayError> {
         let make = |name: &String| {
             let candidate = name.clone();
@@ -125,7 +127,7 @@ impl OracleController {
         self.chosen.get(&sequence).map(|index| self.names[*index].as_str())
     }
 
-    /// Forgets all choices, and begins a batch with every controller, as none of its sequences has a choice yet.
+    /// Forgets all choices, and begins a batch with every controller, since no sequence of the batch has a choice yet.
     pub(super) fn begin_unchosen(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
         self.chosen.clear();
         self.dispatcher = Dispatcher::default();

@@ -23,18 +23,19 @@ pub struct DepthMap {
 #[derive(Clone, Debug, PartialEq)]
 struct Piece {
     text: String,
-    /// The sum over its tokens.
+    /// The sum of the depths of its tokens.
     depth: f64,
     tokens: u32,
     n_layers: usize,
 }
 
 impl Piece {
+    /// The mean depth of its tokens.
     fn depth(&self) -> f64 {
         self.depth / f64::from(self.tokens)
     }
 
-    /// The share of the model's layers, from 0 to 1.
+    /// The mean depth as a share of the model's layers, from 0 to 1.
     fn share(&self) -> f64 {
         (self.depth() / self.n_layers.max(1) as f64).clamp(0.0, 1.0)
     }
@@ -104,8 +105,9 @@ impl DepthMap {
         out
     }
 
-    /// Renders the text as an SVG image with a legend below it. Lines end at line ends and after `columns` characters. Given
-    /// text and the legend follow the viewer's preference for light or dark pages.
+    /// Renders the text as an SVG image with a legend below it. Lines break at line ends and after `columns`
+    /// characters. The colour of given text and of the legend's label follows the viewer's preference for light or dark
+    /// pages.
     pub fn svg(&self, columns: usize) -> String {
         let columns = columns.max(1);
         let (mut out, mut line, mut column) = (String::new(), 0, 0);
@@ -144,8 +146,8 @@ impl DepthMap {
     }
 }
 
-/// Background and text colour for pages, from nearly white to dark blue, so that a print without colours keeps the order as
-/// greys.
+/// The background and text colour for web pages and images. The background goes from nearly white to dark blue, so that
+/// deeper tokens are also darker in a greyscale print.
 fn colours(share: f64) -> (String, &'static str) {
     let light = 95.0 - 65.0 * share;
     (format!("hsl(215,60%,{light:.0}%)"), if share > 0.5 { "#fff" } else { "#000" })
@@ -157,10 +159,11 @@ const CELL: f64 = 9.6;
 const LINE: f64 = 26.0;
 /// The space around the text of an SVG, in pixels.
 const MARGIN: f64 = 8.0;
-/// Depths that the legend of an SVG shows at most.
+/// The largest number of depths that the legend of an SVG shows.
 const LEGEND: usize = 6;
 
-/// Writes a run of characters of one line, of fixed width whatever the viewer's font, on a coloured background or as given text.
+/// Writes successive characters of one line, on a coloured background or as given text. Their width is fixed, whatever
+/// font the viewer uses.
 fn svg_run(out: &mut String, line: usize, column: usize, text: &str, colours: Option<(String, &str)>) {
     let (x, y) = (MARGIN + CELL * column as f64, MARGIN + LINE * line as f64);
     let width = CELL * text.chars().count() as f64;
@@ -182,7 +185,7 @@ fn svg_run(out: &mut String, line: usize, column: usize, text: &str, colours: Op
     );
 }
 
-/// Background and text colour among the terminal's 24 greys, 232 (black) to 255 (white).
+/// The background and text colour among the terminal's 24 greys, from 232 (black) to 255 (white).
 fn shade(share: f64) -> (u8, u8) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 22")]
     let steps = (share * 22.0).round() as u8;

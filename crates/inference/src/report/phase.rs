@@ -21,7 +21,7 @@ pub struct PhaseReport {
     pub host_reads: u64,
     /// Wall time inside the controller, in seconds.
     pub controller_seconds: f64,
-    /// One entry per layer.
+    /// The use of each layer.
     pub layers: Vec<LayerUsage>,
 }
 

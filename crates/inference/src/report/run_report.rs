@@ -47,7 +47,7 @@ impl RunReport {
         if phase == Phase::Prefill { &mut self.prefill } else { &mut self.decode }
     }
 
-    /// The depth of the set: the unweighted mean of the sequences' depths; `None` if none has a decode pass.
+    /// The unweighted mean of the sequences' depths; `None` if no sequence has a decode pass.
     pub fn mean_depth(&self) -> Option<f64> {
         let depths: Vec<f64> = self.sequences.iter().filter_map(SequenceReport::depth).collect();
         (!depths.is_empty()).then(|| depths.iter().sum::<f64>() / depths.len() as f64)
@@ -70,7 +70,7 @@ impl RunReport {
         self.sequences.iter().map(|sequence| SequenceSummary::new(&self.dimensions, sequence)).collect()
     }
 
-    /// A readable table with a line per sequence: the work of its decode passes.
+    /// A readable table with a line per sequence, which shows the work of its decode passes.
     ///
     /// ```text
     /// sequence  prompt  generated  layers  attention    MLP    K/V  GFLOP  weights GB  reads  controller ms

@@ -10,17 +10,17 @@ use std::ops::AddAssign;
 pub struct SequenceReport {
     /// The sequence's id.
     pub id: u64,
-    /// Tokens of the prompt.
+    /// The number of tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens generated or scored, a stop token included.
+    /// The number of tokens that were generated or scored, a stop token included.
     pub generated_tokens: u64,
     /// The work of the prompt's passes.
     pub prefill: Spent,
     /// The work of the passes that produced one token.
     pub decode: Spent,
-    /// Its part of the costs that rows share, in the prompt's passes.
+    /// The sequence's part of the costs that rows share, in the prompt's passes.
     pub prefill_shared: Shared,
-    /// Its part of the costs that rows share, in the passes that produced one token.
+    /// The sequence's part of the costs that rows share, in the passes that produced one token.
     pub decode_shared: Shared,
 }
 
@@ -30,13 +30,13 @@ impl SequenceReport {
         self.decode.layers_per_token()
     }
 
-    /// Counts of the prefill's tokens at full depth, without the controller's own products with the head.
+    /// The counts that the prefill's tokens have at full depth, without the controller's products with the head.
     pub(super) fn full_prefill(&self, dimensions: &Dimensions) -> Counts {
         let head_products = self.prefill.nominal.head_products.min(1);
         Counts { head_products, ..dimensions.prompt_counts(self.prefill.tokens) }
     }
 
-    /// Counts of the decode passes' tokens at full depth, without the controller's own products with the head.
+    /// The counts that the decode passes' tokens have at full depth, without the controller's products with the head.
     pub(super) fn full_decode(&self, dimensions: &Dimensions) -> Counts {
         dimensions.full_counts(self.decode.tokens, self.prefill.tokens)
     }
@@ -71,8 +71,8 @@ impl Spent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Shared {
-    /// Bytes of weights read. Weights read for several rows count for each in equal parts; a row that skips a layer has
-    /// no part in it, even if the layer runs for it.
+    /// Bytes of weights read. Weights that are read for several rows are divided equally among them. A row that skips a
+    /// layer has no part in that layer's weights, even if the layer runs for it.
     pub weight_bytes: f64,
     /// The number of times that the controller waited for the device in passes with this sequence. One read serves all
     /// rows.

@@ -1,4 +1,4 @@
-//! Summaries of a report, for machines.
+//! Summaries of a report, to be serialised.
 
 use super::{PhaseReport, SequenceReport, Shared, Spent};
 use dynlayer_metrics::cost::{Counts, Dimensions};
@@ -28,9 +28,9 @@ pub struct PhaseSummary {
 pub struct SequenceSummary {
     /// The sequence's id.
     pub id: u64,
-    /// Tokens of the prompt.
+    /// The number of tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens generated or scored, a stop token included.
+    /// The number of tokens that were generated or scored, a stop token included.
     pub generated_tokens: u64,
     /// The work of the prompt's passes.
     pub prefill: WorkSummary,
@@ -42,7 +42,7 @@ pub struct SequenceSummary {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkSummary {
-    /// Tokens processed.
+    /// The number of tokens processed, not counting padding.
     pub tokens: u64,
     /// Mean layers per token that the decisions asked for; `None` without a token.
     pub layers_per_token: Option<f64>,
@@ -52,10 +52,11 @@ pub struct WorkSummary {
     pub sublayers: [u64; 2],
     /// Attention and MLP sublayers that ran, in tokens.
     pub sublayers_executed: [u64; 2],
-    /// K/V projections without their attention that the decisions and the KV policy asked for, in tokens.
+    /// K/V projections for layers whose attention was skipped, as the decisions and the KV policy asked for them, in
+    /// tokens.
     pub kv_projections: u64,
-    /// K/V projections actually computed; those that came for free because the layer ran for another row are not
-    /// counted.
+    /// K/V projections of this kind that were computed. Projections that a row got without further work, because the
+    /// layer ran for another row, are not counted.
     pub kv_projections_executed: u64,
     /// Products with the head, the controller's included.
     pub head_products: u64,
@@ -78,7 +79,7 @@ pub struct WorkSummary {
 }
 
 impl PhaseSummary {
-    /// `full` are the counts of the same tokens at full depth.
+    /// Creates a summary; `full` holds the counts of the same tokens at full depth.
     pub(super) fn new(dimensions: &Dimensions, phase: &PhaseReport, full: Counts) -> Self {
         let shared = Shared {
             weight_bytes: dimensions.weight_bytes(&phase.launches),

@@ -15,7 +15,7 @@ const WIDTH: u64 = 40;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageHistogram {
-    /// Per layer, the attention and MLP sublayers that ran.
+    /// For each layer, the number of tokens that ran its attention, and the number that ran its MLP.
     layers: Vec<[u64; 2]>,
     tokens: u64,
 }

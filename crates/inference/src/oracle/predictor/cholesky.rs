@@ -65,7 +65,7 @@ mod tests {
     proptest! {
         #[test]
         fn solves(values in prop::collection::vec(-1.0f64..1.0, 36), b in prop::collection::vec(-1.0f64..1.0, 6)) {
-            // M Mᵀ + I.
+            // M Mᵀ + I, which is positive definite.
             let a: Vec<f64> = (0..36).map(|at| {
                 let (i, j) = (at / 6, at % 6);
                 (0..6).map(|k| values[i * 6 + k] * values[j * 6 + k]).sum::<f64>() + f64::from(u8::from(i == j))

@@ -8,8 +8,8 @@ use burn::tensor::{Tensor, TensorData};
 
 /// A controller that runs, for every sequence, the candidate that a [`PromptPredictor`] chooses for its prompt.
 ///
-/// It observes the prompt's pass at the predictor's layer, and chooses before the first decision, with one read by the
-/// host for the whole batch. A prompt that it cannot observe (of one token, or with
+/// It observes the prompt's pass at the predictor's layer, and chooses before the first decision, with one host read
+/// for the whole batch. A prompt that it cannot observe (of one token, or with
 /// [`ControlFrom::All`](crate::ControlFrom::All)) gets the candidate that is best for the mean state.
 ///
 /// ```
@@ -39,12 +39,12 @@ use burn::tensor::{Tensor, TensorData};
 pub struct PredictorController {
     predictor: PromptPredictor,
     pool: Pool,
-    /// The choices so far; its candidates are the predictor's.
+    /// The choices so far, among the predictor's candidates.
     choices: OracleController,
 }
 
 impl PredictorController {
-    /// A controller that takes the predictor's candidates, by name, from those given.
+    /// Creates a controller. The predictor's candidates are looked up by name in `candidates`.
     ///
     /// # Errors
     /// [`ReplayError`] if a candidate is missing or cannot be made.
@@ -53,12 +53,12 @@ impl PredictorController {
         Ok(Self { predictor, pool: Pool::default(), choices })
     }
 
-    /// The name of the candidate that was chosen for a sequence of the last batch; `None` if there was none.
+    /// The name of the candidate that was chosen for a sequence of the last batch; `None` if none was chosen.
     pub fn choice(&self, sequence: u64) -> Option<&str> {
         self.choices.choice(sequence)
     }
 
-    /// Chooses for all rows.
+    /// Chooses a candidate for every row.
     fn choose(&mut self, site: &Site<'_>) {
         let predictor = &self.predictor;
         let (width, n) = (predictor.mean.len(), predictor.candidates.len());

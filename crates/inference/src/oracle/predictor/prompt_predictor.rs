@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 /// A predictor of every candidate's quality from a prompt's mean hidden state, which chooses the candidate with the
 /// largest predicted quality minus its cost times a price.
 ///
-/// It is a ridge regression per candidate. The strength is chosen by leave-one-out cross-validation. The price is the
-/// lowest at which the choices from the left-out predictions keep the budget. The largest strength leaves only the
-/// mean: with it the predictor chooses the same candidate for all prompts.
+/// It is a ridge regression per candidate. The strength of the regularisation is chosen by leave-one-out
+/// cross-validation. The price is the lowest at which the choices from the leave-one-out predictions keep the budget.
+/// With the largest strength only the mean is left, and the predictor chooses the same candidate for all prompts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptPredictor {
-    /// The layer that the states enter.
+    /// The layer that the hidden states enter.
     pub(super) layer: usize,
     pub(super) candidates: Vec<String>,
     /// The mean cost of each candidate.
     pub(super) costs: Vec<f64>,
-    /// Quality per unit of cost.
+    /// The price of a unit of cost, in quality.
     pub(super) price: f64,
     /// The mean of each feature.
     pub(super) mean: Vec<f32>,
@@ -93,7 +93,7 @@ impl PromptPredictor {
             let choices = ridge.left_out.iter().map(|row| best(row, &costs, price));
             choices.zip(&cells).map(|(choice, row)| row[choice].cost).sum::<f64>() / as_f64(found)
         };
-        // A little more, so that choices do not depend on rounding in a controller, which computes in f32.
+        // Slightly higher, so that choices do not depend on rounding in a controller, which computes in f32.
         let price = least_price(spent, budget) * (1.0 + 1e-4);
         Ok(Self {
             layer,
@@ -107,22 +107,23 @@ impl PromptPredictor {
         })
     }
 
-    /// The layer that the states enter.
+    /// The layer that the hidden states enter.
     pub fn layer(&self) -> usize {
         self.layer
     }
 
-    /// The candidates that it chooses among.
+    /// The names of the candidates that the predictor chooses among.
     pub fn candidates(&self) -> &[String] {
         &self.candidates
     }
 
-    /// The price of cost: the predicted quality that must be gained per unit of cost.
+    /// The price: the predicted quality that a candidate must gain for each additional unit of its cost.
     pub fn price(&self) -> f64 {
         self.price
     }
 
-    /// The strength of the regression, in units of the features' variance; 1e9 leaves nothing but the mean.
+    /// The strength of the regularisation, in units of the sum of the features' variances after standardisation; 1e9
+    /// leaves nothing but the mean.
     pub fn strength(&self) -> f64 {
         self.strength
     }
@@ -142,14 +143,15 @@ impl PromptPredictor {
     }
 }
 
-/// The candidate with the largest quality minus cost times price; of equal ones the cheaper.
+/// The candidate with the largest quality minus cost times price; the cheapest if several are equal.
 fn best(qualities: &[f64], costs: &[f64], price: f64) -> usize {
     let worth = |i: &usize| (qualities[*i] - price * costs[*i], -costs[*i]);
     let better = |a: &usize, b: &usize| worth(a).partial_cmp(&worth(b)).unwrap_or(std::cmp::Ordering::Equal);
     (0..costs.len()).max_by(better).unwrap_or_default()
 }
 
-/// The least price at which the cost `spent` is within the budget, closely; the cost falls with the price.
+/// A close upper estimate of the lowest price at which the cost `spent` is within the budget. The cost falls as the
+/// price rises.
 fn least_price(spent: impl Fn(f64) -> f64, budget: f64) -> f64 {
     let keeps = |price: f64| spent(price) <= budget * (1.0 + 1e-9);
     if keeps(0.0) {

@@ -3,8 +3,8 @@
 use super::cholesky::Cholesky;
 use crate::oracle::as_f64;
 
-/// The strengths to choose from, in units of the sum of the features' variances. The last one is so large that the fit
-/// predicts the mean.
+/// The strengths to choose from, in units of the sum of the features' variances after standardisation. The last one is
+/// so large that the fit predicts the mean.
 const STRENGTHS: [f64; 9] = [1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e9];
 
 /// Linear functions of features, one per target: `intercept + Σ (x - mean) weight`.
@@ -16,7 +16,7 @@ pub(super) struct Ridge {
     /// The intercept of each target.
     pub(super) intercepts: Vec<f64>,
     pub(super) strength: f64,
-    /// The predictions from all other samples, `[sample][target]`.
+    /// The predictions for each sample by a fit to all other samples, `[sample][target]`.
     pub(super) left_out: Vec<Vec<f64>>,
 }
 
@@ -24,8 +24,8 @@ impl Ridge {
     /// Fits `targets` to `features`, which have a row for each sample; `None` without a sample.
     ///
     /// An empty row of features stands for the mean. Features are standardised. The dual form is solved (Saunders,
-    /// Gammerman & Vovk 1998), since there are more features than samples. The time grows with the cube of the number
-    /// of samples.
+    /// Gammerman & Vovk 1998), since there are usually more features than samples. The time grows with the cube of the
+    /// number of samples.
     pub(super) fn fit(features: &[&[f32]], targets: &[Vec<f64>]) -> Option<Self> {
         let n = features.len();
         let seen: Vec<&[f32]> = features.iter().copied().filter(|row| !row.is_empty()).collect();
@@ -65,7 +65,7 @@ struct Fit {
     strength: f64,
     /// The coefficients of the dual form, `[target][sample]`.
     alphas: Vec<Vec<f64>>,
-    /// The predictions from all other samples, `[target][sample]`.
+    /// The predictions for each sample by a fit to all other samples, `[target][sample]`.
     left_out: Vec<Vec<f64>>,
     /// The sum of the squared residuals of `left_out`, over samples and targets.
     error: f64,

@@ -29,7 +29,8 @@ pub struct PromptStates {
 }
 
 impl PromptStates {
-    /// States from elsewhere: for each sequence the mean state entering `layer`, all of the same length.
+    /// Creates prompt states from vectors that were computed elsewhere: for each sequence the mean state entering
+    /// `layer`. All vectors have the same length.
     pub fn new(layer: usize, states: impl IntoIterator<Item = (u64, Vec<f32>)>) -> Self {
         Self { layer, states: states.into_iter().collect() }
     }
@@ -75,14 +76,14 @@ impl PromptStates {
     }
 }
 
-/// A tensor's values, on the host.
+/// Reads a tensor's values to the host.
 fn read(mean: Tensor<1>) -> Result<Vec<f32>, GenerateError> {
     let failed = |error: &dyn std::fmt::Debug| GenerateError::Device(format!("{error:?}"));
     let data = mean.try_into_data().map_err(|error| failed(&error))?;
     data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }
 
-/// Sums of states by sequence, on the device, with the number of tokens.
+/// The sum of the states of each sequence, on the device, with the number of tokens.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
     sums: HashMap<u64, (Tensor<1>, usize)>,
@@ -104,7 +105,7 @@ impl Pool {
         }
     }
 
-    /// A sequence's mean, `[d_model]`; `None` without a token.
+    /// The mean state of a sequence, `[d_model]`; `None` without a token.
     pub(super) fn mean(&self, sequence: u64) -> Option<Tensor<1>> {
         let (sum, tokens) = self.sums.get(&sequence).filter(|(_, tokens)| *tokens > 0)?;
         #[expect(clippy::cast_precision_loss, reason = "prompts are far shorter than 2^24 tokens")]
@@ -112,9 +113,9 @@ impl Pool {
         Some(sum.clone() / tokens)
     }
 
-    /// The rows' means, `[rows, d_model]`; `nothing` for a row without a token.
-    pub(super) fn means(&self, rows: &[Row], nothing: &Tensor<1>) -> Tensor<2> {
-        Tensor::stack::<2>(rows.iter().map(|row| self.mean(row.id).unwrap_or_else(|| nothing.clone())).collect(), 0)
+    /// The mean states of the rows, `[rows, d_model]`; a row without a token gets `default`.
+    pub(super) fn means(&self, rows: &[Row], default: &Tensor<1>) -> Tensor<2> {
+        Tensor::stack::<2>(rows.iter().map(|row| self.mean(row.id).unwrap_or_else(|| default.clone())).collect(), 0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The predictor learns what there is to learn, and nothing where there is nothing.
+//! Tests of the predictor on synthetic sequences, whose states tell the needed depth or are noise.
 
 use super::*;
 use dynlayer_metrics::allocation::{Evidence, Record};
@@ -50,7 +50,7 @@ fn keeps_the_budget_on_what_it_learned_from() {
     let mut before = f64::INFINITY;
     for budget in [2.0, 3.5, 5.0, 8.0] {
         let predictor = PromptPredictor::fit(&evidence, &states, budget).unwrap();
-        assert!(predictor.price() <= before, "more budget, less price");
+        assert!(predictor.price() <= before, "a larger budget should not raise the price");
         before = predictor.price();
         assert_eq!(predictor.layer(), 3);
         let json = serde_json::to_string(&predictor).unwrap();

@@ -19,7 +19,7 @@ use rand::seq::SliceRandom;
 /// use dynlayer_metrics::allocation::{Evidence, Record};
 /// use dynlayer_metrics::baselines::Comparison;
 ///
-/// // The state of a sequence tells its depth.
+/// // The first feature of a sequence's state tells the depth that it needs.
 /// let needs = |sequence: u64| if sequence % 3 == 0 { 1.0f32 } else { -1.0 };
 /// let evidence = Evidence::new((0..60).flat_map(|sequence| {
 ///     let shallow = if needs(sequence) > 0.0 { 0.0 } else { 1.0 };
@@ -46,10 +46,11 @@ impl Default for PredictorTrial {
 }
 
 impl PredictorTrial {
-    /// Quality and cost of the predictor's choice for every sequence, for a mean budget in the table's unit of cost.
+    /// Returns the quality and the cost of the predictor's choice for every sequence. `budget` is the mean cost per
+    /// sequence to stay within, in the table's unit of cost.
     ///
     /// # Errors
-    /// As [`PromptPredictor::fit`], and if there are fewer sequences than folds, or fewer than two folds.
+    /// Fails as [`PromptPredictor::fit`] does, and if there are fewer sequences than folds, or fewer than two folds.
     pub fn run(&self, evidence: &Evidence, states: &PromptStates, budget: f64) -> Result<Vec<Outcome>, PredictorError> {
         let samples = Samples::new(evidence, states)?;
         let n = samples.states.len();

@@ -8,7 +8,8 @@ use std::fmt;
 
 pub(super) type BoxedController = Box<dyn Controller + Send>;
 
-/// A controller that the oracle may choose for a sequence, by name. Makes a fresh controller for each lane.
+/// A controller with a name, which the oracle may choose for a sequence. An [`OracleRun`](super::OracleRun) makes a new
+/// controller for each continuation of a prompt.
 ///
 /// ```
 /// use dynlayer_inference::controllers::UniformSkip;
@@ -24,7 +25,7 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// A candidate from a function that makes a new controller each time, always with the same behaviour.
+    /// Creates a candidate from a function that makes a new controller each time, always with the same behaviour.
     pub fn new<C: Controller + Send + 'static>(name: impl Into<String>, make: impl Fn() -> C + 'a) -> Self {
         Self { name: name.into(), full: false, make: Box::new(move || Ok(Box::new(make()))) }
     }
@@ -34,18 +35,18 @@ impl<'a> Candidate<'a> {
         Self { full: true, ..Self::new("full", || FullDepth) }
     }
 
-    /// A candidate from a specification, whose text is the name.
+    /// Creates a candidate from a specification. The name is the specification's text.
     pub fn from_spec(spec: &ControllerSpec, model: &'a Llama, resources: &'a Resources) -> Self {
         let (full, name, spec) = (matches!(spec, ControllerSpec::Full(_)), spec.to_string(), spec.clone());
         Self { name, full, make: Box::new(move || spec.build(model, resources)) }
     }
 
-    /// Its name, also in the evidence.
+    /// The candidate's name, by which the evidence refers to it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns true if it is the full model.
+    /// Returns true if the candidate is the full model.
     pub fn is_full(&self) -> bool {
         self.full
     }

@@ -1,4 +1,4 @@
-//! Checks before anything runs.
+//! Checks of options, candidates and items before anything runs.
 
 use super::{Candidate, Cost, Item, Measure, OracleError, OracleRun};
 use crate::control::ControlFrom;
@@ -35,7 +35,7 @@ impl OracleRun<'_> {
         if let (Some(sampling), Measure::Output { .. }) = (&options.halves, &self.measure)
             && sampling.temperature <= 0.0
         {
-            let expected = "a temperature above 0, or both halves are the same";
+            let expected = "a temperature above 0, without which both halves are the same";
             return refuse("halves", expected, sampling.temperature);
         }
         let n_layers = self.model.layers().len();
@@ -47,7 +47,7 @@ impl OracleRun<'_> {
             return refuse("null_depths", "each depth once", format!("{depth} twice"));
         }
         if !depths.is_empty() && options.cost != Cost::Layers {
-            return refuse("null_depths", "none where costs are not layers", depths.len());
+            return refuse("null_depths", "no depths unless costs are counted in layers", depths.len());
         }
         Ok(())
     }
@@ -57,7 +57,7 @@ impl OracleRun<'_> {
             return refuse("the candidates", "at least one", "none");
         }
         if self.candidates.iter().any(|candidate| candidate.name().is_empty()) {
-            return refuse("the candidates", "names", "an empty one");
+            return refuse("the candidates", "non-empty names", "an empty one");
         }
         if let Some(name) = repeated(self.candidates.iter().map(Candidate::name)) {
             return refuse("the candidates", "distinct names", format!("{name:?} twice"));

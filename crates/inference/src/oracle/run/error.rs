@@ -9,14 +9,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OracleError {
-    /// An option is out of its range, or does not go with another.
+    /// An option is out of its range, or contradicts another one.
     #[error("{option}: expected {expected}, found {found}")]
     Option {
         /// The option's name.
         option: &'static str,
         /// The values that are allowed.
         expected: String,
-        /// Its value.
+        /// The option's value.
         found: String,
     },
     /// Two items have the same id.
@@ -60,7 +60,7 @@ pub enum OracleError {
         candidate: String,
         /// The name of the quality.
         column: &'static str,
-        /// Its value.
+        /// The value of the quality.
         found: f64,
     },
     /// The file cannot be read or written.
@@ -79,7 +79,7 @@ pub enum OracleError {
         /// The file.
         file: PathBuf,
     },
-    /// The file is not that of a run, or is damaged.
+    /// The file was not written by a run, or is damaged.
     #[error("{}, line {line}: expected {expected}, found {found}", file.display())]
     Syntax {
         /// The file.
@@ -88,19 +88,19 @@ pub enum OracleError {
         line: usize,
         /// The expected content of the line.
         expected: &'static str,
-        /// The fault.
+        /// The fault that the parser found, or "none" if the line is missing.
         found: String,
     },
     /// The file belongs to a run with other settings.
-    #[error("{}: a run with another {setting}: expected {expected}, found {found}", file.display())]
+    #[error("{}: belongs to a run that differs in {setting}: expected {expected}, found {found}", file.display())]
     OtherRun {
         /// The file.
         file: PathBuf,
         /// The first setting that differs.
         setting: String,
-        /// Its value in this run.
+        /// The setting's value in this run.
         expected: String,
-        /// Its value in the file.
+        /// The setting's value in the file.
         found: String,
     },
     /// The file holds other items, or the same items in another order.

@@ -21,7 +21,8 @@ const PROBE_TOLERANCE: f64 = 1e-3;
 pub(super) struct Header {
     format: String,
     version: u32,
-    /// The full model's log-probability of token 0 after token 0, which depends on all of its weights.
+    /// The full model's log-probability of token 0 after token 0. It depends on weights of every layer, but not on
+    /// those of queries and keys, since a single token attends only to itself.
     probe: f64,
     settings: BTreeMap<String, Value>,
 }

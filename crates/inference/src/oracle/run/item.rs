@@ -17,13 +17,14 @@ pub struct Item {
     pub prompt: Vec<u32>,
     /// The reference output, for [`Measure::Output`](super::Measure::Output).
     pub reference: String,
-    /// The reference as token ids, for [`Measure::Likelihood`](super::Measure::Likelihood); else it may be empty.
+    /// The reference as token ids. [`Measure::Likelihood`](super::Measure::Likelihood) needs it; for the other measures
+    /// it may be empty.
     pub reference_tokens: Vec<u32>,
 }
 
 impl Item {
-    /// A digest of everything that the item's results depend on: FNV-1a, 64 bits, over its parts and their lengths. It
-    /// does not protect against forgery.
+    /// A digest of the prompt and the reference: FNV-1a, 64 bits, over both token lists, each after its length, and the
+    /// reference's text. It does not protect against forgery.
     pub(super) fn digest(&self) -> String {
         let mut digest = Fnv::default();
         for part in [&self.prompt, &self.reference_tokens] {

@@ -1,4 +1,4 @@
-//! The run of one item: its prompt once, and all lanes from there.
+//! The run of one item: runs the prompt once, and all lanes from there.
 
 use super::candidate::BoxedController;
 use super::lane::{Lane, LaneResult, Owner, Task};
@@ -19,14 +19,14 @@ struct ItemRun<'r, 'a> {
     item: &'r Item,
     prefilled: Prefilled<'a>,
     lanes: Vec<Lane>,
-    /// One for each lane.
+    /// The controller of each lane.
     controllers: Vec<BoxedController>,
     /// The results of the lanes that have run.
     results: HashMap<Lane, LaneResult>,
 }
 
 impl OracleRun<'_> {
-    /// Runs the prompt once, and all lanes after it, and scores them.
+    /// Runs the prompt once and all lanes after it, and scores the lanes.
     pub(super) fn measure_item(&self, item: &Item) -> Result<MeasuredItem, OracleError> {
         let started = Instant::now();
         let failed = |source| OracleError::Item { id: item.id, source };
@@ -77,7 +77,7 @@ impl OracleRun<'_> {
         lanes
     }
 
-    /// Depth and number of every random route. Each depth has one route per candidate.
+    /// The depth and the number of every random route. Each depth has as many routes as there are candidates.
     pub(super) fn routes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let depths = self.options.null_depths.iter().copied();
         depths.flat_map(|depth| (0..self.candidates.len()).map(move |number| (depth, number)))
@@ -88,7 +88,7 @@ impl OracleRun<'_> {
             Owner::Full => Box::new(FullDepth),
             Owner::Candidate(index) => self.candidates[index].build()?,
             Owner::Route { depth, number } => {
-                // Each route has a different seed, so that draws for the same sequence differ.
+                // The routes of a depth have different seeds, so that their draws for the same sequence differ.
                 let seed = self.options.run.seed.wrapping_add(number as u64);
                 let runs = RandomSkip::new(depth).route(self.model.layers().len(), seed, item.id);
                 Box::new(SkipLayers::new((0..runs.len()).filter(|layer| !runs[*layer])))

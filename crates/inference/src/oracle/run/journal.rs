@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// A run's file, open for appending.
 ///
-/// The first line is the header, each later one an item. A last line without its end was cut off when the run was
-/// killed: it is dropped, and its item runs again.
+/// The first line is the header, and each later one is an item. A last line without a line end was cut off when the run
+/// was killed: it is dropped, and its item runs again.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates a run's file, and returns the finished items too. A file that is refused is not changed.
+    /// Opens or creates a run's file. Also returns the finished items. A file that is refused is not changed.
     pub(super) fn open(path: &Path, header: &Header, items: &[Item]) -> Result<(Self, Vec<MeasuredItem>), OracleError> {
         let io = |action| io(path, action);
         let mut options = OpenOptions::new();
@@ -39,7 +39,7 @@ impl Journal {
             check_items(path, items, &done)?;
             done
         };
-        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(io("cutting"))?;
+        file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(io("truncating"))?;
         let mut journal = Self { path: path.to_owned(), file };
         if whole == 0 {
             journal.append(header)?;
@@ -68,7 +68,7 @@ impl OracleResults {
     /// Reads the file of a run, finished or not. A last line that is cut off is left out.
     ///
     /// # Errors
-    /// [`OracleError::Io`], or [`OracleError::Syntax`] if the file is not that of a run.
+    /// [`OracleError::Io`], or [`OracleError::Syntax`] if the file was not written by a run.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, OracleError> {
         let path = file.as_ref();
         let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
@@ -84,7 +84,7 @@ fn line(value: &impl Serialize) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The header and the items from whole lines.
+/// Parses whole lines to the header and the items.
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<MeasuredItem>), OracleError> {
     let syntax = |line, expected, found| OracleError::Syntax { file: path.to_owned(), line, expected, found };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').zip(1..);
@@ -98,14 +98,14 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<MeasuredItem>), Oracl
 
 const HEADER: &str = "the header of a run";
 
-/// Refuses finished items that are not the first of the items to run.
+/// Refuses the file if its finished items are not the first of the items to run, in the same order.
 fn check_items(path: &Path, items: &[Item], done: &[MeasuredItem]) -> Result<(), OracleError> {
     for (at, measured) in done.iter().enumerate() {
         let expected = match items.get(at) {
             None => format!("no more than {} items", items.len()),
             Some(item) if item.id != measured.sequence => format!("item {}", item.id),
             Some(item) if item.digest() != measured.digest => {
-                format!("item {} with the prompt and the reference that it has now", item.id)
+                format!("item {} with the prompt and the reference of this run", item.id)
             }
             Some(_) => continue,
         };

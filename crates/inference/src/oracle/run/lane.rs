@@ -9,18 +9,18 @@ pub(super) struct Lane {
     pub(super) task: Task,
 }
 
-/// The subject that a lane runs for.
+/// The controller that a lane belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// The candidate of that index.
+    /// The candidate with this index.
     Candidate(usize),
-    /// The full model, where it is not among the candidates.
+    /// The full model, for its output if that is needed and no candidate generates it.
     Full,
-    /// A random route, by its depth and its number among those of that depth.
+    /// A random route, by its depth and its number among the routes of that depth.
     Route { depth: usize, number: usize },
 }
 
-/// The kind of a continuation.
+/// The task of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Task {
     /// Generates greedily.
@@ -42,9 +42,10 @@ impl Task {
 /// The result of a lane.
 #[derive(Clone, Default)]
 pub(super) struct LaneResult {
-    /// The generated tokens; empty for a lane that scores.
+    /// The generated output; empty for a lane that scores.
     pub(super) output: Output,
-    /// The log-probability of each scored token, and true if the token was the most probable one.
+    /// For each scored token, its log-probability, and true if it was the most probable one. Empty for a lane that
+    /// generates.
     pub(super) scored: Vec<(f64, bool)>,
     pub(super) cost: f64,
 }

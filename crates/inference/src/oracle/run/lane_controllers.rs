@@ -7,7 +7,7 @@ use crate::control::{Action, Assignment, Batch, Controller, ControllerError, Dec
 pub(super) struct PromptObservers<'a>(pub(super) &'a mut [BoxedController]);
 
 impl Controller for PromptObservers<'_> {
-    /// Is never called: the prompt is not controlled.
+    /// Never called, since the prompt is not controlled.
     fn decide(&mut self, _site: &Site<'_>) -> Decision {
         Action::Run.into()
     }
@@ -21,7 +21,7 @@ impl Controller for PromptObservers<'_> {
     }
 }
 
-/// Controls lanes that run together as a batch; initially row `i` is lane `i`, and has the id `i`.
+/// Controls lanes that run together as a batch. Initially, row `i` of the batch is lane `i` and has the id `i`.
 ///
 /// Every lane's controller sees a batch of one row under the sequence's own id, as if it ran alone.
 pub(super) struct LaneControllers<'a> {

@@ -17,7 +17,7 @@ use std::fmt;
 pub enum Measure<'a> {
     /// Quality of the greedy output, computed by a function of the caller. [`Measure::output`] makes this variant.
     Output {
-        /// The name under which a run's file remembers the function.
+        /// The name under which a run's file records the function.
         name: String,
         /// The function; its result must be finite.
         quality: Box<dyn Fn(&ScoringInput<'_>) -> f64 + 'a>,
@@ -49,12 +49,13 @@ pub struct ScoringInput<'a> {
 }
 
 impl<'a> Measure<'a> {
-    /// Quality of the greedy output, by a function whose result must be finite. A run's file remembers it by its name.
+    /// Creates a measure of the greedy output's quality from a function, whose result must be finite. A run's file
+    /// records only the function's name.
     pub fn output(name: impl Into<String>, quality: impl Fn(&ScoringInput<'_>) -> f64 + 'a) -> Self {
         Self::Output { name: name.into(), quality: Box::new(quality) }
     }
 
-    /// The name under which a run's file remembers the measure.
+    /// The name under which a run's file records the measure.
     pub fn name(&self) -> &str {
         match self {
             Self::Output { name, .. } => name,

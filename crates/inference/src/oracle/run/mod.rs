@@ -85,12 +85,12 @@ pub struct OracleProgress {
     pub done: usize,
     /// Number of items that were found finished in the file.
     pub resumed: usize,
-    /// Number of all items.
+    /// Number of items in total.
     pub total: usize,
 }
 
 impl<'a> OracleRun<'a> {
-    /// A run with default options.
+    /// Creates a run with default options.
     pub fn new(model: &'a Llama, candidates: Vec<Candidate<'a>>, measure: Measure<'a>) -> Self {
         Self { model, candidates, measure, options: OracleOptions::default() }
     }
@@ -100,7 +100,7 @@ impl<'a> OracleRun<'a> {
         Self { options, ..self }
     }
 
-    /// Runs the items that the file does not have yet, in their order. Calls `progress` at the beginning and after each
+    /// Runs the items that the file does not contain yet, in order. Calls `progress` at the beginning and after each
     /// item. Items may be appended to those of an earlier run.
     ///
     /// # Errors

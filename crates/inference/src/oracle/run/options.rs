@@ -17,8 +17,8 @@ pub enum Cost {
     /// Nominal floating-point operations per token, in units of 1e9, including head products and the keys and values of
     /// skipped layers.
     Gigaflops,
-    /// Milliseconds per token. Every lane then runs alone, since rows of a batch share their time, and an interrupted
-    /// run does not give the same results as an undisturbed one.
+    /// Milliseconds per token. Every lane then runs alone, since the time of a batch cannot be divided among its rows.
+    /// An interrupted run does not give the same results as an undisturbed one.
     Milliseconds,
 }
 
@@ -48,17 +48,18 @@ pub struct OracleOptions<'a> {
     pub stop_strings: Vec<String>,
     /// The tokenizer that decodes outputs to text; without one the text is empty.
     pub tokenizer: Option<&'a Tokenizer>,
-    /// If set, the quality is measured twice more, for the cross-fitted oracle. With [`Measure::Output`] two outputs
-    /// are sampled with this sampling, whose temperature must be above 0, with different seeds. With the other measures
-    /// the halves are the means over the tokens at odd and at even positions, and the sampling is not used.
+    /// If set, the quality is measured twice more, as two halves, for the cross-fitted oracle. With
+    /// [`Measure::Output`], the halves are the qualities of two outputs that are sampled in this way with different
+    /// seeds; the temperature must be above 0. With the other measures, the halves are the means over the tokens at odd
+    /// and at even positions, and the sampling is not used.
     ///
     /// [`Measure::Output`]: super::Measure::Output
     pub halves: Option<Sampling>,
     /// If true, the quality is also measured against the full model's own output.
     /// [`Measure::Agreement`](super::Measure::Agreement) ignores it, since it always compares with that output.
     pub label_free: bool,
-    /// Depths, in layers, at which random routes are run for the null oracle: at each as many routes as there are
-    /// candidates. Only with [`Cost::Layers`].
+    /// Depths, in layers, at which random routes are run for the null oracle. Each depth gets as many routes as there
+    /// are candidates. Must be empty unless the cost is [`Cost::Layers`].
     pub null_depths: Vec<usize>,
     /// The unit of cost.
     pub cost: Cost,

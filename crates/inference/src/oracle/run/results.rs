@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct MeasuredItem {
     /// The item's id.
     pub sequence: u64,
-    /// Digest of its prompt and reference.
+    /// The digest of the item's prompt and reference.
     pub(super) digest: String,
     /// The full model's own output, if it was generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,7 +21,8 @@ pub struct MeasuredItem {
     /// The results of the random routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub null: Vec<MeasuredCell>,
-    /// Wall time of the item, in seconds; all else is the same in every run.
+    /// Wall time of the item, in seconds. All other fields are the same in every run, except for costs in
+    /// [`Cost::Milliseconds`](super::Cost::Milliseconds).
     pub seconds: f64,
 }
 
@@ -32,14 +33,14 @@ pub struct MeasuredItem {
 pub struct MeasuredCell {
     /// The candidate's name; `random:DEPTH#NUMBER` for a random route.
     pub candidate: String,
-    /// [`Record::quality`].
+    /// The quality, as [`Record::quality`].
     pub quality: f64,
-    /// [`Record::cost`].
+    /// The cost, as [`Record::cost`].
     pub cost: f64,
-    /// [`Record::halves`].
+    /// The halves of the quality, as [`Record::halves`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halves: Option<[f64; 2]>,
-    /// [`Record::label_free`].
+    /// The label-free quality, as [`Record::label_free`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_free: Option<f64>,
     /// The output, if one was generated.
@@ -52,9 +53,9 @@ pub struct MeasuredCell {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Output {
-    /// Its tokens, a stop token included.
+    /// The generated tokens, a stop token included.
     pub tokens: Vec<u32>,
-    /// Its text without special tokens; empty without a tokenizer.
+    /// The generated text, without special tokens; empty without a tokenizer.
     pub text: String,
 }
 
@@ -62,7 +63,7 @@ pub struct Output {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OracleResults {
-    /// The items, in their order.
+    /// The items, in the order of the run.
     pub items: Vec<MeasuredItem>,
 }
 
@@ -79,7 +80,7 @@ impl OracleResults {
     /// if none were run.
     ///
     /// # Errors
-    /// As [`evidence`](Self::evidence).
+    /// Fails as [`evidence`](Self::evidence) does.
     pub fn null(&self) -> Result<Option<Evidence>, OracleError> {
         if self.items.iter().all(|item| item.null.is_empty()) {
             return Ok(None);

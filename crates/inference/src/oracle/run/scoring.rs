@@ -82,12 +82,12 @@ impl Scoring<'_> {
         MeasuredCell { label_free, ..self.of_tokens(owner, Task::Reference, value) }
     }
 
-    /// Share of the full model's tokens that are the likeliest ones.
+    /// Share of the full model's tokens that the owner, too, predicts as the likeliest ones.
     fn of_agreement(&self, owner: Owner) -> MeasuredCell {
         self.of_tokens(owner, Task::FullOutput, |(_, likeliest)| f64::from(u8::from(*likeliest)))
     }
 
-    /// Mean value of the tokens that were scored.
+    /// Mean of `value` over the scored tokens.
     fn of_tokens(&self, owner: Owner, task: Task, value: impl Fn(&(f64, bool)) -> f64) -> MeasuredCell {
         let LaneResult { scored, cost, .. } = self.result(owner, task).cloned().unwrap_or_default();
         let (quality, halves) = means(&scored, value);

@@ -1,4 +1,4 @@
-//! Lanes compared with candidates alone, and interrupted runs.
+//! Tests that compare lanes with candidates that run alone, and tests of interrupted runs.
 
 use super::*;
 use crate::conformance::small_model;
@@ -37,7 +37,7 @@ fn items(n: u32) -> Vec<Item> {
 
 type Make = fn() -> Box<dyn Controller + Send>;
 
-/// Controllers of all kinds: fixed, random, reading the device, with state.
+/// Controllers of all kinds: fixed, random, with host reads, and with state.
 const KINDS: [(&str, Make); 7] = [
     ("uniform:3", || Box::new(UniformSkip::new(3))),
     ("exit:1", || Box::new(ExitAfter(1))),
@@ -80,7 +80,7 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
     (folder, file)
 }
 
-/// The file without wall times.
+/// The file's text without wall times.
 fn timeless(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap();
     let line = |line: &str| match line.rsplit_once(",\"seconds\":") {
@@ -135,7 +135,8 @@ fn a_lane_does_what_its_candidate_does_alone() {
                 judge(&tokens, &item.reference, &item.reference_tokens)
             };
             assert_eq!(cell.halves.unwrap()[0], half(0), "{}", candidate.name());
-            // Alone, the sampling's seed is also that of random controllers, so theirs would differ.
+            // A run alone has one seed for sampling and for the controller, so here a random controller would draw
+            // other layers than in the lane.
             if !candidate.name().starts_with("random") && !candidate.name().starts_with("bernoulli") {
                 assert_eq!(cell.halves.unwrap()[1], half(1), "{}", candidate.name());
             }
@@ -282,9 +283,9 @@ fn another_run_is_refused_and_left_alone() {
                 oracle_run(&model, OracleOptions { run: RunSettings { seed: 6, ..options().run }, ..options() }),
                 &items,
             ),
-            "another seed",
+            "differs in seed",
         ),
-        (refused(oracle_run(&model, OracleOptions { labels, ..options() }), &items), "another labels"),
+        (refused(oracle_run(&model, OracleOptions { labels, ..options() }), &items), "differs in labels"),
         (refused(oracle_run(&model, options()), &items[..1]), "line 3: expected no more than 1 items, found item 99"),
         (refused(oracle_run(&model, options()), &[items[1].clone(), items[0].clone()]), "line 2: expected item 99"),
         (
@@ -293,7 +294,7 @@ fn another_run_is_refused_and_left_alone() {
         ),
         (
             refused(OracleRun::new(&model, candidates(), Measure::Agreement).options(options()), &items),
-            "another measure",
+            "differs in measure",
         ),
     ];
     for (found, expected) in cases {
@@ -302,7 +303,7 @@ fn another_run_is_refused_and_left_alone() {
     // Other weights of the same dimensions.
     let device = Backend::Flex.device().unwrap();
     let other = model.config().clone().init(99, dynlayer_model::WeightDtype::F32, &device).unwrap();
-    assert!(refused(oracle_run(&other, options()), &items).contains("another model"));
+    assert!(refused(oracle_run(&other, options()), &items).contains("differs in model"));
     // The file is being written by another run.
     let held = std::fs::File::open(&file).unwrap();
     held.lock().unwrap();
@@ -352,7 +353,7 @@ fn what_cannot_be_run_is_refused_before_anything_is() {
         (refused(with(OracleOptions { null_depths: vec![2, 2], ..options() }), &good), "2 twice"),
         (
             refused(with(OracleOptions { null_depths: vec![2], cost: Cost::Gigaflops, ..options() }), &good),
-            "where costs are not layers",
+            "unless costs are counted in layers",
         ),
         (refused(OracleRun::new(&model, vec![], measure()), &good), "the candidates: expected at least one"),
         (refused(OracleRun::new(&model, vec![named("a"), named("a")], measure()), &good), "\"a\" twice"),
@@ -401,7 +402,7 @@ fn replayed_quality_and_depth_are_the_tables() {
         assert!(allocation.counts(&evidence).iter().filter(|count| **count > 0).count() > 1, "a mix");
         let mut oracle = OracleController::new(&evidence, &allocation, &candidates()).unwrap();
         let (mut quality, mut depth) = (0.0, 0.0);
-        // In batches, in another order than the table's.
+        // The items run in batches, in another order than in the table.
         let mut order = items.clone();
         order.rotate_left(3);
         for batch in order.chunks(4) {

@@ -131,6 +131,7 @@
 //! | [`oracle`] | the best controller for each sequence, compared with baselines, and its prediction |
 //! | `training` | training of routers, and of models that can exit early (feature `training`, on by default) |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod conformance;
 mod control;

@@ -26,6 +26,7 @@
 //! # Ok::<(), dynlayer_model::LoadError>(())
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(test)]
 extern crate self as dynlayer_model;

@@ -18,7 +18,7 @@ pub struct Arguments {
     /// `reference`); by default the tasks of the embedded model.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
-    /// The costs of depth in training: prices of all layers in nats per token, or budgets as budget:LAYERS.
+    /// The costs of depth in training: prices of running all layers in nats per token, or budgets as budget:LAYERS.
     #[arg(long, value_delimiter = ',', default_value = "0.03,0.1,0.3,1,3", value_name = "ALPHA,..")]
     pub alphas: Vec<DepthLoss>,
     /// The seeds of weights, data and noise, one training each.

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.out {
-        // Made first, so that a folder that cannot be written stops the program before the work.
+        // The folder is made first, so that an error stops the program before the work.
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let name = arguments.model.as_deref().map_or("tiny".into(), Path::to_string_lossy);

@@ -19,7 +19,7 @@ struct Line {
     reference: String,
 }
 
-/// The prompts and references of a file; the first are measured on, the others learned from.
+/// The prompts and references of a file. Routers are measured on the first of them, and learn from the others.
 pub struct Texts<'a> {
     model: &'a Llama,
     tokenizer: &'a Tokenizer,
@@ -50,7 +50,7 @@ impl<'a> Texts<'a> {
                 Some(template) => template.render(&[ChatMessage::user(prompt)], true)?,
                 None => prompt,
             };
-            // Long prompts lose their beginning: the end asks for the answer.
+            // Long prompts are cut at the beginning, since the end asks for the answer.
             let mut prompt = tokenizer.encode(&prompt, false)?;
             prompt.drain(..prompt.len().saturating_sub(arguments.tokens));
             let mut continuation = tokenizer.encode(&reference, false)?;
@@ -82,7 +82,7 @@ impl StudyTask for Texts<'_> {
     fn batch(&self, seed: u64, StepPart { step, part }: StepPart) -> Result<TrainingBatch, TrainingError> {
         let first = (step + (part << 32)) * self.batch as u64;
         let items = (0..self.batch as u64).map(|i| {
-            // All texts in turn; each seed begins with a different one.
+            // Takes all texts in turn. Each seed begins with a different text.
             let at = (first + i + 7919 * seed) % self.learned.len() as u64;
             let ScoreItem { prompt, continuation } =
                 usize::try_from(at).ok().and_then(|at| self.learned.get(at)).cloned().unwrap_or_default();

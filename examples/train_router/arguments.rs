@@ -16,7 +16,7 @@ pub struct Arguments {
     /// The file to write the router to.
     #[arg(long, value_name = "FILE", default_value = "crates/tiny/assets/router.safetensors")]
     pub out: PathBuf,
-    /// The cost of depth in training: a budget as budget:LAYERS, or a price of all layers in nats per token.
+    /// The cost of depth in training: a budget as budget:LAYERS, or a price of running all layers in nats per token.
     #[arg(long, default_value_t = DepthLoss::budget(7.5), value_name = "budget:LAYERS|ALPHA")]
     pub depth: DepthLoss,
     /// The number of training steps.

@@ -19,8 +19,8 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The first controlled token: all generated tokens come from controlled passes, as in every table of the embedded
-/// model.
+/// The first controlled token, chosen so that all generated tokens come from controlled passes, as in every table of
+/// the embedded model.
 const FROM: ControlFrom = ControlFrom::LastPromptToken;
 /// The number of problems that are measured together.
 const BATCH: usize = 50;

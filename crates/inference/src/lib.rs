@@ -132,6 +132,7 @@
 //! | [`oracle`] | the best controller for each sequence: search, comparison with baselines, and prediction |
 //! | `training` | training of routers, and of models that can exit early (feature `training`, on by default) |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod conformance;
 mod control;

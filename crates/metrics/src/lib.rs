@@ -96,6 +96,7 @@
 //! | `tensors` | yes | metrics of burn tensors, and the dependency on burn |
 //! | `plot` | | plots, and the dependencies on plotters and png |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "where tests compare exactly, the numbers are exact"))]
 
 pub mod allocation;

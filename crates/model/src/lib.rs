@@ -138,6 +138,7 @@
 //! | `cuda` | | NVIDIA GPUs |
 //! | `wgpu` | | GPUs, through WebGPU |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(test)]
 extern crate self as dynlayer_model;

@@ -60,7 +60,7 @@ impl<'a> TinyTask<'a> {
         batch: usize,
         measured: u64,
     ) -> Result<Self, Box<dyn Error>> {
-        let end = tokenizer.eos_id().ok_or("the tokenizer has no token that ends a text")?;
+        let end = tokenizer.eos_id().ok_or("the tokenizer has no end-of-text token")?;
         let problems = problems(&Task::ALL, measured, MEASURED);
         let mut task = Self { model, tokenizer, end, kind, bias, batch, problems, items: Vec::new() };
         for problem in &task.problems {
@@ -75,7 +75,7 @@ impl<'a> TinyTask<'a> {
         &self.problems
     }
 
-    /// Returns the token ids of a problem's prompt and of its answer, which has the token that ends a text.
+    /// Returns the token ids of a problem's prompt and of its answer, which ends with the end-of-text token.
     fn tokens(&self, problem: &Problem) -> Result<(Vec<u32>, Vec<u32>), Box<dyn Error>> {
         let mut answer = self.tokenizer.encode(&problem.answer, false)?;
         answer.push(self.end);

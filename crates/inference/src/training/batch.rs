@@ -10,18 +10,19 @@ use std::ops::Range;
 /// A prompt and the answer that is to be learned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainingItem {
-    /// The id that noise is drawn by, so that an item draws the same in every batch.
+    /// The id from which noise derives, so that an item gets the same noise in every batch.
     pub id: u64,
     /// The prompt, at least one token.
     pub prompt: Vec<u32>,
-    /// The answer, at least one token; with the token that ends a text, if the model is to learn to stop.
+    /// The answer, at least one token. It must include the end-of-text token if the model is to learn to stop.
     pub answer: Vec<u32>,
 }
 
 /// Items padded on the left to one width, as decoding pads them.
 ///
-/// The last token of an answer is predicted and never read, so a row of `p` prompt and `a` answer tokens takes
-/// `p + a - 1` places. *Labels* are the tokens to be predicted; the place that predicts one comes before it.
+/// A *place* is an index along the width. The last token of an answer is predicted and never read, so a row of `p`
+/// prompt and `a` answer tokens takes `p + a - 1` places. *Labels* are the tokens to be predicted, those of the
+/// answers; the place before a label predicts it.
 #[derive(Clone, Debug)]
 pub struct TrainingBatch {
     tokens: Vec<Vec<u32>>,
@@ -35,8 +36,8 @@ impl TrainingBatch {
     /// Pads the items for a model.
     ///
     /// # Errors
-    /// If there are no items, a prompt or an answer is empty, a text is longer than the model's context, a token is not in
-    /// its vocabulary, or two items share an id.
+    /// If there are no items, a prompt or an answer is empty, a text is longer than the model's context, a token is not
+    /// in its vocabulary, or two items share an id.
     pub fn new(model: &Llama, items: Vec<TrainingItem>) -> Result<Self, TrainingError> {
         if items.is_empty() {
             return Err(TrainingError::EmptyBatch);
@@ -85,14 +86,15 @@ impl TrainingBatch {
         self.items.iter().map(|item| item.answer.len()).sum()
     }
 
-    /// The places that predict labels, per row: those from the last prompt token on.
+    /// The places that predict labels, one range per row: from the last prompt token to the end.
     pub fn label_places(&self) -> Vec<Range<usize>> {
         let width = self.width();
         self.items.iter().map(|item| width - item.answer.len()..width).collect()
     }
 
-    /// The places that a controller decides about, per row: by default those whose *input* is an answer token; or those
-    /// and the last prompt token; or all that are not padding.
+    /// The places that a controller decides about, one range per row. With [`ControlFrom::FirstGenerated`] these are
+    /// the places that *read* an answer token, with [`ControlFrom::LastPromptToken`] also the one that reads the last
+    /// prompt token, and with [`ControlFrom::All`] all places but the padding.
     pub fn controlled_places(&self, from: ControlFrom) -> Vec<Range<usize>> {
         let width = self.width();
         let start = |item: &TrainingItem, pad: usize| match from {
@@ -121,7 +123,7 @@ impl TrainingBatch {
         model.tokens(&rows)
     }
 
-    /// The indices of the places that predict labels, in `[rows * width]`: `[labels]`.
+    /// The indices of the places that predict labels into a tensor `[rows * width]`, as a tensor `[labels]`.
     pub(super) fn label_index(&self, device: &Device) -> Tensor<1, Int> {
         let width = self.width();
         let places = self.label_places().into_iter().enumerate();
@@ -138,7 +140,7 @@ impl TrainingBatch {
         Tensor::from_data(labels.as_slice(), device)
     }
 
-    /// 1 in the given places of every row and 0 elsewhere, `[rows, width]`.
+    /// A mask `[rows, width]` with 1 at the given places of every row and 0 elsewhere.
     pub(super) fn mask(&self, places: &[Range<usize>], device: &Device) -> Tensor<2> {
         let width = self.width();
         let ones =
@@ -159,7 +161,7 @@ mod tests {
         let model = model(&Device::flex());
         let batch = batch(&model);
         assert_eq!((batch.width(), batch.label_count()), (7, 8));
-        // Rows end with the last token but one of the answer.
+        // A row ends with the second-to-last token of its answer.
         assert_eq!(batch.label_places(), [4..7, 6..7, 3..7]);
         assert_eq!(batch.controlled_places(ControlFrom::FirstGenerated), [5..7, 7..7, 4..7]);
         assert_eq!(batch.controlled_places(ControlFrom::LastPromptToken), [4..7, 6..7, 3..7]);
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_learned_from_is_refused() {
+    fn unusable_items_are_refused() {
         let model = model(&Device::flex());
         let refused = |items| TrainingBatch::new(&model, items).unwrap_err();
         assert!(matches!(refused(vec![]), TrainingError::EmptyBatch));

@@ -13,34 +13,35 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The kind of the file: everything that is not a tensor is JSON in the metadata.
+/// The kind of file. Everything that is not a tensor is stored as JSON in the metadata.
 const FILE: Kind = Kind { key: "dynlayer.training", what: "the header of a training", version: 1 };
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
     version: u32,
-    /// Steps done.
+    /// The number of steps done.
     step: u64,
-    /// The options that the training was begun with, as JSON: a training with others cannot continue from here.
+    /// The options that the training began with, as JSON. A training with other options cannot continue from here.
     identity: String,
     /// The number of updates of each parameter.
     updates: BTreeMap<String, usize>,
 }
 
-/// A training as it was read back.
+/// A training read from a checkpoint.
 pub(super) struct Loaded<M> {
     pub(super) module: M,
     pub(super) moments: BTreeMap<String, Moments>,
     pub(super) step: u64,
 }
 
-/// The checkpoint's place in a folder.
+/// The path of the checkpoint in a folder.
 pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join("checkpoint.safetensors")
 }
 
-/// Makes the folder, and proves that checkpoints will fit: the old and the new one lie side by side for a moment.
+/// Makes the folder, and checks that it has room for two checkpoints, since the old and the new one exist side by side
+/// for a moment.
 pub(super) fn prepare<M: Module>(folder: &Path, module: &M) -> Result<(), TrainingError> {
     let io = |what| move |source| TrainingError::Io { path: folder.to_path_buf(), what, source };
     std::fs::create_dir_all(folder).map_err(io("the folder cannot be made"))?;

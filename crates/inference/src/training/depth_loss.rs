@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The loss that is added to the cross-entropy for the layers that gates let run.
+/// A loss for the layers that gates let run, which is added to the cross-entropy.
 ///
-/// With `G` gated layers, `B` sequences, `N_b` controlled tokens of sequence `b` and the gates `g` of its controlled
-/// tokens `t`,
+/// It is computed from `open`, the share of gates that are open. With `G` gated layers `l`, `B` sequences `b`, and
+/// gates `g` for the `N_b` controlled tokens `t` of sequence `b`, it is
 ///
 /// ```text
 /// open = 1/(G B) sum_l sum_b (sum_t g[l, b, t]) / N_b         from 0 to 1
 /// ```
 ///
-/// so that long and short sequences count the same. Sequences without a controlled token are left out.
+/// Long and short sequences thus count the same. Sequences without a controlled token are left out.
 ///
-/// The text form is `alpha 0.3`, `budget 7.5` or `budget 7.5 weight 5`. A number alone is read as an alpha, and a colon as
-/// a space, for command lines.
+/// The text form is `alpha 0.3`, `budget 7.5` or `budget 7.5 weight 5`. For command lines, a number alone is read as an
+/// alpha, and a colon as a space.
 ///
 /// ```
 /// use dynlayer_inference::training::DepthLoss;
@@ -36,17 +36,17 @@ pub enum DepthLoss {
     /// `alpha * open`: every layer has the same price (arXiv 2410.20022). The depth that a price leads to
     /// depends on the model and the data.
     Price {
-        /// The price of all layers, in nats per label token, at least 0.
+        /// The price of running all gated layers, in nats per label token, at least 0.
         alpha: f64,
     },
-    /// `weight * ((layers - budget) / n_layers)^2`, where `layers` is the batch's mean of layers per controlled token,
-    /// those without a gate included.
+    /// `weight * ((depth - layers) / n_layers)^2`, where `depth` is the batch's mean number of layers per controlled
+    /// token, layers without a gate included ([`gated_depth`]).
     ///
-    /// The network loss of Verelst and Tuytelaars 2020 (arXiv 1912.03203, sparsity criterion), which is about the batch
-    /// as a whole: tokens and sequences may run different numbers of layers, which is the point of routing. A penalty for
-    /// each of them (Rao et al. 2021, arXiv 2106.02034, ratio loss) would forbid that.
+    /// This is the network loss of Verelst and Tuytelaars 2020 (arXiv 1912.03203, sparsity criterion). It constrains
+    /// the mean of the batch, so tokens and sequences may run different numbers of layers, which is the point of
+    /// routing. A penalty for each token or sequence (Rao et al. 2021, arXiv 2106.02034, ratio loss) would forbid that.
     Budget {
-        /// Layers per controlled token.
+        /// The mean number of layers per controlled token to be reached.
         layers: f64,
         /// The cost of a deviation by all layers, in nats, at least 0.
         weight: f64,
@@ -57,7 +57,8 @@ pub enum DepthLoss {
 const DEFAULT_WEIGHT: f64 = 20.0;
 
 impl DepthLoss {
-    /// A budget with a weight of 20: one layer of 12 too many then costs 0.14 nats, and a tenth of a layer almost nothing.
+    /// A budget with a weight of 20: one layer of 12 too many then costs 0.14 nats, and a tenth of a layer almost
+    /// nothing.
     pub fn budget(layers: f64) -> Self {
         Self::Budget { layers, weight: DEFAULT_WEIGHT }
     }
@@ -65,8 +66,8 @@ impl DepthLoss {
     /// The loss of a pass, `[1]`.
     ///
     /// # Errors
-    /// If an option is out of its range, the budget cannot be met with the layers that have gates, or no gate of the pass
-    /// counts ([`TrainingError::NoGates`]).
+    /// If an option is out of its range, the budget cannot be met with the layers that have gates, or no gate of the
+    /// pass counts ([`TrainingError::NoGates`]).
     pub fn loss(
         &self,
         pass: &TrainingPass,
@@ -92,8 +93,8 @@ impl DepthLoss {
     }
 }
 
-/// Mean layers per controlled token of a pass, `[1]`. Every sequence counts the same, and a layer without a gate counts
-/// as run.
+/// The mean number of layers per controlled token of a pass, `[1]`. Every sequence counts the same, and a layer without
+/// a gate counts as run.
 ///
 /// # Errors
 /// [`TrainingError::NoGates`] if no gate of the pass counts.

@@ -1,22 +1,22 @@
-//! A loss of early exits.
+//! A loss for early exits.
 
 use super::{TrainingBatch, TrainingError, TrainingPass};
 use burn::tensor::{Tensor, activation::log_softmax};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// The early-exit loss of `LayerSkip` (Elhoushi et al. 2024, arXiv 2404.16710, section 4.1.2): the cross-entropy of final
-/// norm and head after every layer, later layers weighing more.
+/// The early-exit loss of `LayerSkip` (Elhoushi et al. 2024, arXiv 2404.16710, section 4.1.2): the mean of the
+/// cross-entropies that final norm and head reach after each layer, where later layers have larger weights.
 ///
-/// The weight after layer `l` of `L`, from 0, is (equations 5 and 6), before the weights are divided by their sum,
+/// The weights `e` are divided by their sum. For layer `l` of `L`, counted from 0, they are (equations 5 and 6)
 ///
 /// ```text
 /// e(l) = scale * l (l + 1) / 2                       for l < L - 1
 /// e(L - 1) = L - 1 + scale * (L - 2) (L - 1) / 2
 /// ```
 ///
-/// With `rotation` `R`, step `t` takes the layers `l` with `l mod R = t mod R` and the last, all others weighing 0 (the
-/// rotational curriculum).
+/// With a `rotation` of `R`, step `t` uses the last layer and the layers `l` with `l mod R = t mod R`; all others have
+/// a weight of 0 (the rotational curriculum).
 ///
 /// ```
 /// use dynlayer_inference::training::ExitLoss;
@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitLoss {
-    /// The weight of early exits, at least 0; `LayerSkip` takes 0.1 to 1.
+    /// The weight of early exits, at least 0; `LayerSkip` uses 0.1 to 1.
     pub scale: f64,
-    /// The distance of two exits in one step, in layers, at least 1.
+    /// The distance between two exits of one step, in layers, at least 1.
     pub rotation: u64,
 }
 
@@ -60,7 +60,7 @@ impl ExitLoss {
         TrainingError::check(self.rotation > 0, "the rotation of exits", self.rotation, "at least 1")
     }
 
-    /// The weighted loss, `[1]`; and for each exit that has a weight its layer and its cross-entropy, `[1]`.
+    /// Returns the weighted loss, `[1]`, and the layer and cross-entropy, `[1]`, of each exit with a weight above 0.
     ///
     /// # Errors
     /// If an option is out of its range, or the pass kept no states.
@@ -78,7 +78,7 @@ impl ExitLoss {
             kept == n_layers,
             "the number of kept states",
             kept,
-            "one per layer: PassOptions::keep_states",
+            "one per layer; set PassOptions::keep_states",
         )?;
         let weights = self.weights(n_layers, step);
         let exits: Vec<usize> = (0..n_layers).filter(|layer| weights[*layer] > 0.0).collect();

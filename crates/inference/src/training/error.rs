@@ -33,15 +33,16 @@ pub enum TrainingError {
     /// An option is out of its range.
     #[error("{option} is {found}; expected {expected}")]
     Option {
-        /// Its name.
+        /// The option's name.
         option: &'static str,
         /// Its value.
         found: String,
-        /// The values that are possible.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// A pass has no gate that counts. The first and the last layer have none unless they are free, and under
-    /// [`ControlFrom::FirstGenerated`](crate::ControlFrom::FirstGenerated) an answer of one token has no controlled place.
+    /// A pass has no gate that counts. The first and the last layer have no gate unless the router's ends are free
+    /// ([`Ends::Free`](crate::controllers::Ends::Free)), and an answer of one token has no controlled place under
+    /// [`ControlFrom::FirstGenerated`](crate::ControlFrom::FirstGenerated).
     #[error("no layer has a gate at any controlled place; at least one is needed")]
     NoGates,
     /// A layer to be skipped is not in the model.
@@ -49,7 +50,7 @@ pub enum TrainingError {
     LayerOutOfRange {
         /// The layer.
         layer: usize,
-        /// Layers of the model.
+        /// The number of layers of the model.
         n_layers: usize,
     },
     /// A loss or a gradient is not finite.

@@ -1,4 +1,4 @@
-//! The folder of a training.
+//! The folder of a training, and the log in it.
 
 use super::TrainingError;
 use dynlayer_model::format::write_atomic;
@@ -24,7 +24,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log of a folder after its first `steps` steps. Later lines are dropped, as their steps will be done again.
+    /// Opens the log of a folder and keeps the lines of the first `steps` steps. Later lines are dropped, as their
+    /// steps will be done again.
     pub(super) fn open(folder: &Path, steps: u64) -> Result<Self, TrainingError> {
         let path = folder.join("steps.jsonl");
         let io = |what| {

@@ -1,9 +1,9 @@
 //! Training on burn's autodiff: learned gates, and models that work with fewer layers.
 //!
 //! - [`pass`] runs whole texts under a controller, with gradients through the states and through the controller's gates
-//!   ([`Decision::Gate`](crate::Decision::Gate)). A [`TrainingBatch`] holds prompts, and the answers to be learned.
-//! - [`Trainer`] is the loop around any loss: `AdamW`, clipping, warm-up and cosine, accumulation, checkpoints that resume
-//!   exactly, a log.
+//!   ([`Decision::Gate`](crate::Decision::Gate)). A [`TrainingBatch`] holds prompts and the answers to be learned.
+//! - [`Trainer`] is a training loop for any loss: `AdamW`, gradient clipping, a learning rate that warms up and falls
+//!   along a cosine, gradient accumulation, a log, and checkpoints from which a training resumes exactly.
 //! - [`RouterTraining`] trains learned gates with a cost of depth ([`DepthLoss`]), alone or together with the model.
 //! - [`SkipTuning`] fine-tunes a model that will skip some of its layers.
 //! - [`LayerDropout`] and [`ExitLoss`] are `LayerSkip`'s recipe for models that can exit early.

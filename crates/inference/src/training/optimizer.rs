@@ -18,13 +18,13 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamWOptions {
-    /// Decay of the mean gradient.
+    /// The decay rate of the running mean of gradients.
     pub beta_1: f32,
-    /// Decay of the mean square.
+    /// The decay rate of the running mean of squared gradients.
     pub beta_2: f32,
-    /// Added to the root of the mean square.
+    /// A small number that is added to the root of the mean square, against division by zero.
     pub epsilon: f32,
-    /// Decay of matrices, as a multiple of the learning rate. Vectors (norms and biases) are not decayed.
+    /// The weight decay of matrices, as a multiple of the learning rate. Vectors (norms and biases) are not decayed.
     pub weight_decay: f32,
     /// The largest norm of all gradients together; larger gradients are scaled down to it (Pascanu et al. 2013).
     pub clip_norm: Option<f64>,
@@ -62,8 +62,8 @@ impl AdamWOptions {
 /// The moments of a parameter, in row-major order, and the number of its updates.
 pub(super) type Moments = AdamWState<1>;
 
-/// An optimizer with the state of every parameter, by name: burn's `AdamW`, whose own container keys states by ids that
-/// a program draws anew each time it runs.
+/// burn's `AdamW` with the state of every parameter under the parameter's name. burn's own container keys states by ids
+/// that a program draws anew each time it runs.
 pub(super) struct Optimizer<M> {
     options: AdamWOptions,
     moments: BTreeMap<String, Moments>,
@@ -155,7 +155,7 @@ impl MapNamed for Update<'_> {
         if let Some(state) = state {
             self.moments.insert(name, state);
         }
-        // A parameter that has a gradient is tracked.
+        // Only parameters that require gradients have one, so the updated parameter requires gradients too.
         let updated = Tensor::from_inner(updated.reshape(shape)).require_grad();
         Param::from_mapped_value(id, updated, mapper)
     }

@@ -17,7 +17,7 @@ pub struct PassOptions {
     pub control_from: ControlFrom,
     /// Keeps the states entering the layers, for losses of early exits.
     pub keep_states: bool,
-    /// The run's seed, which the controller draws its noise by.
+    /// The run's seed, from which the controller derives its noise.
     pub seed: u64,
 }
 
@@ -29,8 +29,8 @@ pub struct TrainingPass {
     /// The residual stream entering each layer, `[rows, width, d_model]` each; empty unless
     /// [`PassOptions::keep_states`] is set.
     pub states: Vec<Tensor<3>>,
-    /// The layers for which the controller answered with a gate, and the gates, `[rows, width]` each: 1 where the
-    /// controller does not decide.
+    /// The layers for which the controller answered with a gate, each with its gate, `[rows, width]`, which is 1 where
+    /// the controller does not decide.
     pub gates: Vec<(usize, Tensor<2>)>,
     /// The route of each row. A layer with a gate counts as run.
     pub routes: Vec<Route>,
@@ -38,9 +38,9 @@ pub struct TrainingPass {
 
 /// Runs the whole text of every row in one pass, under a controller that decides at every layer ([`Phase::Train`]).
 ///
-/// The controller may answer with gates ([`Decision::Gate`]): then the layer runs, and is weighted token by token. Or it
-/// answers with actions, which hold for a row's whole text and save the work; nothing then reads the keys and values of a
-/// skipped layer, as its attention does not run.
+/// The controller may answer with a gate ([`Decision::Gate`]); the layer then runs, and its effect is weighted token by
+/// token. It may also answer with actions, which hold for a row's whole text and save the work of skipped layers.
+/// Nothing reads the keys and values of a skipped layer, as its attention does not run.
 ///
 /// The model may be on a device with or without autodiff, and so may the controller's weights.
 ///
@@ -77,7 +77,7 @@ pub fn pass<C: Controller + ?Sized>(
     Ok(TrainingPass { hidden: pass.hidden, states: pass.states, gates: gated.gates, routes: pass.routes })
 }
 
-/// Sets gates to 1 where the controller does not decide, and keeps them.
+/// A controller that sets another controller's gates to 1 where that does not decide, and keeps them.
 struct Gated<'a, C: ?Sized> {
     controller: &'a mut C,
     /// 1 where the controller decides, `[rows, width]`.

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 /// Training of a router: the loss is the cross-entropy of the answers under sampled gates, plus a [`DepthLoss`].
 ///
-/// Gates are hard, with noise that derives from the seed, the step, the item's id, the position and the layer, and
-/// gradients go straight through ([`Routed`]). [`run`](Self::run) trains only the router, as arXiv 2410.20022 does;
-/// [`run_jointly`](Self::run_jointly) trains the model too. The trained router decides without noise.
+/// Gates are 0 or 1, sampled with noise that derives from the seed, the step, the item's id, the position and the
+/// layer; gradients pass straight through the rounding ([`Routed`]). [`run`](Self::run) trains only the router, as
+/// arXiv 2410.20022 does; [`run_jointly`](Self::run_jointly) trains the model too. The trained router decides without
+/// noise.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -24,7 +25,6 @@ use serde::{Deserialize, Serialize};
 /// use dynlayer_inference::training::{DepthLoss, RouterTraining, TrainingBatch, TrainingItem};
 /// # use dynlayer_inference::conformance::small_model;
 ///
-/// # #[cfg(feature = "flex")] {
 /// let model = small_model(&Device::flex())?;
 /// let router = LinearRouter::new([6, 32], 2.0, 0, &Device::flex());
 /// let training = RouterTraining::new(3, 1e-2, DepthLoss::Price { alpha: 0.1 });
@@ -40,7 +40,6 @@ use serde::{Deserialize, Serialize};
 ///     |report| println!("{} {:.2} layers", report.loss, report.metrics["layers"]),
 /// )?;
 /// trained.save(std::env::temp_dir().join("router.safetensors"))?;
-/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,8 +85,8 @@ impl RouterTraining {
     /// Trains a router, and leaves the model unchanged. Both may be on a device without autodiff; the trained router is
     /// returned on one.
     ///
-    /// `data` returns the batch of a step and part, and must derive it from these alone. The items of all parts of a step
-    /// should have different ids, as their noise is drawn by the id.
+    /// `data` returns the batch of a step and part, and must derive it from these alone. The items of all parts of a
+    /// step should have different ids, as their noise derives from the id.
     ///
     /// # Errors
     /// If an option is out of its range, the router does not fit the model, the folder cannot be used (before the first
@@ -111,7 +110,7 @@ impl RouterTraining {
     /// Trains model and router together. Both may be on a device without autodiff, and both are returned on one.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// The same as for [`run`](Self::run).
     pub fn run_jointly<R: Router + ModuleDisplay>(
         &self,
         model: Llama,
@@ -132,7 +131,7 @@ impl RouterTraining {
     /// training loop. Gradients reach the weights that are on an autodiff device.
     ///
     /// # Errors
-    /// As [`run`](Self::run), for this batch.
+    /// If a router option is out of its range, the router does not fit the model, or [`DepthLoss::loss`] fails.
     pub fn loss<R: Router>(
         &self,
         model: &Llama,

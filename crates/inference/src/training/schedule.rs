@@ -1,4 +1,4 @@
-//! Schedules: learning rate and temperature, step by step.
+//! Schedules of the learning rate and the temperature.
 
 use super::TrainingError;
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,8 @@ impl LearningRate {
     }
 }
 
-/// The temperature of gates in training, which changes geometrically (as Jang et al. 2017, arXiv 1611.01144, section 2.2,
-/// anneal it; the code of arXiv 2410.20022 keeps it at 1).
+/// The temperature of gates in training, which changes geometrically (as Jang et al. 2017, arXiv 1611.01144, section
+/// 2.2, anneal it; the code of arXiv 2410.20022 keeps it at 1).
 ///
 /// ```
 /// use dynlayer_inference::training::Temperature;
@@ -62,12 +62,12 @@ pub struct Temperature {
     pub first: f64,
     /// The temperature of step `steps` and all later ones, above 0.
     pub last: f64,
-    /// The number of steps from one to the other.
+    /// The number of steps from the first temperature to the last.
     pub steps: u64,
 }
 
 impl Default for Temperature {
-    /// 1 throughout.
+    /// A temperature of 1 throughout.
     fn default() -> Self {
         Self { first: 1.0, last: 1.0, steps: 1 }
     }

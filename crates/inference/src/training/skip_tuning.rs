@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 /// layers are skipped, and all other layers are trained (as arXiv 2410.20022 does for uniform skipping).
 ///
 /// The layers are skipped where a controller would decide ([`control_from`](Self::control_from)). By default the prompt
-/// runs them, as it will in decoding, so their weights matter; they stay bit for bit as they were.
+/// runs them, as it will in decoding, so their weights still matter; these weights stay bit for bit the same.
 ///
 /// ```
 /// use dynlayer_inference::training::{SkipTuning, TrainerOptions};
@@ -28,14 +28,14 @@ use std::collections::BTreeSet;
 pub struct SkipTuning {
     /// The layers that are skipped and frozen.
     pub skipped: BTreeSet<usize>,
-    /// Steps, learning rate, accumulation, checkpoints.
+    /// The number of steps, the learning rate, accumulation and checkpoints.
     pub trainer: TrainerOptions,
-    /// The first tokens that skip them; the same setting as in the model's later use.
+    /// The first token that skips these layers. Use the same setting when the tuned model runs.
     pub control_from: ControlFrom,
 }
 
 impl SkipTuning {
-    /// Skips these layers from the first generated token on.
+    /// Returns a tuning in which these layers are skipped from the first generated token on.
     pub fn new(skipped: impl IntoIterator<Item = usize>, trainer: TrainerOptions) -> Self {
         Self { skipped: skipped.into_iter().collect(), trainer, control_from: ControlFrom::default() }
     }
@@ -67,7 +67,7 @@ impl SkipTuning {
     }
 
     fn loss(&self, model: &Llama, batch: &TrainingBatch) -> Result<StepLoss, TrainingError> {
-        // Gates of 0 and not actions: an action holds for the whole text, and the prompt runs these layers.
+        // Gates of 0 instead of actions, since an action holds for the whole text, and the prompt runs these layers.
         let mut skip = controller_fn(|site: &Site<'_>| {
             if !self.skipped.contains(&site.layer()) {
                 return Action::Run.into();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_that_are_not_there() {
+    fn layers_out_of_range_are_refused() {
         let tuning = SkipTuning::new([6], TrainerOptions::new(1, 1e-3));
         let data = |at| counting_batch(counting_model(), at, 2);
         let error = tuning.run(counting_model().clone(), None, data, |_| {}).unwrap_err();

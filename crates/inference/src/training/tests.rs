@@ -1,4 +1,4 @@
-//! Models and data for the tests of this module.
+//! Models and data for the tests of training.
 
 use super::{
     AdamWOptions, PassOptions, StepLoss, StepPart, Trainer, TrainerOptions, TrainingBatch, TrainingError, TrainingItem,
@@ -57,7 +57,7 @@ pub(super) fn any_items() -> Vec<TrainingItem> {
     ]
 }
 
-/// Numbers that count up: `a a+1 a+2` goes on with `a+3 a+4 a+5`, modulo 20.
+/// Items that count up: the prompt is `a a+1 a+2` and the answer `a+3 a+4 a+5`, modulo 20.
 pub(super) fn counting(first: u64, n: u64) -> Vec<TrainingItem> {
     let item = |id: u64| {
         let number = |i: u64| u32::try_from((id * 7 + i) % 20).unwrap();
@@ -70,7 +70,7 @@ pub(super) fn counting_batch(model: &Llama, at: StepPart, n: u64) -> Result<Trai
     TrainingBatch::new(model, counting((at.step + (at.part << 20)) * n, n))
 }
 
-/// A model of six layers that can count, which needs few of them.
+/// A model of six layers that can count, for which it needs only a few of them.
 pub(super) fn counting_model() -> &'static Llama {
     static MODEL: OnceLock<Llama> = OnceLock::new();
     MODEL.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The training loop around a loss: gradients, updates, checkpoints, the log.
+//! The training loop for any loss: gradients, updates, checkpoints and the log.
 
 use super::checkpoint::{self, Loaded};
 use super::folder::Log;
@@ -19,15 +19,15 @@ pub struct TrainerOptions {
     pub rate: LearningRate,
     /// The optimizer.
     pub adamw: AdamWOptions,
-    /// Losses whose gradients are averaged for a step, at least 1.
+    /// The number of losses whose gradients are averaged in a step, at least 1.
     pub accumulation: u64,
-    /// Steps between checkpoints, at least 1.
+    /// The number of steps between checkpoints, at least 1.
     pub checkpoint_every: u64,
 }
 
 impl TrainerOptions {
-    /// `steps` steps with a peak learning rate of `peak`. A twentieth of the steps warms up, and every 100th writes a
-    /// checkpoint.
+    /// Options for `steps` steps with a peak learning rate of `peak`. The rate rises over the first twentieth of the
+    /// steps, and every 100th step writes a checkpoint.
     pub fn new(steps: u64, peak: f64) -> Self {
         Self {
             rate: LearningRate { peak, warm_up: steps / 20, steps, final_fraction: 0.05 },
@@ -70,15 +70,15 @@ pub struct StepReport {
     pub rate: f64,
     /// The metrics of the loss.
     pub metrics: BTreeMap<String, f64>,
-    /// Wall time of the step.
+    /// The wall time of the step, in seconds.
     pub seconds: f64,
 }
 
 /// A training in progress.
 ///
-/// With a folder it can be stopped at any time, also by a crash, and continues from its last checkpoint to the same
-/// weights that it would have reached: bit for bit on one thread; several threads may sum in another order. The folder
-/// holds `checkpoint.safetensors` and `steps.jsonl`, a [`StepReport`] per line.
+/// A training with a folder can be stopped at any time, even by a crash. It continues from its last checkpoint and
+/// reaches the same weights as without the stop: bit for bit on one thread, while several threads may sum in another
+/// order. The folder holds `checkpoint.safetensors` and `steps.jsonl`, a [`StepReport`] per line.
 ///
 /// ```
 /// use burn::module::{Module, Param};
@@ -109,8 +109,8 @@ pub struct Trainer<M> {
 }
 
 impl<M: Module> Trainer<M> {
-    /// Begins a training that writes nothing to disk. `module` is on an autodiff device; weights without gradients do
-    /// not change.
+    /// Begins a training that writes nothing to disk. `module` must be on an autodiff device; weights without gradients
+    /// do not change.
     ///
     /// # Errors
     /// If an option is out of its range.

@@ -40,7 +40,8 @@ pub(super) fn freeze<M: Module>(module: M, frozen: impl Fn(&str) -> bool) -> M {
     map(module, &mut Freeze(frozen))
 }
 
-/// Replaces the weights of a module by those of a file: all of them, under the same names, in the same shapes.
+/// Replaces the weights of a module by those of a file, which must hold every weight of the module, with the same name
+/// and shape, and no other.
 pub(super) fn restore<M: Module>(module: M, weights: Tensors, path: &Path) -> Result<M, FileError> {
     struct Restore<'a> {
         weights: Tensors,

@@ -40,7 +40,7 @@ impl Acceptance {
     /// [`StatisticsError::Option`] if `accepted` exceeds `drafted`.
     pub fn add_round(&mut self, drafted: u64, accepted: u64) -> Result<(), StatisticsError> {
         if accepted > drafted {
-            let expected = "no more than were drafted";
+            let expected = "at most the number of drafted tokens";
             return Err(StatisticsError::Option { option: "accepted", found: accepted.to_f64(), expected });
         }
         *self += Self { rounds: 1, drafted, accepted };
@@ -60,9 +60,9 @@ impl Acceptance {
         (self.rounds > 0).then(|| (self.accepted + self.rounds).to_f64() / self.rounds.to_f64())
     }
 
-    /// Expected tokens per full pass if each of `drafted` tokens is accepted with probability `alpha`, independently:
-    /// (1 - α^(γ+1)) / (1 - α) (Leviathan et al. 2023, "Fast inference from transformers via speculative decoding",
-    /// arXiv 2211.17192, equation 1).
+    /// The expected number of tokens per full pass if each of `drafted` tokens is accepted with probability `alpha`,
+    /// independently: (1 - α^(γ+1)) / (1 - α) with α = `alpha` and γ = `drafted` (Leviathan et al. 2023, "Fast
+    /// inference from transformers via speculative decoding", arXiv 2211.17192, equation 1).
     ///
     /// # Errors
     ///
@@ -71,12 +71,13 @@ impl Acceptance {
         if !(0.0..=1.0).contains(&alpha) {
             return Err(StatisticsError::Option { option: "alpha", found: alpha, expected: "a number from 0 to 1" });
         }
-        // The sum 1 + α + .. + α^γ itself, which has a value at α = 1.
+        // Computes the sum 1 + α + .. + α^γ instead, which is also defined at α = 1.
         Ok((0..drafted).fold(1.0, |sum, _| 1.0 + alpha * sum))
     }
 
-    /// Expected speed-up if a drafted token takes the fraction `cost` of a full pass's time: [`Self::expected_tokens`]
-    /// divided by γ·c + 1 (Leviathan et al. 2023, theorem 3.8).
+    /// The expected speed-up if a drafted token takes the fraction `cost` of a full pass's time:
+    /// [`Self::expected_tokens`] divided by γ·c + 1 with γ = `drafted` and c = `cost` (Leviathan et al. 2023, theorem
+    /// 3.8).
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ mod tests {
     use super::Acceptance;
     use rand::{Rng, SeedableRng};
 
-    /// Drawing rounds gives what the formula says.
+    /// The formula agrees with the mean over rounds that are drawn at random.
     #[test]
     fn expected_tokens_are_those_of_drawn_rounds() {
         let mut draw = rand_chacha::ChaCha8Rng::seed_from_u64(1);

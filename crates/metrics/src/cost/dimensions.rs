@@ -1,4 +1,4 @@
-//! The dimensions of a model, and the cost of counts in a model of these dimensions.
+//! The dimensions of a model, and the cost of counted work in such a model.
 
 use super::Counts;
 use crate::numbers::ToF64;
@@ -65,55 +65,57 @@ pub struct Dimensions {
 }
 
 impl Dimensions {
-    /// Weights of one attention sublayer.
+    /// The number of weights of one attention sublayer.
     pub fn attention_weights(&self) -> f64 {
         2.0 * self.d_model.to_f64() * self.query_width() + self.kv_weights()
     }
 
-    /// Weights of one MLP sublayer.
+    /// The number of weights of one MLP sublayer.
     pub fn mlp_weights(&self) -> f64 {
         3.0 * self.d_model.to_f64() * self.d_ff.to_f64()
     }
 
-    /// Weights of one layer's key and value projections, which [`Self::attention_weights`] include.
+    /// The number of weights of one layer's key and value projections, which [`Self::attention_weights`] includes.
     pub fn kv_weights(&self) -> f64 {
         2.0 * self.d_model.to_f64() * self.kv_width()
     }
 
-    /// Weights of the head, tied to the embedding or not.
+    /// The number of weights of the head, tied to the embedding or not.
     pub fn head_weights(&self) -> f64 {
         self.d_model.to_f64() * self.vocab_size.to_f64()
     }
 
-    /// Floating-point operations of counts in tokens, two per multiply-add.
+    /// The floating-point operations of work that is counted in tokens, two per multiply-add.
     ///
-    /// 2 · (weights of what ran) + 4·h·e·`attended`: each attended position costs every query head a product of e with
-    /// the key and one of e with the value.
+    /// They are 2 · (weights of the parts that ran, once per count) + 4·h·e·`attended`: for each attended position,
+    /// every query head computes a product of width e with the key and one with the value.
     pub fn flops(&self, tokens: &Counts) -> f64 {
         2.0 * self.weights_touched(tokens) + 4.0 * self.query_width() * tokens.attended.to_f64()
     }
 
-    /// Bytes of weights read for counts in launches.
+    /// The bytes of weights that are read by work that is counted in launches.
     ///
-    /// Assumes that a launch reads each of its matrices from memory once, as decoding does; less is read if weights
-    /// stay in a processor's cache between launches.
+    /// This assumes that a launch reads each of its matrices from memory once, as decoding does; less is read if
+    /// weights stay in a processor's cache between launches.
     pub fn weight_bytes(&self, launches: &Counts) -> f64 {
         self.bytes_per_weight * self.weights_touched(launches)
     }
 
-    /// Bytes of cached keys and values read and written for counts in tokens, at `bytes_per_value` each.
+    /// The bytes of cached keys and values that are read and written by work that is counted in tokens, at
+    /// `bytes_per_value` each.
     ///
-    /// Reads 2·g·e values per attended position, and writes 2·g·e per token and layer whose keys and values were
-    /// projected. A pass of many tokens may share its reads between them: for prompts this is an upper bound.
+    /// 2·g·e values are read per attended position, and 2·g·e written per token and layer whose keys and values were
+    /// projected. The tokens of a pass may share reads, so this is an upper bound for prompts.
     pub fn kv_bytes(&self, tokens: &Counts, bytes_per_value: f64) -> f64 {
         let written = tokens.attention + tokens.kv_projections;
         2.0 * self.kv_width() * bytes_per_value * (tokens.attended + written).to_f64()
     }
 
-    /// Counts in tokens of decoding `tokens` tokens at full depth after `context` cached ones, each with a head
+    /// The counts, in tokens, of decoding `tokens` tokens at full depth after `context` cached ones, each with a head
     /// product.
     ///
-    /// The i-th of them attends to `context` + i positions: n·c + n·(n + 1)/2 per layer.
+    /// The i-th of them attends to `context` + i positions. All of them attend to n·c + n·(n + 1)/2 positions per
+    /// layer, with n = `tokens` and c = `context`.
     pub fn full_counts(&self, tokens: u64, context: u64) -> Counts {
         let layers = self.n_layers as u64;
         let attended = layers * (tokens * context + tokens * (tokens + 1) / 2);
@@ -121,17 +123,17 @@ impl Dimensions {
         Counts { attention: run, mlp: run, kv_projections: 0, head_products: tokens, attended }
     }
 
-    /// Counts in tokens of a prompt's pass at full depth, with a head product for its last token only.
+    /// The counts, in tokens, of a prompt's pass at full depth, with a head product for its last token only.
     pub fn prompt_counts(&self, tokens: u64) -> Counts {
         Counts { head_products: tokens.min(1), ..self.full_counts(tokens, 0) }
     }
 
-    /// Counts in launches of `passes` passes at full depth, with one head product each.
+    /// The counts, in launches, of `passes` passes at full depth, with one head product each.
     pub fn full_launches(&self, passes: u64) -> Counts {
         Counts { attended: 0, ..self.full_counts(passes, 0) }
     }
 
-    /// Number of weights used, once per count.
+    /// The number of weights used, where each count uses the weights of its part once.
     fn weights_touched(&self, counts: &Counts) -> f64 {
         counts.attention.to_f64() * self.attention_weights()
             + counts.mlp.to_f64() * self.mlp_weights()

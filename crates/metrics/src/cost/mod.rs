@@ -1,6 +1,8 @@
-//! Cost of a run, as layers, floating-point operations and bytes moved, from plain counts and dimensions; and speed-up.
+//! Cost of a run in layers, floating-point operations and bytes moved, computed from counts and dimensions, and the
+//! speed-up of one method over another.
 //!
-//! Every formula is one line of [`Dimensions`], which also says what is counted and what is left out.
+//! The formulas are short methods of [`Dimensions`], whose documentation lists the work that is counted and the work that
+//! is left out.
 
 mod acceptance;
 mod counts;

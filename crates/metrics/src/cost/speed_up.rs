@@ -67,7 +67,8 @@ impl SpeedUp {
         }
         let left = 1.0 - fraction + fraction * kept;
         if left <= 0.0 {
-            return Err(StatisticsError::Option { option: "kept", found: kept, expected: "something left to run" });
+            let expected = "a number that leaves some time to run";
+            return Err(StatisticsError::Option { option: "kept", found: kept, expected });
         }
         Ok(1.0 / left)
     }
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_cannot_be_are_refused() {
+    fn invalid_times_are_refused() {
         let bootstrap = Bootstrap::new(2);
         for bad in [&[0.0][..], &[-1.0], &[f64::NAN], &[], &[1.0, 2.0]] {
             assert!(SpeedUp::new(bad, &[1.0], &bootstrap).is_err(), "{bad:?}");

@@ -59,8 +59,8 @@ impl LogProbs {
     ///
     /// # Errors
     ///
-    /// [`TensorError::Shapes`] unless there is one target per token, [`TensorError::Target`] for one that is not in the
-    /// vocabulary, [`TensorError::NotFinite`] for one of probability 0.
+    /// [`TensorError::Shapes`] unless there is one target per token, [`TensorError::Target`] for a target that is not
+    /// in the vocabulary, [`TensorError::NotFinite`] for a target of probability 0.
     pub fn nll(&self, targets: &[u32]) -> Result<Vec<f64>, TensorError> {
         let [tokens, vocab_size] = self.0.dims();
         check_same("targets", [targets.len()], [tokens])?;
@@ -138,7 +138,7 @@ impl LogProbs {
     }
 }
 
-/// p · x, and 0 where p is 0: a token of probability 0 adds nothing, although its logarithm is infinite.
+/// The product p · x, but 0 where p is 0: a token of probability 0 adds nothing, although its logarithm is infinite.
 fn weighted(p: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
     let never = p.clone().equal_elem(0.0);
     (p * x).mask_fill(never, 0.0)

@@ -11,8 +11,8 @@ use std::ops::Range;
 /// and the first of each window, which would be predicted from none, is not scored. With a smaller stride every token
 /// but the text's first is scored exactly once, by the first window that predicts it, given at least `length` -
 /// `stride` tokens; this costs `length` / `stride` times as much. Perplexities are comparable only between equal
-/// windows, so quote both numbers. (The procedure of the transformers documentation, "Perplexity of fixed-length
-/// models".)
+/// windows, so quote both numbers. This is the procedure of the transformers documentation, "Perplexity of fixed-length
+/// models".
 ///
 /// ```
 /// use dynlayer_metrics::distributions::Windows;
@@ -57,7 +57,7 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Perplexity {
-    /// exp(`mean_nll`).
+    /// The perplexity, exp(`mean_nll`).
     pub perplexity: f64,
     /// Mean negative log-likelihood per scored token, in nats.
     pub mean_nll: f64,
@@ -135,12 +135,12 @@ impl Windows {
         Ok(Self { length, stride })
     }
 
-    /// Tokens per window.
+    /// The number of tokens per window.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Tokens from the start of one window to the start of the next.
+    /// The number of tokens from the start of one window to the start of the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
@@ -224,8 +224,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every token but the first is scored once, with at least length - stride before it; without overlap the
-        /// windows' first are not scored.
+        /// Every token but the first is scored once, given at least `length - stride` tokens. Without overlap, the
+        /// first token of each window is not scored.
         #[test]
         fn tokens_are_scored_once(length in 2_usize..20, stride in 1_usize..20, tokens in 2_usize..100) {
             prop_assume!(stride <= length);
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn losses_are_averaged_over_tokens_not_windows() {
-        // Tokens 1..4, then 5..6: losses of 1, 1, 1 and 4.
+        // Tokens 1, 2 and 3 have a loss of 1 each, and token 5 has one of 4.
         let found = perplexity(&[0; 6], windows(4, 4), |window| {
             Ok::<_, &str>(vec![if window.len() == 4 { 1.0 } else { 4.0 }; window.len() - 1])
         })
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_windows_and_losses_are_refused() {
         assert!(matches!(Windows::new(1, 1), Err(WindowsError { length: 1, .. })));
         assert!(matches!(Windows::new(8, 0), Err(WindowsError { stride: 0, .. })));
         assert!(matches!(Windows::new(8, 9), Err(WindowsError { stride: 9, .. })));

@@ -15,7 +15,7 @@ pub enum Between {
     Lines,
 }
 
-/// The points that no other point dominates, by ascending cost and quality.
+/// A Pareto front: the points that no other point dominates, by ascending cost and quality.
 ///
 /// ```
 /// use dynlayer_metrics::frontier::{Between, Frontier, Point};
@@ -192,7 +192,7 @@ mod tests {
         prop::collection::vec(point, 1..30)
     }
 
-    /// The mean over a fine grid of budgets: the definition of the integral.
+    /// The integral of the quality, as a sum over a fine grid of budgets.
     fn integral(frontier: &Frontier, from: f64, to: f64, between: Between) -> f64 {
         let n = 20_000;
         let at = |i: u32| from + (to - from) * (f64::from(i) + 0.5) / f64::from(n);
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_front_is_what_nothing_dominates(points in points()) {
+        fn the_front_holds_the_points_that_nothing_dominates(points in points()) {
             let frontier = Frontier::of(&points).unwrap();
             for (index, point) in points.iter().enumerate() {
                 let dominated = points.iter().any(|other| other.dominates(point));
@@ -212,7 +212,7 @@ mod tests {
 
         #[test]
         fn hypervolume_is_the_dominated_area(points in points()) {
-            // Unit squares whose corner a point dominates, below the reference.
+            // Counts the unit squares within the reference whose corner a point dominates.
             let mut squares = 0;
             for cost in 0..10_u8 {
                 for quality in 2..12_u8 {
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Quality in other units scales area and volume, and moving both changes no volume.
+    /// Scaling the quality scales area and volume; shifting cost and quality changes no volume.
     #[test]
     fn units_do_not_matter() {
         let points = [(6.0, 0.5), (12.0, 0.75), (20.0, 1.0)].map(|(cost, quality)| Point::new(cost, quality));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_front_is_refused() {
+    fn invalid_points_and_budgets_are_refused() {
         assert!(Frontier::of(&[]).is_err());
         assert!(Frontier::of(&[Point::new(f64::NAN, 1.0)]).is_err());
         assert!(Frontier::of(&[Point::new(1.0, f64::INFINITY)]).is_err());

@@ -26,7 +26,7 @@ use burn::tensor::{DType, Tensor};
 /// # Errors
 ///
 /// [`TensorError::Empty`] and [`TensorError::Shapes`] for empty or different shapes, [`TensorError::ZeroVector`] and
-/// [`TensorError::NotFinite`] where there is no direction.
+/// [`TensorError::NotFinite`] for vectors without a direction.
 pub fn cosine_similarity(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid, TensorError> {
     check(states, reference)?;
     let [layers, tokens, _] = states.dims();
@@ -52,7 +52,7 @@ pub fn cosine_similarity(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Gr
 ///
 /// # Errors
 ///
-/// As [`cosine_similarity`]; states may be zero, reference states may not.
+/// The same as for [`cosine_similarity`], except that states may be zero; reference states may not.
 pub fn relative_error(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid, TensorError> {
     check(states, reference)?;
     let tokens = states.dims()[1];
@@ -71,16 +71,16 @@ pub fn relative_error(states: &Tensor<3>, reference: &Tensor<3>) -> Result<Grid,
     Ok(Grid::from_values(&errors, tokens))
 }
 
-/// Cosine similarity of every layer's states to every other's, averaged over tokens: `[layers, layers]`, symmetric,
-/// with 1 on the diagonal.
+/// Cosine similarity of every layer's states to those of every other layer, averaged over tokens: `[layers, layers]`,
+/// symmetric, with 1 on the diagonal.
 ///
 /// # Shapes
 /// - `states`: `[layers, tokens, d_model]`
 ///
 /// # Errors
 ///
-/// [`TensorError::Empty`] for an empty shape, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] where there is
-/// no direction.
+/// [`TensorError::Empty`] for an empty shape, [`TensorError::ZeroVector`] and [`TensorError::NotFinite`] for vectors
+/// without a direction.
 pub fn similarity_matrix(states: &Tensor<3>) -> Result<Grid, TensorError> {
     // Returns an error for zero and NaN vectors, which the products below would spread over the matrix.
     cosine_similarity(states, states)?;
@@ -97,7 +97,8 @@ fn check(states: &Tensor<3>, reference: &Tensor<3>) -> Result<(), TensorError> {
     check_same("reference states", reference.dims(), states.dims())
 }
 
-/// Every vector divided by its largest absolute value, so that squares stay in the range of `f32`; and that value.
+/// Divides every vector by its largest absolute value, so that squares stay in the range of `f32`. Returns the divided
+/// vectors, and the values that they were divided by, `[layers, tokens, 1]`.
 fn scaled(states: &Tensor<3>) -> (Tensor<3>, Tensor<3>) {
     let states = states.clone().cast(DType::F32);
     let scale = states.clone().abs().max_dim(2); // [layers, tokens, 1]

@@ -5,13 +5,13 @@ use std::path::Path;
 
 /// Writes a file under a temporary name in its folder, and renames it when it is complete and on the disk.
 ///
-/// It has the permissions of any new file.
+/// The file has the permissions of any new file.
 pub(crate) fn write_atomic(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
-        // The umask decides, as for any new file; by default only the owner could read it.
+        // The umask decides, as for any new file; a temporary file could by default be read only by its owner.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }

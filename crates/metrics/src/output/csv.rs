@@ -136,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_can_be_read(cells in prop::collection::vec("[a,\"\n\r ;\u{e9}]{0,8}", 1..6), number: f64) {
+        fn written_rows_can_be_read(cells in prop::collection::vec("[a,\"\n\r ;\u{e9}]{0,8}", 1..6), number: f64) {
             prop_assume!(number.is_finite());
             let fields = cells.iter().enumerate().map(|(i, cell)| (format!("c{i}"), json!(cell)));
             let row = Value::Object(fields.chain([("x".to_owned(), json!(number))]).collect());

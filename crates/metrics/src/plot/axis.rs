@@ -27,8 +27,8 @@ pub(super) fn title<B: DrawingBackend>(area: &Area<B>, title: &str) -> Result<Ar
 
 /// Draws a legend at the top of an area, wrapped into lines, and returns the area below.
 ///
-/// `sample` draws the sample of an entry: 34 pixels to the right of a point whose y is the middle of the text. Nothing
-/// is drawn for a single name that is empty.
+/// `sample` draws the sample of an entry, 34 pixels wide, to the right of the given point, whose y is the middle of the
+/// text. Nothing is drawn for a single name that is empty.
 pub(super) fn legend<B: DrawingBackend>(
     area: &Area<B>,
     names: &[&str],
@@ -74,7 +74,7 @@ pub(super) fn check_finite(what: impl FnOnce() -> String, value: f64) -> Result<
     Err(PlotError::Value { what: what(), value, expected: "a finite number below 1e300" })
 }
 
-/// A length in pixels, which images limit to 8192, as a coordinate.
+/// Converts a length in pixels, at most 8192 in an image, to a coordinate.
 pub(super) fn pixels(length: u32) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }

@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use serde::{Deserialize, Serialize};
 
-/// Numbers of pixels drawn and left out in turn along a line. 0 left out is a solid line.
+/// The dashes of lines: the numbers of pixels that are drawn and left out in turn. With 0 left out, a line is solid.
 const DASHES: [(i32, i32); 4] = [(1, 0), (9, 5), (3, 3), (16, 6)];
 const MARKERS: usize = 5;
 
@@ -22,16 +22,16 @@ pub struct CurvePlot {
     pub x_label: String,
     /// Label beside the vertical axis.
     pub y_label: String,
-    /// The curves. After 20, dashes and markers repeat.
+    /// The curves. The combinations of dashes and markers repeat after 20 curves.
     pub curves: Vec<Curve>,
 }
 
 /// A named curve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// Its name in the legend.
+    /// The curve's name in the legend.
     pub name: String,
-    /// Its points, in the order in which they are joined.
+    /// The points, in the order in which they are joined.
     pub points: Vec<CurvePoint>,
 }
 
@@ -42,7 +42,7 @@ pub struct CurvePoint {
     pub x: f64,
     /// Vertical coordinate.
     pub y: f64,
-    /// Lower and upper end of its band. A band is drawn between neighbours that both have one, and as a bar at a point
+    /// Lower and upper end of the band. A band is drawn between neighbours that both have one, and as a bar at a point
     /// whose neighbours have none.
     pub band: Option<(f64, f64)>,
 }
@@ -67,7 +67,7 @@ impl CurvePlot {
     /// # Errors
     ///
     /// [`PlotError::Empty`] if there are no curves or a curve has no points, [`PlotError::Value`] for numbers that are
-    /// not finite, [`PlotError::Size`].
+    /// not finite, [`PlotError::Size`] for an image that is too small or too large.
     pub fn svg(&self, size: Size) -> Result<String, PlotError> {
         render::svg(self, size)
     }
@@ -76,7 +76,7 @@ impl CurvePlot {
     ///
     /// # Errors
     ///
-    /// As [`Self::svg`].
+    /// The same as for [`Self::svg`].
     pub fn png(&self, size: Size) -> Result<Vec<u8>, PlotError> {
         render::png(self, size)
     }
@@ -173,7 +173,7 @@ impl Draw for CurvePlot {
 
 /// The marker of a curve: disc, ring, square, triangle, cross.
 fn marker<'a, B: DrawingBackend + 'a>(curve: usize, at: (i32, i32)) -> DynElement<'a, B, (i32, i32)> {
-    // The number of dashes and that of markers have no common factor, so that pairs repeat late.
+    // The numbers of dashes and of markers have no common factor, so all pairs occur before one repeats.
     match curve % MARKERS {
         0 => Circle::new(at, 4, BLACK.filled()).into_dyn(),
         1 => (EmptyElement::at(at)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// let mut histogram = DepthHistogram::new("Depth of 5 sequences", "sequences", 6);
 /// histogram.add("oracle", &[1.0, 2.5, 2.0, 6.0, 2.0])?;
-/// assert_eq!(histogram.counts()[0].1, [0, 1, 2, 1, 0, 0, 1]); // 2.5 counts for 3
+/// assert_eq!(histogram.counts()[0].1, [0, 1, 2, 1, 0, 0, 1]); // 2.5 counts as 3
 /// histogram.svg(Size::default())?;
 /// # Ok::<(), dynlayer_metrics::plot::PlotError>(())
 /// ```
@@ -36,7 +36,7 @@ impl DepthHistogram {
         Self { title: title.into(), y_label: y_label.into(), n_layers, counts: Vec::new() }
     }
 
-    /// Adds a method by its depths in layers, each rounded to the nearest whole one, halves up.
+    /// Adds a method with its depths in layers, each rounded to the nearest whole number, halves up.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl DepthHistogram {
         for &value in depths {
             if !(0.0..=self.n_layers.to_f64()).contains(&value) {
                 let what = format!("a depth of {name:?}");
-                return Err(PlotError::Value { what, value, expected: "0 to the number of layers" });
+                return Err(PlotError::Value { what, value, expected: "a number from 0 to the number of layers" });
             }
             counts[index(value + 0.5)] += 1;
         }
@@ -55,7 +55,7 @@ impl DepthHistogram {
         Ok(())
     }
 
-    /// The name of each method, and its numbers of occurrences of the depths from 0.
+    /// The name of each method with its counts, one for each depth from 0 to the number of layers.
     pub fn counts(&self) -> &[(String, Vec<u64>)] {
         &self.counts
     }
@@ -64,7 +64,8 @@ impl DepthHistogram {
     ///
     /// # Errors
     ///
-    /// [`PlotError::Empty`] if no depths were added, [`PlotError::Size`].
+    /// [`PlotError::Empty`] if no depths were added, [`PlotError::Size`] for an image that is too small or
+    /// too large.
     pub fn svg(&self, size: Size) -> Result<String, PlotError> {
         render::svg(self, size)
     }
@@ -73,7 +74,7 @@ impl DepthHistogram {
     ///
     /// # Errors
     ///
-    /// As [`Self::svg`].
+    /// The same as for [`Self::svg`].
     pub fn png(&self, size: Size) -> Result<Vec<u8>, PlotError> {
         render::png(self, size)
     }

@@ -21,11 +21,11 @@ pub enum PlotError {
         expected: &'static str,
     },
     /// The image is too small for its text, or larger than an image can be.
-    #[error("an image of {width} x {height} pixels; from {least:?} to {most:?} are possible")]
+    #[error("the image has {width} x {height} pixels; {least:?} to {most:?} are possible")]
     Size {
-        /// Its width.
+        /// The width of the image.
         width: u32,
-        /// Its height.
+        /// The height of the image.
         height: u32,
         /// The smallest width and height.
         least: (u32, u32),

@@ -39,8 +39,8 @@ pub struct HeatMap {
     pub y_label: String,
     /// The numbers.
     pub grid: Grid,
-    /// The numbers that are white and black; by default the least and the greatest. Numbers outside of the range are
-    /// white or black.
+    /// The numbers that are drawn white and black; by default the least and the greatest. Numbers outside of the range
+    /// are white or black.
     pub range: Option<(f64, f64)>,
 }
 
@@ -50,7 +50,7 @@ impl HeatMap {
     /// # Errors
     ///
     /// [`PlotError::Empty`] if there are no numbers, [`PlotError::Value`] for numbers that are not finite or a range
-    /// that does not ascend, [`PlotError::Size`].
+    /// that does not ascend, [`PlotError::Size`] for an image that is too small or too large.
     pub fn svg(&self, size: Size) -> Result<String, PlotError> {
         render::svg(self, size)
     }
@@ -59,7 +59,7 @@ impl HeatMap {
     ///
     /// # Errors
     ///
-    /// As [`Self::svg`].
+    /// The same as for [`Self::svg`].
     pub fn png(&self, size: Size) -> Result<Vec<u8>, PlotError> {
         render::png(self, size)
     }
@@ -84,11 +84,11 @@ impl Draw for HeatMap {
             values.iter().try_for_each(|value| check_finite(|| format!("a cell in row {row}"), *value))?;
         }
         if let Some((low, high)) = self.range {
-            check_finite(|| "the least of the range".into(), low)?;
-            check_finite(|| "the most of the range".into(), high)?;
+            check_finite(|| "the lower end of the range".into(), low)?;
+            check_finite(|| "the upper end of the range".into(), high)?;
             if low >= high {
-                let what = "the most of the range".into();
-                return Err(PlotError::Value { what, value: high, expected: "more than the least" });
+                let what = "the upper end of the range".into();
+                return Err(PlotError::Value { what, value: high, expected: "a number above the lower end" });
             }
         }
         Ok(())
@@ -165,7 +165,7 @@ fn place(from: i32, to: i32, i: usize, n: usize) -> i32 {
     from + offset
 }
 
-/// The step at which at most `room` of n labels remain.
+/// The smallest step that leaves at most `room` of n labels.
 fn every(n: usize, room: i32) -> usize {
     n.div_ceil(usize::try_from(room).unwrap_or(1).max(1)).max(1)
 }

@@ -26,7 +26,7 @@ pub struct Size {
 }
 
 impl Default for Size {
-    /// 800 x 500.
+    /// 800 x 500 pixels.
     fn default() -> Self {
         Self { width: 800, height: 500 }
     }
@@ -44,8 +44,8 @@ pub(super) trait Draw {
 pub(super) type Area<B> = DrawingArea<B, Shift>;
 pub(super) type DrawError<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
 
-/// Swaps black and white if the viewer prefers dark pages. Style rules take precedence over the attributes that
-/// plotters writes.
+/// A style that swaps black and white if the viewer prefers dark pages. Style rules take precedence over the attributes
+/// that plotters writes.
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
     [fill=\"#FFFFFF\"] {fill: #0d1117} [fill=\"#000000\"] {fill: #e6edf3} [stroke=\"#000000\"] {stroke: #e6edf3}\
     }</style>";

@@ -1,4 +1,4 @@
-//! The bootstrap.
+//! Bootstrap confidence intervals.
 
 use super::{StatisticsError, check_values};
 use crate::numbers::{ToF64, index};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Interval {
     /// The lower bound.
     pub low: f64,
-    /// The statistic of the data themselves.
+    /// The statistic of the original data.
     pub estimate: f64,
     /// The upper bound.
     pub high: f64,
@@ -51,14 +51,14 @@ pub struct Bootstrap {
 }
 
 impl Default for Bootstrap {
-    /// 1,000 resamples, 95 % and seed 0.
+    /// A bootstrap with 1,000 resamples, a confidence of 95 % and seed 0.
     fn default() -> Self {
         Self::new(0)
     }
 }
 
 impl Bootstrap {
-    /// 1,000 resamples and 95 %, rouge-score's defaults.
+    /// A bootstrap with 1,000 resamples and a confidence of 95 %, the defaults of rouge-score.
     pub fn new(seed: u64) -> Self {
         Self { resamples: 1000, confidence: 0.95, seed }
     }
@@ -180,7 +180,7 @@ mod tests {
             ] {
                 prop_assert!((plain * scale + by - changed).abs() < 1e-9 * scale.max(1.0) * 100.0);
             }
-            // A ratio to itself is 1, and a ratio to a constant is a mean.
+            // The ratio to a constant is the mean divided by the constant.
             let ones = vec![2.0; values.len()];
             let ratio = bootstrap.ratio(&values, &ones).unwrap();
             prop_assert!((ratio.low * 2.0 - found.low).abs() < 1e-9 && (ratio.high * 2.0 - found.high).abs() < 1e-9);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_mean_is_refused() {
+    fn invalid_values_and_options_are_refused() {
         let bootstrap = Bootstrap::new(1);
         assert!(matches!(bootstrap.mean(&[]), Err(StatisticsError::TooFew { found: 0, .. })));
         assert!(matches!(bootstrap.mean(&[1.0, f64::NAN]), Err(StatisticsError::NotFinite { index: 1, .. })));

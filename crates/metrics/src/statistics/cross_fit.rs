@@ -1,4 +1,4 @@
-//! Corrections of the winner's curse: the best of several noisy scores is too high on average, because the choice also
+//! Corrections for the winner's curse: the best of several noisy scores is too high on average, because the choice also
 //! selects lucky noise.
 //!
 //! Cross-fitting chooses on one part of the data and scores on another (Chernozhukov et al. 2018, "Double/debiased
@@ -50,8 +50,8 @@ pub fn folds(items: usize, k: usize, seed: u64) -> Result<Vec<Fold>, StatisticsE
     Ok((0..k).map(|fold| split(&fold_of, fold)).collect())
 }
 
-/// Splits a sequence's tokens into odd and even positions, in both directions, for losses per token of a sequence
-/// without a second sample.
+/// Splits a sequence's tokens into odd and even positions. Each half is the part to choose with in one fold, and the
+/// part to score with in the other. Use it on losses per token of a sequence that has no second sample.
 ///
 /// Neighbouring tokens are not independent, so this removes less of the optimism than two samples do.
 ///
@@ -202,7 +202,8 @@ mod tests {
         assert!(odd_even(1).is_err());
     }
 
-    /// Ten candidates of pure noise around 0.5: the naive best of means of two is far above, the corrected one is not.
+    /// Ten candidates are pure noise around 0.5: the naive score of the best is far above that, the corrected one is
+    /// not.
     #[test]
     fn noise_gains_nothing() {
         let mut draw = noise(1);
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn invalid_scores_and_folds_are_refused() {
         let made = folds(4, 2, 0).unwrap();
         assert!(cross_fit_methods(&[], &made).is_err());
         assert!(cross_fit_methods(&[vec![1.0; 4]], &[]).is_err());

@@ -49,7 +49,7 @@ pub fn paired_bootstrap(first: &[f64], second: &[f64], bootstrap: &Bootstrap) ->
     let difference = bootstrap.mean(&differences)?;
     let n = differences.len().to_f64();
     let (mut wins, mut extreme) = (0.0, 0_usize);
-    // Sums in another order differ by rounding, which must not decide between equals.
+    // Sums in another order differ by rounding, which must not break ties.
     let rounding = 1e-12 * differences.iter().fold(0.0_f64, |most, d| most.max(d.abs()));
     bootstrap.each_resample(differences.len(), |drawn| {
         let mean = drawn.iter().map(|&item| differences[item]).sum::<f64>() / n;

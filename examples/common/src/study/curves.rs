@@ -6,7 +6,7 @@ use dynlayer::metrics::statistics::{Bootstrap, Interval, StatisticsError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The number of steps in which the distance of two curves is averaged over depth.
+/// The number of steps in depth over which the distance between two curves is averaged.
 const DEPTHS: u32 = 100;
 
 /// The items and seeds of a bootstrap resample, by index; an index may occur several times.
@@ -34,7 +34,7 @@ fn mean_point(evaluations: &[&Evaluation], measure: Measure, items: &[usize]) ->
     };
     match measure {
         Measure::Quality => Point::new(mean(|e| &e.layers), mean(|e| &e.quality)),
-        // Negated, as a lower NLL is better and curves hold values of which higher is better.
+        // The NLL is negated, since a lower NLL is better, and on a curve higher values are better.
         Measure::Nll => Point::new(mean(|e| &e.nll_layers), -mean(|e| &e.nll)),
     }
 }
@@ -50,7 +50,7 @@ pub(super) fn bootstrap(
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0x5eed_5eed);
     let mut whole = true;
     options.statistic(items, |items| {
-        // The first call is for the estimate: every item and every seed once.
+        // The first call computes the estimate, with every item and every seed once.
         let draw = |i: usize| if whole { i } else { rng.random_range(0..seeds) };
         let drawn: Vec<usize> = (0..seeds).map(draw).collect();
         whole = false;
@@ -98,7 +98,7 @@ pub(super) fn gain(
     differences.sum::<f64>() / f64::from(DEPTHS + 1)
 }
 
-/// Returns the quality of a curve at a depth. Below its first point, a curve has that point's quality, as a resampled
+/// Returns the quality of a curve at a depth, or the quality of its first point at a depth below it, as a resampled
 /// curve may begin a little above the range.
 fn at(curve: &Frontier, depth: f64) -> f64 {
     let first = curve.points().first().map_or(f64::NAN, |point| point.quality);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_gain_is_the_mean_distance_of_the_curves() {
-        // The first loses 0.1 per layer below 10, the second 0.2; both are 1 at 10 layers.
+        // The first curve loses 0.1 per layer below 10, the second 0.2. Both are 1 at 10 layers.
         let line = |slope: f64| [4.0, 6.0, 8.0].map(|layers| run(layers, 1.0 - slope * (10.0 - layers), 7));
         let (one, other) = (line(0.1), line(0.2));
         let (one, other) = (settings(&one), settings(&other));
@@ -148,7 +148,7 @@ mod tests {
                 gain([&one, &other], &full, measure, range, drawn)
             });
             let found = found.unwrap();
-            // From 0.6 at 4 layers to 0.2 at 8, the same for every resample.
+            // The distance falls from 0.6 at 4 layers to 0.2 at 8, and is the same for every resample.
             for x in [found.low, found.estimate, found.high] {
                 assert!((x - 0.4).abs() < 1e-12, "{found:?}");
             }
@@ -161,7 +161,7 @@ mod tests {
         let setting: Setting<'_> = vec![&good, &bad];
         let interval = bootstrap(&Bootstrap::new(0), 3, 2, |drawn| point(&setting, Measure::Quality, drawn).quality);
         let interval = interval.unwrap();
-        // Both seeds, or one of them twice.
+        // A resample has both seeds, or one of them twice.
         assert!((interval.estimate - 0.5).abs() < 1e-12);
         assert!((interval.low - 0.2).abs() < 1e-12 && (interval.high - 0.8).abs() < 1e-12, "{interval:?}");
     }

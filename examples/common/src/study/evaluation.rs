@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 pub struct Evaluation {
     /// The quality of the generated text.
     pub quality: Vec<f64>,
-    /// Layers per generated token that the decisions asked for. An item without a controlled token counts with all
-    /// layers, which it ran.
+    /// The layers per generated token that the decisions asked for. An item without a controlled token ran all layers,
+    /// and counts with all of them.
     pub layers: Vec<f64>,
-    /// Mean negative log-likelihood of the given text, in nats per token.
+    /// The mean negative log-likelihood of the given text, in nats per token.
     pub nll: Vec<f64>,
-    /// Layers per token of the given text.
+    /// The layers per token of the given text.
     pub nll_layers: Vec<f64>,
 }
 

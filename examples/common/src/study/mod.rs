@@ -11,11 +11,12 @@
 //! # How inputs are compared
 //!
 //! Inputs are compared at equal depth. An input's points (means over items and seeds, one per price) and the full
-//! model's make a curve of quality against layers: the upper convex hull of the points that no other dominates. A line
-//! between two settings is reached by drawing one of them for each sequence. The gain of one input over another is the
-//! mean distance of the two curves over the depths that both reach. Intervals are percentile bootstraps over items and
-//! seeds. Both are drawn with replacement, the same for all inputs, so that hard items do not blur differences. With
-//! few seeds, the part of an interval that is due to seeds is underestimated.
+//! model's make a curve of quality against layers: the upper convex hull of the points that no other dominates. A point
+//! on the line between two settings is reached by drawing one of them at random for each sequence. The gain of one
+//! input over another is the mean distance between the two curves over the depths that both reach. Intervals are
+//! percentile bootstraps over items and seeds. Both are drawn with replacement, and the draws are the same for all
+//! inputs, so that hard items do not blur differences. With few seeds, the part of an interval that is due to seeds is
+//! underestimated.
 
 mod curves;
 mod error;

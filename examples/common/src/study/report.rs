@@ -21,7 +21,7 @@ pub enum Measure {
     Nll,
 }
 
-/// One input at one price: means over items and seeds, with intervals over both.
+/// The results of one input at one cost of depth: means over items and seeds, with intervals over both.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StudyPoint {
@@ -29,17 +29,17 @@ pub struct StudyPoint {
     pub input: RouterInput,
     /// The cost of depth in their training.
     pub depth: DepthLoss,
-    /// Layers per token of generation.
+    /// The layers per token in generation.
     pub layers: Interval,
-    /// Quality of the generated texts.
+    /// The quality of the generated texts.
     pub quality: Interval,
-    /// Layers per token of the given texts.
+    /// The layers per token of the given texts.
     pub nll_layers: Interval,
-    /// Negative log-likelihood of the given texts, in nats per token.
+    /// The negative log-likelihood of the given texts, in nats per token.
     pub nll: Interval,
 }
 
-/// One input against another at equal depth.
+/// The comparison of one input with another at equal depth.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Comparison {
@@ -51,7 +51,7 @@ pub struct Comparison {
     pub measure: Measure,
     /// The range of depths that both reach, in layers per token; `None` if there is none.
     pub layers: Option<(f64, f64)>,
-    /// The advantage of the input on average over those depths: in quality, or in nats per token of likelihood.
+    /// The mean advantage of the input over those depths, in quality or in nats per token of log-likelihood.
     pub gain: Option<Interval>,
 }
 
@@ -83,7 +83,7 @@ pub struct StudyReport {
     pub runs: Vec<StudyRun>,
     /// The means of the routers, input by input.
     pub points: Vec<StudyPoint>,
-    /// Every input against the constant, and hidden states against those of other tokens.
+    /// The comparisons of every input with the constant, and of hidden states with those of other tokens.
     pub comparisons: Vec<Comparison>,
 }
 

@@ -49,9 +49,9 @@ pub struct StudyRun {
     pub depth: DepthLoss,
     /// The seed of weights, data and noise.
     pub seed: u64,
-    /// Loss of the last training step, with noise.
+    /// The loss of the last training step, with noise.
     pub training_loss: f64,
-    /// Layers per token of the last training step, with noise.
+    /// The layers per token in the last training step, with noise.
     pub training_layers: f64,
     /// The measurement, without noise.
     pub evaluation: Evaluation,
@@ -63,7 +63,7 @@ pub struct StudyRun {
 pub enum StudyProgress<'a> {
     /// A training step.
     Step {
-        /// Input, cost of depth and seed of the router.
+        /// The input, the cost of depth and the seed of the router.
         run: (RouterInput, DepthLoss, u64),
         /// The report of the step.
         report: &'a StepReport,
@@ -128,7 +128,8 @@ impl Study {
         let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
         let total = self.inputs.len() * self.depths.len() * self.seeds.len();
         let mut runs = Vec::with_capacity(total);
-        // Seed by seed, so that a study that is stopped early has complete comparisons.
+        // All routers of one seed come before the next seed, so that a study that is stopped early has complete
+        // comparisons.
         for &seed in &self.seeds {
             for &depth in &self.depths {
                 for &input in &self.inputs {

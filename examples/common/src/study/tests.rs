@@ -1,4 +1,4 @@
-//! A small study of a model that can count.
+//! Tests of a small study with a model that can count.
 
 use super::{Measure, Study, StudyError, StudyProgress, StudyReport, StudyTask, Verdict};
 use dynlayer::burn::module::Module;
@@ -110,7 +110,7 @@ fn a_study_is_a_table_and_an_answer() {
         assert!(point.layers.low <= point.layers.estimate && point.layers.estimate <= point.layers.high);
         assert!((2.0..=6.0).contains(&point.layers.estimate) && (0.0..=1.0).contains(&point.quality.estimate));
     }
-    // Hidden and shuffled against the constant, and against each other, in both measures.
+    // Hidden and shuffled states are compared with the constant, and with each other, in both measures.
     assert_eq!(report.comparisons.len(), 6);
     let asked = report.hidden_against_constant(Measure::Nll).unwrap();
     assert_eq!(asked.gain.is_none(), asked.verdict() == Verdict::NotComparable);

@@ -1,4 +1,4 @@
-//! The optimizer against the rule, written out in f64.
+//! Tests of the optimizer against the update rule, written out in f64.
 #![allow(clippy::cast_possible_truncation, reason = "few steps")]
 
 use super::super::tests::values;
@@ -34,7 +34,8 @@ fn options(clip_norm: Option<f64>, accumulation: u64) -> TrainerOptions {
     }
 }
 
-/// Algorithm 2 of Loshchilov and Hutter 2019, decay on the matrix only, gradients clipped together.
+/// The weights by Algorithm 2 of Loshchilov and Hutter 2019, with decay of the matrix only and gradients clipped
+/// together.
 fn by_hand(options: TrainerOptions) -> Vec<f64> {
     let mut x: Vec<f64> = vec![1.0, -2.0, 0.5, 3.0, 2.0, -1.0];
     let (mut mean, mut square) = (vec![0.0; 6], vec![0.0; 6]);
@@ -84,7 +85,7 @@ fn accumulated_parts_are_averaged() {
 }
 
 #[test]
-fn what_has_no_gradient_stays() {
+fn weights_without_gradients_stay() {
     let two = two();
     let before = values(two.matrix.val());
     let trainer = Trainer::new(two, options(None, 1)).unwrap();
@@ -95,7 +96,7 @@ fn what_has_no_gradient_stays() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_the_training() {
+fn a_loss_that_is_not_finite_is_an_error() {
     let mut trainer = Trainer::new(two(), options(None, 1)).unwrap();
     let nan = |two: &Two| StepLoss { loss: two.vector.val().sum() * f32::NAN, metrics: Vec::new() };
     assert!(matches!(
@@ -109,7 +110,7 @@ fn a_loss_that_is_no_number_ends_the_training() {
     let error = trainer.step(|two, _| Ok(infinite(two))).unwrap_err();
     assert!(matches!(error, TrainingError::NotFinite { what: "the gradients' norm", .. }), "{error}");
     assert_eq!(values(trainer.module().vector.val()), [2.0, -1.0], "as before");
-    // And goes on with a loss that is one.
+    // A later step with a finite loss succeeds.
     trainer.step(|two, _| Ok(loss(two))).unwrap();
 }
 

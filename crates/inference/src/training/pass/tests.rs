@@ -1,4 +1,4 @@
-//! Training passes against stepping through the same text, against each other, and their gradients against differences.
+//! Tests of training passes against token-by-token passes and each other, and of their gradients against differences.
 #![allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "small numbers, compared exactly on purpose")]
 
 use super::super::tests::{any_items, batch, items, model, number, random_model, values};
@@ -11,7 +11,7 @@ use burn::module::Param;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Mean negative log-likelihood of all labels, token by token, as decoding runs.
+/// The mean negative log-likelihood of all labels, computed token by token as in decoding.
 fn stepped<C: Controller>(controller: C) -> f64 {
     let model = model(&Device::flex());
     let items: Vec<ScoreItem> =
@@ -34,7 +34,7 @@ fn at_once<C: Controller>(mut controller: C, device: &Device) -> f64 {
 
 #[test]
 fn one_pass_over_whole_texts_gives_what_stepping_gives() {
-    // f32, another order of summation: 1e-5 of losses of about 4 nats.
+    // The sums are in f32 and in another order: a tolerance of 1e-5 of losses of about 4 nats.
     for device in [Device::flex(), Device::flex().autodiff()] {
         assert!((at_once(FullDepth, &device) - stepped(FullDepth)).abs() < 4e-5);
         let skip = || SkipLayers::new([1, 2]);
@@ -123,8 +123,8 @@ fn gradients_of_the_loss_are_its_slopes() {
         ("embed_tokens", values(trained.embed_tokens.val().grad(&gradients).unwrap())),
     ];
     for (at, gradient) in checks {
-        // The largest ones: a difference in f32 says little about slopes near zero. The step is a compromise between the
-        // rounding of the loss (about 4e-7) and its curvature.
+        // Only the largest gradients are checked: a difference in f32 says little about slopes near zero. The step is a
+        // compromise between the rounding of the loss (about 4e-7) and its curvature.
         let mut by_size: Vec<usize> = (0..gradient.len()).collect();
         by_size.sort_by(|a, b| gradient[*b].abs().total_cmp(&gradient[*a].abs()));
         for element in by_size.into_iter().take(3) {
@@ -148,7 +148,7 @@ fn runs(id: u64, position: usize, layer: usize) -> bool {
     (id as usize * 31 + position * 17 + layer * 7 + position * layer) % 5 > 1
 }
 
-/// The same decisions as gates in training and as skips in decoding.
+/// A controller that makes the same decisions as gates in training and as skips in decoding.
 fn by_place() -> impl Controller {
     controller_fn(|site: &Site<'_>| {
         let layer = site.layer();
@@ -166,7 +166,7 @@ fn by_place() -> impl Controller {
     })
 }
 
-/// Log-probabilities of a row's labels.
+/// The log-probabilities of a row's labels.
 fn log_probabilities(pass: &TrainingPass, batch: &TrainingBatch, row: usize) -> Vec<f64> {
     let places = batch.label_places()[row].clone();
     let states = pass.hidden.clone().narrow(0, row, 1).narrow(1, places.start, places.len());
@@ -195,7 +195,7 @@ fn hard_gates_are_the_skips_of_decoding() {
                 let expected = scored.log_probability;
                 assert!((found - expected).abs() < 2e-5, "{control_from}, item {}: {found} {expected}", item.id);
             }
-            // And the depth that training counts is what decoding runs.
+            // The depth that training counts is the depth that decoding runs.
             let solo = TrainingBatch::new(&model, vec![item]).unwrap();
             let alone = pass(&model, &mut by_place(), &solo, self::options(control_from)).unwrap();
             let depth = number(gated_depth(&alone, &solo, control_from).unwrap());
@@ -230,11 +230,11 @@ fn gates_of_1_change_nothing() {
     assert_eq!((gated.gates.len(), plain.gates.len()), (6, 0));
     let (gated, plain) = (values(gated.hidden), values(plain.hidden));
     let largest = plain.iter().fold(0f32, |most, x| most.max(x.abs()));
-    // x + (y - x) is y but for one rounding a layer.
+    // `x + (y - x)` equals `y` up to one rounding per layer.
     assert!(gated.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-5 * largest));
 }
 
-/// A router that decides for itself.
+/// A router with a bias of 0, which opens about half of its gates.
 fn routed(input: RouterInput) -> Routed<LinearRouter> {
     let linear = LinearRouter::new([6, 32], 0.0, 0, &Device::flex());
     let mut routed = Routed::new(linear, RouterOptions { input, ..RouterOptions::default() });

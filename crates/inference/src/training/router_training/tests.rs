@@ -1,10 +1,10 @@
-//! Routers trained on a model that can count, and gradients against differences at fixed noise.
+//! Tests of router training on a model that can count, and of gradients against differences at fixed noise.
 //!
-//! Everything is `f32`: a loss of about 4 is exact to about 1e-6, so a difference over a step `h` to both sides to about
-//! 1e-6 / h; what it leaves out of the function's curvature is of the order of h². With h = 0.02 both are far below the
-//! tolerance, a hundredth of the gradient's norm, which is between 0.05 and 1. Differences are taken along directions, not
-//! weight by weight, so that they are large against the rounding: along the gradient, where the slope is its norm, and along
-//! a direction that has nothing to do with it.
+//! Everything is `f32`: a loss of about 4 is exact to about 1e-6, so a slope from a difference over a step `h` to both
+//! sides is exact to about 1e-6 / h. The function's curvature adds an error of the order of h². With h = 0.02 both
+//! errors are far below the tolerance, a hundredth of the gradient's norm, which is between 0.05 and 1. Differences are
+//! taken along directions, not weight by weight, so that they are large against the rounding: along the gradient, where
+//! the slope is its norm, and along an unrelated direction.
 #![allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "small numbers, compared exactly on purpose")]
 
 use super::super::tests::{any_items, counting, counting_batch, counting_model, number, random_model, values, weights};
@@ -43,7 +43,7 @@ fn trained(training: &RouterTraining) -> Routed<LinearRouter> {
     training.run(model, router(), None, |at| counting_batch(model, at, 12), |_| {}).unwrap()
 }
 
-/// Mean NLL and depth by decoding.
+/// The mean negative log-likelihood and the mean depth in decoding.
 fn measured(model: &Llama, controller: &mut impl Controller) -> (f64, f64) {
     let text = |item: TrainingItem| ScoreItem { prompt: item.prompt, continuation: item.answer };
     let texts: Vec<ScoreItem> = counting(1000, 20).into_iter().map(text).collect();
@@ -64,7 +64,7 @@ fn a_price_of_0_keeps_quality_and_higher_prices_take_layers() {
     }
     let found = format!("full {full:.4}; {results:.4?}");
     assert!(results[0].0 < full + 0.02, "{found}");
-    // Half a layer of noise.
+    // Noise may add up to half a layer.
     assert!(results.windows(2).all(|pair| pair[1].1 <= pair[0].1 + 0.5), "{found}");
     assert!(results[3].1 < results[0].1 - 2.0 && results[3].1 < 2.5, "{found}");
 }
@@ -74,13 +74,13 @@ fn a_budget_is_met() {
     for budget in [3.0, 4.5] {
         let training = training(80, DepthLoss::budget(budget));
         let (_, depth) = measured(counting_model(), &mut trained(&training));
-        // Training counts sampled gates, and decoding rounds them.
+        // Training counts sampled gates, while decoding compares probabilities with a threshold.
         assert!((depth - budget).abs() < 0.75, "{depth} of {budget}");
     }
 }
 
 #[test]
-fn what_is_trained_decides_without_noise() {
+fn trained_routers_decide_without_noise() {
     let model = counting_model();
     let mut routed = trained(&training(5, DepthLoss::Price { alpha: 0.5 }));
     let first = measured(model, &mut routed);
@@ -111,8 +111,8 @@ fn two_parts_are_one_batch_of_both() {
     for (a, b) in a.iter().zip(&b) {
         assert!((a.0 - b.0).abs() < 1e-5 * b.0 && (a.1 - b.1).abs() < 1e-4 * b.1, "{a:?} {b:?}");
     }
-    // AdamW divides a gradient by its own size, so that a weight with almost none follows its rounding; a hundredth of
-    // what three steps can move.
+    // AdamW divides a gradient by its own size, so a weight with almost no gradient follows the rounding. The tolerance
+    // is a hundredth of the distance that three steps can move a weight.
     for (name, (_, values)) in &at_once {
         assert!(values.iter().zip(&in_parts[name].1).all(|(a, b)| (a - b).abs() < 6e-4), "{name}");
     }
@@ -160,7 +160,7 @@ fn model_and_router_learn_together() {
     assert_ne!(weights(&tuned), before);
     assert_ne!(weights(routed.router()), weights(&router()));
     assert!(measured(&tuned, &mut routed).0 < measured(&model, &mut FullDepth).0);
-    // Alone, the router leaves the model as it is.
+    // Training the router alone leaves the model unchanged.
     training.run(&model, router(), None, |at| counting_batch(&model, at, 4), |_| {}).unwrap();
     assert_eq!(weights(&model), before);
 }
@@ -174,12 +174,12 @@ fn any_router_and_free_ends() {
     let mut layers = Vec::new();
     let data = |at| counting_batch(model, at, 6);
     let mut routed = training.run(model, mlp, None, data, |r| layers.push(r.metrics["layers"])).unwrap();
-    // Two layers run if the ends are kept.
+    // If the ends were kept, at least two layers would run.
     assert!(measured(model, &mut routed).1 < 2.0, "{layers:?}");
 }
 
 #[test]
-fn what_cannot_be_trained_is_refused() {
+fn invalid_trainings_are_refused() {
     let model = counting_model();
     let run = |training: RouterTraining, items: Vec<TrainingItem>| {
         let data = |_| TrainingBatch::new(model, items.clone());
@@ -204,7 +204,7 @@ fn what_cannot_be_trained_is_refused() {
 
 #[test]
 fn open_gates_cost_the_whole_price_however_long_the_answers() {
-    /// Runs everything, noise or not.
+    /// A router that runs every layer, whatever the noise.
     #[derive(Module, Debug)]
     struct Open;
     impl Router for Open {
@@ -221,7 +221,7 @@ fn open_gates_cost_the_whole_price_however_long_the_answers() {
     assert!((number(loss) - cross_entropy - 2.0).abs() < 1e-5);
 }
 
-/// The router's gates before they are rounded.
+/// A controller that answers with a router's gates before they are rounded.
 struct Soft<R>(Routed<R>);
 
 impl<R: Router> Controller for Soft<R> {
@@ -252,7 +252,7 @@ fn soft_loss<R: Router>(router: &R, input: RouterInput, depth: DepthLoss) -> Ten
     pass.cross_entropy(&random_model(), &batch) + depth.loss(&pass, &batch, FROM).unwrap()
 }
 
-/// Gradients by the weights' names.
+/// The gradients of a module, by the names of its weights.
 fn gradients<M: Module>(module: &M, loss: &Tensor<1>) -> BTreeMap<String, Vec<f32>> {
     struct Visitor {
         gradients: GradientsParams,
@@ -285,7 +285,7 @@ fn moved<M: Module>(module: &M, direction: &BTreeMap<String, Vec<f32>>, by: f64)
     restore(module.clone(), weights, Path::new("moved")).unwrap()
 }
 
-/// Compares the slope along two directions.
+/// Compares the gradient with differences along two directions.
 fn check<M: Module>(name: &str, module: &M, only: &str, loss: impl Fn(&M) -> Tensor<1>) {
     let mut gradient = gradients(module, &loss(module));
     gradient.retain(|name, _| name.starts_with(only));
@@ -312,18 +312,19 @@ fn routers_and_the_cost_of_depth_against_differences() {
     let device = Device::flex().autodiff();
     let (price, budget) = (DepthLoss::Price { alpha: 0.5 }, DepthLoss::budget(3.0));
     for depth in [price, budget] {
-        // What these see does not depend on gates, so the gradient is that of the whole function.
+        // These inputs do not depend on gates, so the gradient is that of the whole function.
         let linear = LinearRouter::new([6, 32], 0.4, 0, &device);
         let mlp = MlpRouter::new([6, 32], 0.4, 0, &device);
         check("embedding", &linear, "", |r| soft_loss(r, RouterInput::Embedding, depth));
         check("constant", &linear, "", |r| soft_loss(r, RouterInput::Constant, depth));
         check("position", &mlp, "", |r| soft_loss(r, RouterInput::Position, depth));
-        // States depend on the gates before them, and what a router sees is detached. Nothing later sees the last gate.
+        // Hidden states depend on earlier gates, and a router's input is detached, so the gradient is that of the whole
+        // function only for the last gate, which no later router sees.
         check("hidden", &linear, "layers.4.", |r| soft_loss(r, RouterInput::Hidden, depth));
     }
 }
 
-/// Gates as leaves.
+/// Gates that are parameters, so that the loss has gradients with respect to them.
 #[derive(Module, Debug)]
 struct Gates {
     layers: Vec<Param<Tensor<2>>>,
@@ -369,7 +370,7 @@ fn straight_through_is_the_soft_gradient_at_the_hard_values() {
     (training.control_from, training.seed) = (FROM, 1);
     let found = gradients(&router, &training.loss(&model, &router, &batch, 5).unwrap().loss);
 
-    // How the loss depends on the gates, at their hard values.
+    // The gradient of the loss with respect to the gates, at their hard values.
     let (soft, _) = soft_pass(&router, RouterInput::Embedding);
     let hard = soft.gates.iter().map(|(_, gate)| gate.clone().detach().greater_elem(0.5).float());
     let hard = Gates { layers: hard.map(Param::from_tensor).collect() };
@@ -380,7 +381,7 @@ fn straight_through_is_the_soft_gradient_at_the_hard_values() {
     let total = number(training.loss(&model, &router, &batch, 5).unwrap().loss);
     assert!((number(loss.clone()) - total).abs() < 1e-5);
     let gate_gradients = gradients(&hard, &loss);
-    // Times how the soft gates depend on the router.
+    // This is multiplied by the gradient of the soft gates with respect to the router's weights.
     let products = soft.gates.iter().enumerate().map(|(i, (_, soft))| {
         let slope = Tensor::<1>::from_floats(gate_gradients[&format!("layers.{i}")].as_slice(), &device);
         (soft.clone() * slope.reshape(soft.dims())).sum()

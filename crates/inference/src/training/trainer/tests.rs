@@ -1,4 +1,4 @@
-//! Interrupted trainings.
+//! Tests of the trainer: interrupted trainings, folders and checkpoints.
 
 use super::super::tests::{config, item, model, weights};
 use super::super::{
@@ -18,7 +18,7 @@ fn options() -> TrainerOptions {
     TrainerOptions { checkpoint_every: 2, accumulation: 2, ..TrainerOptions::new(STEPS, 1e-2) }
 }
 
-/// Data and noise of a step, from nothing but the step.
+/// A loss whose data and noise derive from the step and its part alone.
 fn loss(model: &Llama, StepPart { step, part }: StepPart) -> Result<StepLoss, TrainingError> {
     let items: Vec<TrainingItem> = (0..3)
         .map(|i| {
@@ -51,7 +51,7 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     let model = start(undisturbed.path()).unwrap().run(loss, |_| ()).unwrap();
     let expected = weights(&model);
     assert_eq!(log(undisturbed.path()).len(), 9);
-    // After every number of steps, most of them no multiple of the checkpoints': what was done since is done again.
+    // The training is stopped after each number of steps. Steps since the last checkpoint are done again.
     for stop in 0..STEPS {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = start(folder.path()).unwrap();
@@ -59,7 +59,7 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
             trainer.step(loss).unwrap();
         }
         drop(trainer);
-        // A line that was being written.
+        // A crash may leave an incomplete line in the log.
         let path = folder.path().join("steps.jsonl");
         let torn = std::fs::read_to_string(&path).unwrap() + "{\"step\":";
         std::fs::write(&path, torn).unwrap();
@@ -132,12 +132,12 @@ fn broken_checkpoints_are_errors() {
         if i % 3 == 0 {
             bytes.truncate(rng.random_range(0..whole.len()));
         } else {
-            // Mostly the header: a flipped bit of a weight is another weight.
+            // Only bits of the header are flipped: a flipped bit of a weight is a valid weight, too.
             let at = rng.random_range(0..header);
             bytes[at] ^= 1 << rng.random_range(0..8);
         }
         std::fs::write(&path, &bytes).unwrap();
-        // Whatever it is, it is no panic; a flipped bit may leave a checkpoint that can be read.
+        // Nothing may panic. A flipped bit may leave a checkpoint that can be read.
         match start(folder.path()) {
             Ok(_) => assert!(i % 3 != 0, "a part of a file was taken for the whole"),
             Err(TrainingError::File(_)) => {}

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Trains a router for the embedded model, from hidden states.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A folder with another version of the embedded model, as train_tiny writes it; by default the built-in one.
+    /// A folder with another version of the embedded model, as `train_tiny` writes it; by default the built-in one.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// The file to write the router to.

@@ -138,8 +138,9 @@ pub enum RecordingError {
     File(#[from] FileError),
     /// A pass does not fit the number of layers.
     #[error(
-        "pass {pass} of sequence {sequence} has {found} actions and its first exit at {exit:?}; expected {n_layers} \
-         actions, or fewer of which only the last is an exit"
+        "pass {pass} of sequence {sequence} has {found} actions and {}; expected {n_layers} actions, or fewer of which only \
+         the last is an exit",
+        exit.map_or("no exit".to_owned(), |at| format!("its first exit at layer {at}"))
     )]
     Pass {
         /// The sequence.

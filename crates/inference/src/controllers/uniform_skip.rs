@@ -41,19 +41,18 @@ impl UniformSkip {
         self.budget
     }
 
-    /// The layers that run, of `n_layers`, ascending.
+    /// The layers that run, of `n_layers`, ascending; all of them if the budget is larger.
     pub fn kept(&self, n_layers: usize) -> Vec<usize> {
-        match self.budget {
+        match self.budget.min(n_layers) {
             1 => vec![0],
             // floor(a / b + 1/2) = floor((2a + b) / (2b)), in whole numbers.
-            k => (0..k).map(|j| (2 * j * n_layers.saturating_sub(1) + k - 1) / (2 * (k - 1))).collect(),
+            k => (0..k).map(|j| (2 * j * (n_layers - 1) + k - 1) / (2 * (k - 1))).collect(),
         }
     }
 
     fn prepare(&mut self, n_layers: usize) {
         if self.n_layers != n_layers {
-            let known = Self::new(self.budget.min(n_layers));
-            (self.n_layers, self.kept) = (n_layers, known.kept(n_layers));
+            (self.n_layers, self.kept) = (n_layers, self.kept(n_layers));
         }
     }
 }

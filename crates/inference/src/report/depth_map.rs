@@ -130,13 +130,14 @@ impl DepthMap {
             }
         }
         let n_layers = self.pieces.iter().map(|piece| piece.n_layers).max().unwrap_or(0);
-        svg_run(&mut out, line + 2, 0, "layers:", None);
+        line += usize::from(column > 0) + 1; // an empty line before the legend
+        svg_run(&mut out, line, 0, "layers:", None);
         for step in 1..=LEGEND.min(n_layers) {
             let depth = (step * n_layers).div_ceil(LEGEND.min(n_layers));
             let colours = colours(depth as f64 / n_layers as f64);
-            svg_run(&mut out, line + 2, 4 + 4 * step, &format!("{depth:>3} "), Some(colours));
+            svg_run(&mut out, line, 4 + 4 * step, &format!("{depth:>3} "), Some(colours));
         }
-        let (width, height) = (CELL * columns as f64 + 2.0 * MARGIN, LINE * (line + 3) as f64 + MARGIN);
+        let (width, height) = (CELL * columns as f64 + 2.0 * MARGIN, LINE * (line + 1) as f64 + MARGIN);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
              height=\"{height:.0}\" font-family=\"ui-monospace, Menlo, Consolas, monospace\" font-size=\"16\">\

@@ -91,10 +91,17 @@ impl<M: Module> Optimizer<M> {
         self.gradients.accumulate(module, gradients);
     }
 
-    /// Updates the parameters that have gradients. Returns the module and the norm of all gradients before clipping.
-    pub(super) fn step(&mut self, rate: f64, module: M) -> Result<(M, f64), TrainingError> {
+    /// Drops the gradients that were added since the last step.
+    pub(super) fn clear(&mut self) {
+        self.gradients = GradientsAccumulator::new();
+    }
+
+    /// Updates the parameters that have gradients, in training step `step`. Returns the module and the norm of all
+    /// gradients before clipping. Nothing changes if the norm is not finite.
+    pub(super) fn step(&mut self, step: u64, rate: f64, module: M) -> Result<(M, f64), TrainingError> {
         let gradients = self.gradients.grads();
         let norm = norm(&module, &gradients)?;
+        finite(step, "the gradients' norm", norm)?;
         let scale = self.options.clip_norm.filter(|most| norm > *most).map(|most| most / norm);
         let mut update = Update {
             gradients,
@@ -106,6 +113,11 @@ impl<M: Module> Optimizer<M> {
         };
         Ok((map(module, &mut update), norm))
     }
+}
+
+/// Refuses a number that is not finite.
+pub(super) fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainingError> {
+    if value.is_finite() { Ok(()) } else { Err(TrainingError::NotFinite { step, what, value }) }
 }
 
 /// The norm of all gradients together.

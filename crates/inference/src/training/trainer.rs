@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Loaded};
 use super::folder::Log;
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, finite};
 use super::{AdamWOptions, LearningRate, TrainingError, TrainingFolder};
 use crate::parameters::to_host;
 use burn::module::Module;
@@ -175,8 +175,8 @@ impl<M: Module> Trainer<M> {
     /// Does one step.
     ///
     /// # Errors
-    /// The errors of `loss`, and [`TrainingError::NotFinite`] if the loss or the gradients are not finite; the module
-    /// then keeps the weights from before the step.
+    /// The errors of `loss`, and [`TrainingError::NotFinite`] if the loss or the gradients are not finite. The module and
+    /// the optimizer then are as before the step.
     pub fn step(
         &mut self,
         mut loss: impl FnMut(&M, StepPart) -> Result<StepLoss, TrainingError>,
@@ -185,6 +185,8 @@ impl<M: Module> Trainer<M> {
         let (step, parts) = (self.step, self.options.accumulation);
         let share = 1.0 / parts as f64;
         let (mut total, mut metrics) = (0.0, BTreeMap::new());
+        // A step that failed may have left gradients of its first parts.
+        self.optimizer.clear();
         for part in 0..parts {
             let StepLoss { loss, metrics: noted } = loss(&self.module, StepPart { step, part })?;
             let loss = loss.mul_scalar(share);
@@ -197,8 +199,7 @@ impl<M: Module> Trainer<M> {
             self.optimizer.add(&self.module, &loss);
         }
         let rate = self.options.rate.at(step);
-        let (module, gradient_norm) = self.optimizer.step(rate, self.module.clone())?;
-        finite(step, "the gradients' norm", gradient_norm)?;
+        let (module, gradient_norm) = self.optimizer.step(step, rate, self.module.clone())?;
         self.module = module;
         self.step += 1;
         let report =
@@ -248,10 +249,6 @@ fn identity(folder: &Path, options: &impl Serialize) -> Result<String, TrainingE
         what: "the options cannot be written as JSON",
         source: source.into(),
     })
-}
-
-fn finite(step: u64, what: &'static str, value: f64) -> Result<(), TrainingError> {
-    if value.is_finite() { Ok(()) } else { Err(TrainingError::NotFinite { step, what, value }) }
 }
 
 #[cfg(test)]

@@ -71,10 +71,10 @@ impl Resources {
         Self { influence: Mutex::new(Some(influence)), ..self }
     }
 
-    /// Sets state effects that were measured before, for specifications with this number of clusters. A second call
-    /// replaces the effects of the first.
-    pub fn effects(self, clusters: usize, effects: StateEffects) -> Self {
-        Self { effects: Mutex::new(HashMap::from([(clusters, effects)])), ..self }
+    /// Sets state effects that were measured before, for specifications with this number of clusters.
+    pub fn effects(mut self, clusters: usize, effects: StateEffects) -> Self {
+        self.effects.get_mut().unwrap_or_else(PoisonError::into_inner).insert(clusters, effects);
+        self
     }
 
     pub(in crate::controllers) fn router_bytes(&self, name: &Path) -> Option<Cow<'static, [u8]>> {

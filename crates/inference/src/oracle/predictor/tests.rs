@@ -55,11 +55,14 @@ fn keeps_the_budget_on_what_it_learned_from() {
         assert_eq!(predictor.layer(), 3);
         let json = serde_json::to_string(&predictor).unwrap();
         assert_eq!(serde_json::from_str::<PromptPredictor>(&json).unwrap(), predictor);
+        let choice = |id: u64| predictor.choose(states.get(id).unwrap());
+        let cost = (0..120).map(|id| evidence.cell(id as usize, choice(id)).unwrap().cost).sum::<f64>() / 120.0;
+        // The price keeps the budget on leave-one-out predictions, which differ a little from these.
+        assert!(cost <= 1.1 * budget, "{cost} layers within {budget}");
         if budget < 2.5 {
-            assert!((0..120).all(|id| predictor.choose(states.get(id).unwrap()) == 0), "only the cheapest fits");
+            assert!((0..120).all(|id| choice(id) == 0), "only the cheapest fits");
         }
     }
-    assert!(before < 1e-12 || before.is_finite());
 }
 
 #[test]

@@ -382,9 +382,10 @@ fn random_routes_have_their_depth_and_differ() {
         let depth = if cell.candidate.starts_with("random:2#") { 2.0 } else { 3.0 };
         assert_eq!(cell.cost, depth, "{}", cell.candidate);
     }
-    let distinct: std::collections::HashSet<u64> =
-        results.items[0].null.iter().filter(|cell| cell.cost < 2.5).map(|cell| cell.quality.to_bits()).collect();
-    assert!(distinct.len() <= evidence.candidates().len());
+    // Depth 3 leaves a choice, and the quality depends on every token, so other routes show as other qualities.
+    let routes = results.items.iter().flat_map(|item| item.null.iter().filter(|cell| cell.cost == 3.0));
+    let distinct: std::collections::HashSet<u64> = routes.map(|cell| cell.quality.to_bits()).collect();
+    assert!(distinct.len() > results.items.len(), "{} different qualities", distinct.len());
     let baselines = Comparison::new(&evidence, 2.5).null(&null).run().unwrap();
     let rows = [baselines.null_best, baselines.null_mean, baselines.cross_fitted, baselines.label_free];
     assert!(rows.iter().all(Option::is_some));

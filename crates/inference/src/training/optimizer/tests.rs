@@ -2,7 +2,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "few steps")]
 
 use super::super::tests::values;
-use super::super::{AdamWOptions, LearningRate, StepLoss, Trainer, TrainerOptions, TrainingError};
+use super::super::{AdamWOptions, LearningRate, StepLoss, StepPart, Trainer, TrainerOptions, TrainingError};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -110,8 +110,26 @@ fn a_loss_that_is_not_finite_is_an_error() {
     let error = trainer.step(|two, _| Ok(infinite(two))).unwrap_err();
     assert!(matches!(error, TrainingError::NotFinite { what: "the gradients' norm", .. }), "{error}");
     assert_eq!(values(trainer.module().vector.val()), [2.0, -1.0], "as before");
-    // A later step with a finite loss succeeds.
+    // A later step with a finite loss does what it would have done without the errors before it.
     trainer.step(|two, _| Ok(loss(two))).unwrap();
+    let mut undisturbed = Trainer::new(two(), options(None, 1)).unwrap();
+    undisturbed.step(|two, _| Ok(loss(two))).unwrap();
+    assert_eq!(values(trainer.module().vector.val()), values(undisturbed.module().vector.val()));
+    assert_eq!(values(trainer.module().matrix.val()), values(undisturbed.module().matrix.val()));
+}
+
+#[test]
+fn a_failed_part_leaves_no_gradients() {
+    let mut trainer = Trainer::new(two(), options(None, 2)).unwrap();
+    let failing = |two: &Two, at: StepPart| {
+        let factor = if at.part == 0 { 100.0 } else { f32::NAN };
+        Ok(StepLoss { loss: two.vector.val().square().sum() * factor, metrics: Vec::new() })
+    };
+    trainer.step(failing).unwrap_err();
+    trainer.step(|two, _| Ok(loss(two))).unwrap();
+    let mut undisturbed = Trainer::new(two(), options(None, 2)).unwrap();
+    undisturbed.step(|two, _| Ok(loss(two))).unwrap();
+    assert_eq!(values(trainer.module().vector.val()), values(undisturbed.module().vector.val()));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl fmt::Display for FormatError {
 }
 
 impl Error for FormatError {
-    // The message includes that of the kind, so the next error in the chain is the source of the kind.
+    // The message of this error includes that of its kind, so the next error in the chain is the source of the kind.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.kind.source()
     }
@@ -55,7 +55,7 @@ impl FormatErrorKind {
 
 /// The kinds of errors in reading checkpoint files.
 ///
-/// Sizes and offsets are bytes unless a field says otherwise.
+/// Sizes and offsets are in bytes unless a field says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatErrorKind {

@@ -36,8 +36,8 @@ pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<
 }
 
 /// Checks that a tensor is aligned and lies in the data section, which extends
-/// from `data_start` to the end of the file at `file_length`. Then makes its
-/// offset relative to the beginning of the file.
+/// from `data_start` to the end of the file at `file_length`, and makes the offset
+/// of the tensor relative to the beginning of the file.
 pub(super) fn place(
     tensor: &str,
     info: &mut TensorInfo<GgmlType>,

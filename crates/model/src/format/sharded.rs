@@ -39,7 +39,7 @@ const MAX_NAMED: usize = 8;
 pub struct SafetensorsFolder {
     path: PathBuf,
     shards: Vec<SafetensorsFile>,
-    /// For each tensor name, the position in `shards` of the file that holds it.
+    /// The position in `shards` of the file that holds a tensor, by the name of the tensor.
     places: BTreeMap<String, usize>,
 }
 
@@ -53,8 +53,9 @@ impl SafetensorsFolder {
     /// # Errors
     ///
     /// [`FormatErrorKind::NoWeights`] when the folder has neither file, and the
-    /// errors of [`SafetensorsFile::open`]. Also if the index is invalid, names a
-    /// shard that is missing or outside of the folder, or disagrees with a shard.
+    /// errors of [`SafetensorsFile::open`]. Opening also fails if the index is invalid,
+    /// names a shard that is missing or outside of the folder, or disagrees with a
+    /// shard.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let folder = folder.as_ref();
         check_folder(folder)?;

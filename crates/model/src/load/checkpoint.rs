@@ -39,7 +39,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder (`config.json`, `model.safetensors` or a sharded index) or a single GGUF file.
+    /// Opens a folder (`config.json`, and `model.safetensors` or an index of shards) or a single GGUF file.
     ///
     /// Reads headers and configuration, and compares the tensors with those that the configuration requires.
     ///

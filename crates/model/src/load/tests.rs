@@ -40,7 +40,7 @@ fn survive(path: &Path) -> Result<(), LoadError> {
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),
-    /// Adds an architecture-specific key that the file lacks.
+    /// Sets a key that the unchanged file lacks.
     Key(&'static str, GgufValue),
     Remove(Index),
     RemoveTensor(Index),

@@ -47,7 +47,7 @@ impl Files {
         }
     }
 
-    /// Opens a file for reading; an absent one is an error of kind [`NotFound`](io::ErrorKind::NotFound).
+    /// Opens a file for reading. If it does not exist, the error is of kind [`NotFound`](io::ErrorKind::NotFound).
     pub(crate) fn open(&self, name: &str) -> io::Result<Box<dyn Input>> {
         match self {
             Self::Folder(folder) => Ok(Box::new(open_regular(&folder.join(name))?)),
@@ -83,8 +83,8 @@ impl fmt::Debug for Bytes {
 
 /// Opens a regular file for reading.
 ///
-/// Other files are refused without opening them: a pipe would block, and a device has no length with which the sizes
-/// that a header declares could be compared.
+/// Other files are refused without opening them: a pipe would block, and a device has no length to check the sizes in
+/// a header against.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if fs::metadata(path)?.is_file() {
         File::open(path)
@@ -93,14 +93,14 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads to the end, but at most `limit + 1` bytes. A result longer than `limit` tells the caller that there is more.
+/// Reads to the end, but at most `limit + 1` bytes. A result longer than `limit` means that the input is too long.
 pub(crate) fn read_limited(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Returns a value of a file for a message, cut to 80 characters, because hostile files hold values of any length.
+/// Formats a value from a file for a message, cut to 80 characters, because a hostile file may hold very long values.
 pub(crate) fn shorten(value: &impl ToString) -> String {
     const SHOWN: usize = 80;
     let text = value.to_string();

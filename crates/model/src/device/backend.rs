@@ -38,7 +38,7 @@ impl Backend {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
             Self::NdArray => {
-                #[expect(deprecated, reason = "asked for by name; the replacement, flex, is the default")]
+                #[expect(deprecated, reason = "requested by name; its replacement, flex, is the default")]
                 let device = Device::ndarray();
                 Ok(device)
             }
@@ -56,7 +56,7 @@ impl Backend {
                 || Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
                 "no graphics adapter is found",
             ),
-            #[allow(unreachable_patterns, reason = "reachable as long as any backend is not compiled in")]
+            #[allow(unreachable_patterns, reason = "reachable if a backend is not compiled in")]
             backend => Err(DeviceError::NotBuilt { backend }),
         }
     }
@@ -82,7 +82,7 @@ impl FromStr for Backend {
     }
 }
 
-/// Returns `true` if the device is a GPU, whose backends launch kernels and return before they have finished.
+/// Returns `true` if the device is a GPU. GPU backends launch kernels and return before the kernels have finished.
 pub fn is_gpu(device: &Device) -> bool {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     {
@@ -95,7 +95,8 @@ pub fn is_gpu(device: &Device) -> bool {
     }
 }
 
-/// Opens a device after checking that the machine has one of its `kind`; `missing` is the reason in the error if not.
+/// Opens a device with `device`, after checking that the machine has a device of this `kind`. If it has none, the error
+/// gives `missing` as the reason.
 ///
 /// The check is needed because burn opens a GPU on first use, in a separate thread, which panics if there is no GPU,
 /// and that panic cannot be caught.

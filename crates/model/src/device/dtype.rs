@@ -22,8 +22,8 @@ pub enum WeightDtype {
 pub enum DtypeError {
     /// The text is `bf16`.
     #[error(
-        "weights cannot be kept in bf16: processors have no fast bf16 product with f32, and converting at every use is \
-         over ten times slower than f16; a bf16 checkpoint loads as f32 or f16"
+        "weights cannot be kept in bf16: processors have no fast product of bf16 and f32, and converting at every use \
+         is over ten times slower than f16; load the bf16 checkpoint as f32 or f16"
     )]
     Bf16,
     /// The text is not the name of a type.
@@ -40,6 +40,7 @@ impl WeightDtype {
         }
     }
 
+    /// The same type in burn.
     pub(crate) fn burn(self) -> DType {
         match self {
             Self::F32 => DType::F32,

@@ -8,7 +8,8 @@ use std::path::Path;
 /// The file gets the permissions that the umask gives to new files.
 ///
 /// # Errors
-/// The errors of the operating system. A previous file of that name is then unchanged.
+/// If the path has no file name, or if creating, writing or renaming the file fails. An existing file of that name is
+/// then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,8 +1,8 @@
 //! Turns the little-endian bytes of float tensors into numbers.
 //!
-//! The bytes need not be aligned: values go through a small buffer of the right
-//! type, which also lets `half` convert a slice at a time, in hardware where the
-//! processor supports it.
+//! The bytes need not be aligned. `f16` values go through a small buffer, so that
+//! `half` can convert a slice at a time, in hardware where the processor supports
+//! it.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -108,7 +108,8 @@ pub(crate) fn f32_to_f16(values: &[f32]) -> Halves {
     (halves, overflowed)
 }
 
-/// Both slices have the same length.
+/// Rounds `wide` to `f16` in `out`, which has the same length, and returns the number of finite values that became
+/// infinite.
 fn narrow(wide: &[f32], out: &mut [f16]) -> usize {
     out.convert_from_f32_slice(wide);
     out.iter().zip(wide).filter(|(half, wide)| half.is_infinite() && wide.is_finite()).count()
@@ -150,7 +151,7 @@ mod tests {
             65519.0, // rounds to 65504
             65520.0, // tie, rounds to infinity
             -1.0e9,
-            f32::INFINITY,       // was infinite before
+            f32::INFINITY,       // infinite already, not counted
             f32::powi(2.0, -25), // tie, down to zero
         ];
         let expected = [0x3c00, 0x3c02, 0x7bff, 0x7bff, 0x7c00, 0xfc00, 0x7c00, 0x0000];

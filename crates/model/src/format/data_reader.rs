@@ -82,7 +82,7 @@ impl DataReader {
         if bytes.len() == capacity {
             Ok(bytes)
         } else {
-            // The range was inside the file when it was opened: the file has become shorter.
+            // The range was inside the file when it was opened, so the file has become shorter since.
             Err(FormatErrorKind::Truncated {
                 what: format!("tensor {tensor}"),
                 needed,

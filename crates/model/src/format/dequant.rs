@@ -13,8 +13,8 @@ use super::ggml_type::GgmlType;
 ///
 /// # Errors
 ///
-/// [`FormatErrorKind::BlockLength`] when `bytes` are not exactly the blocks of
-/// `out.len()` numbers.
+/// [`FormatErrorKind::BlockLength`] when the length of `bytes` is not exactly that
+/// of the blocks of `out.len()` numbers.
 pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<(), FormatErrorKind> {
     let blocks = out.len() / ty.block_size();
     let whole = out.len().is_multiple_of(ty.block_size());
@@ -37,10 +37,10 @@ pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()
     Ok(())
 }
 
-/// Converts block by block.
+/// Converts `bytes` to numbers in `out`, block by block.
 ///
-/// It is generic over the function, instead of taking a pointer, so that the
-/// function is inlined into the loop and vectorised.
+/// It is generic over `convert`, instead of taking a function pointer, so that
+/// `convert` is inlined into the loop and vectorised.
 fn each_block<const BYTES: usize, const SIZE: usize>(
     bytes: &[u8],
     out: &mut [f32],
@@ -60,7 +60,7 @@ mod tests {
 
     const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/every_type.gguf");
 
-    /// `f32`, little-endian, of all tensors in the order of their names.
+    /// The values of all tensors of the fixture, in the order of their names, as little-endian `f32`.
     const EXPECTED: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/every_type.f32"));
 
     #[test]
@@ -69,10 +69,10 @@ mod tests {
         let mut expected = EXPECTED;
         let mut seen = Vec::new();
         for (name, info) in file.tensors() {
-            let (mine, rest) = expected.split_at(4 * info.elements());
+            let (bytes, rest) = expected.split_at(4 * info.elements());
             expected = rest;
             let values = file.dequantize_tensor(name).unwrap();
-            let (reference, _) = mine.as_chunks::<4>();
+            let (reference, _) = bytes.as_chunks::<4>();
             assert_eq!(values.len(), reference.len());
             for (index, (value, reference)) in values.iter().zip(reference).enumerate() {
                 assert_eq!(

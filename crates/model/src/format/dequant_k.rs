@@ -1,13 +1,14 @@
-//! The block types of 256 weights: `Q4_K`, `Q5_K`, `Q6_K`.
+//! Conversion of the block types of 256 weights: `Q4_K`, `Q5_K`, `Q6_K`.
 //!
-//! Layouts are those of `ggml-common.h`, the order of operations that of the
-//! functions `dequantize_row_*` in `ggml-quants.c`. Every function converts
-//! one block; block scales are little-endian `f16`.
+//! The layouts are those of `ggml-common.h`, and the operations are in the order
+//! of the functions `dequantize_row_*` in `ggml-quants.c`. The factors `d` and
+//! `dmin`, by which the scales and minima in a block are multiplied, are
+//! little-endian `f16`.
 
 use super::dequant_legacy::scale;
 
-/// `block_q4_K`: `d`, `dmin`, 12 bytes of 6-bit scales and minima of eight
-/// runs of 32 weights, 128 bytes of nibbles.
+/// Converts a `block_q4_K`: `d`, `dmin`, 12 bytes of 6-bit scales and minima of
+/// eight runs of 32 weights, 128 bytes of nibbles.
 pub(super) fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
     let [d0, d1, m0, m1, rest @ ..] = block;
     let (d, dmin) = (scale([*d0, *d1]), scale([*m0, *m1]));
@@ -26,8 +27,8 @@ pub(super) fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
     }
 }
 
-/// `block_q5_K`: as `block_q4_K`, with 32 bytes of fifth bits before the
-/// nibbles; bit `i` of such a byte belongs to run `i`.
+/// Converts a `block_q5_K`, which is a `block_q4_K` with 32 bytes of fifth bits
+/// before the nibbles. Bit `i` of such a byte belongs to run `i`.
 pub(super) fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
     let [d0, d1, m0, m1, rest @ ..] = block;
     let (d, dmin) = (scale([*d0, *d1]), scale([*m0, *m1]));
@@ -50,8 +51,8 @@ pub(super) fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
     }
 }
 
-/// `block_q6_K`: 128 bytes of low nibbles, 64 bytes of upper bit pairs, 16
-/// signed scales of runs of 16 weights, `d`.
+/// Converts a `block_q6_K`: 128 bytes of low nibbles, 64 bytes of upper bit pairs,
+/// 16 signed scales of runs of 16 weights, `d`.
 pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     let [rest @ .., d0, d1] = block;
     let d = scale([*d0, *d1]);
@@ -97,12 +98,14 @@ struct Run {
     minimum: f32,
 }
 
-/// Unpacks the eight pairs of 6-bit numbers as `get_scale_min_k4` in
-/// `ggml-quants.c` does: bytes 0 to 3 hold the scales and 4 to 7 the minima of
-/// the first four runs; bytes 8 to 11 hold the low nibbles of the others,
-/// whose upper bits are in the top of the first eight bytes.
+/// Unpacks the 6-bit scales and minima of eight runs from the 12 bytes of
+/// `packed`, and multiplies them by `d` and `dmin`.
 ///
-/// `packed` has 12 bytes.
+/// The layout is that of `get_scale_min_k4` in `ggml-quants.c`. The low six bits
+/// of bytes 0 to 3 are the scales of the first four runs, those of bytes 4 to 7
+/// their minima. Bytes 8 to 11 hold the lower four bits for the other runs, of the
+/// scale in the low nibble and of the minimum in the high nibble; the upper two
+/// bits of these numbers are the top two bits of the first eight bytes.
 fn scales_and_minima(packed: &[u8], d: f32, dmin: f32) -> [Run; 8] {
     let run = |scale: u8, minimum: u8| Run { scale: d * f32::from(scale), minimum: dmin * f32::from(minimum) };
     let (scales, rest) = packed.split_at(4);

@@ -15,7 +15,7 @@ pub struct FormatError {
 }
 
 impl FormatError {
-    /// The file or folder, or the label that its reader was given.
+    /// The path of the file or folder, or the label that was given to its reader.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -37,7 +37,7 @@ impl fmt::Display for FormatError {
 }
 
 impl Error for FormatError {
-    // The kind is part of this error's message, so its source is the next in the chain.
+    // The message of this error includes that of its kind, so the next error in the chain is the source of the kind.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.kind.source()
     }
@@ -55,33 +55,33 @@ impl FormatErrorKind {
 
 /// The kinds of errors in reading checkpoint files.
 ///
-/// Sizes and offsets are bytes unless a field says otherwise.
+/// Sizes and offsets are in bytes unless a field says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
-    /// The operating system refused to open, seek or read.
+    /// Opening, seeking or reading failed.
     #[error("cannot be read")]
     Io(#[from] std::io::Error),
     /// There is not enough memory for data of the file.
     #[error("no memory for the {needed} bytes of {what}")]
     OutOfMemory {
-        /// The data.
+        /// A description of the data.
         what: String,
-        /// The bytes that it takes.
+        /// The number of bytes that the data take.
         needed: u64,
     },
-    /// The file ends, or its header reaches the header limit, before a field.
-    #[error("{what} needs {needed} bytes, {available} are left")]
+    /// A field extends beyond the end of the file, or beyond the longest header that this reader accepts.
+    #[error("{what} needs {needed} bytes, but only {available} are left")]
     Truncated {
         /// The field.
         what: String,
         /// The least number of bytes that the field needs; `u64::MAX` if that overflows.
         needed: u64,
-        /// Bytes left for it.
+        /// The number of bytes that are left for it.
         available: u64,
     },
     /// A header, or the index of the shards, is longer than this reader accepts.
-    #[error("a header of {found} bytes, at most {limit} are accepted")]
+    #[error("the header has {found} bytes; at most {limit} are accepted")]
     HeaderTooLarge {
         /// The length of the header or index.
         found: u64,
@@ -93,7 +93,7 @@ pub enum FormatErrorKind {
     BadUtf8 {
         /// The field that holds the string.
         what: String,
-        /// The position at which the string stops being UTF-8.
+        /// The error of the standard library, with the position of the first invalid byte.
         source: std::str::Utf8Error,
     },
     /// A JSON header, or the index of the shards, cannot be parsed.
@@ -103,7 +103,7 @@ pub enum FormatErrorKind {
     /// The file does not begin with the GGUF magic.
     #[error("not a GGUF file: it begins with {found:02x?}, expected \"GGUF\"")]
     NotGguf {
-        /// The first bytes, four or as many as the file has.
+        /// The first four bytes, or fewer if the file is shorter.
         found: Vec<u8>,
     },
     /// The GGUF file is big-endian.
@@ -142,7 +142,7 @@ pub enum FormatErrorKind {
         found: &'static str,
     },
     /// A metadata integer does not fit the requested type.
-    #[error("the metadata key {key} holds {found}, which is no {expected}")]
+    #[error("the metadata key {key} holds {found}, which does not fit {expected}")]
     IntegerOutOfRange {
         /// Metadata key.
         key: String,
@@ -174,14 +174,14 @@ pub enum FormatErrorKind {
         id: u32,
     },
     /// The number of quantised bytes does not fit the number of elements.
-    #[error("{found} bytes of {ty} for {elements} numbers, expected {} bytes for every {}",
+    #[error("{found} bytes of {ty} for {elements} numbers; expected {} bytes for every {} numbers",
         ty.block_bytes(), ty.block_size())]
     BlockLength {
-        /// Type of the bytes.
+        /// The type of the bytes.
         ty: GgmlType,
         /// The number of elements to dequantise.
         elements: usize,
-        /// Bytes given.
+        /// The number of bytes given.
         found: usize,
     },
 
@@ -198,7 +198,7 @@ pub enum FormatErrorKind {
         tensor: String,
     },
     /// A tensor's size or position cannot be represented.
-    #[error("the {what} of tensor {tensor} is too large to count")]
+    #[error("the {what} of tensor {tensor} is too large to represent")]
     Overflow {
         /// Tensor name.
         tensor: String,
@@ -206,7 +206,7 @@ pub enum FormatErrorKind {
         what: &'static str,
     },
     /// A tensor's data extend beyond the end of the file, or end before they begin.
-    #[error("tensor {tensor} takes bytes {start} to {end} of {available}")]
+    #[error("tensor {tensor} takes bytes {start} to {end} of {available} bytes of data")]
     OutOfBounds {
         /// Tensor name.
         tensor: String,
@@ -218,7 +218,7 @@ pub enum FormatErrorKind {
         available: u64,
     },
     /// The requested part lies beyond the end of the tensor.
-    #[error("tensor {tensor} has {available} {unit}, asked for {start} to {end}")]
+    #[error("tensor {tensor} has {available} {unit}; {unit} {start} to {end} were requested")]
     PartOutOfRange {
         /// Tensor name.
         tensor: String,
@@ -236,9 +236,9 @@ pub enum FormatErrorKind {
     SizeMismatch {
         /// Tensor name.
         tensor: String,
-        /// Bytes that shape and type require.
+        /// The number of bytes that shape and type require.
         expected: u64,
-        /// Bytes given.
+        /// The number of bytes in the file.
         found: u64,
     },
     /// Tensors of a safetensors file overlap or leave bytes between them.
@@ -246,15 +246,15 @@ pub enum FormatErrorKind {
     NotContiguous {
         /// Tensor name.
         tensor: String,
-        /// End of the tensor before it, in the data section.
+        /// The end of the preceding tensor, from the beginning of the data section.
         expected: u64,
-        /// Its beginning.
+        /// The beginning of this tensor, from the same origin.
         found: u64,
     },
     /// A safetensors file has bytes after its last tensor.
     #[error("the tensors end at {expected}, the file has {found} bytes of data")]
     TrailingBytes {
-        /// End of the last tensor, in the data section.
+        /// The end of the last tensor, from the beginning of the data section.
         expected: u64,
         /// Length of the data section.
         found: u64,
@@ -271,7 +271,7 @@ pub enum FormatErrorKind {
     /// The folder holds no weights that this reader can read.
     #[error("found neither {looked_for}{}", unsupported_weights(.unsupported))]
     NoWeights {
-        /// The file names that were tried.
+        /// The file names that were tried, joined by "nor".
         looked_for: &'static str,
         /// Weight files in formats that are not supported, if any.
         unsupported: Vec<String>,
@@ -316,6 +316,6 @@ fn unsupported_weights(found: &[String]) -> String {
     if found.is_empty() {
         String::new()
     } else {
-        format!("; {} is there, in a format that is not supported", found.join(", "))
+        format!("; found in formats that are not supported: {}", found.join(", "))
     }
 }

@@ -52,8 +52,8 @@ const SUPPORTED: [Row; 11] = [
 ];
 
 /// The numbers and names of the types that exist in ggml but are not supported
-/// here. 4, 5, 31 to 33 and 36 to 38 were removed from ggml; files
-/// that use them are still around.
+/// here. The numbers 4, 5, 31 to 33 and 36 to 38 were removed from ggml, but
+/// files that use them still exist.
 const UNSUPPORTED: [(u32, &str); 31] = [
     (4, "Q4_2"),
     (5, "Q4_3"),

@@ -1,5 +1,4 @@
-//! Reads GGUF files (the GGUF specification, `docs/gguf.md` in the ggml
-//! repository).
+//! Reads GGUF files, as specified in `docs/gguf.md` of the ggml repository.
 
 use std::io::{Read, Seek};
 use std::ops::Range;
@@ -48,17 +47,17 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// The path is no regular file or cannot be read, or, as a
-    /// [`FormatError`] that names the field: the file is not a GGUF file of a
-    /// supported version, the header is cut short or contradicts itself, a
-    /// tensor has an unsupported type or lies outside the file.
+    /// If the path is not a regular file or cannot be read, if the file is not a
+    /// GGUF file of a supported version, if its header is cut short or contradicts
+    /// itself, or if a tensor has an unsupported type or lies outside of the file.
+    /// The error names the field.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         Self::from_input(open_regular(path)?, path.to_path_buf())
     }
 
-    /// Reads the header from any reader that can seek, starting at its first
-    /// byte. `label` stands for the path in errors.
+    /// Reads the header from any reader that can seek. The file begins at the first
+    /// byte of the reader. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
@@ -121,7 +120,7 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// There is no such tensor, no memory for it, or reading fails.
+    /// If there is no such tensor, if there is no memory for it, or if reading fails.
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         let rows = self.tensor(name)?.rows();
         self.read_rows(name, 0..rows)
@@ -189,7 +188,7 @@ fn read_header(input: &mut Box<dyn Input>, path: &Path) -> Result<(u32, GgufMeta
     let metadata = GgufMetadata::read(&mut header, pair_count, path)?;
     let alignment = read_alignment(&metadata)?;
     let mut tensors = gguf_tensor::read(&mut header, tensor_count)?;
-    // Cannot overflow: the position is at most `MAX_HEADER`.
+    // This cannot overflow: the position is at most `MAX_HEADER`, the alignment at most `MAX_ALIGNMENT`.
     let data_start = header.position().next_multiple_of(alignment);
     for (name, info) in &mut tensors {
         gguf_tensor::place(name, info, alignment, data_start, file_length)?;
@@ -197,7 +196,7 @@ fn read_header(input: &mut Box<dyn Input>, path: &Path) -> Result<(u32, GgufMeta
     Ok((version, metadata, tensors))
 }
 
-/// Reads magic and version (`gguf_header_t`).
+/// Reads the magic and the version, which begin `gguf_header_t`, and returns the version.
 fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatErrorKind> {
     let magic_length = header.left().min(4);
     let found = header.bytes("the magic", magic_length)?;

@@ -8,8 +8,8 @@ use super::error::{FormatError, FormatErrorKind};
 use super::gguf_value::{GgufArray, GgufValue};
 use super::header_reader::HeaderReader;
 
-/// The number of bytes of the shortest key-value pair: the key's length (8), the
-/// value's type (4) and a value of one byte.
+/// The number of bytes of the shortest key-value pair: the length of an empty key
+/// (8 bytes), the type of the value (4 bytes) and a value of one byte.
 const MIN_PAIR: u64 = 13;
 
 /// The key-value pairs of a GGUF file.

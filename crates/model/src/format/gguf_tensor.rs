@@ -9,7 +9,7 @@ use super::ggml_type::GgmlType;
 use super::header_reader::HeaderReader;
 use super::tensor_info::TensorInfo;
 
-/// ggml's `GGML_MAX_DIMS`.
+/// The largest number of dimensions of a tensor, `GGML_MAX_DIMS` in ggml.
 const MAX_DIMENSIONS: u32 = 4;
 
 /// The number of bytes of the shortest description, that of a scalar without a
@@ -20,7 +20,7 @@ const MIN_DESCRIPTION: u64 = 24;
 pub(super) type Tensors = BTreeMap<String, TensorInfo<GgmlType>>;
 
 /// Reads `count` descriptions. The offsets in the result are relative to the
-/// data section, as in the file: its beginning is known only afterwards.
+/// beginning of the data section, which is known only after the last description.
 pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<Tensors, FormatErrorKind> {
     reader.require("the tensor descriptions", count, MIN_DESCRIPTION)?;
     let mut tensors = BTreeMap::new();
@@ -35,9 +35,9 @@ pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<
     Ok(tensors)
 }
 
-/// Checks that a tensor lies in the data section, from `data_start` to the end
-/// of the file at `file_length`, and makes its offset relative to the beginning
-/// of the file.
+/// Checks that a tensor is aligned and lies in the data section, which extends
+/// from `data_start` to the end of the file at `file_length`, and makes the offset
+/// of the tensor relative to the beginning of the file.
 pub(super) fn place(
     tensor: &str,
     info: &mut TensorInfo<GgmlType>,
@@ -54,7 +54,7 @@ pub(super) fn place(
     if end > available {
         return Err(FormatErrorKind::OutOfBounds { tensor: tensor.to_owned(), start: info.offset, end, available });
     }
-    // Does not overflow: every tensor has data, and they are inside the file.
+    // This cannot overflow: the tensor has at least one byte, and its data end inside the file.
     info.offset = data_start.saturating_add(info.offset);
     Ok(())
 }

@@ -16,7 +16,7 @@ const ARRAY: u32 = 9;
 /// The number of bytes of the shortest array: the type of its elements and its length.
 const MIN_ARRAY: u64 = 12;
 
-/// A type of values that are not arrays.
+/// A type of metadata values other than arrays.
 trait Element: Sized {
     /// The number of bytes of the shortest value.
     const MIN_BYTES: u64;
@@ -52,7 +52,7 @@ impl Element for bool {
 }
 
 impl Element for String {
-    /// The bytes of the length of an empty string.
+    /// The size of the length, which is all that an empty string has.
     const MIN_BYTES: u64 = 8;
 
     fn read<R: Read>(reader: &mut HeaderReader<R>, key: &str) -> Result<Self, FormatErrorKind> {
@@ -60,8 +60,8 @@ impl Element for String {
     }
 }
 
-/// Defines values and arrays from a table of the types in `gguf_metadata_value_type`: number, variant, Rust type and
-/// name.
+/// Defines `GgufValue` and `GgufArray` from a table of the types in `gguf_metadata_value_type`. Each row has the number
+/// of the type, the name of its variants, the Rust type and the name for messages.
 macro_rules! types {
     ($($number:literal $variant:ident $type:ty, $name:literal;)*) => {
         /// One metadata value.
@@ -105,7 +105,7 @@ macro_rules! types {
         }
 
         impl GgufArray {
-            /// The array's type, for messages.
+            /// The array's type in words, for messages.
             #[must_use]
             pub const fn type_name(&self) -> &'static str {
                 match self {
@@ -114,8 +114,8 @@ macro_rules! types {
                 }
             }
 
-            /// Reads an array: element type, length, elements. `depth` is the number of levels of arrays that may still
-            /// follow, this one included.
+            /// Reads an array: element type, length, elements. `depth` is the number of levels of arrays that are still
+            /// allowed, including this one.
             fn read<R: Read>(
                 reader: &mut HeaderReader<R>,
                 key: &str,
@@ -123,7 +123,7 @@ macro_rules! types {
             ) -> Result<Self, FormatErrorKind> {
                 let Some(inner) = depth.checked_sub(1) else {
                     let expected = format!("at most {MAX_NESTING} levels");
-                    return Err(FormatErrorKind::invalid(key, "an array in more arrays", expected));
+                    return Err(FormatErrorKind::invalid(key, "an array that is nested too deeply", expected));
                 };
                 match reader.u32(key)? {
                     $($number => elements(reader, key, <$type>::MIN_BYTES, <$type>::read).map(Self::$variant),)*
@@ -151,7 +151,7 @@ types! {
     12 F64 f64, "f64";
 }
 
-/// Reads a length and as many elements, of at least `min_bytes` each.
+/// Reads a length, then that many elements of at least `min_bytes` bytes each.
 fn elements<R: Read, T>(
     reader: &mut HeaderReader<R>,
     key: &str,

@@ -7,7 +7,7 @@ use super::error::FormatErrorKind;
 
 /// A little-endian reader that knows how many bytes are left.
 ///
-/// Every method takes `what`, the name of the field, for the error.
+/// The argument `what` of its methods is the name of the field, for the error.
 #[derive(Debug)]
 pub(super) struct HeaderReader<R> {
     inner: BufReader<R>,
@@ -33,8 +33,8 @@ impl<R: Read> HeaderReader<R> {
         self.end.saturating_sub(self.position)
     }
 
-    /// Checks that `count` items of at least `size` bytes each can follow,
-    /// and returns the count as a size in memory.
+    /// Checks that enough bytes are left for `count` items of at least `size`
+    /// bytes each, and returns the count as `usize`.
     pub(super) fn require(&self, what: &str, count: u64, size: u64) -> Result<usize, FormatErrorKind> {
         let needed = count.checked_mul(size);
         let truncated = || FormatErrorKind::Truncated {

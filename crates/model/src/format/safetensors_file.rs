@@ -1,4 +1,4 @@
-//! Reads safetensors files (the safetensors README, section "Format").
+//! Reads safetensors files, as specified in the safetensors README, section "Format".
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -16,7 +16,7 @@ use crate::files::Input;
 /// The longest accepted header, in bytes; the same limit as in the safetensors library.
 pub(super) const MAX_HEADER: u64 = 100_000_000;
 
-/// An open safetensors file: its header, and tensor data read on demand.
+/// An open safetensors file: its header, and its tensors, whose data are read on demand.
 ///
 /// The file may contain tensors of any element type, but only those of `F32`,
 /// `F16` and `BF16` can be read.
@@ -31,17 +31,17 @@ impl SafetensorsFile {
     ///
     /// # Errors
     ///
-    /// The path is not a regular file or cannot be read; the header is cut
-    /// short, too long or not valid JSON; or a tensor, which the error names,
-    /// lies outside of the file, overlaps another tensor, or has a number of
-    /// bytes that does not fit its shape.
+    /// If the path is not a regular file or cannot be read; if the header is cut
+    /// short, too long or not valid JSON; if a tensor lies outside of the file or
+    /// has a number of bytes that does not fit its shape; or if the tensors overlap
+    /// or leave bytes of the file unused. The error names the field or the tensor.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         Self::from_input(open_regular(path)?, path.to_path_buf())
     }
 
-    /// Reads the header from any reader that can seek, starting at its first
-    /// byte. `label` stands for the path in errors.
+    /// Reads the header from any reader that can seek. The file begins at the first
+    /// byte of the reader. `label` stands for the path in errors.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl SafetensorsFile {
     ///
     /// # Errors
     ///
-    /// There is no such tensor, its type is not `F32`, `F16` or `BF16`,
-    /// there is no memory for it, or reading fails.
+    /// If there is no such tensor, if its type is not `F32`, `F16` or `BF16`, if
+    /// there is no memory for it, or if reading fails.
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         let info = self.readable(name)?;
         self.read(name, info, &(0..info.bytes))
@@ -156,7 +156,7 @@ pub(super) mod tests {
         values.iter().flat_map(|v| v.to_le_bytes()).collect()
     }
 
-    /// A file with `F32` tensors, written by the safetensors library.
+    /// Returns a file with `F32` tensors, written by the safetensors library.
     pub(in crate::format) fn file_of(tensors: &[(&str, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
         let views = tensors.iter().map(|(name, shape, bytes)| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
@@ -165,7 +165,7 @@ pub(super) mod tests {
         safetensors::serialize(views, None).unwrap()
     }
 
-    /// A file with this header and this many bytes of data.
+    /// Returns a file with the header `header`, followed by `data` zero bytes.
     fn file_with(header: &str, data: usize) -> Vec<u8> {
         let length = u64::try_from(header.len()).unwrap();
         let mut bytes = length.to_le_bytes().to_vec();
@@ -229,7 +229,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_header_beyond_the_limit_is_refused_before_it_is_read() {
-        // A sparse file: it claims a header of 100 MB and one byte.
+        // A sparse file whose header is one byte longer than the limit.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("large.safetensors");
         std::fs::write(&path, (MAX_HEADER + 1).to_le_bytes()).unwrap();

@@ -88,7 +88,7 @@ fn place(
 fn check_coverage(tensors: &Tensors, data_start: u64, data_length: u64) -> Result<(), FormatErrorKind> {
     let mut by_place: Vec<_> = tensors.iter().collect();
     by_place.sort_by_key(|(_, info)| (info.offset, info.bytes));
-    // Cannot underflow or overflow: every tensor lies inside the file.
+    // The sums below cannot underflow or overflow, because every tensor lies inside the file.
     let mut end = 0_u64;
     for (name, info) in by_place {
         let start = info.offset.saturating_sub(data_start);
@@ -141,7 +141,7 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
-/// An unchecked header, with all entries of the text, even if a name occurs twice.
+/// An unchecked header, with all entries of the JSON text, even if a name occurs twice.
 #[derive(Debug, Default)]
 struct RawHeader {
     metadata: BTreeMap<String, String>,

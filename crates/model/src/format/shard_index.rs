@@ -18,7 +18,7 @@ use crate::files::Input;
 /// A map from tensor names to the file names of their shards.
 pub(super) type WeightMap = BTreeMap<String, String>;
 
-/// Reads and checks an index file.
+/// Reads an index file and checks it.
 pub(super) fn read(mut file: Box<dyn Input>) -> Result<WeightMap, FormatErrorKind> {
     let found = length(&mut file)?;
     if found > MAX_HEADER {

@@ -12,12 +12,13 @@ use super::shard_index::{self, WeightMap};
 use super::tensor_info::TensorInfo;
 use crate::files::{Files, Input};
 
-/// The whole checkpoint in one file.
+/// The name of the file that holds a whole checkpoint.
 const SINGLE: &str = "model.safetensors";
 
-/// The list of shards.
+/// The name of the file that lists the shards.
 const INDEX: &str = "model.safetensors.index.json";
 
+/// Both names, for the error message.
 const LOOKED_FOR: &str = "model.safetensors nor model.safetensors.index.json";
 
 /// Weight files of unsupported formats. The error for a folder without safetensors weights lists the ones it finds.
@@ -30,7 +31,7 @@ const UNSUPPORTED: [&str; 6] = [
     "model.onnx",
 ];
 
-/// The most names of tensors or shards that one error message lists.
+/// The largest number of tensors or shards that one error message names.
 const MAX_NAMED: usize = 8;
 
 /// The open safetensors files of a folder, seen as one checkpoint.
@@ -38,7 +39,7 @@ const MAX_NAMED: usize = 8;
 pub struct SafetensorsFolder {
     path: PathBuf,
     shards: Vec<SafetensorsFile>,
-    /// The position in `shards` of the file that holds each tensor.
+    /// The position in `shards` of the file that holds a tensor, by the name of the tensor.
     places: BTreeMap<String, usize>,
 }
 
@@ -51,9 +52,10 @@ impl SafetensorsFolder {
     ///
     /// # Errors
     ///
-    /// [`FormatErrorKind::NoWeights`] when the folder has neither file; those of
-    /// [`SafetensorsFile::open`]; the index is invalid, names a shard that is
-    /// missing or outside of the folder, or disagrees with a shard.
+    /// [`FormatErrorKind::NoWeights`] when the folder has neither file, and the
+    /// errors of [`SafetensorsFile::open`]. Opening also fails if the index is invalid,
+    /// names a shard that is missing or outside of the folder, or disagrees with a
+    /// shard.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let folder = folder.as_ref();
         check_folder(folder)?;
@@ -184,7 +186,7 @@ fn check_folder(path: &Path) -> Result<(), FormatError> {
     Err(FormatErrorKind::Io(found).at(path))
 }
 
-/// Replaces the names after the first [`MAX_NAMED`] by their number, since a message could list thousands.
+/// Replaces the names after the first [`MAX_NAMED`] by their number, because a message could otherwise list thousands.
 fn shorten(mut names: Vec<String>) -> Vec<String> {
     let more = names.len().saturating_sub(MAX_NAMED);
     if more > 0 {

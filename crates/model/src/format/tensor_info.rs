@@ -34,7 +34,7 @@ impl<T> TensorInfo<T> {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// The number of rows: the product of all dimensions but the last.
+    /// The number of rows: the product of all dimensions but the last, 1 for a vector or a scalar.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.shape.split_last().map_or(1, |(_, leading)| product(leading))
@@ -67,8 +67,8 @@ impl<T> TensorInfo<T> {
 
 /// Returns the product of the dimensions.
 ///
-/// The product saturates, so that a shape that a caller made up cannot cause a panic; the readers refuse shapes whose
-/// product overflows.
+/// The readers refuse shapes whose product overflows. Here the product saturates, so that a shape from a caller cannot
+/// cause a panic either.
 fn product(dimensions: &[usize]) -> usize {
     dimensions.iter().copied().fold(1, usize::saturating_mul)
 }

@@ -1,5 +1,5 @@
-//! Damaged files: whatever is in them, opening and reading ends in a result
-//! or a typed error, without a panic and without much memory.
+//! Tests with damaged files. Opening and reading them must give a result or a
+//! typed error, without a panic and without much memory.
 
 use std::fs;
 use std::io::Cursor;
@@ -17,10 +17,10 @@ use super::safetensors_file::tests::{f32_bytes, file_of};
 use super::sharded::SafetensorsFolder;
 use crate::gguf_writer::GgufWriter;
 
-/// Damaged files per format.
+/// The number of damaged files per test.
 const CASES: u32 = 12_000;
 
-/// Numbers that break arithmetic.
+/// Numbers with which careless arithmetic overflows.
 const EXTREMES: [u64; 14] = [
     0,
     1,
@@ -92,8 +92,8 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// One to four damages; for half of the files they are in the first 64 bytes,
-/// where the counts are.
+/// One to four damages, and a flag. If it is `true`, the damages are in the first
+/// 64 bytes, where the counts are; truncations can be anywhere.
 fn damages() -> impl Strategy<Value = (bool, Vec<Damage>)> {
     (any::<bool>(), prop::collection::vec(damage(), 1..5))
 }
@@ -173,7 +173,7 @@ fn safetensors_file() -> Vec<u8> {
     ])
 }
 
-/// A number that is small, at the edge of a small tensor, or extreme.
+/// A number that is small (up to 8) or, more rarely, extreme.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         8 => 0..9_u64,
@@ -181,14 +181,14 @@ fn number() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// A safetensors file whose header is well-formed JSON, whatever the numbers
-/// in it are; damage to the text seldom gets that far.
+/// A safetensors file whose header is well-formed JSON with any numbers. Damage
+/// to the text of a header seldom leaves it well-formed.
 fn well_formed_safetensors() -> impl Strategy<Value = Vec<u8>> {
     let dtype = prop::sample::select(vec!["F32", "F16", "BF16", "F64", "?"]);
     let shape = prop::collection::vec(number(), 0..4);
     let name = prop::sample::select(vec!["a", "b", "c", "d", ""]);
-    // Begins where the last tensor ended, and takes what the shape requires,
-    // unless one of the two is off.
+    // A tensor begins where the previous one ended and has the bytes that its
+    // shape requires, unless its start or its end is replaced by a wrong number.
     let off = || prop_oneof![6 => Just(None), 1 => number().prop_map(Some)];
     let tensor = (name, dtype, shape, off(), off());
     (prop::collection::vec(tensor, 0..4), off()).prop_map(|(tensors, file_end)| {
@@ -211,7 +211,7 @@ fn well_formed_safetensors() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Opens a GGUF file and reads everything in it.
+/// Opens a GGUF file, reads everything in it and returns the number of tensors.
 fn read_gguf(bytes: Vec<u8>) -> Result<usize, FormatError> {
     let length = bytes.len();
     let file = GgufFile::from_reader(Cursor::new(bytes), "damaged.gguf")?;
@@ -234,7 +234,7 @@ fn read_gguf(bytes: Vec<u8>) -> Result<usize, FormatError> {
     Ok(read)
 }
 
-/// Opens a safetensors file and reads everything in it.
+/// Opens a safetensors file, reads everything in it and returns the number of tensors read.
 fn read_safetensors(bytes: Vec<u8>) -> Result<usize, FormatError> {
     let length = bytes.len();
     let file = SafetensorsFile::from_reader(Cursor::new(bytes), "damaged.safetensors")?;
@@ -302,7 +302,7 @@ fn damaged_indexes() {
     });
 }
 
-/// Otherwise the tests above would test nothing.
+/// If the undamaged files were refused, the tests above would test nothing.
 #[test]
 fn the_undamaged_files_are_read() {
     assert_eq!(read_gguf(gguf_file()).unwrap(), 4);

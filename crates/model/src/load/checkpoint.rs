@@ -1,4 +1,4 @@
-//! Checkpoints: opened and checked first, their weights read afterwards.
+//! Checkpoints. Opening one checks its headers; its weights are read afterwards.
 
 use super::tensors::{assemble, expected};
 use super::weights::Weights;
@@ -39,7 +39,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder (`config.json`, `model.safetensors` or a sharded index) or a single GGUF file.
+    /// Opens a folder (`config.json`, and `model.safetensors` or an index of shards) or a single GGUF file.
     ///
     /// Reads headers and configuration, and compares the tensors with those that the configuration requires.
     ///
@@ -61,8 +61,8 @@ impl Checkpoint {
     ///
     /// These are the files that [`open`](Self::open) reads: `config.json`, `model.safetensors` (or an index and its
     /// shards), `tokenizer.json`, and the optional ones, such as `tokenizer_config.json`, `generation_config.json` and
-    /// `chat_template.jinja`. Other files are ignored, and of two with the same name the last counts. Errors name a
-    /// file by its name alone. `include_bytes!` embeds a model in a program:
+    /// `chat_template.jinja`. Other files are ignored. If two files have the same name, the last one is used. Errors
+    /// give the name of a file, without a folder. `include_bytes!` embeds a model in a program:
     ///
     /// ```no_run
     /// # macro_rules! include_bytes { ($path:literal) => { b"" } }

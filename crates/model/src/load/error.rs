@@ -33,11 +33,11 @@ pub enum LoadError {
     GgufField {
         /// The file.
         path: PathBuf,
-        /// The metadata key or the tensor.
+        /// The metadata key.
         key: String,
         /// Its value.
         found: String,
-        /// The values that it may have.
+        /// The supported values, in words.
         supported: String,
     },
     /// The checkpoint's tensors are not those that its configuration requires.
@@ -88,7 +88,7 @@ pub struct TensorMismatch {
     pub missing: Vec<NamedShape>,
     /// Tensors of the checkpoint that the configuration does not provide for.
     pub unexpected: Vec<NamedShape>,
-    /// Tensors of a wrong shape: each with its shape in the checkpoint, and the expected shape.
+    /// Tensors of a wrong shape: name and shape in the checkpoint, then the expected shape.
     pub misshaped: Vec<(NamedShape, Vec<usize>)>,
 }
 
@@ -96,7 +96,7 @@ pub struct TensorMismatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedShape {
-    /// The name, as in Hugging Face checkpoints.
+    /// The name in Hugging Face checkpoints; for a GGUF tensor that has none, the name in the file.
     pub name: String,
     /// The shape, row-major.
     pub shape: Vec<usize>,

@@ -4,7 +4,8 @@ use super::LoadError;
 use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
 use crate::format::{FormatError, GgufFile, GgufMetadata};
 
-/// Reads the configuration. The flag is `true` if llama.cpp has reordered the rows of the query and key projections.
+/// Reads the configuration, with a flag that is `true` if llama.cpp has reordered the rows of the query and key
+/// projections.
 ///
 /// The keys are those of the GGUF specification, section "Standardized key-value pairs".
 ///
@@ -85,7 +86,7 @@ fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) 
     Ok(())
 }
 
-/// Returns the tokens that end a text and, if the model has a separate token for it, a turn.
+/// Returns the token that ends a text and, if the model has a separate one, the token that ends a turn.
 fn eos_tokens(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
     let mut tokens = Vec::new();
     for name in ["eos", "eot"] {
@@ -95,8 +96,8 @@ fn eos_tokens(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
     Ok(tokens)
 }
 
-/// Reads the rotary scaling. llama.cpp stores that of Llama 3 as a tensor of one divisor per frequency, linear scaling
-/// in metadata keys.
+/// Reads the scaling of the rotary embedding. llama.cpp stores the scaling of Llama 3 as a tensor with one divisor per
+/// frequency, and linear scaling in metadata keys.
 fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<RopeScaling, LoadError> {
     if file.get("rope_freqs.weight").is_some() {
         return Ok(RopeScaling::PerFrequency { divisors: file.dequantize_tensor("rope_freqs.weight")? });

@@ -31,6 +31,8 @@ pub(super) fn hugging_face_name(name: &str) -> Option<String> {
 
 /// Undoes llama.cpp's reordering of the rows of `q_proj` and `k_proj` for the Llama architecture.
 ///
+/// `row` is the number of values in a row.
+///
 /// The reordering turns half-split rotation into interleaved rotation by storing row `[head, j, i]` at `[head, i, j]`
 /// (`j` in 0..2, `i` in `0..head_dim / 2`; `LlamaModel.permute` in `convert_hf_to_gguf.py`).
 pub(super) fn unpermute<T: Copy>(values: &[T], head_dim: usize, row: usize) -> Vec<T> {
@@ -66,7 +68,7 @@ mod tests {
 
     #[test]
     fn unpermute_undoes_llama_cpps_permute() {
-        // w.reshape(heads, 2, half, row).swapaxes(1, 2), as convert_hf_to_gguf.py has it.
+        // w.reshape(heads, 2, half, row).swapaxes(1, 2), as in convert_hf_to_gguf.py.
         let (heads, head_dim, row) = (3, 8, 2);
         let original: Vec<usize> = (0..heads * head_dim * row).collect();
         let mut permuted = vec![0; original.len()];

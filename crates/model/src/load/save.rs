@@ -26,13 +26,13 @@ pub enum SaveError {
         reason: String,
     },
     /// A weight is not finite, or becomes infinite in the type that it is stored in.
-    #[error("{tensor} holds {value}, which {dtype} cannot store")]
+    #[error("{tensor} holds {value}, which cannot be saved as {dtype}")]
     Value {
         /// The tensor.
         tensor: String,
         /// The weight.
         value: f32,
-        /// The type.
+        /// The type that it was to be saved as.
         dtype: WeightDtype,
     },
     /// The tensors could not be put into a file.
@@ -40,7 +40,7 @@ pub enum SaveError {
     Serialize {
         /// The file.
         path: PathBuf,
-        /// The library's error.
+        /// The error of the safetensors library.
         source: safetensors::SafeTensorError,
     },
     /// A file cannot be written.
@@ -95,6 +95,7 @@ impl Llama {
 /// A tensor's name, shape and bytes.
 type Stored = (String, Vec<usize>, Vec<u8>);
 
+/// A visitor that collects the tensors of a model.
 struct Collect {
     path: Vec<String>,
     dtype: WeightDtype,
@@ -119,8 +120,9 @@ impl ModuleVisitor for Collect {
     }
 }
 
+/// Reads a tensor at a path of the module tree from the device, and converts it to the name and bytes in the file.
 fn stored<const D: usize>(path: &[String], tensor: Tensor<D>, dtype: WeightDtype) -> Result<Stored, SaveError> {
-    // The module tree has the names of the checkpoint, except for the prefix `model.` and the embedding's `.weight`.
+    // Paths in the module tree are the names in a checkpoint without the prefix `model.` and the embedding's `.weight`.
     let name = match path.first().map(String::as_str) {
         Some("lm_head") => path.join("."),
         Some("embed_tokens") => "model.embed_tokens.weight".to_owned(),

@@ -14,9 +14,9 @@ pub(super) fn expected(config: &LlamaConfig) -> Vec<NamedShape> {
     list.0
 }
 
-/// Builds a model of this configuration from tensors that `fetch` returns in the type that they are stored in.
+/// Builds a model of this configuration from the tensors that `fetch` returns, in the element types that they have.
 ///
-/// Each tensor goes to the device as soon as it is fetched, so that the host holds one at a time.
+/// Each tensor goes to the device as soon as it is fetched, so that the host holds only one at a time.
 pub(super) fn assemble<E>(
     config: &LlamaConfig,
     device: &Device,

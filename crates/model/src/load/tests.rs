@@ -1,5 +1,5 @@
-//! Checkpoints that lie: well-formed files whose metadata, configuration and tensors do not belong together. Each ends
-//! in a typed error or in a model that runs.
+//! Tests with well-formed files whose metadata, configuration and tensors contradict each other. Each must give a typed
+//! error or a model that runs.
 
 use super::{Checkpoint, LoadError};
 use crate::device::WeightDtype;
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use std::cell::Cell;
 use std::path::Path;
 
-/// Changed checkpoints per format.
+/// The number of changed checkpoints per format.
 const CASES: u32 = 10_000;
 
-/// Opens everything, and runs two tokens if there is a model.
+/// Opens a checkpoint with its tokenizer, loads the model and runs two tokens.
 fn survive(path: &Path) -> Result<(), LoadError> {
     let checkpoint = Checkpoint::open(path)?;
     if let Ok(tokenizer) = checkpoint.tokenizer() {
@@ -40,7 +40,7 @@ fn survive(path: &Path) -> Result<(), LoadError> {
 #[derive(Clone, Debug)]
 enum Change {
     Value(Index, GgufValue),
-    /// Adds an architecture-specific key that the file lacks.
+    /// Sets a key that the unchanged file lacks.
     Key(&'static str, GgufValue),
     Remove(Index),
     RemoveTensor(Index),
@@ -139,7 +139,7 @@ fn gguf_files_whose_parts_disagree() {
         file.write(&path);
         accepted.set(accepted.get() + u32::from(survive(&path).is_ok()));
     });
-    // Otherwise the changes would be too coarse to get anywhere.
+    // If fewer were accepted, the changes would be too coarse to reach more than the first checks.
     let accepted = accepted.get();
     assert!((CASES / 50..CASES).contains(&accepted), "{accepted} of {CASES} were accepted");
 }

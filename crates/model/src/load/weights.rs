@@ -122,6 +122,7 @@ impl Weights {
         }
     }
 
+    /// Reads the tensor that is named `stored` in the file, with its rows in the order of Hugging Face checkpoints.
     fn read(
         &self,
         tensor: &NamedShape,
@@ -168,7 +169,7 @@ impl Weights {
         }
     }
 
-    /// Reads a tensor as `f16`. The number counts the finite values that became infinite.
+    /// Reads a tensor as `f16`, and counts the finite values that became infinite.
     fn halves(&self, name: &str) -> Result<(Vec<f16>, usize), FormatError> {
         match self {
             Self::Safetensors { tensors, .. } => {
@@ -204,8 +205,8 @@ pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> T
     }
 }
 
-/// Returns `true` for tensors that can be ignored: tables of old transformers versions, a head that equals the
-/// embedding, and GGUF's rotary factors, which are part of the configuration already.
+/// Returns `true` for tensors that can be ignored: rotary tables that old transformers versions stored, a head that
+/// equals the embedding, and the rotary factors of a GGUF file, which the configuration already contains.
 fn harmless(name: &str, config: &LlamaConfig) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
         || name == "rope_freqs.weight"

@@ -18,7 +18,7 @@ fn error(bytes: Vec<u8>) -> FormatErrorKind {
     error.into_kind()
 }
 
-/// Magic, version 3 and both counts.
+/// Returns the beginning of a file: magic, version 3 and both counts.
 fn header(tensors: u64, pairs: u64) -> Vec<u8> {
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend(tensors.to_le_bytes());
@@ -31,12 +31,12 @@ fn string(text: &str) -> Vec<u8> {
     [&length.to_le_bytes(), text.as_bytes()].concat()
 }
 
-/// A file with one pair, of which type and value are given as bytes.
+/// Returns a file with one metadata pair, given the number of its type and the bytes of its value.
 fn pair(ty: u32, value: &[u8]) -> Vec<u8> {
     [&header(0, 1), &string("key"), ty.to_le_bytes().as_slice(), value].concat()
 }
 
-/// A file with one tensor description and `data` bytes after it, not aligned.
+/// Returns a file with one tensor description and `data` zero bytes in the data section.
 fn tensor(dimensions: &[u64], ty: u32, offset: u64, data: usize) -> Vec<u8> {
     let mut bytes = [header(1, 0), string("t")].concat();
     bytes.extend(u32::try_from(dimensions.len()).unwrap().to_le_bytes());
@@ -207,7 +207,7 @@ fn bad_values_are_refused() {
         error(pair(8, &[&1_u64.to_le_bytes(), [0xff].as_slice()].concat())),
         FormatErrorKind::BadUtf8 { .. }
     ));
-    // An array that holds one array, as deep as it goes.
+    // Arrays that are nested 1000 levels deep.
     let level = [&9_u32.to_le_bytes(), 1_u64.to_le_bytes().as_slice()].concat();
     let text = error(pair(9, &level.repeat(1000))).to_string();
     assert!(text.contains("at most 4 levels"), "{text}");

@@ -1,4 +1,4 @@
-//! A checkpoint in memory is the same checkpoint as on disk: tensors, tokenizer and errors.
+//! Tests that a checkpoint in memory equals the one on disk, in tensors, tokenizer and errors.
 
 use super::*;
 use crate::small_gguf::SmallGguf;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 type Parts = Vec<(String, Vec<u8>)>;
 
-/// A folder with every file that is read, and the same files in memory.
+/// Returns a folder with every file that is read, and the same files in memory.
 fn folder() -> (TempDir, Parts) {
     let config = json!({
         "model_type": "llama", "vocab_size": 6, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
@@ -48,7 +48,7 @@ fn folder() -> (TempDir, Parts) {
     (folder, parts)
 }
 
-/// Every weight, in the order of the module tree.
+/// Returns every weight, in the order of the module tree.
 fn weights(checkpoint: &Checkpoint) -> Vec<f32> {
     struct Collect(Vec<f32>);
     impl ModuleVisitor for Collect {
@@ -88,12 +88,12 @@ fn shards_in_memory_are_shards() {
     let (folder, mut parts) = folder();
     let weights = parts.iter_mut().find(|(name, _)| name == "model.safetensors").unwrap();
     "0.safetensors".clone_into(&mut weights.0);
-    let index = Checkpoint::open(folder.path()).unwrap();
-    let Weights::Safetensors { tensors, .. } = &index.weights else { panic!() };
+    let single = Checkpoint::open(folder.path()).unwrap();
+    let Weights::Safetensors { tensors, .. } = &single.weights else { panic!() };
     let map: serde_json::Map<_, _> =
         tensors.tensors().map(|(name, _)| (name.to_owned(), "0.safetensors".into())).collect();
     parts.push(("model.safetensors.index.json".into(), json!({"weight_map": map}).to_string().into_bytes()));
-    assert_same(&index, &Checkpoint::from_files(parts.clone()).unwrap());
+    assert_same(&single, &Checkpoint::from_files(parts.clone()).unwrap());
     parts.retain(|(name, _)| name != "0.safetensors");
     let error = Checkpoint::from_files(parts).unwrap_err().to_string();
     assert!(error.starts_with("model.safetensors.index.json: ") && error.contains("0.safetensors"), "{error}");
@@ -106,12 +106,12 @@ fn a_gguf_file_in_memory_is_the_file() {
     SmallGguf::new("llama").write(&path);
     let memory = Checkpoint::from_gguf_bytes(fs::read(&path).unwrap()).unwrap();
     assert_same(&Checkpoint::open(&path).unwrap(), &memory);
-    // Bytes of the program itself, which are not copied.
+    // Static bytes, as those of `include_bytes!`, are borrowed.
     let leaked: &'static [u8] = fs::read(&path).unwrap().leak();
     assert_same(&memory, &Checkpoint::from_gguf_bytes(leaked).unwrap());
 }
 
-/// The messages of an error and its sources.
+/// Returns the messages of an error and of its sources.
 fn messages(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Metadata that cannot be run exactly, and metadata that looks so and can.
+//! Tests with metadata of models that cannot be run exactly, and with similar metadata of models that can.
 
 use super::super::{Checkpoint, LoadError};
 use crate::config::{LlamaConfig, RopeScaling};
@@ -107,7 +107,7 @@ fn missing_and_impossible_values_are_named() {
             assert!(open(&with(&key, value.clone())).is_err(), "{key} {value:?}");
         }
     }
-    // A list of heads per layer, as some architectures have it.
+    // Some architectures have a list of head counts, one per layer.
     let heads = GgufValue::Array(GgufArray::U32(vec![2, 2]));
     let text = open(&with("llama.attention.head_count", heads)).unwrap_err().to_string();
     assert!(text.contains("llama.attention.head_count") && text.contains("array"), "{text}");

@@ -37,7 +37,7 @@ impl fmt::Display for FormatError {
 }
 
 impl Error for FormatError {
-    // The kind is part of this error's message, so its source is the next in the chain.
+    // The message contains the kind's message, so the next error in the chain is the kind's source.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.kind.source()
     }

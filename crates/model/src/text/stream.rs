@@ -40,8 +40,8 @@ struct Window {
     may_split: bool,
 }
 
-/// The number of ids after which a text is returned even if it still ends in U+FFFD. A character has at most four bytes,
-/// so after this many ids it is not incomplete but invalid.
+/// The number of ids after which a text is returned even if it still ends in U+FFFD. A character has at most four
+/// bytes, so after this many ids it is not incomplete but invalid.
 const LONGEST_SPLIT: usize = 8;
 
 impl<'a> StreamDecoder<'a> {

@@ -84,8 +84,8 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
             }
         }
     }
-    // SentencePiece joins pairs of equal score, such as the splits of one piece, from the left. Of two overlapping pairs
-    // that make the same piece, the left one tends to have the longer left half.
+    // SentencePiece joins pairs of equal score, such as the splits of one piece, from the left. Of two overlapping
+    // pairs that make the same piece, the left one tends to have the longer left half.
     found.sort_by(|a, b| {
         b.0.partial_cmp(&a.0)
             .unwrap_or(Ordering::Equal)

@@ -18,8 +18,8 @@ pub struct ComparisonRow {
     /// the cross-fitted oracle, this candidate is also chosen on one half and judged on the other.
     pub gain: Option<Interval>,
     /// Quality minus that of the best mix ([`Baselines::best_mix`]) within the same cost; `None` if no candidate is
-    /// within it. A mix also spends all of the budget, so this is the value of choosing per sequence. For the oracle and
-    /// the null oracle it includes the luck of choosing by the scores that they are judged by.
+    /// within it. A mix also spends all of the budget, so this is the value of choosing per sequence. For the oracle
+    /// and the null oracle it includes the luck of choosing by the scores that they are judged by.
     pub over_mix: Option<Interval>,
 }
 

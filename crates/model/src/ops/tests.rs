@@ -1,4 +1,4 @@
-//! Tests that compare kernels with definitions, for shapes that are not multiples of the vector width.
+//! Tests that compare kernels with definitions, mostly for shapes that are not multiples of the vector width.
 
 use super::{attention, flex, linear, rms_norm, rope, swiglu};
 use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};

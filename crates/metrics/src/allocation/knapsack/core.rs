@@ -272,8 +272,9 @@ impl<'a> Core<'a> {
         let groups = groups.filter_map(|group| least(group).map(|loss| (loss, group)));
         let mut core: Vec<(i128, u32)> = groups.filter(|(loss, _)| *loss <= allowance).collect();
         core.sort_unstable();
-        // Among equal losses, groups that can become more expensive alternate with those that cannot. Filling the room
-        // takes both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
+        // Among equal losses, groups that can become more expensive alternate with those that cannot, since filling the
+        // room takes both kinds. In the order of their numbers one kind would come first, because the relaxation takes
+        // steps of equal slope in that order until the room is spent.
         let mut turn = (0, [0u32; 2]);
         let mut keyed = Vec::with_capacity(core.len());
         for (loss, group) in core {

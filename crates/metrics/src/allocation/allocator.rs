@@ -5,7 +5,7 @@ use super::scaled::{QUALITY_UNIT, Scaled};
 use super::{Allocation, AllocationError, Column, Evidence, Proof};
 use crate::numbers::{ToF64, ceil, floor};
 
-/// The relative excess over a budget that is put down to the rounding of sums and allowed.
+/// The relative excess over a budget that is allowed, since sums are rounded.
 const BUDGET_TOLERANCE: f64 = 1e-9;
 /// Default number of states that a proof may take, which is five to ten seconds on one core.
 const WORK_LIMIT: u64 = 100_000_000;
@@ -61,7 +61,7 @@ impl<'a> Allocator<'a> {
     }
 
     /// Sets the number of states that a proof may take. The default of 100 million takes five to ten seconds; at 0 the
-    /// result is that of the linear relaxation, with its bound.
+    /// result is that of the linear relaxation, completed greedily, with a proven bound.
     pub fn work_limit(mut self, states: u64) -> Self {
         self.work_limit = states;
         self
@@ -129,7 +129,7 @@ impl<'a> Allocator<'a> {
         Ok(self.allocation(&solution.picks, proof, solution.work))
     }
 
-    /// The part of a mean budget that is left after the cheapest candidates, in units of the instance.
+    /// The part of a mean budget that every sequence's cheapest candidate leaves, in units of the instance.
     pub(super) fn capacity(&self, budget: f64) -> Result<i64, AllocationError> {
         if !(budget.is_finite() && budget >= 0.0) {
             let expected = "a finite number of at least 0";

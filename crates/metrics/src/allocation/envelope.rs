@@ -63,7 +63,7 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Allocator<'a> {
-    /// The largest quality for every budget.
+    /// Computes the envelope, which has the largest quality for every budget.
     pub fn envelope(&'a self) -> Envelope<'a> {
         Envelope::new(self)
     }

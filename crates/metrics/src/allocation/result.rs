@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Proof {
-    /// No allocation has a better objective (quality or cost), and none with an equal objective is better in the other.
+    /// No allocation has a better objective (quality or cost), and none with an equal objective is better in the other
+    /// of the two.
     Optimal,
     /// The work limit was reached before the proof was complete.
     Gap {
@@ -75,7 +76,7 @@ impl Allocation {
         counts
     }
 
-    /// Means over the sequences of the cost and of `value` of the chosen cells.
+    /// The mean cost of the chosen cells over the sequences, and their mean `value`.
     pub(crate) fn means(evidence: &Evidence, choices: &[usize], value: impl Fn(&Cell) -> f64) -> (f64, f64) {
         let cells = choices.iter().enumerate().filter_map(|(sequence, choice)| evidence.cell(sequence, *choice));
         let (cost, sum) = cells.fold((0.0, 0.0), |(cost, sum), cell| (cost + cell.cost, sum + value(&cell)));

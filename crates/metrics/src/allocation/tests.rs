@@ -1,4 +1,4 @@
-//! The allocator compared with brute force, and its properties.
+//! Tests that compare the allocator with brute force, and tests of its properties.
 
 use super::*;
 use crate::numbers::ToF64;
@@ -27,7 +27,8 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-8 * (1.0 + a.abs().max(b.abs()))
 }
 
-/// Up to 8 rows of 5: whole, half or real costs, zeros among them; coarse, real or equal qualities of both signs.
+/// Makes up to 8 rows of up to 5 cells. Costs are whole, half or real numbers, some of them 0. Qualities are coarse,
+/// real or all equal, and may be negative.
 fn random_rows(rng: &mut ChaCha8Rng) -> Rows {
     let (cost_kind, quality_kind) = (rng.random_range(0..5), rng.random_range(0..4));
     (0..rng.random_range(1..=8))
@@ -80,7 +81,7 @@ fn two_thousand_random_tables_agree_with_brute_force_both_ways() {
         let n = rows.len().to_f64();
         let allocator = Allocator::new(&evidence).unwrap();
         let (least, most) = sums.iter().fold((f64::INFINITY, 0f64), |(a, b), sum| (a.min(sum.1), b.max(sum.1)));
-        // Budgets that an allocation spends exactly, that none does, and that are too small.
+        // An allocation spends the first budget exactly. The second is random, and may be too small.
         let chosen = sums[rng.random_range(0..sums.len())];
         for budget in [chosen.1, rng.random_range(0.0..1.0) * (most * 1.1 - least * 0.8) + least * 0.8] {
             match (allocator.most_quality(budget / n), brute_most(&sums, budget)) {
@@ -89,7 +90,7 @@ fn two_thousand_random_tables_agree_with_brute_force_both_ways() {
                     assert!(close(found.mean_quality * n, quality), "{round}: {found:?}, best {quality} of {rows:?}");
                     assert!(close(found.mean_cost * n, cost), "{round}: {found:?}, cheapest {cost} of {rows:?}");
                     let envelope = allocator.envelope().at(budget / n).unwrap();
-                    assert!(envelope.bound * n >= quality - 1e-8, "{round}: the envelope's bound is none");
+                    assert!(envelope.bound * n >= quality - 1e-8, "{round}: the envelope's bound does not hold");
                     beyond_greedy += usize::from(envelope.point.mean_quality * n < quality - 1e-8);
                 }
                 (Err(AllocationError::Budget { smallest, .. }), None) => {
@@ -186,7 +187,7 @@ fn a_table_of_the_papers_size_is_proven_for_whole_half_and_real_costs() {
     }
 }
 
-/// Tables for which the relaxation is no help: the search must end, and its bound must hold.
+/// The relaxation is no help for these tables: the search must end, and its bound must hold.
 #[test]
 fn adversarial_tables_end_with_a_proof_or_a_true_gap() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
@@ -202,7 +203,7 @@ fn adversarial_tables_end_with_a_proof_or_a_true_gap() {
         (cost * 1e-6, cost)
     });
     let ties = make(2000, &|_, _, i| (if i > 3 { 1.0 } else { 0.0 }, f64::from(u32::try_from(i).unwrap())));
-    // Even costs and an odd capacity; one group of odd cost hides the common divisor.
+    // All costs are even except one, which hides the common divisor.
     let subset = make(60, &|rng, row, i| {
         let cost = if i == 0 { 0.0 } else { 2.0 * f64::from(rng.random_range(1..100_000_000)) + 1e9 };
         if row == 0 && i == 1 { (1e-9, 1.0) } else { (cost * 1e-9, cost) }

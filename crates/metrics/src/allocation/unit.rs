@@ -5,12 +5,12 @@ const TOLERANCE: f64 = 1e-9;
 /// Largest number of units in a cost for the unit to be accepted. With more, costs without a common unit would often
 /// seem to have one (by Dirichlet's theorem any ratio is within 1/k^2 of a ratio of whole numbers up to k).
 const MOST_UNITS: f64 = 1e4;
-/// Base-2 logarithm of the number of units in the most expensive allocation where there is no common unit.
+/// Base-2 logarithm of the number of units in the most expensive allocation if the costs have no common unit.
 const BITS: f64 = 60.0;
 
 /// Returns the unit that all costs are multiples of, within a relative 1e-9. If there is none, returns a power of two
 /// so small that rounding to it is exact, or changes the cost of the most expensive allocation of `n` sequences by at
-/// most `n` parts in 2^61.
+/// most `n` parts in 2^60.
 ///
 /// `largest_total` is the sum over sequences of the largest cost.
 pub(super) fn unit_of(costs: &[f64], largest_total: f64) -> f64 {

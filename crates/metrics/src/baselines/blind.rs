@@ -18,9 +18,9 @@ pub(super) struct Statics {
 /// One candidate's values, by sequence.
 struct Static {
     candidate: usize,
-    /// The values that it is chosen by.
+    /// The values that the candidate is chosen by.
     quality: Vec<f64>,
-    /// The values that it is judged by.
+    /// The values that the candidate is judged by.
     score: Vec<f64>,
     cost: Vec<f64>,
 }
@@ -28,9 +28,9 @@ struct Static {
 /// Weighted means of one candidate, or of a mix of two.
 #[derive(Clone, Copy)]
 pub(super) struct Means {
-    /// Mean of the values that it is chosen by.
+    /// Mean of the values that candidates are chosen by.
     pub quality: f64,
-    /// Mean of the values that it is judged by.
+    /// Mean of the values that candidates are judged by.
     pub score: f64,
     pub cost: f64,
 }
@@ -43,7 +43,8 @@ impl Means {
 }
 
 impl Statics {
-    /// The candidates, to be chosen by the column `choose` and judged by `score`, both of which the evidence has.
+    /// Collects the candidates that every sequence has, with the values of two columns of the evidence: candidates are
+    /// chosen by the column `choose` and judged by the column `score`.
     pub fn new(evidence: &Evidence, choose: Column, score: Column) -> Self {
         let sequences = 0..evidence.sequences().len();
         let columns = (0..evidence.candidates().len()).filter_map(|candidate| {
@@ -56,8 +57,8 @@ impl Statics {
         Self { columns: columns.collect() }
     }
 
-    /// Returns index and means of the best candidate within the budget; among equals, the cheaper. If none is within
-    /// the budget, which may happen on a resample, returns the cheapest.
+    /// Returns the index and the means of the best candidate within the budget; among equals, the cheaper. If none is
+    /// within the budget, which may happen on a resample, returns the cheapest.
     pub fn best(&self, weights: &[f64], budget: f64) -> Option<(usize, Means)> {
         let (at, best) = best_of(&self.means(weights), budget)?;
         Some((self.columns[at].candidate, best))
@@ -91,7 +92,7 @@ impl Statics {
     }
 }
 
-/// Returns index and means of the best one within the budget, or of the cheapest if none is.
+/// Returns the index and the means of the best one within the budget, or of the cheapest if none is.
 fn best_of(all: &[Means], budget: f64) -> Option<(usize, Means)> {
     all.iter().copied().enumerate().reduce(|best, other| {
         let better = match (best.1.fits(budget), other.1.fits(budget)) {
@@ -105,8 +106,8 @@ fn best_of(all: &[Means], budget: f64) -> Option<(usize, Means)> {
 
 /// Expected quality and cost of every sequence if the allocation's choices are dealt to the sequences at random.
 ///
-/// Exact if every sequence has all candidates. A sequence that lacks some of the chosen candidates draws among those
-/// that it has, and one that has none of them draws among all of its candidates.
+/// The expectation is exact if every sequence has all candidates. A sequence that lacks some of the chosen candidates
+/// draws among those that it has, and one that has none of them draws among all of its candidates.
 pub(super) fn dealt(evidence: &Evidence, allocation: &Allocation) -> (Vec<f64>, Vec<f64>) {
     let counts = allocation.counts(evidence);
     let row = |sequence| {

@@ -45,14 +45,14 @@ pub struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// A comparison at a mean cost per sequence, in the evidence's unit.
+    /// A comparison at a mean budget per sequence, in the evidence's unit of cost.
     pub fn new(evidence: &'a Evidence, budget: f64) -> Self {
         let bootstrap = Bootstrap::default();
         Self { evidence, budget, null: None, controllers: Vec::new(), bootstrap, work_limit: None }
     }
 
-    /// Adds random routes for the null oracle: of every depth as many as the evidence has candidates, each with the
-    /// same cost for all sequences.
+    /// Adds random routes for the null oracle. Each depth needs as many routes as the evidence has candidates, and each
+    /// route must cost the same for all sequences.
     pub fn null(mut self, routes: &'a Evidence) -> Self {
         self.null = Some(routes);
         self
@@ -79,7 +79,7 @@ impl<'a> Comparison<'a> {
     /// Computes the oracle, the baselines and their intervals.
     ///
     /// Values are those of exact allocations. Every resample is allocated anew, by the linear relaxation, and has its
-    /// own best single candidate and best mix. The dealt candidates, random routes and controllers do not change.
+    /// own best single candidate and best mix. The dealt candidates, random routes and controllers stay the same.
     ///
     /// # Errors
     /// [`ComparisonError`] if the budget is infeasible, the sequences of the random routes or of a controller differ
@@ -197,7 +197,7 @@ impl<'a> Comparison<'a> {
 struct Plan<'a> {
     /// A weight of 1 for every sequence, as in the sample itself.
     ones: Vec<f64>,
-    /// The value that is reported, and its estimator.
+    /// For each number, the value that is reported and the estimator.
     numbers: Vec<(f64, Estimator<'a>)>,
 }
 

@@ -7,7 +7,7 @@ use crate::numbers::ToF64;
 pub(super) struct Curve {
     /// Cost and score of the cheapest candidate of every sequence.
     bases: Vec<(f64, f64)>,
-    /// In order of falling quality per cost.
+    /// The steps in order of falling quality per cost.
     steps: Vec<Step>,
 }
 

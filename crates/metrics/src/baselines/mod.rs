@@ -3,7 +3,8 @@
 //! An oracle chooses by the very scores that it is judged by. The quality of one output is noisy: two outputs of the
 //! same depth differ, and the best of `K` scores is above their mean even if nothing that was varied matters. The best
 //! of `K` independent normal scores of standard deviation `s` is on average up to `s sqrt(2 ln K)` above their mean;
-//! with 24 scores it is 1.95 `s`. So an oracle over 24 candidates shows a gain on pure noise, and means nothing alone.
+//! with 24 scores it is 1.95 `s`. So an oracle over 24 candidates gains even on pure noise, and its gain alone proves
+//! nothing.
 //! A [`Comparison`] therefore also computes, as [`Baselines`]:
 //!
 //! - the *null oracle*: the best of as many random routes per depth as there are candidates. It has as many choices as

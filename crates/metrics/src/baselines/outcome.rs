@@ -22,7 +22,7 @@ pub struct Outcome {
     pub cost: f64,
 }
 
-/// Qualities and costs in the order of the evidence's sequences.
+/// Returns a controller's qualities and costs, in the order of the evidence's sequences.
 pub(super) fn in_order(
     name: &str,
     outcomes: &[Outcome],

@@ -17,9 +17,9 @@ pub struct ComparisonRow {
     /// Quality minus that of the best single candidate within the same cost; `None` if no candidate is within it. For
     /// the cross-fitted oracle, this candidate is also chosen on one half and judged on the other.
     pub gain: Option<Interval>,
-    /// Quality minus that of the best mix ([`Baselines::best_mix`]) within the same cost; `None` likewise. A mix also
-    /// spends all of the budget, so this is the value of choosing per sequence. For the oracle and the null oracle it
-    /// includes the luck of choosing by the scores that they are judged by.
+    /// Quality minus that of the best mix ([`Baselines::best_mix`]) within the same cost; `None` if no candidate is
+    /// within it. A mix also spends all of the budget, so this is the value of choosing per sequence. For the oracle
+    /// and the null oracle it includes the luck of choosing by the scores that they are judged by.
     pub over_mix: Option<Interval>,
 }
 
@@ -27,7 +27,7 @@ pub struct ComparisonRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StaticRow {
-    /// Its name.
+    /// The candidate's name.
     pub candidate: String,
     /// Its quality and cost. The best candidate is chosen anew for every resample. If several are about equally good,
     /// this shifts the interval up and gains over it down, so that the comparison errs against the oracle.

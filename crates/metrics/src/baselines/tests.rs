@@ -1,4 +1,4 @@
-//! Baselines of tables whose truth is known.
+//! Tests of the baselines on tables whose truth is known.
 
 use super::*;
 use crate::allocation::{Allocator, Evidence, Proof, Record};
@@ -102,7 +102,7 @@ fn the_best_mix_is_the_concave_envelope_of_the_single_candidates() {
             let mut best = f64::NEG_INFINITY;
             for a in &candidates {
                 for b in &candidates {
-                    // Every share that spends one of the budgets is a whole number of 48ths.
+                    // Every share that spends one of the budgets is a whole number of 480ths.
                     for share in (0..=480).map(|i| f64::from(i) / 480.0) {
                         if a.0 + share * (b.0 - a.0) <= budget + 1e-12 {
                             best = best.max(a.1 + share * (b.1 - a.1));

@@ -97,7 +97,9 @@ impl LogProbs {
     pub fn jensen_shannon_divergence(&self, other: &Self) -> Result<Vec<f64>, TensorError> {
         self.check(other)?;
         let (p, q) = (self.0.clone().exp(), other.0.clone().exp());
-        let mean = ((p.clone() + q.clone()) / 2.0).log();
+        // Half of the smallest `f32` above 0 rounds to 0, whose logarithm is infinite. The lower bound changes only
+        // terms of means below it, which are less than 1e-36.
+        let mean = ((p.clone() + q.clone()) / 2.0).clamp_min(f32::MIN_POSITIVE).log();
         let terms = weighted(p, self.0.clone() - mean.clone()) + weighted(q, other.0.clone() - mean);
         let values = read_finite("Jensen-Shannon divergence", terms.sum_dim(1) / 2.0)?;
         Ok(values.into_iter().map(|value| value.clamp(0.0, std::f64::consts::LN_2)).collect())

@@ -8,7 +8,7 @@ const ARTICLES: [&str; 3] = ["a", "an", "the"];
 
 /// Splits an answer into words, after the normalisation of the SQuAD evaluation script.
 ///
-/// The text is lower-cased, the 32 ASCII punctuation characters are removed (not replaced: "don't" is "dont"), the
+/// The text is lower-cased, the 32 ASCII punctuation characters are removed (so that "don't" becomes "dont"), the
 /// words "a", "an" and "the" are dropped, and the rest is split at white space (Rajpurkar et al. 2016, arXiv
 /// 1606.05250, section 6.1).
 ///
@@ -108,7 +108,7 @@ mod tests {
     use super::{exact_match, normalize_answer, token_f1};
     use crate::text::TextError;
 
-    /// Scores equal those of the SQuAD script.
+    /// The expected words are those of the SQuAD script.
     #[test]
     fn normalisation_follows_the_script() {
         for (text, expected) in [

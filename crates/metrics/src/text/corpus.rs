@@ -59,7 +59,7 @@ pub fn aggregate_scores(scores: &[Score], bootstrap: &Bootstrap) -> Result<Score
 ///
 /// # Errors
 ///
-/// Without scores, with one that is not finite, or with options out of range.
+/// If there are no scores, one is not finite, or an option is out of range.
 pub fn aggregate_rouge(scores: &[RougeScores], bootstrap: &Bootstrap) -> Result<RougeIntervals, StatisticsError> {
     let of = |variant| aggregate_scores(&scores.iter().map(|s| s.get(variant)).collect::<Vec<_>>(), bootstrap);
     Ok(RougeIntervals {

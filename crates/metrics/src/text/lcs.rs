@@ -1,9 +1,10 @@
 //! Longest common subsequences, computed 64 cells of the table at a time.
 //!
-//! With t(i, j) the length for the first i tokens of the reference and the first j of the candidate, a row's
-//! differences t(i, j) - t(i, j - 1) are 0 or 1. One row of them is a bit vector, and the next one follows by an
-//! addition (Crochemore, Iliopoulos, Pinzon and Reid 2001, "A fast and practical bit-vector algorithm for the longest
-//! common subsequence problem"; the form of Hyyrö 2004, "Bit-parallel LCS-length computation revisited", figure 4).
+//! Let t(i, j) be the length for the first i tokens of the reference and the first j of the candidate. The differences
+//! t(i, j) - t(i, j - 1) in a row of the table are 0 or 1, so a row is stored as a bit vector, and the next row is
+//! computed from it by an addition (Crochemore, Iliopoulos, Pinzon and Reid 2001, "A fast and practical bit-vector
+//! algorithm for the longest common subsequence problem"; the form of Hyyrö 2004, "Bit-parallel LCS-length computation
+//! revisited", figure 4).
 
 /// A candidate text with an index of its tokens, to be compared with references.
 pub(super) struct Candidate<'a> {
@@ -48,7 +49,7 @@ impl<'a> Candidate<'a> {
     /// Marks in `found` the tokens of the reference that are in the longest common subsequence.
     ///
     /// Among several subsequences of equal length, this is the one that `_backtrack_norec` of rouge-score 0.1.2 finds.
-    /// It goes back from the ends of both texts: in both at a match, otherwise in the candidate if
+    /// It steps back from the ends of both texts: in both at a match, otherwise in the candidate if
     /// t(i, j - 1) > t(i - 1, j), otherwise in the reference.
     pub fn mark_lcs(&self, reference: &[u32], found: &mut [bool]) {
         let whole = reference.len() * self.tokens.len().div_ceil(64) <= WHOLE_TABLE;
@@ -91,8 +92,9 @@ impl<'a> Candidate<'a> {
 /// Number of 64-bit words up to which the whole table is kept: 512 KB.
 const WHOLE_TABLE: usize = 1 << 16;
 
-/// The table, one bit per cell, read from its last row to its first. The first row of every block is kept, and all rows
-/// of one block at a time. With blocks of √n rows this takes memory for about 2·√n of n rows, each computed twice.
+/// The table, one bit per cell, read from its last row to its first. Its rows are divided into blocks. The first row of
+/// every block is kept; the other rows are kept for one block at a time, and computed again for each block. With blocks
+/// of √n rows this takes memory for about 2·√n of the n rows, and every row is computed twice.
 struct Table<'a> {
     candidate: &'a Candidate<'a>,
     reference: &'a [u32],
@@ -109,7 +111,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// A table with its last block computed.
+    /// Makes a table, and computes its last block.
     fn new(candidate: &'a Candidate<'a>, reference: &'a [u32], height: usize) -> Self {
         let mut row = Row::new(candidate.tokens.len());
         let width = row.words.len();
@@ -238,7 +240,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
-        /// More than 64 and more than 128 columns, so that carries cross words.
+        /// The texts may have more than 64 and more than 128 columns, so that carries cross words.
         #[test]
         fn bits_equal_the_table(
             reference in prop::collection::vec(0_u32..6, 0..150),
@@ -252,7 +254,7 @@ mod tests {
             compared.mark_lcs(&reference, &mut found);
             let expected = backtrack(&table, &reference, &candidate);
             prop_assert_eq!(&found, &expected);
-            // Blocks of any height, down to a row each.
+            // The height of the blocks, down to one row, does not change the result.
             found.fill(false);
             compared.mark_lcs_by(height, &reference, &mut found);
             prop_assert_eq!(&found, &expected);

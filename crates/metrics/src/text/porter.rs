@@ -1,7 +1,7 @@
 //! The Porter stemmer, with the extensions of NLTK.
 //!
-//! Porter, "An algorithm for suffix stripping" (Program 14.3, 1980), and what NLTK's `PorterStemmer` adds to it in its
-//! default mode, which rouge-score uses. The steps keep the paper's names.
+//! The algorithm is that of Porter, "An algorithm for suffix stripping" (Program 14.3, 1980), with the additions that
+//! NLTK's `PorterStemmer` makes in its default mode, which rouge-score uses. The steps keep the paper's names.
 
 /// Words that the rules would stem wrongly, with their stems.
 const IRREGULAR: [(&[u8], &[u8]); 16] = [
@@ -23,7 +23,7 @@ const IRREGULAR: [(&[u8], &[u8]); 16] = [
     (b"succeed", b"succeed"),
 ];
 
-/// A suffix and its replacement, which is made if the stem before it allows.
+/// A suffix and its replacement, which a rule applies if the stem before the suffix meets a condition.
 type Rule = (&'static str, &'static str);
 
 const STEP_1A: [Rule; 4] = [("sses", "ss"), ("ies", "i"), ("ss", "ss"), ("s", "")];
@@ -80,7 +80,7 @@ pub(super) fn stem(word: &mut Vec<u8>) {
     step_5b(word);
 }
 
-/// Plurals.
+/// Removes plural endings.
 fn step_1a(word: &mut Vec<u8>) {
     if word.len() == 4 && word.ends_with(b"ies") {
         word.pop();
@@ -89,7 +89,7 @@ fn step_1a(word: &mut Vec<u8>) {
     apply(word, &STEP_1A, |_| true);
 }
 
-/// Past participles and gerunds.
+/// Removes the endings of past participles and gerunds.
 fn step_1b(word: &mut Vec<u8>) {
     if word.ends_with(b"ied") {
         // "died" to "die", "spied" to "spi".
@@ -120,7 +120,7 @@ fn step_1b(word: &mut Vec<u8>) {
     }
 }
 
-/// A final y after a consonant that is not the only letter before it.
+/// Replaces a final y by i if it comes after a consonant that is not the only letter before it.
 fn step_1c(word: &mut [u8]) {
     if let Some((last @ b'y', stem)) = word.split_last_mut()
         && stem.len() > 1
@@ -130,9 +130,9 @@ fn step_1c(word: &mut [u8]) {
     }
 }
 
-/// Double suffixes.
+/// Reduces double suffixes to single ones.
 fn step_2(word: &mut Vec<u8>) {
-    // "(a)bli" would hide this one, so it comes first, and its result goes through the step again.
+    // NLTK applies the rule for "alli" before all others, and then runs the result through the step again.
     while word.strip_suffix(b"alli").is_some_and(|stem| measure(stem) > 0) {
         word.truncate(word.len() - 2);
     }
@@ -145,12 +145,12 @@ fn step_2(word: &mut Vec<u8>) {
     }
 }
 
-/// -ic-, -full, -ness.
+/// Removes or shortens -ic-, -full, -ness and similar suffixes.
 fn step_3(word: &mut Vec<u8>) {
     apply(word, &STEP_3, |stem| measure(stem) > 0);
 }
 
-/// Single suffixes.
+/// Removes single suffixes.
 fn step_4(word: &mut Vec<u8>) {
     let Some(suffix) = STEP_4.into_iter().find(|suffix| word.ends_with(suffix.as_bytes())) else { return };
     let stem = &word[..word.len() - suffix.len()];
@@ -159,7 +159,7 @@ fn step_4(word: &mut Vec<u8>) {
     }
 }
 
-/// A final e.
+/// Removes a final e.
 fn step_5a(word: &mut Vec<u8>) {
     if let Some(stem) = word.strip_suffix(b"e") {
         let measure = measure(stem);
@@ -169,7 +169,7 @@ fn step_5a(word: &mut Vec<u8>) {
     }
 }
 
-/// A final double l.
+/// Reduces a final double l to one.
 fn step_5b(word: &mut Vec<u8>) {
     if word.ends_with(b"ll") && measure(&word[..word.len() - 1]) > 1 {
         word.pop();
@@ -193,7 +193,7 @@ fn is_vowel_letter(letter: u8) -> bool {
     matches!(letter, b'a' | b'e' | b'i' | b'o' | b'u')
 }
 
-/// For each character, true if it is a consonant: a letter other than a, e, i, o, u, and other than y after a
+/// Returns, for each character, true if it is a consonant: a letter other than a, e, i, o, u, and other than y after a
 /// consonant.
 fn consonants(word: &[u8]) -> impl Iterator<Item = bool> {
     word.iter().scan(false, |previous, &letter| {
@@ -227,8 +227,8 @@ fn ends_double_consonant(word: &[u8]) -> bool {
     n >= 2 && word[n - 1] == word[n - 2] && is_consonant(word, n - 1)
 }
 
-/// The paper's condition *o: the stem ends in a consonant, a vowel, and a consonant other than w, x and y; with NLTK's
-/// case of two letters.
+/// The paper's condition *o: the stem ends in a consonant, a vowel, and a consonant other than w, x and y. NLTK adds
+/// words of two letters, a vowel and a consonant.
 fn ends_cvc(word: &[u8]) -> bool {
     let n = word.len();
     match n {
@@ -247,7 +247,7 @@ fn ends_cvc(word: &[u8]) -> bool {
 mod tests {
     use super::stem;
 
-    /// Words made of stems and all suffixes, and English ones, stemmed by NLTK (`tests/fixtures/make_text.py`).
+    /// Words made of stems and all suffixes, and English words, stemmed by NLTK (`tests/fixtures/make_text.py`).
     const STEMS: &str = include_str!("../../tests/fixtures/porter.tsv");
 
     #[test]

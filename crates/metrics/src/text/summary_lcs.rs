@@ -6,14 +6,14 @@ use super::vocabulary::Vocabulary;
 
 /// Scores line by line (Lin 2004, section 3.2), as `_summary_level_lcs` of rouge-score 0.1.2 does.
 ///
-/// A token counts at most as often as it occurs in the reference, and as in the prediction. This rule is not in the
-/// paper, but in ROUGE 1.5.5.
+/// A token counts at most as often as it occurs in the reference, and at most as often as it occurs in the prediction.
+/// This rule is not in the paper, but in ROUGE 1.5.5.
 pub(super) fn score(reference: &str, prediction: &str, stem: bool) -> Score {
     let mut vocabulary = Vocabulary::default();
     let mut lines = |text: &str| text.split('\n').map(|line| vocabulary.tokens(line, stem)).collect::<Vec<Vec<u32>>>();
     let (reference, prediction) = (lines(reference), lines(prediction));
 
-    // The prediction's lines in the outer loop, so that each is indexed once.
+    // The prediction's lines are in the outer loop, so that each is indexed once.
     let mut union: Vec<Vec<bool>> = reference.iter().map(|line| vec![false; line.len()]).collect();
     for line in &prediction {
         let candidate = Candidate::new(line, vocabulary.len());

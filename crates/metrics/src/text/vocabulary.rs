@@ -8,7 +8,7 @@ use std::collections::HashMap;
 pub(super) struct Vocabulary(HashMap<Vec<u8>, u32>);
 
 impl Vocabulary {
-    /// The numbers of a text's tokens.
+    /// Returns the numbers of a text's tokens, after giving new tokens the next free numbers.
     pub fn tokens(&mut self, text: &str, stem: bool) -> Vec<u32> {
         let mut ids = Vec::new();
         each_token(text, stem, |token| {

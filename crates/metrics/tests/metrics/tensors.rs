@@ -100,6 +100,14 @@ fn tokens_that_cannot_come_add_nothing() {
 }
 
 #[test]
+fn the_smallest_probability_has_a_jensen_shannon_divergence() {
+    // The second token of `p` has the smallest probability above 0 that `f32` has, and is impossible in `q`.
+    let (p, q) = (log_probs(&[vec![0.0, -103.5]]), log_probs(&[vec![0.0, f32::NEG_INFINITY]]));
+    assert_near(&p.jensen_shannon_divergence(&q).unwrap(), &[0.0], 1e-12);
+    assert_near(&q.jensen_shannon_divergence(&p).unwrap(), &[0.0], 1e-12);
+}
+
+#[test]
 fn distributions_that_are_none_are_refused() {
     for bad in [f32::NAN, f32::INFINITY] {
         for at in 0..40 {

@@ -31,7 +31,7 @@ pub(super) fn from_hf(hf: HfConfig) -> Result<LlamaConfig, ConfigErrorKind> {
                 return Err(ConfigErrorKind::Invalid {
                     field: "num_attention_heads",
                     found: n_heads.to_string(),
-                    expected: format!("a divisor of hidden_size {d_model}, as head_dim is not given"),
+                    expected: format!("a divisor of hidden_size {d_model}, because head_dim is not given"),
                 });
             }
         },
@@ -116,7 +116,7 @@ fn refuse_windows(hf: &HfConfig, family: Family, max_positions: u64) -> Result<(
         Family::Llama => false,
         Family::Mistral => true,
         Family::Qwen2 | Family::Qwen3 => {
-            // If there is a list of layer types, it alone decides; it was checked above.
+            // A list of layer types, which was checked above, overrides the other two fields.
             hf.use_sliding_window.unwrap_or(false)
                 && hf.layer_types.is_none()
                 && hf.max_window_layers.unwrap_or(28) < hf.num_hidden_layers.unwrap_or(u64::MAX)
@@ -166,7 +166,7 @@ fn scaling(rope: &HfRope, outer_original: Option<u64>, max_positions: u64) -> Re
         // transformers would ignore a factor without a type, but it was surely meant to have an effect.
         None if rope.factor.is_some() => Err(ConfigErrorKind::MissingField {
             field: "rope_scaling.rope_type",
-            expected: "one of default, linear, llama3, as a factor is given",
+            expected: "one of default, linear, llama3, because a factor is given",
         }),
         None | Some("default") => Ok(RopeScaling::None),
         Some("linear") => Ok(RopeScaling::Linear { factor: number(rope.factor, "rope_scaling.factor")? }),

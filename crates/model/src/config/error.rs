@@ -30,7 +30,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {
-    // The kind is part of this error's message, so its source is the next in the chain.
+    // The message contains the kind's message, so the next error in the chain is the kind's source.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.kind.source()
     }

@@ -105,8 +105,8 @@ impl Family {
         }
     }
 
-    /// The number of key and value heads if the field is absent. `None` means as many as query heads, which an explicit
-    /// null means too.
+    /// The number of key and value heads if the field is absent. `None` means as many as query heads, and so does an
+    /// explicit null in the file.
     pub(super) const fn default_kv_heads(self) -> Option<u64> {
         match self {
             Self::Llama => None,

@@ -15,17 +15,17 @@ use crate::files::{Files, read_limited};
 /// The name of the configuration file.
 const CONFIG: &str = "config.json";
 
-/// The name of the file with the settings of generation.
+/// The name of the file with the generation settings.
 const GENERATION: &str = "generation_config.json";
 
-/// The origin that errors in writing name.
+/// The origin in errors that arise in writing.
 const WRITING: &str = "writing config.json";
 
 /// The largest size of a `config.json` that is read, in bytes; real ones have a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 impl LlamaConfig {
-    /// Reads the `config.json` of a Hugging Face folder.
+    /// Reads a `config.json` file of Hugging Face transformers.
     ///
     /// # Errors
     /// The file cannot be read, or one of the errors of [`from_hf_json`](Self::from_hf_json).
@@ -49,9 +49,9 @@ impl LlamaConfig {
 
     /// Reads the text of a `config.json`; `origin` names it in errors.
     ///
-    /// Absent fields get the defaults of the model's configuration class in transformers. Five sizes have no default,
-    /// although they have one in transformers, that of a 7B model: `vocab_size`, `hidden_size`, `intermediate_size`,
-    /// `num_hidden_layers` and `num_attention_heads`.
+    /// Absent fields get the defaults of the model's configuration class in transformers. Five sizes are required,
+    /// because their defaults in transformers are those of a 7B model: `vocab_size`, `hidden_size`,
+    /// `intermediate_size`, `num_hidden_layers` and `num_attention_heads`.
     ///
     /// # Errors
     /// Text that is not a JSON object, a field of the wrong type, a missing field, a model or a feature that is not
@@ -100,7 +100,7 @@ struct GenerationConfig {
     eos_token_id: Option<OneOrMany>,
 }
 
-/// Returns the tokens that end a text according to `generation_config.json`; none if there is no such file.
+/// Returns the tokens that end a text according to `generation_config.json`; an empty list if the file does not exist.
 pub(crate) fn generation_eos_tokens(files: &Files) -> Result<Vec<u32>, ConfigError> {
     let json = match files.open(GENERATION).and_then(|file| read_limited(file, MAX_CONFIG_BYTES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -10,7 +10,8 @@ use crate::files::shorten;
 
 /// The fields of `config.json` that are used. Others are ignored.
 ///
-/// A double `Option` distinguishes an absent field (outer `None`) from an explicit null, if transformers does.
+/// The fields with a double `Option` are those in which transformers tells an absent field (outer `None`) from an
+/// explicit null.
 #[expect(clippy::option_option, reason = "transformers tells an absent field from an explicit null")]
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -108,8 +109,8 @@ fn blame(fields: &Map<String, Value>, source: serde_json::Error) -> ConfigErrorK
     ConfigErrorKind::Json(source)
 }
 
-/// Deserializes a field that is present, an explicit null as `Some(None)`. serde does not call this for an absent
-/// field.
+/// Deserializes a field that is present; an explicit null becomes `Some(None)`. serde does not call this function for
+/// an absent field.
 #[expect(clippy::option_option, reason = "an absent field is not an explicit null")]
 fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where

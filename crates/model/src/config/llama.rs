@@ -40,7 +40,7 @@ pub struct LlamaConfig {
     pub eos_tokens: Vec<u32>,
 }
 
-/// The linear layers of a block that have a bias (`true`) or none (`false`).
+/// The biases of a block: for each group of linear layers, `true` if they have a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttentionBias {
     /// The query, key and value projections.
@@ -71,7 +71,7 @@ pub enum RopeScaling {
         /// The divisor.
         factor: f64,
     },
-    /// Llama 3.1: low frequencies are divided by `factor`, high ones kept, those between interpolated.
+    /// Llama 3.1: low frequencies are divided by `factor`, high ones are kept, and those between are interpolated.
     Llama3 {
         /// The divisor of the low frequencies.
         factor: f64,

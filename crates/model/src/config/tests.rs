@@ -148,7 +148,7 @@ fn what_is_not_implemented_is_refused_by_name() {
         let text = error.to_string();
         assert!(text.contains("config.json") && text.contains(found) && text.contains("supported"), "{text}");
     }
-    // The same fields, where they change nothing.
+    // The same fields with values that change nothing.
     for json in [
         with(qwen2.clone(), "use_sliding_window", json!(true)),
         with(qwen2, "sliding_window", json!(1024)),
@@ -258,7 +258,7 @@ fn impossible_values_are_refused() {
     ));
 }
 
-/// Numbers of all digits that an `f64` has.
+/// Makes numbers that use all digits of an `f64`, with powers of ten from `exponents`.
 fn decimal(exponents: std::ops::Range<i32>) -> impl Strategy<Value = f64> {
     (1.0..1e6_f64, exponents).prop_map(|(digits, exponent)| digits * 10.0_f64.powi(exponent))
 }

@@ -83,9 +83,9 @@ fn heads(config: &LlamaConfig) -> Result<(), ConfigErrorKind> {
     let &LlamaConfig { n_heads, n_kv_heads, head_dim, .. } = config;
     let expected = format!("a divisor of the {n_heads} query heads");
     require(n_heads.is_multiple_of(n_kv_heads), "n_kv_heads (num_key_value_heads)", n_kv_heads, expected)?;
-    require(head_dim.is_multiple_of(2), "head_dim", head_dim, "an even number, as rotation works on pairs")?;
+    require(head_dim.is_multiple_of(2), "head_dim", head_dim, "an even number, because rotation works on pairs")?;
     let width = n_heads.checked_mul(head_dim);
-    let expected = format!("{n_heads} heads to be at most {} wide together", limits::WIDTH);
+    let expected = format!("at most {} for all {n_heads} heads together", limits::WIDTH);
     require(width.is_some_and(|width| width <= limits::WIDTH), "head_dim", head_dim, expected)
 }
 

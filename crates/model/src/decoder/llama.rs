@@ -71,7 +71,7 @@ impl Llama {
     /// See [`Frame::new`] for `positions` and `padding`.
     ///
     /// # Panics
-    /// The same as [`Frame::new`], and if the cache has no room for the pass.
+    /// If [`Frame::new`] panics, or if the cache has no room for the pass.
     pub fn frame(&self, cache: &KvCache, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
         let frame = Frame::new(&self.rope, cache.len(), positions, padding, &self.device());
         assert!(frame.end() <= cache.capacity(), "{} slots in a cache of {}", frame.end(), cache.capacity());

@@ -3,11 +3,11 @@
 use super::select_rows;
 use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
 
-/// Computes the attention of `tokens` new queries to `slots` cached keys and values, the last of which are those of the
-/// queries' own tokens.
+/// Computes the attention of `tokens` new queries to `slots` cached keys and values. The last `tokens` slots hold the
+/// keys and values of the queries' own tokens.
 ///
 /// Query head `h` reads key/value head `h / (heads / kv_heads)`. Query `i` sees the slots up to its own,
-/// `slots - tokens + i`, without those that `mask` hides. Row `r` of the queries belongs to row `of[r]` of the keys and
+/// `slots - tokens + i`, except those that `mask` hides. Row `r` of the queries belongs to row `of[r]` of the keys and
 /// values, or to row `r` if `of` is `None`.
 ///
 /// # Shapes

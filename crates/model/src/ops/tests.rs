@@ -1,4 +1,4 @@
-//! Kernels against definitions, over shapes that leave remainders everywhere.
+//! Tests that compare kernels with definitions, mostly for shapes that are not multiples of the vector width.
 
 use super::{attention, flex, linear, rms_norm, rope, swiglu};
 use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
@@ -8,7 +8,8 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
 }
 
-/// Sums of up to 200 products in another order: 1e-5 of the largest value.
+/// Asserts that values differ by at most `relative` times the largest one. 1e-5 suffices for sums of up to 200 products
+/// that are added in another order.
 fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, relative: f32) {
     assert_eq!(found.dims(), expected.dims());
     let values = |t: Tensor<D>| t.into_data().try_into_vec_as::<f32>().unwrap();
@@ -32,20 +33,21 @@ proptest! {
         }
     }
 
-    /// More weights than stay in the cache while groups of inputs see them, on both sides of the most tokens.
+    /// The weights fill several blocks, and the numbers of tokens lie on both sides of the kernel's limit.
     #[test]
     fn large_linears_agree(tokens in prop_oneof![8usize..24, 62usize..67], width in 400usize..700, d_out in 200usize..400) {
         let x = random([1, tokens, width]);
         let weight = random([d_out, width]);
         let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
-        // Sums of up to 700 products.
+        // The sums have up to 700 products.
         assert_close(found, linear::definition(x.clone(), weight.clone()), 2e-5);
         let weight = weight.cast(DType::F16);
         let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
         assert_close(found, linear::definition(x, weight.cast(DType::F32)), 2e-5);
     }
 
-    /// The same numbers in f16 and in f32: widening is exact, so the products agree as sums do.
+    /// Weights in `f16` are compared with the same numbers in `f32`. Widening is exact, so the results differ only by
+    /// the order of summation.
     #[test]
     fn linear_agrees_for_f16(tokens in 1usize..20, width in 1usize..200, d_out in 1usize..70) {
         let x = random([1, tokens, width]);

@@ -24,8 +24,8 @@ impl Decoding {
         if matches!(decoder, DecoderWrapper::ByteLevel(_)) {
             return Self::Bytes;
         }
-        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written may have any
-        // part.
+        // A sequence keeps its parts private, but its JSON shows them. A decoder that cannot be written as JSON is
+        // assumed to have every part.
         let json = serde_json::to_string(decoder);
         let has = |part: &str| json.as_ref().map_or(true, |json| json.contains(part));
         Self::Text { byte_runs: has("\"ByteFallback\""), may_split: has("\"ByteLevel\"") }

@@ -31,7 +31,7 @@ impl fmt::Display for TextError {
 }
 
 impl std::error::Error for TextError {
-    // The kind is part of this error's message, so its source is the next in the chain.
+    // The message contains the kind's message, so the next error in the chain is the kind's source.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.kind.source()
     }
@@ -45,7 +45,7 @@ pub enum TextErrorKind {
     #[error("cannot be read")]
     Io(#[from] std::io::Error),
     /// A file is far larger than files of its kind usually are.
-    #[error("larger than the {limit} bytes that are read of such a file")]
+    #[error("larger than {limit} bytes, the limit for files of this kind")]
     TooLarge {
         /// The largest size that is read, in bytes.
         limit: u64,

@@ -1,6 +1,6 @@
 //! Turns panics inside the `tokenizers` library into errors.
 //!
-//! Version 0.23 panics on some malformed input: its deserializers hold `expect`s, and the regular expressions of a
+//! Version 0.23 panics on some malformed input: its deserializers call `expect`, and the regular expressions of a
 //! pre-tokenizer panic when matching exceeds a limit, which no check of the file can foresee. Known causes are refused
 //! beforehand (`precheck`); other panics are caught here. In programs built with `panic = "abort"` they cannot be
 //! caught.

@@ -85,7 +85,7 @@ fn read_optional(files: &Files, name: &str) -> Result<Option<Vec<u8>>, TextError
 fn read_config(files: &Files, name: &str) -> Result<HfTokenizerConfig, TextError> {
     let Some(bytes) = read_optional(files, name)? else { return Ok(HfTokenizerConfig::default()) };
     let json = |source| TextErrorKind::Json(source).at(files.path_of(name).display().to_string());
-    // Parsed to a `Value` first, in which the last of repeated keys counts, as in Python.
+    // Of repeated keys in a `Value`, the last one counts, as in Python. A struct would refuse them.
     serde_json::from_value(serde_json::from_slice::<Value>(&bytes).map_err(json)?).map_err(json)
 }
 
@@ -101,8 +101,8 @@ impl Tokenizer {
 
     /// Reads the tokenizer of a Hugging Face folder.
     ///
-    /// Reads `tokenizer.json`, and if they exist `tokenizer_config.json`, `special_tokens_map.json` and
-    /// `chat_template.jinja`, for added tokens, special tokens and the chat template.
+    /// `tokenizer.json` must exist. `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` are
+    /// optional, and supply added tokens, special tokens and the chat template.
     ///
     /// # Errors
     /// A file cannot be read or is malformed, or the files contradict each other.
@@ -160,7 +160,7 @@ fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Re
         };
         by_id.insert(id, token);
     }
-    // In the order of their ids, since the library itself numbers new tokens.
+    // Tokens are added in the order of their ids, since the library gives new tokens the next free id.
     for (id, token) in by_id {
         let known = library.get_added_tokens_decoder().get(&id) == Some(&token);
         if known || token.content.is_empty() {
@@ -173,14 +173,14 @@ fn add_tokens(library: &mut Library, tokens: BTreeMap<String, AddedToken>) -> Re
             return Err(TextErrorKind::invalid(
                 format!("added_tokens_decoder.{id}"),
                 &shorten(&content),
-                format!("the token that tokenizer.json gives this id; this one has {given:?} there"),
+                format!("the token that has the id {id} in tokenizer.json; this token has the id {given:?} there"),
             ));
         }
     }
     Ok(())
 }
 
-/// Marks the tokens with a role as special, as transformers does, even if `tokenizer.json` does not list them.
+/// Marks the tokens with a role as special, as transformers does, unless `tokenizer.json` lists them as added tokens.
 fn mark_special(library: &mut Library, roles: &SpecialTokens) -> Result<(), TextErrorKind> {
     for token in [&roles.bos, &roles.eos, &roles.unk, &roles.pad].into_iter().flatten() {
         let Some(id) = library.token_to_id(token) else { continue };

@@ -65,7 +65,7 @@ fn bpe(model: &Map<String, Value>) -> Result<(), TextErrorKind> {
     let vocab = match model.get("vocab") {
         Some(vocab) => object(vocab, "model.vocab")?,
         None => {
-            return Err(TextErrorKind::MissingField { field: "model.vocab", expected: "an object of token: id" });
+            return Err(TextErrorKind::MissingField { field: "model.vocab", expected: "an object from token to id" });
         }
     };
     let mut ids = HashSet::with_capacity(vocab.len());
@@ -75,7 +75,7 @@ fn bpe(model: &Map<String, Value>) -> Result<(), TextErrorKind> {
             return Err(TextErrorKind::invalid(
                 format!("model.vocab.{}", shorten(token)),
                 &vocab[token],
-                "an id that no other token has",
+                "an integer from 0 to 4294967294 that is not the id of another token",
             ));
         }
     }

@@ -7,8 +7,8 @@ use super::tokenizer::Tokenizer;
 /// A decoder that turns ids into text piece by piece, and never splits a character.
 ///
 /// The pieces of [`push`](Self::push) and [`finish`](Self::finish) together are exactly what [`Tokenizer::decode`]
-/// gives for all ids at once, in time linear in their number: with byte-level tokenizers each id is decoded once, with
-/// others a window of the last pieces is decoded again.
+/// gives for all ids at once. The time is linear in the number of ids: with byte-level tokenizers each id is decoded
+/// once, and with others a window of the last pieces is decoded again for every id.
 ///
 /// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the
 /// text ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid
@@ -40,12 +40,12 @@ struct Window {
     may_split: bool,
 }
 
-/// The number of ids after which a text that still ends in U+FFFD is returned unchanged: a character has at most four
-/// bytes.
+/// The number of ids after which a text is returned even if it still ends in U+FFFD. A character has at most four
+/// bytes, so after this many ids it is not incomplete but invalid.
 const LONGEST_SPLIT: usize = 8;
 
 impl<'a> StreamDecoder<'a> {
-    /// Starts a text. With `skip_special`, special tokens are left out of it.
+    /// Makes a decoder for one text. With `skip_special`, special tokens are left out of the text.
     #[must_use]
     pub fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
         let state = match tokenizer.decoding() {

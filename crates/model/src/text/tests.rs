@@ -1,4 +1,4 @@
-//! Fixtures of this module's tests, and malformed tokenizers: an error, never a panic that gets out.
+//! Fixtures for the tests of this module, and tests that malformed tokenizers give errors and never a panic.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ pub(super) fn alphabet() -> Vec<String> {
         .collect()
 }
 
-/// A byte-level BPE: ids 0 to 255 are the bytes, then a few merges, two control tokens and one of the user.
+/// A byte-level BPE: ids 0 to 255 are the bytes, then a few merges, two control tokens and a user-defined token.
 pub(super) fn bpe_data(pre: &str) -> GgufTokenizerData {
     let mut tokens = alphabet();
     let merges = ["h e", "l l", "he ll", "hell o", "Ġ hello", "Ċ Ċ", "1 2", "ð Ł"];
@@ -191,7 +191,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Every place in a value, as a JSON pointer.
+/// Appends a JSON pointer to every place in a value.
 fn places(value: &Value, at: String, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -209,7 +209,7 @@ fn places(value: &Value, at: String, out: &mut Vec<String>) {
     out.push(at);
 }
 
-/// Reads it, and uses it if it was accepted; any error will do.
+/// Reads a tokenizer, and uses it if it was accepted. Any error is allowed, but no panic.
 fn survive(json: &[u8]) -> Result<(), TextError> {
     let tokenizer = Tokenizer::from_json(json, "tokenizer.json")?;
     let ids = tokenizer.encode("ab <s> b\u{e9}", true)?;
@@ -280,7 +280,7 @@ proptest! {
         fit: bool,
     ) {
         let count = tokens.len();
-        // Lists of the right length get further.
+        // Lists of the right length pass the first checks.
         let (types, scores) = if fit {
             (types.map(|mut list| { list.resize(count, 1); list }), Some(vec![0.5; count]))
         } else {

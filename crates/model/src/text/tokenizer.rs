@@ -186,7 +186,7 @@ impl Tokenizer {
             .inner
             .get_added_tokens_decoder()
             .into_iter()
-            // Looked up by text, as in decoding: two ids may have the same text.
+            // The library is asked by text, as in decoding, because two ids may have the same text.
             .filter(|(_, token)| self.inner.get_added_vocabulary().is_special_token(&token.content))
             .map(|(id, _)| id)
             .collect();

@@ -14,7 +14,7 @@ pub(super) struct Builder {
     /// Index by sequence id, in the order of first appearance.
     sequence_index: HashMap<u64, usize>,
     sequences: Vec<u64>,
-    // A column each, with an entry per cell.
+    // Each of these vectors is a column with one entry per cell; the optional columns may be empty.
     sequence: Vec<usize>,
     candidate: Vec<u32>,
     quality: Vec<f64>,
@@ -105,7 +105,7 @@ impl Builder {
         self.label_free.extend(record.label_free);
     }
 
-    /// The table.
+    /// Builds the table.
     pub fn finish(mut self) -> Result<Evidence, EvidenceError> {
         let cells = self.sequence.len();
         if cells == 0 {

@@ -26,7 +26,7 @@ impl Evidence {
                 break;
             }
             let syntax = |found| EvidenceError::Syntax { place: builder.line_place(line), found, expected: EXPECTED };
-            // A list of values would be accepted as a record, too.
+            // serde would also accept a list of values as a record.
             if bytes.trim_ascii_start().first() != Some(&b'{') {
                 return Err(syntax("no JSON object".to_owned()));
             }

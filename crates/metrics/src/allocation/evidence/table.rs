@@ -24,7 +24,8 @@ pub enum Column {
 ///
 /// A sequence may lack candidates, but has at least one. Sequences are in the order in which they first appeared, and
 /// candidates in the order in which they first appear when the table is read sequence by sequence, so a table that is
-/// written and read again is the same table. Either all cells have `halves` or none has; likewise `label_free`.
+/// written and read again is the same table. Either all cells have `halves` or none has, and the same is true of
+/// `label_free`.
 ///
 /// ```
 /// use dynlayer_metrics::allocation::{Evidence, Record};
@@ -47,7 +48,7 @@ pub struct Evidence {
     pub(super) sequences: Vec<u64>,
     /// Sequence `i` has the cells `starts[i]..starts[i + 1]`, ascending by candidate.
     pub(super) starts: Vec<usize>,
-    // A column each, with an entry per cell.
+    // Each of these vectors is a column with one entry per cell.
     pub(super) candidate: Vec<u32>,
     pub(super) quality: Vec<f64>,
     pub(super) cost: Vec<f64>,

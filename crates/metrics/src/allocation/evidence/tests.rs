@@ -1,4 +1,4 @@
-//! Tables that come back as they were, and tables that are refused.
+//! Tests that tables are the same after writing and reading, and that invalid tables are refused.
 
 use super::builder::Builder;
 use super::*;

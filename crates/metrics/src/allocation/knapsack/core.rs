@@ -4,7 +4,7 @@ use super::hull::compare_slopes;
 use super::{Change, Instance};
 use std::cmp::Ordering;
 
-/// Largest number of states that are compared at once. Each takes 40 bytes.
+/// Largest number of states that are compared at once. Each takes 32 bytes.
 const MOST_STATES: usize = 1 << 21;
 /// Largest number of decisions that are stored. Each takes 12 bytes.
 const MOST_NODES: usize = 1 << 23;
@@ -13,7 +13,7 @@ const THINNED: usize = 1 << 13;
 /// The node index of the initial state, which no decision led to.
 const ROOT: u32 = u32::MAX;
 
-/// The search for a better choice than the relaxation's, the *base*.
+/// The search for a choice that is better than the *base*, which is the choice of the relaxation.
 ///
 /// With a price of `p / r` per unit of cost, an item has the worth `r gain - p cost`. Its *loss* is the largest worth
 /// in the group, which is that of the base's item, minus its own worth. Losses add up, and a choice of loss `l` and
@@ -53,7 +53,7 @@ struct State {
 #[derive(Clone, Copy)]
 struct Candidate {
     state: State,
-    /// The item of the group that was joined last; `u32::MAX` for the base's.
+    /// The item of the group that was joined last; `u32::MAX` for the base's item.
     item: u32,
 }
 
@@ -65,7 +65,7 @@ struct Node {
     item: u32,
 }
 
-/// An item other than the base's, relative to the base's.
+/// A change of one group from the base's item to another, with the differences in cost and gain.
 #[derive(Clone, Copy)]
 struct Move {
     cost: i64,
@@ -81,7 +81,7 @@ struct Slopes {
 }
 
 impl Slopes {
-    /// Returns true if a state may still reach a gain at a cost or less.
+    /// Returns true if a state may still reach `gain` at a cost of at most `cost`.
     fn reach(&self, state: &State, gain: i64, cost: i64) -> bool {
         let more = i128::from(cost) - i128::from(state.cost);
         let missing = i128::from(gain) - i128::from(state.gain);
@@ -91,7 +91,7 @@ impl Slopes {
         }
     }
 
-    /// The largest gain that a state may reach at a cost or less; `None` if it cannot come down to that cost.
+    /// The largest gain that a state may reach at a cost of at most `cost`; `None` if it cannot come down to that cost.
     fn bound(&self, state: &State, cost: i64) -> Option<i64> {
         let more = i128::from(cost) - i128::from(state.cost);
         match if more >= 0 { self.up } else { self.down } {
@@ -238,7 +238,7 @@ impl<'a> Core<'a> {
         better.max(cheaper)
     }
 
-    /// The relaxation's bound.
+    /// The relaxation's bound of the gain over the base.
     fn relaxed(&self) -> i64 {
         let (p, r) = (i128::from(self.price.0), i128::from(self.price.1));
         i64::try_from((p * i128::from(self.room)).div_euclid(r)).unwrap_or(i64::MAX)
@@ -272,8 +272,9 @@ impl<'a> Core<'a> {
         let groups = groups.filter_map(|group| least(group).map(|loss| (loss, group)));
         let mut core: Vec<(i128, u32)> = groups.filter(|(loss, _)| *loss <= allowance).collect();
         core.sort_unstable();
-        // Among equal losses, groups that can become more expensive alternate with those that cannot. Filling the room
-        // takes both kinds, and the relaxation puts all of one kind before its last step and all of the other after it.
+        // Among equal losses, groups that can become more expensive alternate with those that cannot, since filling the
+        // room takes both kinds. In the order of their numbers one kind would come first, because the relaxation takes
+        // steps of equal slope in that order until the room is spent.
         let mut turn = (0, [0u32; 2]);
         let mut keyed = Vec::with_capacity(core.len());
         for (loss, group) in core {

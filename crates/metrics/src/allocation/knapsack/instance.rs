@@ -3,9 +3,9 @@
 /// An item of a group, relative to the group's cheapest one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::allocation) struct Item {
-    /// In units of the instance's `cost_unit`, at least 0.
+    /// Cost in units of the instance's `cost_unit`, at least 0.
     pub cost: i64,
-    /// In units of the instance's `gain_unit`, at least 0.
+    /// Gain in units of the instance's `gain_unit`, at least 0.
     pub gain: i64,
     /// Index into the evidence's candidates.
     pub candidate: u32,
@@ -22,7 +22,7 @@ pub(in crate::allocation) struct Instance {
     items: Vec<Item>,
     /// The greatest common divisor of the costs that the instance was made from; costs are counted in it.
     pub cost_unit: i64,
-    /// The same for gains.
+    /// The greatest common divisor of the gains; gains are counted in it.
     pub gain_unit: i64,
 }
 
@@ -66,8 +66,9 @@ impl Instance {
         })
     }
 
-    /// The same choices with cost and gain exchanged: an item costs the gain that it lacks to its group's best one, and
-    /// gains the cost that it saves against it. Item `k` of a group of `m` becomes item `m - 1 - k`.
+    /// Returns the instance with cost and gain exchanged, both counted from each group's best item: an item costs the
+    /// gain by which it is worse, and gains the cost by which it is cheaper. Item `k` of a group of `m` becomes item
+    /// `m - 1 - k`.
     pub fn swapped(&self) -> Self {
         let mut items = Vec::with_capacity(self.items.len());
         for group in 0..self.len() {

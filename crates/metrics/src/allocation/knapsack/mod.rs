@@ -1,4 +1,4 @@
-//! The multiple-choice knapsack in whole numbers, solved exactly: a core grown around the linear relaxation.
+//! An exact solver of the multiple-choice knapsack in whole numbers, which grows a core around the linear relaxation.
 
 mod core;
 pub(super) mod hull;

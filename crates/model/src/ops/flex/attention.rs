@@ -107,7 +107,7 @@ impl WithSimd for Query<'_> {
         #[expect(clippy::cast_precision_loss, reason = "head_dim is far below 2^24")]
         let scale = 1.0 / (head_dim as f32).sqrt();
         let (q, q_tail) = S::as_simd_f32s(self.q);
-        // Plain loops: what a closure does may be compiled without the vector unit's instructions.
+        // These are plain loops because a closure may be compiled without the vector unit's instructions.
         let mut weights = vec![0f32; self.slots];
         for (weight, k) in weights.iter_mut().zip(self.k.chunks_exact(head_dim)) {
             let (k, k_tail) = S::as_simd_f32s(k);

@@ -1,4 +1,4 @@
-//! Products of a few tokens with weight matrices. The threads share the weights, so that each weight is read once.
+//! Products of a few tokens with weight matrices. The weights are divided among the threads, so that each is read once.
 
 #[cfg(target_arch = "x86_64")]
 use super::load::Avx512;
@@ -76,7 +76,7 @@ fn widened(weights: &[f16]) -> Vec<f32> {
 fn products(x: &[f32], n: usize, width: usize, weights: &[FlexTensor]) -> Option<Vec<Vec<f32>>> {
     let outputs: usize = weights.iter().map(|weight| weight.layout().shape()[0]).sum();
     let threads = if n * width * outputs < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
-    // Equal shares, so that no thread waits for another.
+    // The shares are equal, so that no thread waits for another.
     let share = outputs.div_ceil(threads);
 
     let mut products: Vec<Vec<f32>> = weights.iter().map(|weight| vec![0.0; weight.layout().shape()[0] * n]).collect();
@@ -247,8 +247,8 @@ fn group<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
 
 /// Computes the dot products of a row with each input.
 ///
-/// Each is accumulated in [`SUMS`] parts whatever the size of the group, so that the product of an input does not
-/// depend on the number of other inputs.
+/// Every product is accumulated in [`SUMS`] parts, whatever the number of inputs, so that the result for an input does
+/// not depend on the number of other inputs.
 #[inline(always)]
 fn dot<S: Simd, W: Copy, L: Load<S, W>, const INPUTS: usize>(
     simd: S,

@@ -28,7 +28,7 @@ impl<S: Simd> Load<S, f32> for Direct {
     }
 }
 
-/// Loads `f16`, widened by integer arithmetic that every vector unit supports.
+/// Loads `f16`, widened by [`widen`], whose arithmetic every vector unit supports.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 

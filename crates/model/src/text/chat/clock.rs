@@ -3,8 +3,8 @@
 use jiff::{Timestamp, ZonedDateTime, fmt::strtime, tz::TimeZone};
 use minijinja::{Error, ErrorKind};
 
-/// Formats `time` (seconds since 1970) in UTC, which gives the same text on every machine, or if it is `None` the
-/// current local time, as transformers does.
+/// Formats `time`, in seconds since 1970, in UTC, which gives the same text on every machine. If `time` is `None`,
+/// formats the current local time, as transformers does.
 pub(super) fn strftime(format: &str, time: Option<u64>) -> Result<String, Error> {
     let invalid = |error: jiff::Error| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}"));
     let time = match time {

@@ -1,4 +1,4 @@
-//! Setup of minijinja like that of Jinja in transformers (`utils/chat_template_utils.py`).
+//! A minijinja environment that behaves like that of Jinja in transformers (`utils/chat_template_utils.py`).
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
@@ -81,8 +81,8 @@ fn pay_for(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
 
 /// Calls a method of Python's strings, lists and dicts.
 ///
-/// `join` and `format` are handled here, because the versions of minijinja-contrib can make far more text than the fuel
-/// they use: `join` is replaced, `format` is refused.
+/// `join` and `format` are handled here, because minijinja-contrib's versions can make far more text than they consume
+/// fuel for: `join` is replaced, and `format` is refused.
 fn python_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     match (method, value.as_str()) {
         ("join", Some(separator)) => join(state, separator, args),
@@ -104,7 +104,7 @@ fn join(state: &State<'_, '_>, separator: &str, args: &[Value]) -> Result<Value,
             return Err(Error::new(ErrorKind::InvalidOperation, "str.join takes strings"));
         };
         let separator = if index > 0 { separator } else { "" };
-        // Paid before the text grows, since many items may be the same long string.
+        // Fuel is consumed before the text grows, since many items may be the same long string.
         state.consume_fuel(((separator.len() + item.len()) / 64 + 1) as u64)?;
         text.push_str(separator);
         text.push_str(item);

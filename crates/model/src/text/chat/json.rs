@@ -60,7 +60,7 @@ impl Writer<'_, '_, '_> {
         if depth > MAX_DEPTH {
             return Err(invalid("nested too deeply"));
         }
-        // Paid whenever the value is written, since a container may hold the same value many times.
+        // Fuel is consumed whenever the value is written, since a container may hold the same value many times.
         self.pay(value.as_str().map_or(1, str::len))?;
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
@@ -152,7 +152,7 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    /// Consumes the engine's fuel for work on that many bytes, so that a template cannot run without end.
+    /// Consumes the engine's fuel for work on `bytes` bytes, so that a template cannot run without end.
     fn pay(&self, bytes: usize) -> Result<(), Error> {
         self.state.consume_fuel((bytes / 16 + 1) as u64)
     }

@@ -1,4 +1,4 @@
-//! Chat templates: a conversation as the text that a model was trained on.
+//! Chat templates, which render a conversation in the form of the text that a model was trained on.
 
 mod clock;
 mod environment;
@@ -120,7 +120,7 @@ impl ChatTemplate {
         messages: &[ChatMessage],
         add_generation_prompt: bool,
     ) -> Result<String, TextError> {
-        // transformers also defines tools and documents, as none, and templates check them.
+        // transformers also defines `tools` and `documents`, and templates test them for none.
         let mut variables = vec![
             ("messages", messages.iter().map(ChatMessage::to_value).collect()),
             ("add_generation_prompt", Value::from(add_generation_prompt)),

@@ -1,4 +1,4 @@
-//! Chat templates.
+//! Tests of chat templates.
 
 use std::time::{Duration, Instant};
 

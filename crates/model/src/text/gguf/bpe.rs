@@ -7,7 +7,7 @@ use super::checked::Checked;
 use super::{pre, refused};
 use crate::text::error::TextErrorKind;
 
-/// Builds the tokenizer. The flag is `true` if it puts a token before every text by default.
+/// Builds the tokenizer, and returns it with the default of `tokenizer.ggml.add_bos_token`.
 pub(super) fn build(data: &Checked) -> Result<(tokenizers::Tokenizer, bool), TextErrorKind> {
     let pre = pre::named(data.raw.pre.as_deref())?;
     let merges = merges(data)?;
@@ -29,15 +29,15 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
     let Some(lines) = &data.raw.merges else {
         return Err(TextErrorKind::MissingField {
             field: "tokenizer.ggml.merges",
-            expected: "a list of merges, as the model is gpt2",
+            expected: "a list of merges, because the model is gpt2",
         });
     };
     lines
         .iter()
         .enumerate()
         .map(|(index, line)| {
-            // The library copies both halves into a buffer as long as the longest token, so that a merge which does not
-            // make a token must be refused before.
+            // The library copies both halves into a buffer as long as the longest token, so a merge that does not make
+            // a token must be refused first.
             halves(line)
                 .filter(|(left, right)| {
                     let known = |token: &str| data.ids.contains_key(token);
@@ -48,7 +48,7 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
                     TextErrorKind::invalid(
                         format!("tokenizer.ggml.merges[{index}]"),
                         &format!("{line:?}"),
-                        "two tokens with a space between, which make a third token",
+                        "two tokens that make a third token, with a space between them",
                     )
                 })
         })

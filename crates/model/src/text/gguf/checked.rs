@@ -91,7 +91,7 @@ fn ids(tokens: &[String]) -> Result<HashMap<String, u32>, TextErrorKind> {
             return Err(TextErrorKind::invalid(
                 format!("tokenizer.ggml.tokens[{id}]"),
                 &format!("{token:?}"),
-                format!("a token that does not occur before, as this one does at {first}"),
+                format!("a token that no other id has; {first} has the same"),
             ));
         }
     }
@@ -114,7 +114,7 @@ fn kinds(raw: &GgufTokenizerData) -> Result<Vec<Kind>, TextErrorKind> {
                 return Err(TextErrorKind::invalid(
                     format!("tokenizer.ggml.tokens[{index}]"),
                     &format!("{token:?}"),
-                    "<0x00> to <0xFF>, as its type is byte",
+                    "<0x00> to <0xFF>, because its type is byte",
                 ));
             }
             Ok(kind)

@@ -19,7 +19,7 @@ use super::special_tokens::SpecialTokens;
 use super::tokenizer::Tokenizer;
 use crate::files::shorten;
 
-/// The origin that errors name.
+/// The origin of the data in errors.
 const ORIGIN: &str = "GGUF metadata";
 
 /// The tokenizer keys of a GGUF file, unchecked; the caller fills them in from the file's metadata.
@@ -27,7 +27,7 @@ const ORIGIN: &str = "GGUF metadata";
 pub struct GgufTokenizerData {
     /// `tokenizer.ggml.model`: `gpt2` (byte-level BPE) or `llama` (`SentencePiece`).
     pub model: String,
-    /// `tokenizer.ggml.pre`: the name of the rule by which a byte-level BPE splits text first.
+    /// `tokenizer.ggml.pre`: the name of the rule by which a byte-level BPE splits text before merging.
     pub pre: Option<String>,
     /// `tokenizer.ggml.tokens`.
     pub tokens: Vec<String>,
@@ -105,11 +105,12 @@ impl GgufTokenizerData {
     }
 }
 
-/// Adds control tokens as special, and user-defined tokens as ordinary added tokens, which are never split.
+/// Adds control and unknown tokens as special tokens, and user-defined tokens as ordinary added tokens. Encoding never
+/// splits an added token.
 fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(), TextErrorKind> {
     let tokens = data.raw.tokens.iter().zip(&data.kinds).filter_map(|(token, kind)| match kind {
         Kind::Control | Kind::Unknown => Some(AddedToken::from(token.clone(), true)),
-        // Not normalized, since llama.cpp searches for them in the original text.
+        // User-defined tokens are not normalized, since llama.cpp searches for them in the original text.
         Kind::UserDefined => Some(AddedToken::from(token.clone(), false).normalized(false)),
         Kind::Normal | Kind::Byte | Kind::Unused => None,
     });
@@ -126,7 +127,7 @@ fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default
             return Ok(None);
         }
         let Some((id, token)) = id.and_then(|id| Some((id, data.token(id)?))) else {
-            return Err(TextErrorKind::MissingField { field, expected: "an id, as it is to be added to every text" });
+            return Err(TextErrorKind::MissingField { field, expected: "the id of the token to add to every text" });
         };
         special.push((token.to_owned(), id));
         Ok(Some(token.to_owned()))

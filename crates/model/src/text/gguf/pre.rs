@@ -1,7 +1,7 @@
 //! The pre-tokenizers of byte-level BPE models.
 //!
-//! Each is the one in the models' `tokenizer.json`, with which they were trained. llama.cpp's expressions are
-//! equivalent ones without case-insensitive groups, which it does not support.
+//! Each is the pre-tokenizer of the models' `tokenizer.json`, with which the models were trained. llama.cpp does not
+//! support case-insensitive groups, and uses equivalent expressions without them.
 
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -29,7 +29,7 @@ pub(super) struct Pre {
     pub add_bos: bool,
 }
 
-/// Returns the pre-tokenizer of a name in `tokenizer.ggml.pre`.
+/// Returns the pre-tokenizer that `tokenizer.ggml.pre` names.
 pub(super) fn named(name: Option<&str>) -> Result<Pre, TextErrorKind> {
     let plain = |split| Pre { normalizer: None, split, ignore_merges: false, add_bos: false };
     match name {

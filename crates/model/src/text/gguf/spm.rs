@@ -1,8 +1,8 @@
 //! `SentencePiece` BPE: `tokenizer.ggml.model` is `llama`.
 //!
 //! `SentencePiece` repeatedly joins the two neighbouring pieces that make the piece with the highest score, the
-//! leftmost such pair first. As a BPE, its merges are all pairs of pieces that make a piece, by falling score;
-//! transformers converts the models in the same way (`SpmConverter`).
+//! leftmost such pair first. The merges of the equivalent BPE are all pairs of pieces that make a piece, in order of
+//! falling score; transformers converts the models in the same way (`SpmConverter`).
 
 use std::cmp::Ordering;
 
@@ -50,12 +50,12 @@ pub(super) fn build(data: &Checked) -> Result<tokenizers::Tokenizer, TextErrorKi
     Ok(library)
 }
 
-/// Returns all pairs of pieces that make a piece, best first.
+/// Returns all pairs of pieces that make a piece, highest score first.
 fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
     let Some(scores) = &data.raw.scores else {
         return Err(TextErrorKind::MissingField {
             field: "tokenizer.ggml.scores",
-            expected: "a score per token, as the model is llama",
+            expected: "one score per token, because the model is llama",
         });
     };
     // Control, byte and unknown tokens are never made of text, and user-defined tokens are found before the merges.
@@ -84,8 +84,8 @@ fn merges(data: &Checked) -> Result<Vec<(String, String)>, TextErrorKind> {
             }
         }
     }
-    // SentencePiece joins pieces of equal score, and the splits of one piece, from the left. Of two overlapping
-    // candidates that make the same piece, the left one tends to have the longer left half.
+    // SentencePiece joins pairs of equal score, such as the splits of one piece, from the left. Of two overlapping
+    // pairs that make the same piece, the left one tends to have the longer left half.
     found.sort_by(|a, b| {
         b.0.partial_cmp(&a.0)
             .unwrap_or(Ordering::Equal)

@@ -1,4 +1,4 @@
-//! Folders as Hugging Face has them.
+//! Tests of reading Hugging Face folders.
 
 use std::path::Path;
 
@@ -54,7 +54,7 @@ fn the_configuration_adds_roles_tokens_and_a_template() {
 }
 
 #[test]
-fn a_template_of_its_own_wins() {
+fn a_separate_template_file_wins() {
     let config = json!({"chat_template": "one"});
     let folder = folder(&[("tokenizer_config.json", &config.to_string()), ("chat_template.jinja", "two")]);
     let template = load(&folder).unwrap().chat_template().unwrap().unwrap();

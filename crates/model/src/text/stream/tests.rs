@@ -1,4 +1,4 @@
-//! Streaming: the pieces make what decoding at once gives.
+//! Tests that the pieces of a stream make the text that decoding all ids at once gives.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -110,7 +110,7 @@ proptest! {
     }
 }
 
-/// Built once: two thousand cases each would build it again.
+/// The byte-level tokenizer, built only once and not for each of two thousand cases.
 fn bpe() -> &'static Tokenizer {
     static TOKENIZER: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(bpe_tokenizer);
     &TOKENIZER

@@ -1,4 +1,4 @@
-//! Byte-level BPE from GGUF metadata.
+//! Tests of byte-level BPE from GGUF metadata.
 
 use crate::text::tests::{bpe_data, bpe_tokenizer};
 use crate::text::{GgufTokenizerData, TextErrorKind};

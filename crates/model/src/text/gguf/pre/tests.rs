@@ -1,4 +1,4 @@
-//! The pre-tokenizers against another engine; `tests/fixtures/pre/make.py` made the fixture.
+//! Tests that compare the pre-tokenizers with another engine; `tests/fixtures/pre/make.py` made the fixture.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pre/pieces.json");
 
-/// Per pre-tokenizer: texts, and the bytes of each of their pieces.
+/// Texts for each pre-tokenizer, with the length in bytes of each of their pieces.
 type Fixture = BTreeMap<String, Vec<(String, Vec<usize>)>>;
 
 #[test]
@@ -25,7 +25,7 @@ fn pieces_are_those_of_the_expressions() {
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The bytes of each piece that a pre-tokenizer makes of a text.
+/// Returns the length in bytes of each piece that a pre-tokenizer makes of a text.
 fn pieces(name: &str, text: &str) -> Vec<usize> {
     let mut pieces = PreTokenizedString::from(text);
     super::named(Some(name)).unwrap().split.pre_tokenize(&mut pieces).unwrap();

@@ -1,4 +1,4 @@
-//! The `SentencePiece` path against `SentencePiece` itself.
+//! Tests that compare tokenizers made from `SentencePiece` models with `SentencePiece` itself.
 
 use crate::text::tests::{spm_data, spm_fixture, spm_tokenizer};
 use crate::text::{GgufTokenizerData, StreamDecoder, TextErrorKind};

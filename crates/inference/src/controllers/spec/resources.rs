@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Inputs for [`ControllerSpec::build`](super::ControllerSpec::build) besides the model: calibration texts or earlier
+/// Inputs for [`ControllerSpec::build`](crate::controllers::ControllerSpec::build) besides the model: calibration texts or earlier
 /// measurements, and files.
 ///
 /// A calibration is measured when a specification first needs it, and then reused. So use one `Resources` per model.

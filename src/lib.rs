@@ -13,7 +13,8 @@
 //! use dynlayer::model::{Backend, WeightDtype};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The embedded model comes with the feature `tiny`; `Checkpoint::open` takes a folder or a GGUF file.
+//! // The embedded model, with the feature `tiny`. For others there is
+//! // `Checkpoint::open`, which takes a folder or a GGUF file.
 //! # #[cfg(feature = "tiny")] {
 //! let checkpoint = dynlayer::tiny::checkpoint()?;
 //! let tokenizer = checkpoint.tokenizer()?;
@@ -26,7 +27,8 @@
 //!     tokenizer: Some(&tokenizer),
 //!     ..GenerateOptions::default()
 //! };
-//! let (completions, report) = generate(&model, UniformSkip::new(10), &[prompt], options)?.finish()?;
+//! let controller = UniformSkip::new(10);
+//! let (completions, report) = generate(&model, controller, &[prompt], options)?.finish()?;
 //! assert_eq!(completions[0].text.len(), 8);
 //! assert_eq!(report.decode.layers_per_token(), Some(10.0));
 //! # }
@@ -36,8 +38,8 @@
 //!
 //! # A controller
 //!
-//! [`Controller`](inference::Controller) has one required method, asked once per layer and pass for the whole batch. What it
-//! sees is a [`Site`](inference::Site), what it answers a [`Decision`](inference::Decision). A closure will do:
+//! [`Controller`](inference::Controller) has one required method. The engine calls it once per layer and pass, for the whole
+//! batch, with a [`Site`](inference::Site) and gets a [`Decision`](inference::Decision). A closure is enough:
 //!
 //! ```
 //! use dynlayer::inference::{Action, GenerateOptions, conformance, controller_fn, generate};
@@ -46,27 +48,32 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A small model with random weights, for trying controllers.
 //! let model = conformance::small_model(&Backend::Flex.device()?)?;
-//! let every_other = controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip.into() } else { Action::Run.into() });
-//! let (_, report) = generate(&model, every_other, &[vec![1, 2, 3]], GenerateOptions::default())?.finish()?;
-//! assert_eq!(report.decode.layers_per_token(), Some(model.layers().len() as f64 / 2.0));
+//! let every_other = controller_fn(|site| {
+//!     let action = if site.layer() % 2 == 1 { Action::Skip } else { Action::Run };
+//!     action.into()
+//! });
+//! let options = GenerateOptions::default();
+//! let (_, report) = generate(&model, every_other, &[vec![1, 2, 3]], options)?.finish()?;
+//! let n_layers = model.layers().len() as f64;
+//! assert_eq!(report.decode.layers_per_token(), Some(n_layers / 2.0));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # The parts
 //!
-//! | module | |
+//! | module | contents |
 //! |---|---|
 //! | [`inference`] | the `Controller` trait, built-in controllers, generation and scoring, reports, the oracle, training |
 //! | [`model`] | checkpoints, tokenizers, chat templates, and the decoder in pieces |
 //! | [`metrics`] | ROUGE, perplexity, divergences, similarity, cost, frontiers, allocation; stands alone |
 //! | `tiny` | the embedded model (feature `tiny`) |
 //! | [`guide`] | the guides, from a first controller to the oracle |
-//! | [`burn`] | the tensor library, for crates that do not depend on it themselves |
+//! | [`burn`](https://docs.rs/burn) | the tensor library, for crates that do not depend on it themselves |
 //!
 //! # Cargo features
 //!
-//! | feature | default | |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `flex` | yes | processors, with kernels for decoding |
 //! | `training` | yes | gradients: learned controllers, models that can leave early |

@@ -68,9 +68,9 @@ pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     }
 }
 
-/// Converts half a `block_q6_K`. Its four quarters of 32 weights share the bytes
-/// of `uppers`. The first two quarters use the low nibbles of the two halves of
-/// `lows`, the last two the high nibbles.
+/// Converts half a `block_q6_K`, that is, four quarters of 32 weights.
+/// Each byte of `uppers` holds two bits for each quarter. The first two quarters
+/// use the low nibbles of the two halves of `lows`, the last two the high nibbles.
 fn q6_k_half(lows: &[u8; 64], uppers: &[u8; 32], scales: [u8; 8], d: f32, out: &mut [f32; 128]) {
     let (first, second) = lows.split_at(32);
     let [s0, s1, s2, s3, s4, s5, s6, s7] = scales;
@@ -103,9 +103,9 @@ struct Run {
 ///
 /// The layout is that of `get_scale_min_k4` in `ggml-quants.c`. The low six bits
 /// of bytes 0 to 3 are the scales of the first four runs, those of bytes 4 to 7
-/// their minima. Bytes 8 to 11 hold the lower four bits for the other runs, of the
-/// scale in the low nibble and of the minimum in the high nibble; the upper two
-/// bits of these numbers are the top two bits of the first eight bytes.
+/// their minima. Bytes 8 to 11 hold the lower four bits for the last four runs:
+/// the scale in the low nibble, the minimum in the high nibble. Their upper two
+/// bits are the top two bits of bytes 0 to 3 (scales) and 4 to 7 (minima).
 fn scales_and_minima(packed: &[u8], d: f32, dmin: f32) -> [Run; 8] {
     let run = |scale: u8, minimum: u8| Run { scale: d * f32::from(scale), minimum: dmin * f32::from(minimum) };
     let (scales, rest) = packed.split_at(4);

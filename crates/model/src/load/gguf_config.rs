@@ -61,7 +61,7 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
     Ok((config, permuted))
 }
 
-/// Refuses settings that change the arithmetic in ways that are not implemented.
+/// Refuses split files, and settings that change the arithmetic in ways that are not implemented.
 fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<(), LoadError> {
     let optional = |name: &str| GgufMetadata::optional(meta.get_usize(name));
     if let Some(files) = optional("split.count")?.filter(|files| *files > 1) {
@@ -109,7 +109,7 @@ fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) 
         (None | Some("none"), None) | (Some("none"), Some(_)) => Ok(RopeScaling::None),
         (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor: shortest(factor) }),
         (Some("linear"), None) => {
-            Err(refuse(file, &key("rope.scaling.factor"), "absent", "a number with linear scaling"))
+            Err(refuse(file, &key("rope.scaling.factor"), "absent", "a number, since the scaling is linear"))
         }
         (Some(other), _) => Err(refuse(file, &key("rope.scaling.type"), other, "none, linear, or a rope_freqs tensor")),
     }

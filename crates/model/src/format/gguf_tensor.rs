@@ -54,12 +54,14 @@ pub(super) fn place(
     if end > available {
         return Err(FormatErrorKind::OutOfBounds { tensor: tensor.to_owned(), start: info.offset, end, available });
     }
-    // This cannot overflow: the tensor has at least one byte, and its data end inside the file.
+    // This cannot overflow: a tensor has at least one byte, so `available` is not 0, and the sum is less than
+    // `file_length`.
     info.offset = data_start.saturating_add(info.offset);
     Ok(())
 }
 
-/// Returns the number of bytes of a tensor's data, after checking that its rows are whole blocks.
+/// Returns the number of bytes of a tensor's data. Fails if a dimension is 0, if a row is not a whole number of blocks,
+/// or if the number overflows.
 pub(super) fn data_bytes(tensor: &str, ty: GgmlType, shape: &[usize]) -> Result<u64, FormatErrorKind> {
     let overflow = |what| FormatErrorKind::Overflow { tensor: tensor.to_owned(), what };
     if shape.contains(&0) {

@@ -28,7 +28,7 @@ impl<'a> Batch<'a> {
         self.model.layers().len()
     }
 
-    /// The model's dimensions.
+    /// The model's configuration.
     pub fn config(&self) -> &'a LlamaConfig {
         self.model.config()
     }

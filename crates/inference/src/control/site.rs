@@ -69,7 +69,7 @@ impl Site<'_> {
         self.model.layers().len()
     }
 
-    /// The model's dimensions.
+    /// The model's configuration.
     pub fn config(&self) -> &LlamaConfig {
         self.model.config()
     }

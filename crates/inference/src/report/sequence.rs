@@ -30,13 +30,13 @@ impl SequenceReport {
         self.decode.layers_per_token()
     }
 
-    /// The counts that the prefill's tokens have at full depth, without the controller's products with the head.
+    /// Returns the counts of the prefill's tokens at full depth, excluding head products for the controller.
     pub(super) fn full_prefill(&self, dimensions: &Dimensions) -> Counts {
         let head_products = self.prefill.nominal.head_products.min(1);
         Counts { head_products, ..dimensions.prompt_counts(self.prefill.tokens) }
     }
 
-    /// The counts that the decode passes' tokens have at full depth, without the controller's products with the head.
+    /// Returns the counts of the decode tokens at full depth, excluding head products for the controller.
     pub(super) fn full_decode(&self, dimensions: &Dimensions) -> Counts {
         dimensions.full_counts(self.decode.tokens, self.prefill.tokens)
     }
@@ -71,8 +71,8 @@ impl Spent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Shared {
-    /// Bytes of weights read. Weights that are read for several rows are divided equally among them. A row that skips a
-    /// layer has no part in that layer's weights, even if the layer runs for it.
+    /// Bytes of weights read. The weights that a launch reads are divided equally among the rows that asked for the
+    /// launch. A row that did not ask for it has no part, even if the launch computes that row too.
     pub weight_bytes: f64,
     /// The number of times that the controller waited for the device in passes with this sequence. One read serves all
     /// rows.

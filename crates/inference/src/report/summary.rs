@@ -58,13 +58,13 @@ pub struct WorkSummary {
     /// K/V projections of this kind that were computed. Projections that a row got without further work, because the
     /// layer ran for another row, are not counted.
     pub kv_projections_executed: u64,
-    /// Products with the head, the controller's included.
+    /// Products with the head, which computes the logits, including those for the controller.
     pub head_products: u64,
     /// Floating-point operations that the decisions asked for ([`Dimensions::flops`]).
     pub flops: f64,
     /// Floating-point operations that ran.
     pub flops_executed: f64,
-    /// Floating-point operations of the same tokens at full depth, without the controller's own products with the head.
+    /// Floating-point operations of the same tokens at full depth, excluding head products for the controller.
     pub flops_full_depth: f64,
     /// Bytes of weights read: for a phase those of the launches ([`Dimensions::weight_bytes`]), for a sequence its part
     /// ([`Shared::weight_bytes`]).

@@ -39,7 +39,7 @@ use burn::tensor::{Tensor, TensorData};
 pub struct PredictorController {
     predictor: PromptPredictor,
     pool: Pool,
-    /// The choices so far, among the predictor's candidates.
+    /// Holds the candidate chosen for each sequence so far, and runs it.
     choices: OracleController,
 }
 
@@ -66,7 +66,7 @@ impl PredictorController {
         let mean = Tensor::<1>::from_data(predictor.mean.as_slice(), &device);
         let weights: Vec<f32> = predictor.weights.iter().flatten().copied().collect();
         let weights = Tensor::<2>::from_data(TensorData::new(weights, [n, width]), &device);
-        #[expect(clippy::cast_possible_truncation, reason = "compared in f32, as the products are computed")]
+        #[expect(clippy::cast_possible_truncation, reason = "added to products that are computed in f32")]
         let worth = |(intercept, cost): (&f64, &f64)| (intercept - predictor.price * cost) as f32;
         let worth: Vec<f32> = predictor.intercepts.iter().zip(&predictor.costs).map(worth).collect();
         let worth = Tensor::<1>::from_data(worth.as_slice(), &device).unsqueeze_dim::<2>(0); // [1, candidates]
@@ -98,12 +98,13 @@ impl Controller for PredictorController {
         let lengths = [predictor.weights.len(), predictor.costs.len(), predictor.intercepts.len()];
         let widths = predictor.weights.iter().map(Vec::len).chain([predictor.mean.len()]);
         let ok = n > 0 && lengths.iter().all(|length| *length == n) && widths.clone().all(|width| width == expected);
-        let found = || format!("{lengths:?} candidates, widths {:?}", widths.clone().collect::<Vec<_>>());
+        let found =
+            || format!("{lengths:?} weights, costs, intercepts; widths {:?}", widths.clone().collect::<Vec<_>>());
         ControllerError::check(
             ok,
-            "the predictor",
+            "the shape of the predictor",
             found(),
-            format!("{n} candidates, at least 1, of width {expected}"),
+            format!("{n} of each (at least 1), width {expected}"),
         )?;
         self.pool = Pool::default();
         self.choices.begin_unchosen(batch)

@@ -106,7 +106,7 @@ impl<'a> OracleRun<'a> {
     /// # Errors
     /// [`OracleError`]: before anything runs, if options, candidates or items are not valid or the file belongs to
     /// another run; later, if a controller breaks its contract, a quality is not finite, or the file cannot be written.
-    /// Finished items are in the file.
+    /// After an error, the file keeps the items that were finished before it.
     pub fn run(
         &self,
         file: impl AsRef<Path>,

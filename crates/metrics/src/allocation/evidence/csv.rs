@@ -22,7 +22,7 @@ struct Line {
 }
 
 impl Evidence {
-    /// Reads comma-separated values: a header, then one cell per line, line by line.
+    /// Reads a file of comma-separated values, one line at a time. After the header, each line is one [`Record`].
     ///
     /// The columns, in any order, are `sequence`, `candidate` (quoted if the name has a comma, as `"skip:3,5"`),
     /// `quality`, `cost`, and optionally `first_half` with `second_half`, and `label_free`.

@@ -23,8 +23,10 @@ pub(super) fn compare_slopes(a: (i64, i64), b: (i64, i64)) -> Ordering {
 }
 
 /// Returns the steps of all groups in order of falling slope, equal ones in the order of their groups (Kellerer,
-/// Pferschy & Pisinger 2004, section 11.2.1, after Sinha & Zoltners 1979). Within a group slopes descend strictly, so
-/// any prefix is a choice of one item per group, and no choice of that cost gains more.
+/// Pferschy & Pisinger 2004, section 11.2.1, after Sinha & Zoltners 1979).
+///
+/// Within a group slopes descend strictly, so the first `n` steps, taken from the first item of every group, lead to a
+/// choice of one item per group. No choice of at most the same cost gains more.
 pub(in crate::allocation) fn steps(instance: &Instance) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut hull = Vec::new();

@@ -35,8 +35,9 @@ struct Change {
 
 /// Returns the choice of highest gain within the capacity; among equals, one of least cost.
 ///
-/// The relaxation (Sinha & Zoltners 1979) gives a choice that is optimal for its own cost, and a price of capacity.
-/// The capacity that it leaves is spent greedily, which gives a first solution; [`Core`] then proves it or replaces it.
+/// The relaxation (Sinha & Zoltners 1979) gives a choice that is optimal for its own cost, and the gain per unit of
+/// capacity of the next step. The capacity that the choice leaves is spent greedily, which gives a first solution.
+/// [`Core`] then proves that it is optimal or finds better ones, and stops after about `limit` states.
 pub(super) fn solve(instance: &Instance, capacity: i64, limit: u64) -> Solution {
     let steps = steps(instance);
     let mut picks = vec![0u32; instance.len()];

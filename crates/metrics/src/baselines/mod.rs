@@ -5,6 +5,7 @@
 //! of `K` independent normal scores of standard deviation `s` is on average up to `s sqrt(2 ln K)` above their mean;
 //! with 24 scores it is 1.95 `s`. So an oracle over 24 candidates gains even on pure noise, and its gain alone proves
 //! nothing.
+//!
 //! A [`Comparison`] therefore also computes, as [`Baselines`]:
 //!
 //! - the *null oracle*: the best of as many random routes per depth as there are candidates. It has as many choices as

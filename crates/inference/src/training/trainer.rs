@@ -176,8 +176,9 @@ impl<M: Module> Trainer<M> {
     ///
     /// # Errors
     /// The errors of `loss`; [`TrainingError::NotFinite`] if the loss or the gradients are not finite; or
-    /// [`TrainingError::Device`] if they cannot be read. The module and the optimizer are then as before the step. Also
-    /// if the log or a checkpoint cannot be written; the step is then already done.
+    /// [`TrainingError::Device`] if they cannot be read. The module and the optimizer are then as before the step.
+    ///
+    /// An error is also returned if the log or a checkpoint cannot be written; the step is then already done.
     pub fn step(
         &mut self,
         mut loss: impl FnMut(&M, StepPart) -> Result<StepLoss, TrainingError>,

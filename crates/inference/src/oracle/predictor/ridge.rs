@@ -23,7 +23,7 @@ pub(super) struct Ridge {
 impl Ridge {
     /// Fits `targets` to `features`, which have a row for each sample; `None` without a sample.
     ///
-    /// An empty row of features stands for the mean. Features are centred, and scaled to equal variances with the sum 1.
+    /// An empty row of features stands for the mean. Features are centred and scaled to equal variances with the sum 1.
     /// The dual form is solved (Saunders, Gammerman & Vovk 1998), since there are usually more features than samples.
     /// The time grows with the cube of the number of samples.
     pub(super) fn fit(features: &[&[f32]], targets: &[Vec<f64>]) -> Option<Self> {

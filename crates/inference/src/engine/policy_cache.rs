@@ -1,4 +1,4 @@
-//! The KV cache, with a policy for the attentions that rows skip.
+//! The KV cache, with a policy for the keys and values of skipped attention sublayers.
 
 use super::owed::{self, Meter, Owed, State};
 use super::stream::Stream;

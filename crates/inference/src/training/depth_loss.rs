@@ -66,8 +66,8 @@ impl DepthLoss {
     /// The loss of a pass, `[1]`.
     ///
     /// # Errors
-    /// If an option is out of its range, the budget cannot be met with the layers that have gates, or no gate of the
-    /// pass counts ([`TrainingError::NoGates`]).
+    /// If an option is out of its range, the budget cannot be met with the layers that have gates, or the pass
+    /// has no gate at a controlled token ([`TrainingError::NoGates`]).
     pub fn loss(
         &self,
         pass: &TrainingPass,
@@ -97,7 +97,7 @@ impl DepthLoss {
 /// a gate counts as run.
 ///
 /// # Errors
-/// [`TrainingError::NoGates`] if no gate of the pass counts.
+/// [`TrainingError::NoGates`] if the pass has no gate at a controlled token.
 pub fn gated_depth(pass: &TrainingPass, batch: &TrainingBatch, from: ControlFrom) -> Result<Tensor<1>, TrainingError> {
     Ok(layers_of(open(pass, batch, from)?, pass))
 }

@@ -40,10 +40,10 @@ pub enum TrainingError {
         /// The allowed values.
         expected: &'static str,
     },
-    /// A pass has no gate that counts. The first and the last layer have no gate unless the router's ends are free
-    /// ([`Ends::Free`](crate::controllers::Ends::Free)), and an answer of one token has no controlled place under
+    /// A pass has no gate at a controlled token. The first and the last layer have no gate unless the router's ends are
+    /// free ([`Ends::Free`](crate::controllers::Ends::Free)), and an answer of one token has no controlled token under
     /// [`ControlFrom::FirstGenerated`](crate::ControlFrom::FirstGenerated).
-    #[error("no layer has a gate at any controlled place; at least one is needed")]
+    #[error("no layer has a gate at any controlled token; at least one is needed")]
     NoGates,
     /// A layer to be skipped is not in the model.
     #[error("layer {layer} is to be skipped; the model has layers 0 to {}", n_layers.saturating_sub(1))]

@@ -38,8 +38,8 @@ impl TrainerOptions {
     }
 }
 
-/// The place of a loss in the training: a step, and a part of it. Data and noise must derive from it alone, so that a
-/// resumed training draws the same.
+/// The place of a loss in the training: a step, and a part of it. The data and the noise of a loss must depend on it
+/// alone, so that a resumed training sees the same data and noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepPart {
     /// The step, from 0.
@@ -175,8 +175,10 @@ impl<M: Module> Trainer<M> {
     /// Does one step.
     ///
     /// # Errors
-    /// The errors of `loss`, and [`TrainingError::NotFinite`] if the loss or the gradients are not finite. The module and
-    /// the optimizer then are as before the step.
+    /// The errors of `loss`; [`TrainingError::NotFinite`] if the loss or the gradients are not finite; or
+    /// [`TrainingError::Device`] if they cannot be read. The module and the optimizer are then as before the step.
+    ///
+    /// An error is also returned if the log or a checkpoint cannot be written; the step is then already done.
     pub fn step(
         &mut self,
         mut loss: impl FnMut(&M, StepPart) -> Result<StepLoss, TrainingError>,

@@ -93,8 +93,8 @@ impl<R> Routed<R> {
         self.step = step;
     }
 
-    /// Sets the label tokens of each row of a training pass, by index into the pass, which
-    /// [`RouterInput::ShuffledHidden`] permutes. Unless there is one range per row, all tokens but the padding are
+    /// Sets the tokens that [`RouterInput::ShuffledHidden`] permutes in a training pass: for each row the range of its
+    /// label tokens, as indices into the pass. Unless there is one range per row, all tokens but the padding are
     /// permuted.
     pub fn set_labels(&mut self, labels: Vec<Range<usize>>) {
         self.labels = labels;

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 ///
 /// It is a ridge regression per candidate. The strength of the regularisation is chosen by leave-one-out
 /// cross-validation. The price is the lowest at which the choices from the leave-one-out predictions keep the budget.
-/// With the largest strength only the mean is left, and the predictor chooses the same candidate for all prompts.
+/// With the largest strength every prediction is the candidate's mean quality, so that the predictor chooses the same
+/// candidate for all prompts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PromptPredictor {
-    /// The layer that the hidden states enter.
+    /// The layer whose input the hidden states are.
     pub(super) layer: usize,
     pub(super) candidates: Vec<String>,
     /// The mean cost of each candidate.
@@ -107,7 +108,7 @@ impl PromptPredictor {
         })
     }
 
-    /// The layer that the hidden states enter.
+    /// The layer whose input the hidden states are.
     pub fn layer(&self) -> usize {
         self.layer
     }
@@ -122,8 +123,8 @@ impl PromptPredictor {
         self.price
     }
 
-    /// The strength of the regularisation, in units of the sum of the features' variances after standardisation; 1e9
-    /// leaves nothing but the mean.
+    /// The strength of the regularisation: the factor of the sum of squared weights, which is added to the mean squared
+    /// error. Features are scaled to equal variances with the sum 1. With 1e9 all predictions are mean qualities.
     pub fn strength(&self) -> f64 {
         self.strength
     }

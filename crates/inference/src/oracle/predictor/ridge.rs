@@ -3,8 +3,8 @@
 use super::cholesky::Cholesky;
 use crate::oracle::as_f64;
 
-/// The strengths to choose from, in units of the sum of the features' variances after standardisation. The last one is
-/// so large that the fit predicts the mean.
+/// The strengths to choose from: factors of the sum of squared weights, which is added to the mean squared error. The
+/// last one is so large that the fit predicts the mean.
 const STRENGTHS: [f64; 9] = [1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e9];
 
 /// Linear functions of features, one per target: `intercept + Σ (x - mean) weight`.
@@ -23,9 +23,9 @@ pub(super) struct Ridge {
 impl Ridge {
     /// Fits `targets` to `features`, which have a row for each sample; `None` without a sample.
     ///
-    /// An empty row of features stands for the mean. Features are standardised. The dual form is solved (Saunders,
-    /// Gammerman & Vovk 1998), since there are usually more features than samples. The time grows with the cube of the
-    /// number of samples.
+    /// An empty row of features stands for the mean. Features are centred and scaled to equal variances with the sum 1.
+    /// The dual form is solved (Saunders, Gammerman & Vovk 1998), since there are usually more features than samples.
+    /// The time grows with the cube of the number of samples.
     pub(super) fn fit(features: &[&[f32]], targets: &[Vec<f64>]) -> Option<Self> {
         let n = features.len();
         let seen: Vec<&[f32]> = features.iter().copied().filter(|row| !row.is_empty()).collect();

@@ -65,7 +65,7 @@ impl PromptStates {
         Ok(Self { layer, states })
     }
 
-    /// The layer that the states enter.
+    /// The layer whose input the states are.
     pub fn layer(&self) -> usize {
         self.layer
     }

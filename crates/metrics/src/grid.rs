@@ -68,7 +68,7 @@ impl Grid {
 impl TryFrom<Vec<Vec<f64>>> for Grid {
     type Error = StatisticsError;
 
-    /// As [`Grid::from_rows`], except that an empty list makes an empty grid, which is the default.
+    /// Makes a grid like [`Grid::from_rows`], except that an empty list makes an empty grid, which is the default.
     fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, StatisticsError> {
         if rows.is_empty() { Ok(Self::default()) } else { Self::from_rows(rows) }
     }

@@ -98,12 +98,11 @@ impl Controller for PredictorController {
         let lengths = [predictor.weights.len(), predictor.costs.len(), predictor.intercepts.len()];
         let widths = predictor.weights.iter().map(Vec::len).chain([predictor.mean.len()]);
         let ok = n > 0 && lengths.iter().all(|length| *length == n) && widths.clone().all(|width| width == expected);
-        let found =
-            || format!("{lengths:?} weights, costs, intercepts; widths {:?}", widths.clone().collect::<Vec<_>>());
+        let found = format!("{lengths:?} weights, costs, intercepts; widths {:?}", widths.collect::<Vec<_>>());
         ControllerError::check(
             ok,
             "the shape of the predictor",
-            found(),
+            found,
             format!("{n} of each (at least 1), width {expected}"),
         )?;
         self.pool = Pool::default();

@@ -48,11 +48,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// for the same token. The passes take turns, so that a machine that is slower for a while slows down both.
 fn side_by_side(model: &Llama, prompt: &[u32], tokens: usize) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let options = GenerateOptions { max_new_tokens: tokens + 1, ..GenerateOptions::default() };
-    let mut engine = generate(model, controller_fn(|_| Action::Run.into()), &[prompt.to_vec()], options)?;
+    let mut engine = generate(model, controller_fn(|_| Action::Run), &[prompt.to_vec()], options)?;
     engine.next().ok_or("no first token")??;
 
     let mut cache = model.cache(1, prompt.len() + tokens);
-    let frame = model.frame(&cache, &[(0..prompt.len()).collect()], &[0]);
+    let frame = model.frame(&cache, &[0], &[(0..prompt.len()).collect()]);
     let hidden = model.forward(model.tokens(&[prompt]), &frame, &mut cache);
     let mut next = best(model, hidden.narrow(1, prompt.len() - 1, 1))?;
     let mut seconds = Vec::with_capacity(tokens);
@@ -65,7 +65,7 @@ fn side_by_side(model: &Llama, prompt: &[u32], tokens: usize) -> Result<Vec<(f64
         // The order changes with every token.
         let first = if position % 2 == 0 { Some(pass_of_the_engine()?) } else { None };
         let started = Instant::now();
-        let frame = model.frame(&cache, &[vec![position]], &[0]);
+        let frame = model.frame(&cache, &[0], &[vec![position]]);
         next = best(model, model.forward(model.tokens(&[&[next]]), &frame, &mut cache))?;
         let plain = started.elapsed().as_secs_f64();
         let engine = if let Some(first) = first { first } else { pass_of_the_engine()? };

@@ -48,10 +48,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A small model with random weights, for trying controllers.
 //! let model = conformance::small_model(&Backend::Flex.device()?)?;
-//! let every_other = controller_fn(|site| {
-//!     let action = if site.layer() % 2 == 1 { Action::Skip } else { Action::Run };
-//!     action.into()
-//! });
+//! let every_other = controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip } else { Action::Run });
 //! let options = GenerateOptions::default();
 //! let (_, report) = generate(&model, every_other, &[vec![1, 2, 3]], options)?.finish()?;
 //! let n_layers = model.layers().len() as f64;

@@ -7,7 +7,9 @@
 use burn::tensor::{Device, Tensor};
 use clap::Parser;
 use dynlayer::inference::report::DepthMap;
-use dynlayer::inference::{Action, Controller, Decision, GenerateOptions, Site, conformance, generate};
+use dynlayer::inference::{
+    Action, Controller, ControllerError, Decision, GenerateOptions, Site, conformance, generate,
+};
 use dynlayer::model::WeightDtype;
 use dynlayer::model::text::ChatMessage;
 use std::error::Error;
@@ -22,15 +24,16 @@ struct Saturated {
 }
 
 impl Controller for Saturated {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let now = site.last_hidden(); // [rows, d_model], on the device
         let before = self.previous.replace(now.clone());
-        let Some(before) = before.filter(|_| site.layer() > 0) else { return Action::Run.into() };
+        let Some(before) = before.filter(|_| site.layer() > 0) else { return Ok(Action::Run.into()) };
         let dot = (now.clone() * before.clone()).sum_dim(1);
         let norms = now.square().sum_dim(1) * before.square().sum_dim(1);
         let cosine = (dot / norms.sqrt()).squeeze_dim::<1>(1); // [rows]
-        let similar = site.read(cosine); // one number per row, on the host
-        Decision::per_row(similar.into_iter().map(|s| if s > self.threshold { Action::Exit } else { Action::Run }))
+        let similar = site.read(cosine)?; // one number per row, on the host
+        let action = |s| if s > self.threshold { Action::Exit } else { Action::Run };
+        Ok(Decision::per_row(similar.into_iter().map(action)))
     }
 }
 
@@ -60,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
     let controller = || Saturated { threshold: arguments.threshold, previous: None };
     // Checks the rules of the trait on a small model first.
-    conformance::check(&conformance::small_model(&device)?, controller)?;
+    conformance::check(&conformance::small_model(&device)?, conformance::Rule::ALL, controller)?;
 
     let dynlayer_examples::Loaded { checkpoint, tokenizer, model } =
         dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F16, &device, false)?;

@@ -31,7 +31,7 @@ pub fn inspect(model: &Llama, prompt: &[u32], n: usize) -> Result<Inspection, Bo
         return Err(format!("token {id} in a vocabulary of {}", config.vocab_size).into());
     }
     let mut cache = model.cache(1, prompt.len());
-    let frame = model.frame(&cache, &[(0..prompt.len()).collect()], &[0]);
+    let frame = model.frame(&cache, &[0], &[(0..prompt.len()).collect()]);
     let mut hidden = model.embed(model.tokens(&[prompt])); // [1, tokens, d_model]
     let mut hidden_norms = vec![last_norm(&hidden)?];
     for (layer, block) in model.layers().iter().enumerate() {

@@ -154,7 +154,7 @@ fn write_gguf(model: &Llama, path: &Path) {
 fn logits(model: &Llama) -> Vec<Vec<f32>> {
     let text = [1, 2, 3, 4, 5, 6, 7];
     let mut cache = model.cache(1, 7);
-    let frame = model.frame(&cache, &[(0..7).collect()], &[0]);
+    let frame = model.frame(&cache, &[0], &[(0..7).collect()]);
     rows(model.logits(model.forward(model.tokens(&[&text]), &frame, &mut cache)))
 }
 

@@ -4,22 +4,23 @@ use dynlayer::inference::conformance::{Rule, check, small_model};
 use dynlayer::inference::controllers::{
     ControllerSpec, FullDepth, LinearRouter, Recorded, Resources, Routed, RouterInput, RouterOptions,
 };
-use dynlayer::inference::{Action, Batch, Controller, ControllerError, Decision, Site, controller_fn};
+use dynlayer::inference::{Action, Controller, ControllerError, Decision, Event, Row, Site, controller_fn};
 use dynlayer::model::Llama;
 use std::cell::Cell;
+use std::collections::HashMap;
 
 fn model() -> Llama {
     small_model(&crate::support::device()).unwrap()
 }
 
 fn broken<C: Controller>(make: impl FnMut() -> C) -> Rule {
-    check(&model(), make).unwrap_err().rule
+    check(&model(), Rule::ALL, make).unwrap_err().rule
 }
 
 #[test]
 fn sound_controllers_pass() {
-    check(&model(), || FullDepth).unwrap();
-    check(&model(), || -> Box<dyn Controller + Send> { Box::new(FullDepth) }).unwrap();
+    check(&model(), Rule::ALL, || FullDepth).unwrap();
+    check(&model(), Rule::ALL, || -> Box<dyn Controller + Send> { Box::new(FullDepth) }).unwrap();
     // By position and layer, row by row.
     let odd = || {
         controller_fn(|site| {
@@ -30,12 +31,12 @@ fn sound_controllers_pass() {
             )
         })
     };
-    check(&model(), odd).unwrap();
+    check(&model(), Rule::ALL, odd).unwrap();
 }
 
 #[test]
 fn too_few_answers() {
-    let error = check(&model(), || controller_fn(|_| Decision::PerRow(vec![Action::Run]))).unwrap_err();
+    let error = check(&model(), Rule::ALL, || controller_fn(|_| Decision::PerRow(vec![Action::Run]))).unwrap_err();
     assert_eq!(error.rule, Rule::Answers);
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("one action per row, 4, found 1"));
 }
@@ -46,26 +47,37 @@ fn chance_without_a_seed() {
     let rule = broken(|| {
         count.set(count.get() + 1);
         let skips = count.get() % 2 == 0;
-        controller_fn(move |_| if skips { Action::Skip.into() } else { Action::Run.into() })
+        controller_fn(move |_| if skips { Action::Skip } else { Action::Run })
     });
     assert_eq!(rule, Rule::Deterministic);
 }
 
-/// Skips at every fifth call, counted over all runs; `begin` resets the count if `resets`.
+/// Skips every fifth layer that a sequence is asked about, counted over all passes. If `resets` is set, a new run
+/// begins new counts.
 struct Counting {
-    asked: usize,
+    asked: HashMap<u64, usize>,
     resets: bool,
 }
 
+impl Counting {
+    fn new(resets: bool) -> Self {
+        Self { asked: HashMap::new(), resets }
+    }
+}
+
 impl Controller for Counting {
-    fn decide(&mut self, _site: &Site<'_>) -> Decision {
-        self.asked += 1;
-        if self.asked.is_multiple_of(5) { Action::Skip.into() } else { Action::Run.into() }
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let action = |row: &Row| {
+            let asked = self.asked.entry(row.id).or_default();
+            *asked += 1;
+            if asked.is_multiple_of(5) { Action::Skip } else { Action::Run }
+        };
+        Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 
-    fn begin(&mut self, _batch: &Batch<'_>) -> Result<(), ControllerError> {
-        if self.resets {
-            self.asked = 0;
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        if self.resets && matches!(event, Event::Start(_)) {
+            self.asked.clear();
         }
         Ok(())
     }
@@ -73,17 +85,15 @@ impl Controller for Counting {
 
 #[test]
 fn state_left_over_from_the_run_before() {
-    assert_eq!(broken(|| Counting { asked: 0, resets: false }), Rule::BeginResets);
+    assert_eq!(broken(|| Counting::new(false)), Rule::StartResets);
+    check(&model(), Rule::ALL, || Counting::new(true)).unwrap();
 }
 
 #[test]
 fn the_first_row_speaks_for_all() {
-    let rule = broken(|| {
-        controller_fn(|site| if site.rows()[0].position % 2 == 1 { Action::Exit.into() } else { Action::Run.into() })
-    });
+    let rule =
+        broken(|| controller_fn(|site| if site.rows()[0].position % 2 == 1 { Action::Exit } else { Action::Run }));
     assert_eq!(rule, Rule::BatchEqualsSolo);
-    // A count of calls is the same for every row, so it passes if it is reset.
-    check(&model(), || Counting { asked: 0, resets: true }).unwrap();
 }
 
 /// A controller cannot tell whether it is boxed, so this test makes every third controller a different one.
@@ -93,7 +103,7 @@ fn a_box_that_does_something_else() {
     let rule = broken(|| {
         count.set(count.get() + 1);
         let skips = count.get() == 3;
-        controller_fn(move |_| if skips { Action::Skip.into() } else { Action::Run.into() })
+        controller_fn(move |_| if skips { Action::Skip } else { Action::Run })
     });
     assert_eq!(rule, Rule::BoxedEqualsUnboxed);
 }
@@ -121,12 +131,14 @@ fn the_library_s_own_controllers_pass() {
         "warmup:2:uniform:3",
     ] {
         let spec: ControllerSpec = spec.parse().unwrap();
-        check(&model, || spec.build(&model, &resources).unwrap()).unwrap_or_else(|broken| panic!("{spec}: {broken}"));
-        check(&model, || Recorded::new(spec.build(&model, &resources).unwrap())).unwrap();
+        check(&model, Rule::ALL, || spec.build(&model, &resources).unwrap())
+            .unwrap_or_else(|broken| panic!("{spec}: {broken}"));
+        check(&model, Rule::ALL, || Recorded::new(spec.build(&model, &resources).unwrap())).unwrap();
     }
     let router = LinearRouter::new([6, 32], 0.5, 1, &crate::support::device());
     for input in [RouterInput::Hidden, RouterInput::Position, RouterInput::Constant, RouterInput::ShuffledHidden] {
         let options = RouterOptions { input, ..RouterOptions::default() };
-        check(&model, || Routed::new(router.clone(), options)).unwrap_or_else(|broken| panic!("{input:?}: {broken}"));
+        check(&model, Rule::ALL, || Routed::new(router.clone(), options))
+            .unwrap_or_else(|broken| panic!("{input:?}: {broken}"));
     }
 }

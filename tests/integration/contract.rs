@@ -40,9 +40,9 @@ fn a_gate_of_the_wrong_shape() {
 fn a_score_that_is_no_number() {
     let error = fails(controller_fn(|site| {
         if site.layer() == 2 {
-            site.read(Tensor::<1>::from_floats([1.0, f32::NAN], &site.hidden().device()));
+            site.read(Tensor::<1>::from_floats([1.0, f32::NAN], &site.hidden().device()))?;
         }
-        Action::Run.into()
+        Ok(Action::Run)
     }));
     assert!(matches!(error, GenerateError::Contract { layer: 2, .. }), "{error}");
     assert!(error.to_string().contains("NaN for row 1"), "{error}");
@@ -52,9 +52,9 @@ fn a_score_that_is_no_number() {
 fn a_controller_that_gives_up() {
     let error = fails(controller_fn(|site| {
         if site.rows()[0].generated == 2 {
-            site.fail(ControllerError::other("no route for the second token"));
+            return Err(ControllerError::other("no route for the second token"));
         }
-        Action::Run.into()
+        Ok(Action::Run)
     }));
     assert!(matches!(error, GenerateError::Controller(ControllerError::Other(_))), "{error:?}");
 }
@@ -62,8 +62,8 @@ fn a_controller_that_gives_up() {
 #[test]
 fn a_read_of_the_wrong_length() {
     let error = fails(controller_fn(|site| {
-        site.read(Tensor::<1>::zeros([5], &site.hidden().device()));
-        Action::Run.into()
+        site.read(Tensor::<1>::zeros([5], &site.hidden().device()))?;
+        Ok(Action::Run)
     }));
     assert!(error.to_string().contains("one number per row to read, 2, found 5"), "{error}");
 }
@@ -78,7 +78,7 @@ fn a_panic_leaves_the_model_as_it_was() {
     let before = run();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let controller =
-            controller_fn(|site: &Site<'_>| if site.layer() == 3 { panic!("by intent") } else { Action::Run.into() });
+            controller_fn(|site: &Site<'_>| if site.layer() == 3 { panic!("by intent") } else { Action::Run });
         generate(&model, controller, &[vec![1, 2]], GenerateOptions::default()).unwrap().count()
     }));
     assert!(panicked.is_err());
@@ -137,6 +137,9 @@ fn a_model_that_computes_no_numbers() {
         generate(&model, FullDepth, &[vec![1, 2]], GenerateOptions::default()).unwrap().finish().map(|_| ());
     let scored = score(&model, FullDepth, &[1, 2], &[3], &ScoreOptions::default()).map(|_| ());
     for error in [generated.unwrap_err(), scored.unwrap_err()] {
-        assert!(matches!(error, GenerateError::Sampling(SamplingError::NotFinite { token: 0, .. })), "{error}");
+        assert!(
+            matches!(error, GenerateError::Draw { sequence: 0, source: SamplingError::NotFinite { token: 0, .. } }),
+            "{error}"
+        );
     }
 }

@@ -11,7 +11,7 @@ mod specs;
 use crate::support::{asked_for, device, filled};
 use dynlayer::inference::report::RunReport;
 use dynlayer::inference::{
-    Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions, RunSettings,
+    Completion, ControlFrom, Controller, ControllerError, Decision, Event, GenerateError, GenerateOptions, RunSettings,
     Site, generate,
 };
 use dynlayer::model::Llama;
@@ -75,7 +75,7 @@ pub fn assert_batch_equals_solo<C: Controller>(
     for (i, prompt) in prompts.iter().enumerate() {
         let (alone, solo) = run(model, make(), std::slice::from_ref(prompt), options(vec![ids[i]], from));
         assert_eq!(alone[0], together[i], "{what}, sequence {i}");
-        assert_eq!(asked_for(solo.sequences[0]), asked_for(report.sequences[i]), "{what}, sequence {i}");
+        assert_eq!(asked_for(&solo.sequences[0]), asked_for(&report.sequences[i]), "{what}, sequence {i}");
     }
 }
 
@@ -90,13 +90,17 @@ pub fn without_effect(model: Llama, layers: &[usize]) -> Llama {
 pub fn watch<'a, C: Controller>(inner: &'a mut C, see: impl FnMut(&Site<'_>) + 'a) -> impl Controller + 'a {
     struct Watched<'a, C, F>(&'a mut C, F);
     impl<C: Controller, F: FnMut(&Site<'_>)> Controller for Watched<'_, C, F> {
-        fn decide(&mut self, site: &Site<'_>) -> Decision {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
             (self.1)(site);
             self.0.decide(site)
         }
 
-        fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-            self.0.begin(batch)
+        fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+            self.0.observe(site)
+        }
+
+        fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+            self.0.on(event)
         }
     }
     Watched(inner, see)

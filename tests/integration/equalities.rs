@@ -105,7 +105,8 @@ proptest! {
         policy in policy(), control in control(), skips in skips(),
     ) {
         let model = small(&device());
-        let run = RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, seed: 0 };
+        let run =
+            RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, ..RunSettings::default() };
         let options = |sequence_ids| ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids };
         let controller = || controller_fn(|site| {
             Decision::per_row(site.rows().iter().map(|row| {
@@ -147,12 +148,12 @@ proptest! {
         let mut cache = model.cache(1, text.len());
         let mut found = Vec::new();
         for range in std::iter::once(0..cut).chain((cut..text.len()).map(|i| i..i + 1)) {
-            let frame = model.frame(&cache, &[range.clone().collect()], &[0]);
+            let frame = model.frame(&cache, &[0], &[range.clone().collect()]);
             let hidden = model.forward(model.tokens(&[&text[range]]), &frame, &mut cache);
             found.extend(rows(model.logits(hidden)));
         }
         let mut cache = model.cache(1, text.len());
-        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let frame = model.frame(&cache, &[0], &[(0..text.len()).collect()]);
         let hidden = model.forward(model.tokens(&[&text]), &frame, &mut cache);
         assert_close(&found, &rows(model.logits(hidden)));
     }
@@ -164,13 +165,13 @@ proptest! {
         let run = |detour: bool| {
             let mut cache = model.cache(1, 40);
             let pass = |cache: &mut _, tokens: &[u32], start: usize| {
-                let frame = model.frame(cache, &[(start..start + tokens.len()).collect()], &[0]);
+                let frame = model.frame(cache, &[0], &[(start..start + tokens.len()).collect()]);
                 rows(model.logits(model.forward(model.tokens(&[tokens]), &frame, cache)))
             };
             pass(&mut cache, &text[..keep], 0);
             if detour {
                 pass(&mut cache, &wrong, keep);
-                cache.truncate(keep);
+                cache.truncate(0, keep);
             }
             pass(&mut cache, &text[keep..], keep)
         };
@@ -209,7 +210,7 @@ proptest! {
             let alone = generate(&model, controller(), std::slice::from_ref(prompt), options(vec![ids[i]])).unwrap();
             let (alone, solo) = alone.finish().unwrap();
             prop_assert_eq!(&alone[0], &together[i]);
-            prop_assert_eq!(asked_for(solo.sequences[0]), asked_for(report.sequences[i]));
+            prop_assert_eq!(asked_for(&solo.sequences[0]), asked_for(&report.sequences[i]));
         }
     }
 }
@@ -233,7 +234,7 @@ fn full_depth_through_the_engine_is_the_model() {
     let options = GenerateOptions { max_new_tokens: 1, ..GenerateOptions::default() };
     let (done, _) = generate(&model, FullDepth, &[prompt.to_vec()], options).unwrap().finish().unwrap();
     let mut cache = model.cache(1, 5);
-    let frame = model.frame(&cache, &[(0..5).collect()], &[0]);
+    let frame = model.frame(&cache, &[0], &[(0..5).collect()]);
     let logits = rows(model.logits(model.forward(model.tokens(&[&prompt]), &frame, &mut cache)));
     let best = logits[4].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
     assert_eq!(done[0].tokens, [best as u32]);

@@ -126,7 +126,7 @@ fn agrees(json: &str) {
     for length in [1, 5, 33] {
         let text: Vec<u32> = (0..length).map(|i| (i * 17 + 3) % 61).collect();
         let mut cache = model.cache(1, text.len());
-        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let frame = model.frame(&cache, &[0], &[(0..text.len()).collect()]);
         let found = rows(model.logits(model.forward(model.tokens(&[&text]), &frame, &mut cache)));
         let plain = Plain { config: config.clone(), tensors: tensors(&model) };
         assert_close(&found, &plain.logits(&text));

@@ -5,8 +5,8 @@ use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, Resources, Ski
 use dynlayer::inference::report::{Route, RunReport, SequenceSummary};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase, RunSettings,
-    ScoreOptions, Site, Stop, controller_fn, generate, score,
+    Action, ControlFrom, Controller, ControllerError, Decision, GenerateOptions, KvPolicy, PartialSkips, Phase,
+    RunSettings, ScoreOptions, Site, Stop, controller_fn, generate, score,
 };
 
 fn options(max_new_tokens: usize) -> GenerateOptions<'static> {
@@ -19,8 +19,8 @@ fn the_report_counts_what_ran() {
     let prompts = [vec![1, 2, 3], vec![4, 5]];
     let (done, report) = generate(&model, UniformSkip::new(3), &prompts, options(4)).unwrap().finish().unwrap();
     assert_eq!(done.iter().map(|c| c.tokens.len()).collect::<Vec<_>>(), [4, 4]);
-    // Prefill: one pass, five real tokens, every layer. Decode: three passes of two rows, three of five layers.
-    assert_eq!((report.prefill.passes, report.prefill.spent.tokens), (1, 5));
+    // Prefill: a pass per prompt, five tokens, every layer. Decode: three passes of two rows, three of five layers.
+    assert_eq!((report.prefill.passes, report.prefill.spent.tokens), (2, 5));
     assert_eq!((report.prefill.spent.nominal.attention, report.prefill.spent.nominal.mlp), (25, 25));
     assert_eq!((report.decode.passes, report.decode.spent.tokens), (3, 6));
     assert_eq!((report.decode.spent.nominal.attention, report.decode.spent.nominal.kv_projections), (18, 12));
@@ -75,7 +75,7 @@ fn deferred_work_is_done_when_it_is_needed() {
     // Layer 1 is skipped in the first three decode passes, and runs in the fourth.
     let controller = controller_fn(|site| {
         let skips = site.layer() == 1 && site.rows()[0].generated < 4;
-        if skips { Action::Skip.into() } else { Action::Run.into() }
+        if skips { Action::Skip } else { Action::Run }
     });
     let options =
         GenerateOptions { run: RunSettings { kv_policy: KvPolicy::Deferred, ..RunSettings::default() }, ..options(6) };
@@ -93,9 +93,10 @@ fn sequences_are_counted_apart() {
     let prompts = [vec![1, 2, 3], vec![4, 5]];
     let mut first = generate(&model, UniformSkip::new(3), &prompts[1..], options(2)).unwrap().finish().unwrap().0;
     let controller = controller_fn(|site: &Site<'_>| {
-        site.read(site.hidden().clone().narrow(1, 0, 1).narrow(2, 0, 1).squeeze_dims::<1>(&[1, 2]));
+        site.read(site.hidden().clone().narrow(1, 0, 1).narrow(2, 0, 1).squeeze_dims::<1>(&[1, 2]))?;
         let skips = |id: u64| id == 9 && site.layer() % 2 == 1;
-        Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
+        let action = |id| if skips(id) { Action::Skip } else { Action::Run };
+        Ok(Decision::per_row(site.rows().iter().map(|row| action(row.id))))
     });
     let stop = first.remove(0).tokens;
     let o = GenerateOptions {
@@ -180,16 +181,17 @@ fn control_from_says_which_passes_are_asked_about() {
     #[derive(Default)]
     struct Spy(Vec<(bool, Phase, usize, usize)>);
     impl Controller for Spy {
-        fn decide(&mut self, site: &Site<'_>) -> Decision {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
             if site.layer() == 0 {
                 self.0.push((true, site.phase(), site.hidden().dims()[1], site.rows()[0].position));
             }
-            Action::Run.into()
+            Ok(Action::Run.into())
         }
-        fn observe(&mut self, site: &Site<'_>) {
+        fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
             if site.layer() == 0 {
                 self.0.push((false, site.phase(), site.hidden().dims()[1], site.rows()[0].position));
             }
+            Ok(())
         }
     }
     let model = small(&device());
@@ -231,6 +233,22 @@ fn no_tokens_asked_for_none_computed() {
     let (done, report) = generate(&model, ExitAfter(1), &[vec![1]], options(0)).unwrap().finish().unwrap();
     assert!(done[0].tokens.is_empty() && done[0].stop.is_none());
     assert_eq!((report.prefill.passes, report.prefill.tokens_per_second()), (0, None));
+}
+
+/// Completions hold all tokens of a sequence, also those that the iterator has yielded.
+#[test]
+fn a_generation_finishes_from_any_token() {
+    let model = small(&device());
+    let prompts = [vec![1, 2, 3], vec![4, 5]];
+    let begin = || generate(&model, ExitAfter(3), &prompts, options(4)).unwrap();
+    let (expected, _) = begin().finish().unwrap();
+    for taken in 0..=8 {
+        let mut generation = begin();
+        for _ in 0..taken {
+            generation.next().unwrap().unwrap();
+        }
+        assert_eq!(generation.finish().unwrap().0, expected, "after {taken} tokens");
+    }
 }
 
 #[test]

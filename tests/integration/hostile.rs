@@ -5,7 +5,7 @@ use crate::support::{assert_close, device, filled, rows, small};
 use burn::tensor::Tensor;
 use dynlayer::inference::controllers::{ControllerSpec, ExitAfter, FullDepth, Recorded, Resources};
 use dynlayer::inference::{
-    Action, Batch, Completion, ControlFrom, Controller, ControllerError, Decision, GenerateError, GenerateOptions,
+    Action, Completion, ControlFrom, Controller, ControllerError, Decision, Event, GenerateError, GenerateOptions,
     KvPolicy, RunSettings, ScoreItem, ScoreOptions, Site, TokenProblem, controller_fn, generate, score, score_batch,
 };
 use dynlayer::model::Llama;
@@ -47,14 +47,18 @@ struct Panics<C> {
 }
 
 impl<C: Controller> Controller for Panics<C> {
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.inner.begin(batch)
-    }
-
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let answer = self.inner.decide(site);
         self.left = self.left.checked_sub(1).expect("by intent");
         answer
+    }
+
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        self.inner.observe(site)
+    }
+
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.inner.on(event)
     }
 }
 
@@ -169,14 +173,16 @@ fn an_exit_before_the_first_layer() {
     }
 }
 
-/// A wrong read ends in an error that names it, even if the controller indexes the result by row.
+/// A wrong read ends in an error that names it, before a controller indexes the result by row.
 #[test]
-fn a_read_that_is_too_short_still_has_an_entry_for_each_row() {
+fn a_read_that_is_too_short_has_no_result() {
     let model = small(&device());
     let controller = controller_fn(|site: &Site<'_>| {
-        let scores = site.read(Tensor::<1>::zeros([1], &site.hidden().device()));
-        Decision::per_row((0..site.rows().len()).map(|row| if scores[row] > 0.5 { Action::Exit } else { Action::Run }))
+        let scores = site.read(Tensor::<1>::zeros([1], &site.hidden().device()))?;
+        let action = |row: usize| if scores[row] > 0.5 { Action::Exit } else { Action::Run };
+        Ok(Decision::per_row((0..site.rows().len()).map(action)))
     });
+    // The passes over the prompts have one row each, the first one after them has three.
     let error = generate(&model, controller, &prompts(), options(ControlFrom::All)).unwrap().finish().map(|_| ());
     let error = error.unwrap_err();
     assert!(error.to_string().contains("one number per row to read, 3, found 1"), "{error}");
@@ -187,7 +193,7 @@ fn the_logits_of_no_row_are_none_and_cost_nothing() {
     let model = small(&device());
     let controller = controller_fn(|site: &Site<'_>| {
         assert_eq!(site.exit_logits_of(&[]).dims(), [0, 97]);
-        Action::Run.into()
+        Action::Run
     });
     let (_, report) =
         generate(&model, controller, &[vec![1]], options(ControlFrom::FirstGenerated)).unwrap().finish().unwrap();
@@ -235,21 +241,21 @@ fn texts_that_cannot_be_scored() {
     score(&[item(&[1], &[]), item(&[3], &[])], vec![]).unwrap();
 }
 
-/// Controllers inside a wrapper that does not forward `begin` find their errors at the first site.
+/// Controllers inside a wrapper that forwards no events decide the same if they keep nothing between passes.
 #[test]
-fn a_wrapper_that_forgets_begin() {
+fn a_wrapper_that_forgets_events() {
     struct Forgetful<C>(C);
     impl<C: Controller> Controller for Forgetful<C> {
-        fn decide(&mut self, site: &Site<'_>) -> Decision {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
             self.0.decide(site)
         }
     }
     let model = small(&device());
-    for spec in ["uniform:3", "random:3", "exit:2", "skip:1", "bernoulli:0.5", "budgeted:2:full", "saturation:0.9"] {
+    for spec in ["uniform:3", "random:3", "exit:2", "skip:1", "bernoulli:0.5", "schedule:5..2,to=9"] {
         let build = || spec.parse::<ControllerSpec>().unwrap().build(&model, &Resources::new()).unwrap();
-        let (forgot, begun) =
+        let (forgot, told) =
             (run(&model, Forgetful(build()), ControlFrom::All), run(&model, build(), ControlFrom::All));
-        assert_eq!(forgot, begun, "{spec}");
+        assert_eq!(forgot, told, "{spec}");
     }
 }
 
@@ -258,11 +264,11 @@ fn a_wrapper_that_forgets_begin() {
 fn a_refusal_is_told_with_its_cause() {
     struct Refuses;
     impl Controller for Refuses {
-        fn begin(&mut self, _: &Batch<'_>) -> Result<(), ControllerError> {
+        fn on(&mut self, _: &Event<'_>) -> Result<(), ControllerError> {
             Err(ControllerError::other("no table for this model"))
         }
-        fn decide(&mut self, _: &Site<'_>) -> Decision {
-            Action::Run.into()
+        fn decide(&mut self, _: &Site<'_>) -> Result<Decision, ControllerError> {
+            Ok(Action::Run.into())
         }
     }
     let error = score(&small(&device()), Refuses, &[1], &[2], &ScoreOptions::default()).map(|_| ()).unwrap_err();

@@ -26,5 +26,6 @@ mod long_runs;
 mod partial;
 mod real_model;
 mod real_text;
+mod sessions;
 mod support;
 mod tiny;

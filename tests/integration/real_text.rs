@@ -31,7 +31,7 @@ fn perplexity_equals_transformers() {
     let found = perplexity(scored, windows, |window| {
         let positions: Vec<Vec<usize>> = vec![(0..window.len()).collect()];
         let mut cache = model.cache(1, window.len());
-        let frame = model.frame(&cache, &positions, &[0]);
+        let frame = model.frame(&cache, &[0], &positions);
         let hidden = model.forward(model.tokens(&[window]), &frame, &mut cache);
         let predicting = hidden.narrow(1, 0, window.len() - 1);
         let logits = model.logits(predicting).squeeze_dim::<2>(0);

@@ -107,7 +107,7 @@ pub fn masked(
     let mut cache = model.cache(1, text.len());
     let mut pass = |range: std::ops::Range<usize>| {
         let n = range.len();
-        let frame = model.frame(&cache, &[range.clone().collect()], &[0]);
+        let frame = model.frame(&cache, &[0], &[range.clone().collect()]);
         let mut hidden = model.embed(model.tokens(&[&text[range.clone()]]));
         for (layer, block) in model.layers().iter().enumerate() {
             let keep = |which: fn(Ran) -> bool, old: Tensor<3>, new: Tensor<3>| {
@@ -115,13 +115,13 @@ pub fn masked(
                 let runs = Tensor::<3, Bool>::from_data(TensorData::new(runs, [1, n, 1]), &old.device());
                 old.clone().mask_where(runs.expand(old.dims()), new)
             };
-            let with_holes = holes.then(|| frame.with_holes(|_, slot| !ran(slot, layer).attention));
+            let with_holes = holes.then(|| frame.with_holes(|_| true, |_, slot| !ran(slot, layer).attention));
             let frame = with_holes.as_ref().unwrap_or(&frame);
             let attended = block.attention(hidden.clone(), frame, cache.layer_mut(layer));
             hidden = keep(|ran| ran.attention, hidden, attended);
             hidden = keep(|ran| ran.mlp, hidden.clone(), block.feed_forward(hidden));
         }
-        cache.advance(n);
+        cache.advance(&frame);
         rows(model.logits(hidden))
     };
     if whole {
@@ -141,8 +141,8 @@ pub fn rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
 }
 
 /// Returns a sequence's counts without those that depend on its batch: executed work and shared costs.
-pub fn asked_for(sequence: SequenceReport) -> SequenceReport {
-    let mut asked = sequence;
+pub fn asked_for(sequence: &SequenceReport) -> SequenceReport {
+    let mut asked = *sequence;
     asked.prefill.executed = asked.prefill.nominal;
     asked.decode.executed = asked.decode.nominal;
     (asked.prefill_shared, asked.decode_shared) = (Shared::default(), Shared::default());

@@ -72,21 +72,22 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use dynlayer_inference::{Action, Controller, Decision, Row, Site, conformance};
+//! use dynlayer_inference::conformance::{self, Rule};
+//! use dynlayer_inference::{Action, Controller, ControllerError, Decision, Row, Site};
 //!
 //! /// Runs all layers for a sequence's first ten tokens, and every other layer after that.
 //! struct ThinLater;
 //!
 //! impl Controller for ThinLater {
-//!     fn decide(&mut self, site: &Site<'_>) -> Decision {
+//!     fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
 //!         let odd = site.layer() % 2 == 1;
 //!         let action = |row: &Row| if odd && row.generated >= 10 { Action::Skip } else { Action::Run };
-//!         Decision::per_row(site.rows().iter().map(action))
+//!         Ok(Decision::per_row(site.rows().iter().map(action)))
 //!     }
 //! }
 //!
 //! // Checks that any controller should pass: rows do not influence each other, runs repeat, and more.
-//! conformance::check(&conformance::small_model(&Device::flex())?, || ThinLater)?;
+//! conformance::check(&conformance::small_model(&Device::flex())?, Rule::ALL, || ThinLater)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -137,6 +138,7 @@
 pub mod conformance;
 mod control;
 pub mod controllers;
+mod embedding;
 mod engine;
 mod files;
 mod generation;
@@ -145,20 +147,24 @@ mod parameters;
 mod random;
 pub mod report;
 pub mod sampling;
+mod shared;
 mod tokens;
 #[cfg(feature = "training")]
 pub mod training;
 mod unknown_name;
 
 pub use control::{
-    Action, Batch, ControlFrom, Controller, ControllerError, ControllerFn, Decision, KvPolicy, PartialSkips, Phase,
-    Row, RunSettings, Site, controller_fn,
+    Action, Answer, ControlFrom, Controller, ControllerError, ControllerFn, Decision, Event, KvPolicy, Outcome,
+    PartialSkips, Pass, Phase, Place, Row, RowOutcome, RunSettings, Sequence, Setup, Site, controller_fn,
 };
+pub use embedding::{EmbedError, Pooling, embed};
 pub use files::FileError;
 pub use generation::{
-    Completion, GenerateError, GenerateOptions, Generation, ScoreItem, ScoreOptions, ScoredSequence, ScoredToken,
-    Scores, Stop, TokenEvent, generate, score, score_batch,
+    Completion, GenerateError, GenerateOptions, Generation, LogitsHook, PassOrder, ScoreItem, ScoreOptions,
+    ScoredSequence, ScoredToken, Scores, SequenceOptions, Session, SessionOptions, Stop, Taken, TokenEvent, generate,
+    score, score_batch,
 };
 pub use parameters::DeviceReadError;
+pub use shared::Shared;
 pub use tokens::TokenProblem;
 pub use unknown_name::UnknownName;

@@ -30,9 +30,9 @@
 //! let mut cache = model.cache(1, 256); // one sequence of up to 256 tokens
 //! let mut text = StreamDecoder::new(&tokenizer, true);
 //! let mut input = tokenizer.encode("Once upon a time", true)?;
-//! while cache.len() + input.len() <= cache.capacity() {
-//!     let positions: Vec<usize> = (cache.len()..cache.len() + input.len()).collect();
-//!     let frame = model.frame(&cache, &[positions], &[0]); // no padding
+//! while cache.len(0) + input.len() <= cache.capacity(0) {
+//!     let positions: Vec<usize> = (cache.len(0)..cache.len(0) + input.len()).collect();
+//!     let frame = model.frame(&cache, &[0], &[positions]); // row 0 of the cache
 //!     let hidden = model.forward(model.tokens(&[&input]), &frame, &mut cache); // [1, tokens, d_model]
 //!     let logits = model.logits(hidden.narrow(1, input.len() - 1, 1)); // [1, 1, vocab_size]
 //!     input = logits.argmax(2).into_data().try_into_vec_as::<u32>()?; // the most likely next token
@@ -90,7 +90,7 @@
 //!
 //! let prompt: [u32; 3] = [1, 2, 3]; // token ids
 //! let mut cache = model.cache(1, 16);
-//! let frame = model.frame(&cache, &[vec![0, 1, 2]], &[0]);
+//! let frame = model.frame(&cache, &[0], &[vec![0, 1, 2]]);
 //! let mut hidden = model.embed(model.tokens(&[&prompt]));
 //! for (i, block) in model.layers().iter().enumerate() {
 //!     let kv = cache.layer_mut(i);
@@ -101,7 +101,7 @@
 //!         hidden = block.forward(hidden, &frame, kv);
 //!     }
 //! }
-//! cache.advance(prompt.len());
+//! cache.advance(&frame);
 //! assert_eq!(model.logits(hidden).dims(), [1, 3, 64]); // [rows, tokens, vocab_size]
 //! # }
 //! # Ok::<(), dynlayer_model::config::ConfigError>(())

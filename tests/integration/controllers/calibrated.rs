@@ -17,7 +17,7 @@ fn effects(model: &Llama, texts: &[Vec<u32>]) -> Vec<Vec<(Vec<f64>, f64)>> {
     let mut layers = vec![Vec::new(); model.layers().len()];
     for text in texts {
         let mut cache = model.cache(1, text.len());
-        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let frame = model.frame(&cache, &[0], &[(0..text.len()).collect()]);
         let mut hidden = model.embed(model.tokens(&[text]));
         let mut before = crate::support::rows(hidden.clone());
         for (layer, block) in model.layers().iter().enumerate() {
@@ -53,7 +53,7 @@ fn the_metric_of_the_same_name_agrees() {
     let mut metric = dynlayer::metrics::hidden::BlockInfluence::default();
     for text in texts() {
         let mut cache = model.cache(1, text.len());
-        let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
+        let frame = model.frame(&cache, &[0], &[(0..text.len()).collect()]);
         let mut states = vec![model.embed(model.tokens(&[&text]))];
         for (layer, block) in model.layers().iter().enumerate() {
             states.push(block.forward(states[layer].clone(), &frame, cache.layer_mut(layer)));

@@ -8,8 +8,8 @@ use dynlayer::inference::controllers::{
 };
 use dynlayer::inference::report::{RunReport, SequenceReport};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, Decision, GenerateOptions, Phase, RunSettings, ScoreOptions, Site, controller_fn,
-    generate, score,
+    Action, ControlFrom, Controller, ControllerError, Decision, Event, GenerateOptions, Phase, RunSettings,
+    ScoreOptions, Site, controller_fn, generate, score,
 };
 use proptest::prelude::*;
 
@@ -107,10 +107,10 @@ fn a_budget_is_spent_and_what_is_left_is_kept_for_later() {
     };
     assert_eq!(routes(2.5, Box::new(FullDepth)), ["##...", "###..", "##...", "###..", "##..."]);
     // Three passes save, the fourth spends.
-    let frugal = controller_fn(|site| if site.rows()[0].generated < 3 { Action::Exit } else { Action::Run }.into());
+    let frugal = controller_fn(|site| if site.rows()[0].generated < 3 { Action::Exit } else { Action::Run });
     assert_eq!(routes(1.0, Box::new(frugal)), [".....", ".....", ".....", "####.", "#...."]);
     // Sublayers cost half a layer.
-    let attention = controller_fn(|_| Action::SkipMlp.into());
+    let attention = controller_fn(|_| Action::SkipMlp);
     assert_eq!(routes(1.5, Box::new(attention))[..2], ["aaa..", "aaa.."]);
 }
 
@@ -157,7 +157,7 @@ fn the_controller_inside_is_asked_while_rows_warm_up() {
     let mut asked = 0;
     let inner = controller_fn(|_| {
         asked += 1;
-        Action::Skip.into()
+        Action::Skip
     });
     let options = ScoreOptions {
         run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
@@ -256,34 +256,47 @@ fn a_recording_that_does_not_reach() {
     assert!(chain(&gate).contains("a gate at layer 0 cannot be recorded"), "{gate}");
 }
 
-/// Every combinator forwards `begin` and the prompt's uncontrolled sites to the controller inside.
+/// Every combinator forwards all events and the prompt's uncontrolled sites to the controller inside.
 #[test]
 fn combinators_pass_everything_on() {
+    /// Runs every layer, and lists what else it learns.
     #[derive(Default)]
-    struct Counting {
-        begun: usize,
-        seen: usize,
-    }
-    impl Controller for Counting {
-        fn decide(&mut self, site: &Site<'_>) -> Decision {
+    struct Listing(Vec<&'static str>);
+    impl Controller for Listing {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
             assert_ne!(site.phase(), Phase::Prefill);
-            Action::Run.into()
+            Ok(Action::Run.into())
         }
 
-        fn begin(&mut self, _: &dynlayer::inference::Batch<'_>) -> Result<(), dynlayer::inference::ControllerError> {
-            self.begun += 1;
+        fn observe(&mut self, _: &Site<'_>) -> Result<(), ControllerError> {
+            self.0.push("observe");
             Ok(())
         }
 
-        fn observe(&mut self, _: &Site<'_>) {
-            self.seen += 1;
+        fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+            self.0.push(match event {
+                Event::Start(_) => "start",
+                Event::Begin(_) => "begin",
+                Event::Pass(_) => "pass",
+                Event::Outcome(_) => "outcome",
+                Event::Rewind { .. } => "rewind",
+                Event::End { .. } => "end",
+                _ => "another event",
+            });
+            Ok(())
         }
     }
     let model = small();
-    let mut inner = Counting::default();
-    let all = Recorded::new(WarmUp::new(1, Budgeted::new(3.0, &mut inner)));
-    run(&model, all, &prompts(), options(vec![], ControlFrom::FirstGenerated));
-    assert_eq!((inner.begun, inner.seen), (1, LAYERS));
+    let o = || options(vec![], ControlFrom::FirstGenerated);
+    let (mut alone, mut inner) = (Listing::default(), Listing::default());
+    run(&model, &mut alone, &prompts(), o());
+    run(&model, Recorded::new(WarmUp::new(1, Budgeted::new(LAYERS as f32, &mut inner))), &prompts(), o());
+    assert_eq!(inner.0, alone.0);
+    let count = |what| alone.0.iter().filter(|found| **found == what).count();
+    let sequences = prompts().len();
+    assert_eq!((count("start"), count("begin"), count("end")), (1, sequences, sequences));
+    assert_eq!(count("observe"), sequences * LAYERS, "each prompt runs alone");
+    assert!(count("pass") > sequences && count("outcome") > 0);
 }
 
 #[test]

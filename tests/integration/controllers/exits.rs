@@ -54,11 +54,11 @@ fn depths(
     rest: &[u32],
 ) -> Option<Vec<usize>> {
     let mut cache = model.cache(1, prompt.len() + rest.len());
-    let frame = model.frame(&cache, &[(0..prompt.len()).collect()], &[0]);
+    let frame = model.frame(&cache, &[0], &[(0..prompt.len()).collect()]);
     model.forward(model.tokens(&[prompt]), &frame, &mut cache);
     let mut depths = Vec::new();
     for (i, token) in rest[..rest.len() - 1].iter().enumerate() {
-        let frame = model.frame(&cache, &[vec![prompt.len() + i]], &[0]);
+        let frame = model.frame(&cache, &[0], &[vec![prompt.len() + i]]);
         let mut hidden = model.embed(model.tokens(&[&[*token]]));
         let (mut before, mut passed, mut depth) = (Vec::new(), 0, None);
         for (layer, block) in model.layers().iter().enumerate() {
@@ -81,7 +81,7 @@ fn depths(
                 None => hidden = block.forward(hidden, &frame, cache.layer_mut(layer)),
             }
         }
-        cache.advance(1);
+        cache.advance(&frame);
         depths.push(depth.unwrap_or(LAYERS));
     }
     Some(depths)
@@ -170,10 +170,12 @@ fn rows_that_exited_are_not_paid_for_again() {
             run(&model, controller(name, rule), &prompts(), options(vec![], ControlFrom::LastPromptToken));
         let depths: Vec<usize> = done.iter().flat_map(|done| done.routes.iter().map(|r| r.depth() as usize)).collect();
         assert!(depths.iter().any(|depth| *depth < LAYERS) && depths.contains(&LAYERS), "{name}: {depths:?}");
-        // A row is checked before each layer from the first it may exit at to the one it exits at.
+        // A row is checked before each layer from the first it may exit at to the one it exits at. The logits of the
+        // last check are the row's own, if it exits.
         let checks: usize = depths.iter().map(|depth| (*depth).min(LAYERS - 1)).sum();
-        let heads = if name == "saturation" { 0 } else { checks };
-        assert_eq!(report.decode.spent.nominal.head_products, (depths.len() + heads) as u64, "{name}");
+        let never = depths.iter().filter(|depth| **depth == LAYERS).count();
+        let heads = if name == "saturation" { depths.len() } else { checks + never };
+        assert_eq!(report.decode.spent.nominal.head_products, heads as u64, "{name}");
         assert!(report.decode.host_reads <= report.decode.passes * (LAYERS as u64 - 1), "{name}: one a layer at most");
         assert!(report.decode.host_reads > 0);
     }

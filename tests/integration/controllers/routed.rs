@@ -101,7 +101,7 @@ fn routers_see_the_last_token_standardised() {
 fn a_constant_is_asked_for_once() {
     let (_, seen, reads, routes) = spied(RouterInput::Constant);
     assert_eq!((seen.len(), reads), (LAYERS, LAYERS as u64));
-    assert!(seen.iter().all(|(_, dims, x)| *dims == [4, 1, WIDTH] && x.iter().all(|x| *x == 1.0)));
+    assert!(seen.iter().all(|(_, dims, x)| *dims == [1, 1, WIDTH] && x.iter().all(|x| *x == 1.0)));
     assert!(routes.iter().all(|route| route == "#####"));
 }
 

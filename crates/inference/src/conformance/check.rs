@@ -1,6 +1,6 @@
 //! The conformance checks.
 
-use super::runs::{Text, routes, texts};
+use super::runs::{Routes, Text, routes, texts};
 use super::{Broken, Rule};
 use crate::control::{ControlFrom, Controller};
 use crate::generation::GenerateError;
@@ -9,15 +9,17 @@ use burn::tensor::Device;
 use dynlayer_model::config::{ConfigError, LlamaConfig};
 use dynlayer_model::{Llama, WeightDtype};
 
-/// Checks every [`Rule`] in order on this model. `make` must return an equal controller at every call.
+/// Checks the given rules on this model, in the order of [`Rule::ALL`]. `make` must return an equal controller at every
+/// call.
 ///
-/// The checks run about 150 passes; [`small_model`] is enough unless the controller needs a certain model. Routes are
+/// [`Rule::Answers`] is always checked, since the other rules compare runs with the run that it needs. All rules
+/// together take about 150 passes; [`small_model`] is enough unless the controller needs a certain model. Routes are
 /// compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a single row, since
 /// their sums are rounded in a different order.
 ///
 /// # Errors
 /// [`Broken`], which names the first broken rule and describes the failure.
-pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Result<(), Broken> {
+pub fn check<C: Controller>(model: &Llama, rules: &[Rule], mut make: impl FnMut() -> C) -> Result<(), Broken> {
     let texts = texts(model);
     for control_from in [ControlFrom::LastPromptToken, ControlFrom::FirstGenerated, ControlFrom::All] {
         let run = |rule: Rule, controller: &mut dyn Controller, texts: &[Text]| {
@@ -25,21 +27,30 @@ pub fn check<C: Controller>(model: &Llama, mut make: impl FnMut() -> C) -> Resul
         };
         let mut controller = make();
         let first = run(Rule::Answers, &mut controller, &texts)?;
-        same(Rule::Deterministic, control_from, &first, &run(Rule::Deterministic, &mut make(), &texts)?)?;
-        same(Rule::BeginResets, control_from, &first, &run(Rule::BeginResets, &mut controller, &texts)?)?;
-        let mut boxed: Box<dyn Controller + '_> = Box::new(make());
-        same(Rule::BoxedEqualsUnboxed, control_from, &first, &run(Rule::BoxedEqualsUnboxed, &mut boxed, &texts)?)?;
-
-        let rule = Rule::BatchEqualsSolo;
-        let mut alone = Vec::new();
-        for text in &texts {
-            alone.extend(run(rule, &mut make(), std::slice::from_ref(text))?);
+        for rule in Rule::ALL.iter().copied().filter(|rule| rules.contains(rule)) {
+            let same = |expected: &[Routes], found: &[Routes]| same(rule, control_from, expected, found);
+            match rule {
+                // The first run.
+                Rule::Answers => {}
+                Rule::Deterministic => same(&first, &run(rule, &mut make(), &texts)?)?,
+                Rule::StartResets => same(&first, &run(rule, &mut controller, &texts)?)?,
+                Rule::BoxedEqualsUnboxed => {
+                    let mut boxed: Box<dyn Controller + '_> = Box::new(make());
+                    same(&first, &run(rule, &mut boxed, &texts)?)?;
+                }
+                Rule::BatchEqualsSolo => {
+                    let mut alone = Vec::new();
+                    for text in &texts {
+                        alone.extend(run(rule, &mut make(), std::slice::from_ref(text))?);
+                    }
+                    same(&alone, &first)?;
+                    let reversed: Vec<Text> = texts.iter().rev().cloned().collect();
+                    let mut turned = run(rule, &mut make(), &reversed)?;
+                    turned.reverse();
+                    same(&alone, &turned)?;
+                }
+            }
         }
-        same(rule, control_from, &alone, &first)?;
-        let reversed: Vec<Text> = texts.iter().rev().cloned().collect();
-        let mut turned = run(rule, &mut make(), &reversed)?;
-        turned.reverse();
-        same(rule, control_from, &alone, &turned)?;
     }
     Ok(())
 }
@@ -59,22 +70,42 @@ fn failed(rule: Rule, control_from: ControlFrom, source: GenerateError) -> Broke
     Broken { rule, found: format!("the run failed with control from {control_from}"), source: Some(Box::new(source)) }
 }
 
-fn same(
-    rule: Rule,
-    control_from: ControlFrom,
-    expected: &[(u64, Vec<Route>)],
-    found: &[(u64, Vec<Route>)],
-) -> Result<(), Broken> {
+/// Compares the routes of two runs over the same texts.
+fn same(rule: Rule, control_from: ControlFrom, expected: &[Routes], found: &[Routes]) -> Result<(), Broken> {
+    let broken =
+        |found: String| Err(Broken { rule, found: format!("with control from {control_from}, {found}"), source: None });
+    let ids = |routes: &[Routes]| routes.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    if ids(expected) != ids(found) {
+        return broken(format!("the sequences {:?} were run; expected {:?}", ids(found), ids(expected)));
+    }
     for ((id, expected), (_, found)) in expected.iter().zip(found) {
-        if let Some(token) = (0..expected.len()).find(|i| expected.get(*i) != found.get(*i)) {
+        let tokens = expected.len().max(found.len());
+        if let Some(token) = (0..tokens).find(|token| expected.get(*token) != found.get(*token)) {
             let shown = |routes: &[Route]| routes.get(token).map_or("none".into(), ToString::to_string);
-            let found = format!(
-                "with control from {control_from}, token {token} of sequence {id} took the route {}; expected {}",
-                shown(found),
-                shown(expected)
-            );
-            return Err(Broken { rule, found, source: None });
+            let (expected, found) = (shown(expected), shown(found));
+            return broken(format!("token {token} of sequence {id} took the route {found}; expected {expected}"));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_other_lengths_differ() {
+        let compare = |expected: &[Routes], found: &[Routes]| {
+            same(Rule::Deterministic, ControlFrom::All, expected, found).map_err(|broken| broken.found)
+        };
+        let routes = |n: usize| vec![Route::default(); n];
+        let two = [(4, routes(1)), (7, routes(2))];
+        assert_eq!(compare(&two, &two), Ok(()));
+        let sequences = "with control from all, the sequences [4] were run; expected [4, 7]";
+        assert_eq!(compare(&two, &two[..1]), Err(sequences.to_owned()));
+        assert!(compare(&two[..1], &two).is_err());
+        let longer = [(4, routes(1)), (7, routes(3))];
+        assert!(compare(&two, &longer).unwrap_err().contains("token 2 of sequence 7"));
+        assert!(compare(&longer, &two).unwrap_err().contains("took the route none"));
+    }
 }

@@ -11,8 +11,8 @@ pub enum Rule {
     Answers,
     /// The same batch with the same seed takes the same routes.
     Deterministic,
-    /// `begin` resets the controller: a second run with the same controller repeats the first.
-    BeginResets,
+    /// A new run starts afresh: a second run with the same controller repeats the first.
+    StartResets,
     /// The controller as a boxed trait object makes the same decisions.
     BoxedEqualsUnboxed,
     /// Every row takes the same route in a batch as alone, wherever it stands in the batch and whenever other rows
@@ -20,12 +20,18 @@ pub enum Rule {
     BatchEqualsSolo,
 }
 
+impl Rule {
+    /// All rules, in the order in which they are checked.
+    pub const ALL: &'static [Self] =
+        &[Self::Answers, Self::Deterministic, Self::StartResets, Self::BoxedEqualsUnboxed, Self::BatchEqualsSolo];
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Answers => "it answers for every row",
             Self::Deterministic => "it is deterministic under a seed",
-            Self::BeginResets => "begin resets it",
+            Self::StartResets => "a new run starts afresh",
             Self::BoxedEqualsUnboxed => "boxed equals unboxed",
             Self::BatchEqualsSolo => "a batch equals its rows alone",
         })

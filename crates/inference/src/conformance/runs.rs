@@ -8,6 +8,9 @@ use dynlayer_model::Llama;
 /// A sequence id and its text.
 pub(super) type Text = (u64, ScoreItem);
 
+/// A sequence id and the routes of its tokens.
+pub(super) type Routes = (u64, Vec<Route>);
+
 /// Makes texts of different lengths, so that rows are padded and leave at different times, with ids that are not
 /// sorted.
 pub(super) fn texts(model: &Llama) -> Vec<Text> {
@@ -31,7 +34,7 @@ pub(super) fn routes<C: Controller + ?Sized>(
     controller: &mut C,
     texts: &[Text],
     control_from: ControlFrom,
-) -> Result<Vec<(u64, Vec<Route>)>, GenerateError> {
+) -> Result<Vec<Routes>, GenerateError> {
     let items: Vec<ScoreItem> = texts.iter().map(|(_, item)| item.clone()).collect();
     let options = ScoreOptions {
         run: RunSettings { control_from, seed: 5, ..RunSettings::default() },

@@ -15,6 +15,8 @@ pub enum Action {
     SkipAttention,
     /// Run the attention only.
     SkipMlp,
+    /// Run the attention, and ask again before the MLP, at [`Place::Mlp`](super::Place::Mlp).
+    AskBeforeMlp,
     /// Skip this layer and every later one of this pass. The final norm and the head are applied to the state entering
     /// this layer.
     Exit,
@@ -23,10 +25,11 @@ pub enum Action {
 impl Action {
     /// Returns `true` if the attention sublayer runs.
     pub fn runs_attention(self) -> bool {
-        matches!(self, Self::Run | Self::SkipMlp)
+        matches!(self, Self::Run | Self::SkipMlp | Self::AskBeforeMlp)
     }
 
-    /// Returns `true` if the MLP sublayer runs.
+    /// Returns `true` if the MLP sublayer runs. For [`AskBeforeMlp`](Self::AskBeforeMlp), which leaves this open, it is
+    /// `false`.
     pub fn runs_mlp(self) -> bool {
         matches!(self, Self::Run | Self::SkipAttention)
     }

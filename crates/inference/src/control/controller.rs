@@ -1,6 +1,6 @@
 //! The trait of all controllers.
 
-use super::{Batch, ControllerError, Decision, Site};
+use super::{ControllerError, Decision, Event, Site};
 
 /// Decides, while a model runs, which layers each row runs.
 ///
@@ -11,7 +11,7 @@ use super::{Batch, ControllerError, Decision, Site};
 ///
 /// ```
 /// use burn::tensor::Tensor;
-/// use dynlayer_inference::{Action, Controller, Decision, Site};
+/// use dynlayer_inference::{Action, Controller, ControllerError, Decision, Site};
 ///
 /// struct Saturated {
 ///     threshold: f32,
@@ -19,118 +19,101 @@ use super::{Batch, ControllerError, Decision, Site};
 /// }
 ///
 /// impl Controller for Saturated {
-///     fn decide(&mut self, site: &Site<'_>) -> Decision {
+///     fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
 ///         let now = site.last_hidden(); // [rows, d_model], on the device
 ///         let before = self.previous.replace(now.clone());
-///         let Some(before) = before.filter(|_| site.layer() > 0) else { return Action::Run.into() };
+///         let Some(before) = before.filter(|_| site.layer() > 0) else { return Ok(Action::Run.into()) };
 ///         let dot = (now.clone() * before.clone()).sum_dim(1);
 ///         let norms = now.square().sum_dim(1) * before.square().sum_dim(1);
 ///         let cosine = (dot / norms.sqrt()).squeeze_dim::<1>(1); // [rows]
-///         let similar = site.read(cosine); // one number per row, on the host
-///         Decision::per_row(similar.into_iter().map(|s| if s > self.threshold { Action::Exit } else { Action::Run }))
+///         let similar = site.read(cosine)?; // one number per row, on the host
+///         let action = |s| if s > self.threshold { Action::Exit } else { Action::Run };
+///         Ok(Decision::per_row(similar.into_iter().map(action)))
 ///     }
 /// }
 /// ```
 ///
-/// # Rows leave the batch
+/// # State belongs to a sequence
 ///
-/// Finished rows leave the batch, so an index may refer to another row in the next pass. A controller must keep the
-/// state of each row by [`Row::id`](super::Row::id).
+/// Sequences join, leave and change places between passes. A controller must keep what it knows about a sequence by
+/// [`Row::id`](super::Row::id), and forget it when an [`Event`] says so.
 ///
 /// ```
-/// # use dynlayer_inference::{Action, Controller, Decision, Site};
+/// # use dynlayer_inference::{Action, Controller, ControllerError, Decision, Site};
 /// struct Wrong(Vec<Action>); // one per row at the start of the run
 /// impl Controller for Wrong {
-///     fn decide(&mut self, _site: &Site<'_>) -> Decision {
-///         Decision::PerRow(self.0.clone()) // GenerateError::Contract once a row has finished: too many
+///     fn decide(&mut self, _site: &Site<'_>) -> Result<Decision, ControllerError> {
+///         Ok(Decision::PerRow(self.0.clone())) // GenerateError::Contract once a row has finished: too many
 ///     }
 /// }
 ///
 /// struct Right(std::collections::HashMap<u64, Action>); // by id
 /// impl Controller for Right {
-///     fn decide(&mut self, site: &Site<'_>) -> Decision {
-///         Decision::per_row(site.rows().iter().map(|row| self.0.get(&row.id).copied().unwrap_or(Action::Run)))
+///     fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+///         let action = |id| self.0.get(&id).copied().unwrap_or(Action::Run);
+///         Ok(Decision::per_row(site.rows().iter().map(|row| action(row.id))))
 ///     }
 /// }
 /// ```
+///
+/// # Errors
+///
+/// An error from any method ends the step: no token is chosen, and the keys and values that the step wrote are dropped.
+/// [`generate`](crate::generate) and [`score`](crate::score) return it.
 pub trait Controller {
-    /// Decides what each row does at this layer. The engine calls this method once per layer of a controlled pass,
-    /// until all rows have exited.
-    fn decide(&mut self, site: &Site<'_>) -> Decision;
-
-    /// Prepares for a new batch: resets the state left from an earlier run, looks at the prompts, and refuses a model
-    /// or batch that the controller cannot work with. The default implementation does nothing.
+    /// Decides what each row does here. The engine calls this method once per layer of a controlled pass, until all
+    /// rows have exited, and again before the MLP if a row answered [`Action::AskBeforeMlp`](super::Action).
     ///
     /// # Errors
-    /// The reason why the controller does not fit this model or batch; the run then ends before it starts.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        let _ = batch;
+    /// The reason why the controller cannot decide.
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError>;
+
+    /// Looks at a layer of a pass that is not controlled, which by default is the pass over the prompt. The default
+    /// implementation does nothing.
+    ///
+    /// # Errors
+    /// The reason why the controller cannot go on.
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        let _ = site;
         Ok(())
     }
 
-    /// Looks at a site of a pass that is not controlled, which by default is the pass over the prompts. The default
-    /// implementation does nothing.
+    /// Learns what else happens: a run starts, a sequence joins, a pass begins, tokens were produced. The default
+    /// implementation does nothing. A controller that wraps another forwards every event, also those that it does not
+    /// know.
     ///
-    /// Under [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken) the pass over the prompts ends
-    /// before their last tokens, so a row whose prompt is a single token has only padding in that pass
-    /// ([`Site::token_mask`]).
-    fn observe(&mut self, site: &Site<'_>) {
-        let _ = site;
+    /// # Errors
+    /// The reason why the controller does not fit the model or the sequence, or cannot go on.
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let _ = event;
+        Ok(())
     }
 }
 
 impl<C: Controller + ?Sized> Controller for &mut C {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         (**self).decide(site)
     }
 
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        (**self).begin(batch)
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        (**self).observe(site)
     }
 
-    fn observe(&mut self, site: &Site<'_>) {
-        (**self).observe(site);
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        (**self).on(event)
     }
 }
 
 impl<C: Controller + ?Sized> Controller for Box<C> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         (**self).decide(site)
     }
 
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        (**self).begin(batch)
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        (**self).observe(site)
     }
 
-    fn observe(&mut self, site: &Site<'_>) {
-        (**self).observe(site);
-    }
-}
-
-/// Makes a controller from a closure.
-///
-/// ```
-/// use dynlayer_inference::{Action, controller_fn};
-///
-/// let every_other = controller_fn(|site| if site.layer() % 2 == 1 { Action::Skip.into() } else { Action::Run.into() });
-/// # let _: &dyn dynlayer_inference::Controller = &every_other;
-/// ```
-pub fn controller_fn<F: FnMut(&Site<'_>) -> Decision>(decide: F) -> ControllerFn<F> {
-    ControllerFn(decide)
-}
-
-/// The controller that [`controller_fn`] makes from a closure.
-#[derive(Clone, Copy)]
-pub struct ControllerFn<F>(F);
-
-impl<F> std::fmt::Debug for ControllerFn<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ControllerFn")
-    }
-}
-
-impl<F: FnMut(&Site<'_>) -> Decision> Controller for ControllerFn<F> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        (self.0)(site)
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        (**self).on(event)
     }
 }

@@ -1,6 +1,6 @@
-//! Errors of controllers and of the passes that they decide about.
+//! Errors of controllers.
 
-/// The reason why a controller refuses a batch, or cannot go on ([`Site::fail`](super::Site::fail)).
+/// The reason why a controller refuses a run or a sequence, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControllerError {
@@ -32,6 +32,31 @@ pub enum ControllerError {
         /// The values that are allowed.
         expected: String,
     },
+    /// The controller broke its contract: a wrong number of actions, an action that is not allowed at this place, or a
+    /// number to read that is not finite.
+    #[error("the controller broke its contract at layer {layer}: expected {expected}, found {found}")]
+    Contract {
+        /// The layer.
+        layer: usize,
+        /// The answer that the contract requires.
+        expected: String,
+        /// The controller's answer.
+        found: String,
+    },
+    /// No controller was given for a sequence.
+    #[error("sequence {sequence} has no controller; give it one before it joins")]
+    NoController {
+        /// The sequence's id.
+        sequence: u64,
+    },
+    /// The controller of one sequence failed, while other sequences have other controllers.
+    #[error("the controller of sequence {sequence}")]
+    Sequence {
+        /// The sequence's id.
+        sequence: u64,
+        /// The controller's error.
+        source: Box<ControllerError>,
+    },
     /// Another reason, given by the controller.
     #[error("the controller gave up")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -39,7 +64,10 @@ pub enum ControllerError {
 
 impl ControllerError {
     /// Returns [`Self::Setting`] unless `ok` is `true`.
-    pub(crate) fn check(
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(
         ok: bool,
         setting: &'static str,
         found: impl std::fmt::Display,
@@ -52,15 +80,4 @@ impl ControllerError {
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Other(error.into())
     }
-}
-
-/// The reason why a pass ends early.
-#[derive(Debug)]
-pub(crate) enum PassError {
-    /// The controller broke its contract at a layer.
-    Contract { layer: usize, expected: String, found: String },
-    /// The controller reported an error with [`Site::fail`](super::Site::fail).
-    Controller(ControllerError),
-    /// The device did not deliver the logits.
-    Device(String),
 }

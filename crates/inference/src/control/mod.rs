@@ -1,24 +1,28 @@
-//! The vocabulary of dynamic depth: controllers, the sites they see, their decisions, routes, and settings of a run.
+//! The vocabulary of dynamic depth: controllers, the sites they see, their decisions, the events they learn of, routes,
+//! and settings of a run.
 
 mod action;
-mod batch;
+mod closure;
 mod controller;
 mod decision;
-mod dispatch;
 mod error;
+mod event;
+mod outcome;
 mod part;
 mod route;
+mod row;
 mod settings;
 mod site;
 
 pub use action::Action;
-pub use batch::Batch;
-pub use controller::{Controller, ControllerFn, controller_fn};
+pub use closure::{Answer, ControllerFn, controller_fn};
+pub use controller::Controller;
 pub use decision::Decision;
-pub(crate) use dispatch::{Assignment, Dispatcher};
 pub use error::ControllerError;
-pub(crate) use error::PassError;
+pub use event::{Event, Pass, Sequence, Setup};
+pub use outcome::{Outcome, RowOutcome};
 pub use route::{Ran, Route};
+pub use row::{Phase, Row};
 pub use settings::{ControlFrom, KvPolicy, PartialSkips, RunSettings};
 pub(crate) use site::SiteLog;
-pub use site::{Phase, Row, Site};
+pub use site::{Place, Site};

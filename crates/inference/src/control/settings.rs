@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// let options = GenerateOptions { run, max_new_tokens: 64, ..GenerateOptions::default() };
 /// assert_eq!(options.run.kv_policy, KvPolicy::Propagate);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunSettings {
     /// The first token that the controller decides about.
@@ -25,10 +25,26 @@ pub struct RunSettings {
     /// only by rounding.
     pub partial_skips: PartialSkips,
     /// The seed of every random draw of the run: the draws of the controller, which reads the seed from
-    /// [`Batch::seed`](super::Batch::seed), and those of [sampling](crate::sampling::Sampling). A draw depends on the
-    /// seed, the draw's purpose, the sequence's id, the position and the layer, so a sequence draws the same numbers
-    /// alone and in a batch.
+    /// [`Row::seed`](super::Row::seed), and those of [sampling](crate::sampling::Sampling). A draw depends on the seed,
+    /// the draw's purpose, the sequence's id, the position and the layer, so a sequence draws the same numbers alone
+    /// and in a batch.
     pub seed: u64,
+    /// The largest number of prompt tokens in one pass, at least 1. A longer prompt takes several passes, which end at
+    /// multiples of this number from the sequence's first token. Under [`ControlFrom::All`] the controller decides
+    /// about each of these chunks by itself.
+    pub prefill_chunk: usize,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            control_from: ControlFrom::default(),
+            kv_policy: KvPolicy::default(),
+            partial_skips: PartialSkips::default(),
+            seed: 0,
+            prefill_chunk: 512,
+        }
+    }
 }
 
 /// The first token that a controller decides about. For the tokens before it every layer runs, and the controller only

@@ -1,34 +1,22 @@
 //! The place in a pass that a controller decides about.
 
-use super::{ControllerError, PassError};
+use super::{Action, ControllerError, Phase, Row};
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::config::LlamaConfig;
 use dynlayer_model::{Llama, select_rows};
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 
-/// The kind of a pass.
+/// The place in a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Phase {
-    /// The prompt's pass: several tokens per row.
-    Prefill,
-    /// A pass that produces one generated token per row.
-    Decode,
-    /// A training pass over whole sequences.
-    Train,
-}
-
-/// One live sequence of the batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Row {
-    /// The sequence's id, chosen by the caller; by default its index in the batch at the start of the run. It does not
-    /// change when other rows leave.
-    pub id: u64,
-    /// The position of the sequence's last token in this pass, counted from 0 at the first prompt token.
-    pub position: usize,
-    /// The number of tokens generated before this pass.
-    pub generated: usize,
+pub enum Place {
+    /// Before the layer, which is before its attention.
+    Layer,
+    /// Between the attention and the MLP. Only rows that answered [`Action::AskBeforeMlp`] are asked here, and only
+    /// these answers are allowed: [`Action::Run`] runs the MLP; [`Action::Skip`] and [`Action::SkipMlp`] do not;
+    /// [`Action::Exit`] does not either, and ends the row's pass with the state that the attention left.
+    Mlp,
 }
 
 /// One layer of one pass that is about to run, with the rows and tensors that a controller decides from.
@@ -39,12 +27,11 @@ pub struct Row {
 pub struct Site<'a> {
     pub(crate) model: &'a Llama,
     pub(crate) layer: usize,
+    pub(crate) place: Place,
     pub(crate) phase: Phase,
     pub(crate) rows: &'a [Row],
     pub(crate) hidden: &'a Tensor<3>,
     pub(crate) embedded: &'a Tensor<3>,
-    /// The number of padding tokens at the start of each row.
-    pub(crate) padding: &'a [usize],
     pub(crate) log: &'a SiteLog,
 }
 
@@ -52,10 +39,8 @@ pub struct Site<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct SiteLog {
     pub(crate) host_reads: Cell<usize>,
-    /// The indices of the rows of each product with the head.
-    pub(crate) heads: RefCell<Vec<Vec<usize>>>,
-    /// The first error. An error from [`Site::fail`] replaces a breach of contract.
-    pub(crate) error: RefCell<Option<PassError>>,
+    /// The row indices and the logits, `[indices, vocab_size]`, of each product with the head.
+    pub(crate) heads: RefCell<Vec<(Vec<usize>, Tensor<2>)>>,
 }
 
 impl Site<'_> {
@@ -67,6 +52,11 @@ impl Site<'_> {
     /// The number of layers of the model.
     pub fn n_layers(&self) -> usize {
         self.model.layers().len()
+    }
+
+    /// The place in the layer.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The model's configuration.
@@ -84,7 +74,7 @@ impl Site<'_> {
         self.rows
     }
 
-    /// The residual stream entering the layer, `[rows, tokens, d_model]`, `f32`.
+    /// The residual stream at this place, `[rows, tokens, d_model]`, `f32`.
     pub fn hidden(&self) -> &Tensor<3> {
         self.hidden
     }
@@ -103,16 +93,21 @@ impl Site<'_> {
     /// A mask, `[rows, tokens]`, that is `true` for every token except padding.
     pub fn token_mask(&self) -> Tensor<2, Bool> {
         let [rows, tokens, _] = self.hidden.dims();
-        let real: Vec<bool> = self.padding.iter().flat_map(|pad| (0..tokens).map(move |t| t >= *pad)).collect();
+        let real = |row: &Row| {
+            let padding = tokens.saturating_sub(row.tokens);
+            (0..tokens).map(move |token| token >= padding)
+        };
+        let real: Vec<bool> = self.rows.iter().flat_map(real).collect();
         Tensor::from_data(TensorData::new(real, [rows, tokens]), &self.hidden.device())
     }
 
     /// The logits that each row's last token would have if the row exited here, `[rows, vocab_size]`: the final norm
     /// and the head, applied to [`last_hidden`](Self::last_hidden). This costs one product with the head, which the
-    /// report counts for every row.
+    /// report counts for every row. If a row does exit here, its logits are not computed again.
     pub fn exit_logits(&self) -> Tensor<2> {
-        self.log.heads.borrow_mut().push((0..self.rows.len()).collect());
-        self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
+        let logits = self.model.logits(self.last_hidden().unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1);
+        self.log.heads.borrow_mut().push(((0..self.rows.len()).collect(), logits.clone()));
+        logits
     }
 
     /// The [`exit_logits`](Self::exit_logits) of some rows, given as indices into [`rows`](Self::rows):
@@ -130,57 +125,42 @@ impl Site<'_> {
         if indices.is_empty() {
             return Tensor::empty([0, self.model.config().vocab_size], &self.hidden.device());
         }
-        self.log.heads.borrow_mut().push(indices.to_vec());
         let states = select_rows(self.last_hidden(), indices); // [indices, d_model]
-        self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1)
+        let logits = self.model.logits(states.unsqueeze_dim::<3>(1)).squeeze_dim::<2>(1);
+        self.log.heads.borrow_mut().push((indices.to_vec(), logits.clone()));
+        logits
     }
 
-    /// Reads one number per row to the host, waiting for the device; the report counts these reads. The result always
-    /// has one entry per [row](Self::rows).
+    /// Reads one number per row to the host, waiting for the device; the report counts these reads.
     ///
-    /// A wrong number of values, a value that is not finite or a device that fails ends the run with
-    /// `GenerateError::Contract` after this decision; missing values are NaN, and the decision itself is ignored.
-    pub fn read(&self, per_row: Tensor<1>) -> Vec<f32> {
+    /// # Errors
+    /// [`ControllerError::Contract`] if there is not one number per [row](Self::rows), a number is not finite, or the
+    /// device fails.
+    pub fn read(&self, per_row: Tensor<1>) -> Result<Vec<f32>, ControllerError> {
         self.log.host_reads.set(self.log.host_reads.get() + 1);
-        let [n] = per_row.dims();
-        let rows = self.rows.len();
-        if n != rows {
-            self.breach(format!("one number per row to read, {rows}"), n.to_string());
+        let ([found], rows) = (per_row.dims(), self.rows.len());
+        if found != rows {
+            return Err(self.breach(format!("one number per row to read, {rows}"), &found));
         }
-        let mut values = match per_row.try_into_data().map(TensorData::try_into_vec_as::<f32>) {
-            Ok(Ok(values)) => values,
-            Ok(Err(error)) => {
-                self.breach("numbers to read".into(), format!("{error:?}"));
-                vec![f32::NAN; n]
-            }
-            Err(error) => {
-                self.breach("a device that answers".into(), format!("{error:?}"));
-                vec![f32::NAN; n]
-            }
-        };
-        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-            self.breach("finite numbers to read".into(), format!("{} for row {i}", values[i]));
-        }
-        // With one value per row, a controller that indexes by row does not panic before the error noted above is
-        // raised.
-        values.resize(rows, f32::NAN);
-        values
-    }
-
-    /// Ends the run with this error after the decision, which is then ignored. It is meant for problems that a
-    /// controller can find only during the run, such as a file of routes that is too short, or a sequence that it
-    /// does not know.
-    pub fn fail(&self, error: ControllerError) {
-        let mut noted = self.log.error.borrow_mut();
-        if !matches!(*noted, Some(PassError::Controller(_))) {
-            *noted = Some(PassError::Controller(error));
+        let data =
+            per_row.try_into_data().map_err(|error| self.breach("a device that answers", &format!("{error:?}")))?;
+        let values: Vec<f32> =
+            data.try_into_vec_as().map_err(|error| self.breach("numbers to read", &format!("{error:?}")))?;
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(row) => Err(self.breach("finite numbers to read", &format!("{} for row {row}", values[row]))),
+            None => Ok(values),
         }
     }
 
-    /// Notes a breach of contract, which ends the run after the decision.
-    pub(crate) fn breach(&self, expected: String, found: String) {
-        let breach = PassError::Contract { layer: self.layer, expected, found };
-        self.log.error.borrow_mut().get_or_insert(breach);
+    /// Returns the actions, if there is one per row.
+    pub(super) fn per_row(&self, actions: Vec<Action>) -> Result<Vec<Action>, ControllerError> {
+        let (rows, found) = (self.rows.len(), actions.len());
+        if found == rows { Ok(actions) } else { Err(self.breach(format!("one action per row, {rows}"), &found)) }
+    }
+
+    /// Makes the error for a breach of the contract at this layer.
+    pub(crate) fn breach(&self, expected: impl Into<String>, found: &dyn Display) -> ControllerError {
+        ControllerError::Contract { layer: self.layer, expected: expected.into(), found: found.to_string() }
     }
 }
 
@@ -188,6 +168,7 @@ impl std::fmt::Debug for Site<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Site")
             .field("layer", &self.layer)
+            .field("place", &self.place)
             .field("phase", &self.phase)
             .field("rows", &self.rows)
             .finish_non_exhaustive()

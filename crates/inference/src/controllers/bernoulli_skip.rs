@@ -2,7 +2,7 @@
 
 use super::Ends;
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Row, Site};
 use crate::random;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 /// arXiv 1603.09382, section 3) with the same survival probability for all layers, and no rescaling. With
 /// [`Ends::Kept`], the default, the first and the last layer always run.
 ///
-/// A draw depends on the run's seed, the sequence's id, the position of the row's last token in the pass, and the
-/// layer.
+/// A draw depends on the sequence's seed and stream, the position of the row's last token in the pass, and the layer.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{BernoulliSkip, Ends};
@@ -26,8 +25,6 @@ pub struct BernoulliSkip {
     probability: f32,
     #[serde(default)]
     ends: Ends,
-    #[serde(skip)]
-    seed: u64,
 }
 
 impl BernoulliSkip {
@@ -39,7 +36,7 @@ impl BernoulliSkip {
 
     /// Returns a controller that runs each layer with this probability, and always runs the first and the last.
     pub fn new(probability: f32) -> Self {
-        Self { probability, ends: Ends::default(), seed: 0 }
+        Self { probability, ends: Ends::default() }
     }
 
     /// Sets whether the first and the last layer always run.
@@ -47,31 +44,29 @@ impl BernoulliSkip {
         Self { ends, ..self }
     }
 
-    fn runs(&self, sequence: u64, position: usize, layer: usize) -> bool {
-        let mut rng = random::at(*b"bernoull", self.seed, sequence, position as u64, layer as u64);
+    fn runs(&self, seed: u64, stream: u64, position: usize, layer: usize) -> bool {
+        let mut rng = random::at(*b"bernoull", seed, stream, position as u64, layer as u64);
         rng.random::<f64>() < f64::from(self.probability)
     }
 }
 
 impl Controller for BernoulliSkip {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let layer = site.layer();
         if self.ends.keeps(layer, site.n_layers()) {
-            return Action::Run.into();
+            return Ok(Action::Run.into());
         }
-        let rows = site.rows().iter();
-        Decision::per_row(
-            rows.map(|row| if self.runs(row.id, row.position, layer) { Action::Run } else { Action::Skip }),
-        )
+        let runs = |row: &Row| self.runs(row.seed, row.stream, row.position, layer);
+        let action = |row: &Row| if runs(row) { Action::Run } else { Action::Skip };
+        Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 
     /// # Errors
     /// If the probability is not from 0 to 1.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(_) = event else { return Ok(()) };
         let p = self.probability;
-        ControllerError::check((0.0..=1.0).contains(&p), "the probability that a layer runs", p, "0 to 1")?;
-        self.seed = batch.seed();
-        Ok(())
+        ControllerError::check((0.0..=1.0).contains(&p), "the probability that a layer runs", p, "0 to 1")
     }
 }
 
@@ -84,7 +79,7 @@ mod tests {
         for p in [0.0, 0.25, 0.8, 1.0] {
             let controller = BernoulliSkip::new(p);
             let draws = 20_000;
-            let ran = (0..draws).filter(|i| controller.runs(3, i / 10, i % 10)).count();
+            let ran = (0..draws).filter(|i| controller.runs(0, 3, i / 10, i % 10)).count();
             let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
             // Five standard deviations of a binomial count, which are 0 at the probabilities 0 and 1.
             assert!((ran - draws * p).abs() <= 5.0 * (draws * p * (1.0 - p)).sqrt() + 1e-3, "{ran} of {draws} at {p}");

@@ -1,7 +1,7 @@
 //! Early exit at a fixed depth.
 
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use serde::{Deserialize, Serialize};
 
 /// Runs exactly the first `depth` layers: early exit at a fixed layer (CALM, Schuster et al. 2022, with a constant
@@ -43,13 +43,14 @@ impl ExitAfter {
 }
 
 impl Controller for ExitAfter {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        if site.layer() < self.0 { Action::Run.into() } else { Action::Exit.into() }
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        Ok(if site.layer() < self.0 { Action::Run } else { Action::Exit }.into())
     }
 
     /// # Errors
     /// If the depth is more than the model's number of layers.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_budget(self.0, 0)
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(setup) = event else { return Ok(()) };
+        setup.check_budget(self.0, 0)
     }
 }

@@ -1,7 +1,7 @@
 //! Full depth: every layer for every token.
 
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Controller, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Site};
 use serde::{Deserialize, Serialize};
 
 /// Runs every layer: the reference that other controllers are compared with.
@@ -19,7 +19,7 @@ impl FullDepth {
 }
 
 impl Controller for FullDepth {
-    fn decide(&mut self, _site: &Site<'_>) -> Decision {
-        Action::Run.into()
+    fn decide(&mut self, _site: &Site<'_>) -> Result<Decision, ControllerError> {
+        Ok(Action::Run.into())
     }
 }

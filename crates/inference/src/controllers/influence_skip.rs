@@ -1,8 +1,8 @@
 //! Skipping of the least influential layers.
 
-use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
+use super::spec::{Build, BuildError, Fields, Needs, Resources, SpecForm};
 use super::{CalibrationError, LayerInfluence};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 
@@ -58,19 +58,25 @@ impl Build for InfluenceSpec {
         let influence = resources.measured_influence(model)?;
         Ok(Box::new(InfluenceSkip::new(self.budget, influence)))
     }
+
+    fn needs(&self) -> Needs {
+        Needs { calibration: true, ..Needs::default() }
+    }
 }
 
 impl Controller for InfluenceSkip {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let kept = self.kept.binary_search(&site.layer()).is_ok();
+        Ok(if kept { Action::Run } else { Action::Skip }.into())
     }
 
     /// # Errors
     /// If the budget is more than the model's number of layers, or the influence was measured on a model with another
     /// number of layers.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_budget(self.budget, 0)?;
-        let (found, expected) = (self.n_layers, batch.n_layers());
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(setup) = event else { return Ok(()) };
+        setup.check_budget(self.budget, 0)?;
+        let (found, expected) = (self.n_layers, setup.n_layers());
         if found == expected {
             Ok(())
         } else {

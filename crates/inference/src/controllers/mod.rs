@@ -10,6 +10,7 @@
 //! | by a learned module | [`Routed`] with a [`Router`] |
 //! | by a wrapped controller | [`Budgeted`], [`WarmUp`], [`Recorded`] |
 //! | by the recording of an earlier run | [`Replayed`] |
+//! | by a controller of each sequence's own | [`PerSequence`] |
 //!
 //! [`ControllerSpec`] makes most of them from text or JSON; [`ControllerSpec::all`] lists the forms.
 
@@ -21,12 +22,14 @@ mod exit_after;
 mod exits;
 mod full_depth;
 mod influence_skip;
+mod per_sequence;
 mod random_skip;
 mod recorded;
 mod recording;
 mod replayed;
 mod routed;
 mod schedule;
+mod sequences;
 mod similarity_skip;
 mod skip_layers;
 mod spec;
@@ -41,6 +44,7 @@ pub use exit_after::ExitAfter;
 pub use exits::{ConfidenceExit, EntropyExit, ExitRule, SaturationExit};
 pub use full_depth::FullDepth;
 pub use influence_skip::{InfluenceSkip, InfluenceSpec};
+pub use per_sequence::PerSequence;
 pub use random_skip::RandomSkip;
 pub use recorded::Recorded;
 pub use recording::{Recording, RecordingError};
@@ -51,7 +55,7 @@ pub use routed::{
 pub use schedule::Schedule;
 pub use similarity_skip::{SimilaritySkip, SimilaritySpec};
 pub use skip_layers::SkipLayers;
-pub use spec::{BuildError, Resources, SpecError, SpecForm};
+pub use spec::{BuildError, Needs, Resources, SpecError, SpecForm};
 pub use uniform_skip::UniformSkip;
 pub use warm_up::WarmUp;
 

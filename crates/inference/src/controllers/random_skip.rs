@@ -2,7 +2,7 @@
 
 use super::Ends;
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use crate::random;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,12 @@ use std::collections::HashMap;
 ///
 /// This is the random skipping of arXiv 2410.20022, and one of the oracle's baselines. All sets of this size are
 /// equally probable; with [`Ends::Kept`], the default, only sets that include the first and the last layer are drawn.
-/// The draw depends only on the run's seed and the sequence's id.
+/// The draw depends only on the sequence's seed and stream, and a later turn keeps it.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{Ends, RandomSkip};
 ///
-/// let route = RandomSkip::new(4).route(6, 7, 0); // of 6 layers; seed 7, sequence 0
+/// let route = RandomSkip::new(4).route(6, 7, 0); // of 6 layers; seed 7, stream 0
 /// assert_eq!(route.iter().filter(|runs| **runs).count(), 4);
 /// assert!(route[0] && route[5]);
 ///
@@ -30,8 +30,6 @@ pub struct RandomSkip {
     budget: usize,
     #[serde(default)]
     ends: Ends,
-    #[serde(skip)]
-    seed: u64,
     /// The route of each sequence: for each layer, true if it runs.
     #[serde(skip)]
     routes: HashMap<u64, Vec<bool>>,
@@ -46,7 +44,7 @@ impl RandomSkip {
 
     /// Returns a controller that runs `budget` layers, including the first and the last.
     pub fn new(budget: usize) -> Self {
-        Self { budget, ends: Ends::default(), seed: 0, routes: HashMap::new() }
+        Self { budget, ends: Ends::default(), routes: HashMap::new() }
     }
 
     /// The number of layers that run.
@@ -59,12 +57,12 @@ impl RandomSkip {
         Self { ends, ..self }
     }
 
-    /// The route of a sequence through `n_layers` layers: for each layer, true if it runs.
-    pub fn route(&self, n_layers: usize, seed: u64, sequence: u64) -> Vec<bool> {
+    /// The route through `n_layers` layers of a sequence with this seed and stream: for each layer, true if it runs.
+    pub fn route(&self, n_layers: usize, seed: u64, stream: u64) -> Vec<bool> {
         let mut runs: Vec<bool> = (0..n_layers).map(|layer| self.ends.keeps(layer, n_layers)).collect();
         let mut others: Vec<usize> = (0..n_layers).filter(|layer| !runs[*layer]).collect();
         let wanted = self.budget.saturating_sub(n_layers - others.len()).min(others.len());
-        let mut rng = random::at(*b"randskip", seed, sequence, 0, 0);
+        let mut rng = random::at(*b"randskip", seed, stream, 0, 0);
         // The first `wanted` steps of a Fisher-Yates shuffle.
         for i in 0..wanted {
             let drawn = rng.random_range(i..others.len());
@@ -76,24 +74,28 @@ impl RandomSkip {
 }
 
 impl Controller for RandomSkip {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         for row in site.rows() {
             if !self.routes.contains_key(&row.id) {
-                self.routes.insert(row.id, self.route(site.n_layers(), self.seed, row.id));
+                self.routes.insert(row.id, self.route(site.n_layers(), row.seed, row.stream));
             }
         }
-        let layer = site.layer();
-        Decision::per_row(
-            site.rows().iter().map(|row| if self.routes[&row.id][layer] { Action::Run } else { Action::Skip }),
-        )
+        let action = |runs| if runs { Action::Run } else { Action::Skip };
+        Ok(Decision::per_row(site.rows().iter().map(|row| action(self.routes[&row.id][site.layer()]))))
     }
 
     /// # Errors
     /// If the budget is more than the model's number of layers, or less than the number of layers that always run.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_budget(self.budget, self.ends.count(batch.n_layers()))?;
-        self.seed = batch.seed();
-        self.routes.clear();
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        match event {
+            Event::Start(setup) => {
+                self.routes.clear();
+                setup.check_budget(self.budget, self.ends.count(setup.n_layers()))?;
+            }
+            Event::Begin(sequence) => drop(self.routes.remove(&sequence.id)),
+            Event::End { id } => drop(self.routes.remove(id)),
+            _ => {}
+        }
         Ok(())
     }
 }

@@ -11,7 +11,8 @@ const VERSION: u32 = 1;
 
 /// The actions of a controller in a run, per sequence and controlled pass.
 ///
-/// A pass has one action per layer, or fewer if the row exited: then the exit is the last.
+/// A sequence is named by its [stream](crate::Row::stream), which is its id unless the caller chose another number. A
+/// pass has one action per layer, or fewer if the row exited: then the exit is the last.
 /// [`Recorded`](super::Recorded) makes a recording, and [`Replayed`](super::Replayed) repeats it.
 ///
 /// ```
@@ -44,7 +45,7 @@ impl Recording {
         self.n_layers
     }
 
-    /// The ids of the recorded sequences, ascending.
+    /// The streams of the recorded sequences, ascending.
     pub fn sequences(&self) -> impl Iterator<Item = u64> {
         self.sequences.keys().copied()
     }
@@ -58,7 +59,7 @@ impl Recording {
     ///
     /// # Errors
     /// [`RecordingError::Pass`] unless `actions` holds one action per layer, or fewer of which the last is an exit, and
-    /// no exit before the last.
+    /// no exit before the last; [`RecordingError::Question`] if it holds [`Action::AskBeforeMlp`].
     pub fn push(&mut self, sequence: u64, actions: Vec<Action>) -> Result<(), RecordingError> {
         let pass = self.passes(sequence).map_or(0, <[_]>::len);
         check(sequence, pass, &actions, self.n_layers)?;
@@ -78,12 +79,46 @@ impl Recording {
         self.sequences.entry(sequence).or_default().push(Vec::new());
     }
 
-    /// Adds the action of the next layer to the sequence's last pass, unless the row has exited.
+    /// Adds the action of the next layer to the sequence's last pass.
     pub(super) fn add(&mut self, sequence: u64, action: Action) {
-        if let Some(pass) = self.sequences.get_mut(&sequence).and_then(|passes| passes.last_mut())
-            && pass.last() != Some(&Action::Exit)
-        {
+        if let Some(pass) = self.last_pass(sequence) {
             pass.push(action);
+        }
+    }
+
+    /// Replaces [`Action::AskBeforeMlp`] at the end of the sequence's last pass by the action that this answer to the
+    /// question makes it. An exit after the attention is an exit before the next layer, if there is one.
+    pub(super) fn settle(&mut self, sequence: u64, answer: Action) {
+        let n_layers = self.n_layers;
+        let Some(pass) = self.last_pass(sequence) else { return };
+        if let Some(last) = pass.last_mut() {
+            *last = if answer == Action::Run { Action::Run } else { Action::SkipMlp };
+        }
+        if answer == Action::Exit && pass.len() < n_layers {
+            pass.push(Action::Exit);
+        }
+    }
+
+    fn last_pass(&mut self, sequence: u64) -> Option<&mut Vec<Action>> {
+        self.sequences.get_mut(&sequence).and_then(|passes| passes.last_mut())
+    }
+
+    /// Sets the passes of a sequence; without any, the sequence is no longer in the recording.
+    pub(super) fn set(&mut self, sequence: u64, passes: Vec<Vec<Action>>) {
+        if passes.is_empty() {
+            self.sequences.remove(&sequence);
+        } else {
+            self.sequences.insert(sequence, passes);
+        }
+    }
+
+    /// Keeps only the first `passes` passes of a sequence; without any, the sequence is no longer in the recording.
+    pub(super) fn truncate(&mut self, sequence: u64, passes: usize) {
+        if let Some(recorded) = self.sequences.get_mut(&sequence) {
+            recorded.truncate(passes);
+        }
+        if passes == 0 {
+            self.sequences.remove(&sequence);
         }
     }
 
@@ -121,6 +156,9 @@ impl Recording {
 }
 
 fn check(sequence: u64, pass: usize, actions: &[Action], n_layers: usize) -> Result<(), RecordingError> {
+    if let Some(layer) = actions.iter().position(|action| *action == Action::AskBeforeMlp) {
+        return Err(RecordingError::Question { sequence, pass, layer });
+    }
     let exit = actions.iter().position(|action| *action == Action::Exit);
     let ok = match exit {
         Some(at) => at + 1 == actions.len() && actions.len() <= n_layers,
@@ -153,6 +191,31 @@ pub enum RecordingError {
         exit: Option<usize>,
         /// The number of layers of the recording.
         n_layers: usize,
+    },
+    /// A pass holds [`Action::AskBeforeMlp`], which leaves open whether the MLP ran.
+    #[error(
+        "pass {pass} of sequence {sequence} has ask-before-mlp at layer {layer}; expected the answer, run or skip-mlp"
+    )]
+    Question {
+        /// The sequence.
+        sequence: u64,
+        /// The pass, from 0.
+        pass: usize,
+        /// The layer.
+        layer: usize,
+    },
+    /// Two sequences of the same stream are recorded at the same time, such as a sequence and its copy.
+    #[error(
+        "sequences {} and {} both have stream {stream}, and a recording holds one sequence per stream; give one of \
+         them another stream",
+        sequences[0],
+        sequences[1]
+    )]
+    Stream {
+        /// The stream.
+        stream: u64,
+        /// The ids of the two sequences.
+        sequences: [u64; 2],
     },
     /// The recording was made with a model of another number of layers.
     #[error("the recording was made with a model of {found} layers; this model has {expected}")]
@@ -207,7 +270,39 @@ mod tests {
         let after = load(r#"{"version": 1, "n_layers": 2, "sequences": {"0": [["exit", "run"]]}}"#);
         assert!(matches!(after, RecordingError::Pass { exit: Some(0), .. }), "{after}");
         assert!(json(&load(r#"{"version": 1, "n_layers": 1, "sequences": {"0": [["fly"]]}}"#)));
+        let open = load(r#"{"version": 1, "n_layers": 2, "sequences": {"0": [["run", "ask-before-mlp"]]}}"#);
+        assert!(matches!(open, RecordingError::Question { pass: 0, layer: 1, .. }), "{open}");
         let none = Recording::load(folder.path().join("none")).unwrap_err();
         assert!(none.to_string().contains("none: cannot be read"), "{none}");
+    }
+
+    #[test]
+    fn answers_before_the_mlp_settle_the_layer() {
+        let mut recording = Recording::new(2);
+        for (answer, expected) in [
+            (Action::Run, [Action::Run, Action::Run]),
+            (Action::Skip, [Action::SkipMlp, Action::Run]),
+            (Action::SkipMlp, [Action::SkipMlp, Action::Run]),
+            (Action::Exit, [Action::SkipMlp, Action::Exit]),
+        ] {
+            recording.open_pass(0);
+            recording.add(0, Action::AskBeforeMlp);
+            recording.settle(0, answer);
+            if answer != Action::Exit {
+                recording.add(0, Action::Run);
+            }
+            assert_eq!(recording.passes(0).unwrap().last().unwrap(), &expected);
+        }
+        recording.open_pass(0);
+        recording.add(0, Action::Run);
+        recording.add(0, Action::AskBeforeMlp);
+        assert!(matches!(recording.validate(), Err(RecordingError::Question { pass: 4, layer: 1, .. })));
+        recording.settle(0, Action::Exit);
+        assert_eq!(recording.passes(0).unwrap()[4], [Action::Run, Action::SkipMlp], "there is no next layer");
+        recording.validate().unwrap();
+        recording.truncate(0, 1);
+        assert_eq!(recording.passes(0).unwrap().len(), 1);
+        recording.truncate(0, 0);
+        assert_eq!(recording, Recording::new(2));
     }
 }

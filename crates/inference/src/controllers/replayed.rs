@@ -1,14 +1,15 @@
 //! Repetition of a recorded run.
 
 use super::Recording;
-use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use super::sequences::{Passes, Sequences};
+use super::spec::{Build, BuildError, Fields, Needs, Resources, Source, SpecForm};
+use crate::control::{Controller, ControllerError, Decision, Event, Row, Site};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ.
+/// Repeats the actions of a [`Recording`], by stream and pass. The batch and its order may differ. A sequence that is
+/// shortened goes back to the first pass after the tokens that are left, and a copy goes on from where it was copied.
 ///
 /// The run ends with an error, whose source is a [`RecordingError`](super::RecordingError), if a sequence is not in the
 /// recording or has more passes than were recorded.
@@ -26,14 +27,14 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct Replayed {
     recording: Recording,
-    /// The number of controlled passes so far, by sequence id.
-    passes: HashMap<u64, usize>,
+    /// The controlled passes of each sequence so far, the current one included.
+    passes: Sequences<Passes<()>>,
 }
 
 impl Replayed {
     /// Returns a controller that repeats this recording.
     pub fn new(recording: Recording) -> Self {
-        Self { recording, passes: HashMap::new() }
+        Self { recording, passes: Sequences::default() }
     }
 }
 
@@ -41,7 +42,8 @@ impl Replayed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaySpec {
-    /// A file that [`Recording::save`] wrote, relative to [`Resources::folder`].
+    /// A file that [`Recording::save`] wrote, relative to [`Resources::folder`], or the name of a recording given to
+    /// [`Resources::recording`].
     pub file: PathBuf,
 }
 
@@ -53,32 +55,39 @@ impl ReplaySpec {
 impl Build for ReplaySpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
         let refused = |error| BuildError::file("replay", error);
-        let recording = Recording::load(resources.path(&self.file)).map_err(refused)?;
+        let recording = match resources.recording_source(&self.file)? {
+            Source::Given(recording) => recording.clone(),
+            Source::File(path) => Recording::load(path).map_err(refused)?,
+        };
         recording.check_layers(model.layers().len()).map_err(refused)?;
         Ok(Box::new(Replayed::new(recording)))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { files: vec![self.file.clone()], ..Needs::default() }
     }
 }
 
 impl Controller for Replayed {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        if site.layer() == 0 {
-            site.rows().iter().for_each(|row| *self.passes.entry(row.id).or_default() += 1);
-        }
-        let actions = site.rows().iter().map(|row| {
-            let pass = self.passes.get(&row.id).map_or(0, |passes| passes.saturating_sub(1));
-            self.recording.action(row.id, pass, site.layer()).unwrap_or_else(|error| {
-                site.fail(ControllerError::other(error));
-                Action::Run
-            })
-        });
-        Decision::per_row(actions)
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let action = |row: &Row| {
+            let pass = self.passes.get(row.id).map_or(0, |passes| passes.len().saturating_sub(1));
+            self.recording.action(row.stream, pass, site.layer()).map_err(ControllerError::other)
+        };
+        Ok(Decision::PerRow(site.rows().iter().map(action).collect::<Result<_, _>>()?))
     }
 
     /// # Errors
     /// If the recording was made with a model of another number of layers.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.recording.check_layers(batch.n_layers()).map_err(ControllerError::other)?;
-        self.passes.clear();
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.passes.on(event);
+        match event {
+            Event::Start(setup) => self.recording.check_layers(setup.n_layers()).map_err(ControllerError::other)?,
+            Event::Pass(pass) if pass.controlled() => {
+                pass.rows().iter().for_each(|row| self.passes.entry(row.id).push(row.position, ()));
+            }
+            _ => {}
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A budget that shrinks with the position.
 
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Row, Site};
 use serde::{Deserialize, Serialize};
 
 /// Runs fewer layers at later positions: `SkipDecode` (Del Corro et al. 2023, arXiv 2307.02628, section 3).
@@ -76,16 +76,17 @@ impl Schedule {
 }
 
 impl Controller for Schedule {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let (layer, n) = (site.layer(), site.n_layers());
-        let rows = site.rows().iter();
-        Decision::per_row(rows.map(|row| if self.runs(layer, row.position, n) { Action::Run } else { Action::Skip }))
+        let action = |row: &Row| if self.runs(layer, row.position, n) { Action::Run } else { Action::Skip };
+        Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 
     /// # Errors
     /// Unless `from < to`, `warm_up <= min <= max`, and `max` is at most the model's number of layers.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_budget(self.max, 0)?;
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(setup) = event else { return Ok(()) };
+        setup.check_budget(self.max, 0)?;
         let Self { max, min, from, to, warm_up } = *self;
         ControllerError::check(min <= max, "the schedule's least budget", min, format!("at most {max}"))?;
         ControllerError::check(from < to, "the position where the schedule ends", to, format!("more than {from}"))?;

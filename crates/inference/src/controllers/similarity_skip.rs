@@ -1,8 +1,8 @@
 //! Skipping of layers that have little effect on similar states.
 
-use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
+use super::spec::{Build, BuildError, Fields, Needs, Resources, SpecForm};
 use super::{CalibrationError, Ends, StateEffects};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use burn::tensor::{Device, Tensor, TensorData};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -106,38 +106,43 @@ impl Build for SimilaritySpec {
         let effects = resources.measured_effects(model, self.clusters)?;
         Ok(Box::new(SimilaritySkip::new(self.threshold, effects).ends(self.ends)))
     }
+
+    fn needs(&self) -> Needs {
+        Needs { calibration: true, ..Needs::default() }
+    }
 }
 
 impl Controller for SimilaritySkip {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let (layer, threshold) = (site.layer(), self.threshold);
         let action = move |effect: f32| if effect < threshold { Action::Skip } else { Action::Run };
         if self.ends.keeps(layer, site.n_layers()) {
-            return Action::Run.into();
+            return Ok(Action::Run.into());
         }
         let mut all = self.effects.layers()[layer].iter().map(|cluster| action(cluster.effect));
         if let Some(first) = all.next()
             && all.all(|other| other == first)
         {
-            return first.into();
+            return Ok(first.into());
         }
         let states = site.last_hidden(); // [rows, d_model]
         let clusters = self.clusters(layer, &states.device());
         // The states need not be scaled: their length changes no comparison.
         let nearest = states.matmul(clusters.centroids.clone()).argmax(1).squeeze_dim::<1>(1); // [rows]
-        let predicted = site.read(clusters.effects.clone().select(0, nearest));
-        Decision::per_row(predicted.into_iter().map(action))
+        let predicted = site.read(clusters.effects.clone().select(0, nearest))?;
+        Ok(Decision::per_row(predicted.into_iter().map(action)))
     }
 
     /// # Errors
     /// If the threshold is not from 0 to 2, or the effects were measured on a model of other dimensions.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(setup) = event else { return Ok(()) };
         let threshold = self.threshold;
         let ok = (0.0..=2.0).contains(&threshold);
         ControllerError::check(ok, "the threshold of an effect", threshold, "0 to 2")?;
         self.layers.clear();
-        let layers = ("number of layers", self.effects.layers().len(), batch.n_layers());
-        let width = ("d_model", self.effects.d_model(), batch.config().d_model);
+        let layers = ("number of layers", self.effects.layers().len(), setup.n_layers());
+        let width = ("d_model", self.effects.d_model(), setup.config().d_model);
         for (what, found, expected) in [layers, width] {
             if found != expected {
                 return Err(ControllerError::other(CalibrationError::Mismatch { what, found, expected }));

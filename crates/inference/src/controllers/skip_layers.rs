@@ -1,7 +1,7 @@
 //! A fixed set of skipped layers.
 
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -37,13 +37,15 @@ impl SkipLayers {
 }
 
 impl Controller for SkipLayers {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        if self.layers.contains(&site.layer()) { Action::Skip.into() } else { Action::Run.into() }
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let skipped = self.layers.contains(&site.layer());
+        Ok(if skipped { Action::Skip } else { Action::Run }.into())
     }
 
     /// # Errors
     /// If the set names a layer that the model does not have.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.layers().try_for_each(|layer| batch.check_layer(layer))
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(setup) = event else { return Ok(()) };
+        self.layers().try_for_each(|layer| setup.check_layer(layer))
     }
 }

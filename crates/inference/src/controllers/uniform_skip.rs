@@ -1,7 +1,7 @@
 //! A budget of layers, evenly spread.
 
 use super::spec::{Fields, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use serde::{Deserialize, Serialize};
 
 /// Runs `budget` layers, evenly spread from the first to the last: uniform skipping of arXiv 2410.20022.
@@ -58,17 +58,19 @@ impl UniformSkip {
 }
 
 impl Controller for UniformSkip {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        // Repeats the work of `begin`, in case a wrapping controller does not forward it.
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        // Repeats the work of `on`, in case a wrapping controller does not forward events.
         self.prepare(site.n_layers());
-        if self.kept.binary_search(&site.layer()).is_ok() { Action::Run.into() } else { Action::Skip.into() }
+        let kept = self.kept.binary_search(&site.layer()).is_ok();
+        Ok(if kept { Action::Run } else { Action::Skip }.into())
     }
 
     /// # Errors
     /// If the budget is more than the model's number of layers.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_budget(self.budget, 0)?;
-        self.prepare(batch.n_layers());
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Event::Start(setup) = event else { return Ok(()) };
+        setup.check_budget(self.budget, 0)?;
+        self.prepare(setup.n_layers());
         Ok(())
     }
 }

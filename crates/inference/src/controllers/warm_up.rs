@@ -1,14 +1,14 @@
 //! Full depth for the first tokens, then another controller.
 
 use super::ControllerSpec;
-use super::spec::{Build, BuildError, Fields, Resources, SpecForm};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use super::spec::{Build, BuildError, Fields, Needs, Resources, SpecForm};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 
-/// Runs the passes that produce a sequence's first `tokens` generated tokens at full depth, and leaves the others to
-/// another controller.
+/// Runs the passes that produce the first `tokens` generated tokens of each of a sequence's turns at full depth, and
+/// leaves the others to another controller.
 ///
 /// The first generated token counts, even if it comes from the prompt's uncontrolled pass. The inner controller
 /// is asked in every pass, so that its state does not depend on the batch; its answer is ignored for rows that are
@@ -51,40 +51,34 @@ impl Build for WarmUp<Box<ControllerSpec>> {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
         Ok(Box::new(WarmUp::new(self.tokens, self.inner.build(model, resources)?)))
     }
+
+    fn needs(&self) -> Needs {
+        self.inner.needs()
+    }
 }
 
 impl<C: Controller> Controller for WarmUp<C> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        let answer = self.inner.decide(site);
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let answer = self.inner.decide(site)?;
         let warming: Vec<bool> = site.rows().iter().map(|row| row.generated < self.tokens).collect();
-        if warming.iter().all(|warming| *warming) {
-            return Action::Run.into();
-        }
-        if !warming.contains(&true) {
-            return answer;
-        }
-        let pick = |actions: Vec<Action>| {
-            let pairs = warming.iter().zip(actions);
-            Decision::per_row(pairs.map(|(warming, action)| if *warming { Action::Run } else { action }))
-        };
         match answer {
-            Decision::All(action) => pick(vec![action; warming.len()]),
-            Decision::PerRow(actions) if actions.len() == warming.len() => pick(actions),
-            Decision::Gate(gate) if gate.dims()[0] == warming.len() => {
+            Decision::Gate(_) if !warming.contains(&false) => Ok(Action::Run.into()),
+            Decision::Gate(gate) if warming.contains(&true) && gate.dims()[0] == warming.len() => {
                 let (shape, device) = (gate.dims(), gate.device());
                 let open = Tensor::<2, Bool>::from_data(TensorData::new(warming, [shape[0], 1]), &device);
-                Decision::Gate(gate.mask_fill(open.expand(shape), 1.0))
+                Ok(Decision::Gate(gate.mask_fill(open.expand(shape), 1.0)))
             }
-            // The engine refuses a wrong number of rows.
-            broken @ (Decision::PerRow(_) | Decision::Gate(_)) => broken,
+            answer => {
+                answer.map_rows(site, |row, action| if row.generated < self.tokens { Action::Run } else { action })
+            }
         }
     }
 
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.inner.begin(batch)
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        self.inner.observe(site)
     }
 
-    fn observe(&mut self, site: &Site<'_>) {
-        self.inner.observe(site);
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.inner.on(event)
     }
 }

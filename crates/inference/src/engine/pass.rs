@@ -1,136 +1,245 @@
-//! One pass of a batch through the layers.
+//! One pass of some rows through the layers.
 
 use super::partial::Chooser;
-use super::plan::Plan;
+use super::plan::{Misfit, Plan};
 use super::policy_cache::PolicyCache;
 use super::stream::Stream;
 use super::sublayers::Sublayers;
 use super::tally::Tally;
-use crate::control::{Action, Controller, PassError, Phase, Ran, Route, Row, Site, SiteLog};
-use crate::report::{LayerUsage, PhaseReport};
+use crate::control::{
+    Action, Controller, ControllerError, Decision, Event, Pass, Phase, Place, Ran, Route, Row, Site, SiteLog,
+};
 use burn::tensor::{Int, Tensor};
 use dynlayer_metrics::cost::Dimensions;
-use dynlayer_model::{Frame, Llama};
+use dynlayer_model::{Frame, Llama, select_rows};
 use std::time::Instant;
 
 /// The input of a pass.
 pub(crate) struct PassInput<'a> {
     pub(crate) model: &'a Llama,
-    /// The token ids, `[rows, tokens]`.
+    /// The token ids, `[rows, tokens]`, padded on the left where a row has fewer tokens.
     pub(crate) tokens: Tensor<2, Int>,
     pub(crate) frame: &'a Frame,
-    pub(crate) rows: &'a [Row],
-    /// The number of padding tokens at the start of the pass, for each row.
-    pub(crate) padding: &'a [usize],
+    pub(crate) rows: Vec<Row>,
     pub(crate) phase: Phase,
     /// `true` if the controller decides, `false` if it only observes.
     pub(crate) controlled: bool,
     pub(crate) chooser: Chooser,
     pub(crate) dimensions: Dimensions,
-    /// `true` if the states that enter the layers are returned in [`Pass::states`].
+    /// `true` if the states that enter the layers are returned in [`PassOutput::states`].
     pub(crate) keep_states: bool,
 }
 
 /// The output of a pass.
-pub(crate) struct Pass {
+pub(crate) struct PassOutput {
     /// The residual stream after the last layer, `[rows, tokens, d_model]`.
     pub(crate) hidden: Tensor<3>,
+    pub(crate) rows: Vec<Row>,
     /// The route of each row.
     pub(crate) routes: Vec<Route>,
     pub(crate) tally: Tally,
-    /// The residual stream entering each layer, `[rows, tokens, d_model]` each; empty unless [`PassInput::keep_states`]
-    /// is set.
+    /// The residual stream entering each layer, `[rows, tokens, d_model]` each; empty unless
+    /// [`PassInput::keep_states`] is set.
     pub(crate) states: Vec<Tensor<3>>,
+    /// The logits, `[1, vocab_size]`, of each row for which the controller computed them where the row exited.
+    exit_logits: Vec<Option<Tensor<2>>>,
 }
 
-/// Runs the layers as the controller decides, writes the cache, and adds times and layer usage to the report.
+/// The reason why a pass ends early.
+#[derive(Debug)]
+pub(crate) enum PassError {
+    /// The controller failed or broke its contract.
+    Controller(ControllerError),
+    /// The device did not deliver the logits.
+    Device(String),
+}
+
+impl From<ControllerError> for PassError {
+    fn from(error: ControllerError) -> Self {
+        Self::Controller(error)
+    }
+}
+
+/// Runs the layers as the controller decides, and writes the cache.
+///
+/// After an error, the cache holds some of the pass's keys and values; [`PolicyCache::truncate`] drops them.
 pub(crate) fn run<C: Controller + ?Sized>(
     input: PassInput<'_>,
     controller: &mut C,
     cache: &mut PolicyCache,
-    report: &mut PhaseReport,
-) -> Result<Pass, PassError> {
-    let PassInput { model, tokens, frame, rows, padding, phase, controlled, chooser, dimensions, keep_states } = input;
-    let real = padding.iter().map(|pad| frame.tokens().saturating_sub(*pad)).collect();
-    let tally = Tally::new(dimensions, real, rows.iter().map(|row| row.position));
+) -> Result<PassOutput, PassError> {
+    let PassInput { model, tokens, frame, mut rows, phase, controlled, chooser, dimensions, keep_states } = input;
+    for row in &mut rows {
+        row.asked = controlled;
+    }
+    let started = Instant::now();
+    controller.on(&Event::Pass(&Pass { phase, controlled, rows: &rows }))?;
+    let mut tally = Tally::new(dimensions, &rows);
+    tally.controller_seconds += started.elapsed().as_secs_f64();
     let embedded = model.embed(tokens); // [rows, tokens, d_model]
-    let mut exited = vec![false; rows.len()];
-    let mut routes = vec![Route::default(); rows.len()];
+    let n = rows.len();
+    let (everyone, stream) = ((0..n).collect(), Stream::new(embedded.clone()));
+    let sublayers = Sublayers { model, frame, rows, everyone, chooser, dimensions, cache, stream, tally };
+    let exits = Exits { exited: vec![false; n], logits: vec![None; n] };
+    let mut pass = Walk { controller, phase, controlled, embedded, sublayers, exits };
+    let mut routes = vec![Route::default(); n];
     let mut states = Vec::new();
-    let (everyone, stream) = ((0..rows.len()).collect(), Stream::new(embedded.clone()));
-    let mut pass = Sublayers { model, frame, rows, everyone, chooser, dimensions, cache, stream, tally };
-    report.layers.resize(model.layers().len(), LayerUsage::default());
 
     for layer in 0..model.layers().len() {
         if keep_states {
-            states.push(pass.stream.hidden().clone());
+            states.push(pass.sublayers.stream.hidden().clone());
         }
-        let asked = Instant::now();
-        let decision = if exited.iter().all(|exited| *exited) {
-            Action::Skip.into()
-        } else {
-            let log = SiteLog::default();
-            let hidden = pass.stream.hidden();
-            let site = Site { model, layer, phase, rows, hidden, embedded: &embedded, padding, log: &log };
-            let decision = if controlled {
-                controller.decide(&site)
-            } else {
-                controller.observe(&site);
-                Action::Run.into()
-            };
-            pass.tally.host_reads += log.host_reads.get() as u64;
-            for rows in log.heads.borrow().iter() {
-                pass.tally.head(rows);
-            }
-            match log.error.into_inner() {
-                Some(error) => return Err(error),
-                None => decision,
-            }
-        };
+        let launches = pass.sublayers.tally.launches.sublayers();
+        let (ran, seconds) = pass.layer(layer)?;
+        let tally = &mut pass.sublayers.tally;
+        if tally.launches.sublayers() > launches {
+            tally.launched(layer, seconds);
+        }
+        for (row, route) in routes.iter_mut().enumerate() {
+            let ran = ran.as_ref().map_or(Ran { attention: true, mlp: true }, |ran| ran[row]);
+            tally.usage(layer, row, ran);
+            route.push(ran);
+        }
+    }
+    let Sublayers { cache, stream, tally, rows, .. } = pass.sublayers;
+    cache.advance(frame);
+    let (hidden, exit_logits) = (stream.hidden().clone(), pass.exits.logits);
+    Ok(PassOutput { hidden, rows, routes, tally, states, exit_logits })
+}
+
+/// A walk of some rows through the layers.
+struct Walk<'a, 'c, C: ?Sized> {
+    controller: &'c mut C,
+    phase: Phase,
+    controlled: bool,
+    embedded: Tensor<3>,
+    sublayers: Sublayers<'a>,
+    exits: Exits,
+}
+
+/// The rows that have exited.
+struct Exits {
+    exited: Vec<bool>,
+    /// The logits, `[1, vocab_size]`, that the controller computed where a row exited.
+    logits: Vec<Option<Tensor<2>>>,
+}
+
+impl<C: Controller + ?Sized> Walk<'_, '_, C> {
+    /// Asks about a layer and runs it. Returns the sublayers that each row ran, or `None` if all ran everything; and
+    /// the time that they took, in seconds.
+    fn layer(&mut self, layer: usize) -> Result<(Option<Vec<Ran>>, f64), PassError> {
+        let misfit = |(expected, found): Misfit| ControllerError::Contract { layer, expected, found };
+        let tokens = self.sublayers.frame.tokens();
+        let plan =
+            self.ask(layer, Place::Layer, |decision, exited| Plan::new(decision, tokens, exited).map_err(misfit))?;
         let started = Instant::now();
-        pass.tally.controller_seconds += (started - asked).as_secs_f64();
-        let plan = Plan::new(decision, frame.tokens(), &mut exited)
-            .map_err(|(expected, found)| PassError::Contract { layer, expected, found })?;
-        let launches = pass.tally.launches.sublayers();
         let ran = match plan {
             Plan::Everything => {
-                pass.everything(layer);
+                self.sublayers.everything(layer);
                 None
             }
             Plan::Gate(gate, ran) => {
                 let runs: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
-                pass.gated(layer, gate, &runs);
+                self.sublayers.gated(layer, gate, &runs);
                 Some(ran)
             }
             Plan::Rows(ran) => {
-                let attention: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
-                let mlp: Vec<bool> = ran.iter().map(|ran| ran.mlp).collect();
-                pass.attention(layer, &attention);
-                pass.feed_forward(layer, &mlp);
+                self.attention(layer, &ran);
+                self.feed_forward(layer, &ran);
                 Some(ran)
             }
+            Plan::Ask(mut ran, asks) => {
+                self.attention(layer, &ran);
+                let attention = started.elapsed();
+                self.sublayers.rows.iter_mut().zip(&asks).for_each(|(row, asks)| row.asked = *asks);
+                self.ask(layer, Place::Mlp, |decision, exited| {
+                    Plan::mlp(decision, &asks, exited, &mut ran).map_err(misfit)
+                })?;
+                let started = Instant::now();
+                self.feed_forward(layer, &ran);
+                self.ask_live_rows();
+                return Ok((Some(ran), (attention + started.elapsed()).as_secs_f64()));
+            }
         };
-        let usage = &mut report.layers[layer];
-        if pass.tally.launches.sublayers() > launches {
-            usage.launched += 1;
-            usage.seconds += started.elapsed().as_secs_f64();
+        self.ask_live_rows();
+        Ok((ran, started.elapsed().as_secs_f64()))
+    }
+
+    /// Asks the controller, or lets it observe, and interprets its decision with `plan`, which marks the rows that exit.
+    fn ask<P>(
+        &mut self,
+        layer: usize,
+        place: Place,
+        plan: impl FnOnce(Decision, &mut [bool]) -> Result<P, ControllerError>,
+    ) -> Result<P, PassError> {
+        let Sublayers { model, rows, stream, tally, .. } = &mut self.sublayers;
+        if !self.exits.exited.contains(&false) {
+            return Ok(plan(Action::Skip.into(), &mut self.exits.exited)?);
         }
-        for (row, route) in routes.iter_mut().enumerate() {
-            let ran = ran.as_ref().map_or(Ran { attention: true, mlp: true }, |ran| ran[row]);
-            usage.attention += if ran.attention { pass.tally.tokens(row) as u64 } else { 0 };
-            usage.mlp += if ran.mlp { pass.tally.tokens(row) as u64 } else { 0 };
-            route.push(ran);
+        let asked = Instant::now();
+        let log = SiteLog::default();
+        let (hidden, embedded) = (stream.hidden(), &self.embedded);
+        let site = Site { model, layer, place, phase: self.phase, rows, hidden, embedded, log: &log };
+        let decision = if self.controlled {
+            self.controller.decide(&site)
+        } else {
+            self.controller.observe(&site).map(|()| Action::Run.into())
+        };
+        tally.host_reads += log.host_reads.get() as u64;
+        let heads = log.heads.into_inner();
+        for (rows, _) in &heads {
+            tally.head(rows);
+        }
+        tally.controller_seconds += asked.elapsed().as_secs_f64();
+        let before = self.exits.exited.clone();
+        let planned = plan(decision?, &mut self.exits.exited)?;
+        for row in (0..before.len()).filter(|row| self.exits.exited[*row] && !before[*row]) {
+            let place = |(rows, logits): &(Vec<usize>, Tensor<2>)| {
+                rows.iter().position(|of| *of == row).map(|at| logits.clone().narrow(0, at, 1))
+            };
+            self.exits.logits[row] = heads.iter().rev().find_map(place);
+        }
+        Ok(planned)
+    }
+
+    /// Makes the answers of all rows that have not exited count.
+    fn ask_live_rows(&mut self) {
+        for (row, exited) in self.sublayers.rows.iter_mut().zip(&self.exits.exited) {
+            row.asked = self.controlled && !exited;
         }
     }
-    let Sublayers { cache, stream, tally, .. } = pass;
-    cache.advance(frame.tokens());
-    report.host_reads += tally.host_reads;
-    report.controller_seconds += tally.controller_seconds;
-    Ok(Pass { hidden: stream.hidden().clone(), routes, tally, states })
+
+    fn attention(&mut self, layer: usize, ran: &[Ran]) {
+        self.sublayers.attention(layer, &ran.iter().map(|ran| ran.attention).collect::<Vec<_>>());
+    }
+
+    fn feed_forward(&mut self, layer: usize, ran: &[Ran]) {
+        self.sublayers.feed_forward(layer, &ran.iter().map(|ran| ran.mlp).collect::<Vec<_>>());
+    }
+}
+
+impl PassOutput {
+    /// The logits after each row's last token, `[rows, vocab_size]`, from the final normed states `[rows, 1, d_model]`.
+    /// Rows that exited where the controller had computed their logits need no further product.
+    pub(crate) fn logits(&mut self, model: &Llama, normed: &Tensor<3>) -> Tensor<2> {
+        let missing: Vec<usize> = (0..self.rows.len()).filter(|row| self.exit_logits[*row].is_none()).collect();
+        self.tally.prediction(&missing);
+        let head = |normed: Tensor<3>| model.head(normed).squeeze_dim::<2>(1);
+        if missing.len() == self.rows.len() {
+            return head(normed.clone());
+        }
+        if !missing.is_empty() {
+            let computed = head(select_rows(normed.clone(), &missing)); // [missing, vocab_size]
+            for (at, row) in missing.into_iter().enumerate() {
+                self.exit_logits[row] = Some(computed.clone().narrow(0, at, 1));
+            }
+        }
+        Tensor::cat(std::mem::take(&mut self.exit_logits).into_iter().flatten().collect(), 0)
+    }
 }
 
 /// Reads logits to the host, row after row. The only other host reads of a pass are those of the controller.
-pub(crate) fn read_logits(logits: &Tensor<3>) -> Result<Vec<f32>, PassError> {
+pub(crate) fn read_logits(logits: &Tensor<2>) -> Result<Vec<f32>, PassError> {
     let failed = |error: &dyn std::fmt::Debug| PassError::Device(format!("{error:?}"));
     let data = logits.clone().try_into_data().map_err(|error| failed(&error))?;
     data.try_into_vec_as::<f32>().map_err(|error| failed(&error))

@@ -11,38 +11,60 @@ pub(super) enum Plan {
     Everything,
     /// The sublayers that each row runs.
     Rows(Vec<Ran>),
+    /// The sublayers that each row runs, and the rows that are asked again before the MLP.
+    Ask(Vec<Ran>, Vec<bool>),
     /// The whole layer for all rows, with its update multiplied by a gate of `[rows, tokens]`. The list holds the
     /// sublayers that count as run for each row.
     Gate(Tensor<2>, Vec<Ran>),
 }
 
+/// The expected form and the found form of a decision that does not fit.
+pub(super) type Misfit = (String, String);
+
 impl Plan {
-    /// Interprets a decision, and marks the rows that exit here.
-    ///
-    /// # Errors
-    /// The expected form and the found form, if the decision does not fit the batch.
-    pub(super) fn new(decision: Decision, tokens: usize, exited: &mut [bool]) -> Result<Self, (String, String)> {
+    /// Interprets a decision about a layer, and marks the rows that exit here.
+    pub(super) fn new(decision: Decision, tokens: usize, exited: &mut [bool]) -> Result<Self, Misfit> {
         let rows = exited.len();
         if matches!(decision, Decision::All(Action::Run)) && !exited.contains(&true) {
             return Ok(Self::Everything);
         }
         let actions = match decision {
             Decision::All(action) => vec![action; rows],
-            Decision::PerRow(actions) if actions.len() == rows => actions,
-            Decision::PerRow(actions) => {
-                return Err((format!("one action per row, {rows}"), actions.len().to_string()));
-            }
+            Decision::PerRow(actions) => one_per_row(actions, rows)?,
             Decision::Gate(gate) if gate.dims() == [rows, tokens] => return Ok(Self::gate(gate, exited)),
             Decision::Gate(gate) => {
                 return Err((format!("a gate of shape [{rows}, {tokens}]"), format!("{:?}", gate.dims())));
             }
         };
-        let ran = actions.into_iter().zip(exited).map(|(action, exited)| {
+        let mut asks = vec![false; rows];
+        let ran = actions.into_iter().zip(exited).zip(&mut asks).map(|((action, exited), asks)| {
             *exited |= action == Action::Exit;
             let live = !*exited;
+            *asks = live && action == Action::AskBeforeMlp;
             Ran { attention: live && action.runs_attention(), mlp: live && action.runs_mlp() }
         });
-        Ok(Self::Rows(ran.collect()))
+        let ran = ran.collect();
+        Ok(if asks.contains(&true) { Self::Ask(ran, asks) } else { Self::Rows(ran) })
+    }
+
+    /// Interprets a decision about the MLP of the rows that asked for it, and marks the rows that exit here.
+    pub(super) fn mlp(decision: Decision, asks: &[bool], exited: &mut [bool], ran: &mut [Ran]) -> Result<(), Misfit> {
+        let expected = || "run, skip, skip-mlp or exit before an MLP".to_owned();
+        let actions = match decision {
+            Decision::All(action) => vec![action; exited.len()],
+            Decision::PerRow(actions) => one_per_row(actions, exited.len())?,
+            Decision::Gate(_) => return Err((expected(), "a gate".to_owned())),
+        };
+        for (row, action) in actions.into_iter().enumerate().filter(|(row, _)| asks[*row]) {
+            match action {
+                Action::Run => ran[row].mlp = true,
+                Action::Skip | Action::SkipMlp => {}
+                Action::Exit => exited[row] = true,
+                Action::SkipAttention => return Err((expected(), "skip-attention".to_owned())),
+                Action::AskBeforeMlp => return Err((expected(), "ask-before-mlp".to_owned())),
+            }
+        }
+        Ok(())
     }
 
     /// Returns a plan with this gate, set to 0 for the rows that have exited.
@@ -56,4 +78,10 @@ impl Plan {
         // Fills with 0 rather than multiplying by 0, since the controller's gate for an exited row may be NaN.
         Self::Gate(gate.mask_fill(closed.expand(shape), 0.0), ran)
     }
+}
+
+/// Returns the actions, if there is one per row.
+fn one_per_row(actions: Vec<Action>, rows: usize) -> Result<Vec<Action>, Misfit> {
+    let found = actions.len();
+    if found == rows { Ok(actions) } else { Err((format!("one action per row, {rows}"), found.to_string())) }
 }

@@ -1,83 +1,118 @@
 //! The KV cache, with a policy for the keys and values of skipped attention sublayers.
 
-use super::owed::{self, Meter, Owed, State};
+use super::owed::{Meter, Owed, Settlement, State};
 use super::stream::Stream;
 use super::tally::Tally;
 use crate::control::{KvPolicy, Row};
 use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama, select_rows};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// The keys and values of a batch, and the state of its [`KvPolicy`].
-#[derive(Clone, Debug)]
+/// The keys and values of several sequences, one per row of the cache, and the state of their [`KvPolicy`].
+#[derive(Debug)]
 pub(crate) struct PolicyCache {
     cache: KvCache,
-    memory: Memory,
-    rows: usize,
+    policy: KvPolicy,
+    /// One entry per row of the cache.
+    memories: Vec<Memory>,
+    meter: Arc<Meter>,
 }
 
-/// The state of a [`KvPolicy`], layer by layer.
+/// What a [`KvPolicy`] remembers of one sequence, layer by layer.
 #[derive(Clone, Debug)]
 enum Memory {
     Propagate,
-    Deferred(Vec<Owed>, Arc<Meter>),
-    Omit(Vec<Holes>),
+    Deferred(Vec<Owed>),
+    /// The slots of the tokens that skipped the attention, in ascending order.
+    Omit(Vec<Vec<usize>>),
 }
 
 impl PolicyCache {
-    pub(crate) fn new(model: &Llama, rows: usize, slots: usize, policy: KvPolicy) -> Self {
-        let n_layers = model.layers().len();
-        let memory = match policy {
+    /// Makes a cache without sequences.
+    pub(crate) fn new(model: &Llama, policy: KvPolicy) -> Self {
+        Self { cache: model.cache(0, 0), policy, memories: Vec::new(), meter: Arc::default() }
+    }
+
+    /// Adds an empty sequence with room for `slots` tokens; its row is the last.
+    pub(crate) fn add_row(&mut self, slots: usize) {
+        self.cache.add_row(slots);
+        let n_layers = self.cache.n_layers();
+        self.memories.push(match self.policy {
             KvPolicy::Propagate => Memory::Propagate,
-            KvPolicy::Deferred => Memory::Deferred(vec![Owed::default(); n_layers], Arc::default()),
-            KvPolicy::Omit => Memory::Omit(vec![Holes(vec![Vec::new(); rows]); n_layers]),
+            KvPolicy::Deferred => Memory::Deferred(vec![Owed::default(); n_layers]),
+            KvPolicy::Omit => Memory::Omit(vec![Vec::new(); n_layers]),
+        });
+    }
+
+    /// Adds a copy of a sequence; its row is the last.
+    pub(crate) fn copy_row(&mut self, row: usize) {
+        self.cache.copy_row(row);
+        self.memories.push(self.memories[row].clone());
+    }
+
+    /// Makes a cache that holds only copies of one sequence.
+    pub(crate) fn copies(&self, row: usize, n: usize) -> Self {
+        let mut cache = Self {
+            cache: self.cache.clone(),
+            policy: self.policy,
+            memories: self.memories.clone(),
+            meter: Arc::default(),
         };
-        Self { cache: model.cache(rows, slots), memory, rows }
+        let rows = cache.memories.len();
+        (0..n).for_each(|_| cache.copy_row(row));
+        (0..rows).for_each(|_| cache.remove_row(0));
+        cache
     }
 
-    /// Makes room for a pass after the slots in use, and returns its frame.
-    pub(crate) fn frame(&mut self, model: &Llama, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
-        let tokens = positions.first().map_or(0, Vec::len);
-        self.cache.reserve(self.cache.len() + tokens);
-        model.frame(&self.cache, positions, padding)
+    /// Removes a sequence. Later rows move down by one index.
+    pub(crate) fn remove_row(&mut self, row: usize) {
+        self.cache.remove_row(row);
+        self.memories.remove(row);
     }
 
-    pub(super) fn advance(&mut self, tokens: usize) {
-        self.cache.advance(tokens);
+    /// Drops the tokens of a sequence from `len` on, also those of a pass that ended with an error.
+    pub(crate) fn truncate(&mut self, row: usize, len: usize) {
+        self.cache.truncate(row, len);
+        match &mut self.memories[row] {
+            Memory::Propagate => {}
+            Memory::Deferred(layers) => layers.iter_mut().for_each(|owed| owed.truncate(len)),
+            Memory::Omit(layers) => layers.iter_mut().for_each(|holes| holes.retain(|slot| *slot < len)),
+        }
+    }
+
+    /// Makes room for a pass over some rows, and returns its frame.
+    pub(crate) fn frame(&mut self, model: &Llama, rows: &[usize], positions: &[Vec<usize>]) -> Frame {
+        for (row, positions) in rows.iter().zip(positions) {
+            self.cache.reserve(*row, self.cache.len(*row) + positions.len());
+        }
+        model.frame(&self.cache, rows, positions)
+    }
+
+    pub(super) fn advance(&mut self, frame: &Frame) {
+        self.cache.advance(frame);
     }
 
     pub(super) fn layer_mut(&mut self, layer: usize) -> &mut LayerKv {
         self.cache.layer_mut(layer)
     }
 
-    /// Keeps the given rows, in the given order; a row may be named more than once.
-    pub(crate) fn select_rows(&mut self, rows: &[usize]) {
-        self.cache.select_rows(rows);
-        self.rows = rows.len();
-        match &mut self.memory {
-            Memory::Propagate => {}
-            Memory::Deferred(layers, _) => owed::select_rows(layers, rows),
-            Memory::Omit(layers) => layers.iter_mut().for_each(|holes| holes.select_rows(rows)),
-        }
+    /// The memory of all keys and values, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.bytes()
     }
 
     /// The largest size so far, in bytes, of residual states kept for deferred keys and values.
     pub(crate) fn owed_bytes(&self) -> u64 {
-        match &self.memory {
-            Memory::Deferred(_, meter) => meter.most(),
-            Memory::Propagate | Memory::Omit(_) => 0,
-        }
+        self.meter.most()
     }
 
-    /// The number of holes of a row at a layer: slots that [`KvPolicy::Omit`] hides from the row's tokens.
-    pub(super) fn holes(&self, layer: usize, row: usize) -> usize {
-        match &self.memory {
-            Memory::Omit(layers) => layers[layer].0[row].len(),
-            Memory::Propagate | Memory::Deferred(..) => 0,
-        }
+    /// The number of holes of a pass's row at a layer: slots that [`KvPolicy::Omit`] hides from the row's tokens.
+    pub(super) fn holes(&self, layer: usize, frame: &Frame, row: usize) -> usize {
+        frame.slots().nth(row).map_or(0, |(row, _)| self.memories[row].holes(layer).len())
     }
 
-    /// Prepares a layer's attention for `rows`: computes the keys and values that the layer owes them, or returns a
-    /// frame that hides the layer's holes, if it has any.
+    /// Prepares a layer's attention for some rows of a pass: computes the keys and values that the layer owes them, or
+    /// returns a frame that hides the layer's holes, if it has any.
     pub(super) fn ready(
         &mut self,
         layer: usize,
@@ -86,21 +121,31 @@ impl PolicyCache {
         frame: &Frame,
         tally: &mut Tally,
     ) -> Option<Frame> {
-        match &mut self.memory {
-            Memory::Propagate => None,
-            Memory::Deferred(layers, _) => {
-                let block = &model.layers()[layer];
-                let settled = layers[layer].settle(rows, model, block, self.cache.layer_mut(layer));
-                for (row, settled) in rows.iter().zip(&settled) {
+        let places: Vec<(usize, usize)> = frame.slots().collect();
+        match self.policy {
+            KvPolicy::Propagate => None,
+            KvPolicy::Deferred => {
+                let mut settlement = Settlement::default();
+                let mut computed = Vec::new();
+                for row in rows {
+                    let Some((place, _)) = places.get(*row) else { continue };
+                    let Memory::Deferred(layers) = &mut self.memories[*place] else { continue };
+                    let settled = settlement.take(&mut layers[layer], *place);
                     tally.keys_values(*row, settled.due, settled.computed);
+                    if settled.computed > 0 {
+                        computed.push(*row);
+                    }
                 }
-                let computed = rows.iter().zip(&settled).filter(|(_, settled)| settled.computed > 0);
-                tally.projection(&computed.map(|(row, _)| *row).collect::<Vec<_>>());
+                tally.projection(&computed);
+                settlement.project(model, &model.layers()[layer], self.cache.layer_mut(layer));
                 None
             }
-            Memory::Omit(layers) => {
-                let holes = &layers[layer];
-                holes.any().then(|| frame.with_holes(|row, slot| holes.contains(row, slot)))
+            KvPolicy::Omit => {
+                let holes: Vec<&[usize]> = places.iter().map(|(place, _)| self.memories[*place].holes(layer)).collect();
+                let any = holes.iter().any(|holes| !holes.is_empty());
+                any.then(|| {
+                    frame.with_holes(|row| !holes[row].is_empty(), |row, slot| holes[row].binary_search(&slot).is_ok())
+                })
             }
         }
     }
@@ -108,13 +153,15 @@ impl PolicyCache {
     /// Applies the policy to rows that skip a layer's attention.
     pub(super) fn skip(&mut self, skipped: Skipped<'_>, stream: &mut Stream, tally: &mut Tally) {
         let Skipped { layer, block, rows, written, frame, batch } = skipped;
-        if rows.is_empty() {
+        let places: Vec<(usize, usize)> = frame.slots().collect();
+        if rows.is_empty() || places.is_empty() {
             return;
         }
-        match &mut self.memory {
-            Memory::Propagate => {
+        let slots = |row: usize| -> Range<usize> { places[row].1..places[row].1 + frame.tokens() };
+        match self.policy {
+            KvPolicy::Propagate => {
                 for row in rows {
-                    let tokens = tally.tokens(*row);
+                    let tokens = frame.tokens();
                     tally.keys_values(*row, tokens, if written { 0 } else { tokens });
                 }
                 if written {
@@ -122,26 +169,36 @@ impl PolicyCache {
                 }
                 tally.projection(rows);
                 let kv = self.cache.layer_mut(layer);
-                if rows.len() == self.rows {
+                if rows.len() == places.len() {
                     block.propagate(stream.hidden().clone(), frame, kv);
                 } else {
                     block.propagate(select_rows(stream.hidden().clone(), rows), &frame.select_rows(rows), kv);
                 }
             }
-            Memory::Deferred(layers, meter) => {
-                let mut tokens = vec![0; batch.len()];
+            KvPolicy::Deferred => {
                 for row in rows {
-                    tokens[*row] = tally.tokens(*row);
-                }
-                let last = || batch.iter().map(|row| row.position).collect();
-                let state = (!written).then(|| stream.keep(|hidden| State::new(hidden, frame.start(), last(), meter)));
-                layers[layer].add(state, tokens);
-            }
-            Memory::Omit(layers) => {
-                for row in rows {
-                    layers[layer].0[*row].extend(frame.end() - tally.tokens(*row)..frame.end());
+                    let position = batch[*row].position + 1 - frame.tokens();
+                    let state = |hidden| State::new(hidden, slots(*row).start, position, &self.meter);
+                    let state = (!written).then(|| stream.keep(*row, state));
+                    let Memory::Deferred(layers) = &mut self.memories[places[*row].0] else { continue };
+                    layers[layer].add(state, slots(*row));
                 }
             }
+            KvPolicy::Omit => {
+                for row in rows {
+                    let Memory::Omit(layers) = &mut self.memories[places[*row].0] else { continue };
+                    layers[layer].extend(slots(*row));
+                }
+            }
+        }
+    }
+}
+
+impl Memory {
+    fn holes(&self, layer: usize) -> &[usize] {
+        match self {
+            Self::Omit(layers) => &layers[layer],
+            Self::Propagate | Self::Deferred(_) => &[],
         }
     }
 }
@@ -150,29 +207,11 @@ impl PolicyCache {
 pub(super) struct Skipped<'a> {
     pub(super) layer: usize,
     pub(super) block: &'a Block,
+    /// The indices of the rows.
     pub(super) rows: &'a [usize],
     /// `true` if the attention ran for other rows and wrote the keys and values of these rows too.
     pub(super) written: bool,
     pub(super) frame: &'a Frame,
-    /// All rows of the batch.
+    /// All rows of the pass.
     pub(super) batch: &'a [Row],
-}
-
-/// The holes of one layer under [`KvPolicy::Omit`]: for each row, the slots of the tokens that skipped the attention,
-/// in ascending order.
-#[derive(Debug, Default, Clone)]
-struct Holes(Vec<Vec<usize>>);
-
-impl Holes {
-    fn any(&self) -> bool {
-        self.0.iter().any(|row| !row.is_empty())
-    }
-
-    fn contains(&self, row: usize, slot: usize) -> bool {
-        self.0[row].binary_search(&slot).is_ok()
-    }
-
-    fn select_rows(&mut self, rows: &[usize]) {
-        self.0 = rows.iter().map(|row| self.0[*row].clone()).collect();
-    }
 }

@@ -4,31 +4,38 @@ use super::owed::State;
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// The residual stream between two sublayers, with the copy of it, if any, that is kept to compute deferred keys and
+/// The residual stream between two sublayers, with the copies of rows that are kept to compute deferred keys and
 /// values.
 pub(super) struct Stream {
     hidden: Tensor<3>,
-    kept: Option<Arc<State>>,
+    kept: Vec<Option<Arc<State>>>,
 }
 
 impl Stream {
     /// Makes a stream from `hidden: [rows, tokens, d_model]`.
     pub(super) fn new(hidden: Tensor<3>) -> Self {
-        Self { hidden, kept: None }
+        let kept = vec![None; hidden.dims()[0]];
+        Self { hidden, kept }
     }
 
     pub(super) fn hidden(&self) -> &Tensor<3> {
         &self.hidden
     }
 
-    /// Replaces the stream after a sublayer has run.
-    pub(super) fn set(&mut self, hidden: Tensor<3>) {
-        *self = Self::new(hidden);
+    /// Replaces the stream after a sublayer has run for the given rows.
+    pub(super) fn set(&mut self, hidden: Tensor<3>, ran: &[usize]) {
+        self.hidden = hidden;
+        for row in ran {
+            self.kept[*row] = None;
+        }
     }
 
-    /// Returns the current stream as a state that outlives the pass. `make` is called at most once until a sublayer
-    /// runs; until then every call returns the same copy.
-    pub(super) fn keep(&mut self, make: impl FnOnce(Tensor<3>) -> State) -> Arc<State> {
-        self.kept.get_or_insert_with(|| Arc::new(make(self.hidden.clone()))).clone()
+    /// Returns a row's current state as one that outlives the pass. `make` is called at most once until a sublayer runs
+    /// for the row; until then every call returns the same copy.
+    pub(super) fn keep(&mut self, row: usize, make: impl FnOnce(Tensor<3>) -> State) -> Arc<State> {
+        let hidden = &self.hidden;
+        // A copy of the row, since a view would keep the states of all rows in memory.
+        let state = || dynlayer_model::select_rows(hidden.clone(), &[row]);
+        self.kept[row].get_or_insert_with(|| Arc::new(make(state()))).clone()
     }
 }

@@ -14,7 +14,7 @@ use dynlayer_model::{Frame, Llama, select_rows};
 pub(super) struct Sublayers<'a> {
     pub(super) model: &'a Llama,
     pub(super) frame: &'a Frame,
-    pub(super) rows: &'a [Row],
+    pub(super) rows: Vec<Row>,
     /// The indices of all rows.
     pub(super) everyone: Vec<usize>,
     pub(super) chooser: Chooser,
@@ -28,16 +28,17 @@ impl Sublayers<'_> {
     /// Runs the whole layer for all rows.
     pub(super) fn everything(&mut self, layer: usize) {
         let holes = self.cache.ready(layer, &self.everyone, self.model, self.frame, &mut self.tally);
-        self.tally.attention(&self.everyone, &self.everyone, |row| self.cache.holes(layer, row));
+        self.tally.attention(&self.everyone, &self.everyone, |row| self.cache.holes(layer, self.frame, row));
         self.tally.mlp(&self.everyone, &self.everyone);
         let frame = holes.as_ref().unwrap_or(self.frame);
         let block = &self.model.layers()[layer];
-        self.stream.set(block.forward(self.stream.hidden().clone(), frame, self.cache.layer_mut(layer)));
+        let hidden = block.forward(self.stream.hidden().clone(), frame, self.cache.layer_mut(layer));
+        self.stream.set(hidden, &self.everyone);
     }
 
     /// Runs the attention for the rows that run it, and applies the KV policy to the others.
     pub(super) fn attention(&mut self, layer: usize, runs: &[bool]) {
-        let (block, frame, batch) = (&self.model.layers()[layer], self.frame, self.rows);
+        let (block, frame, batch) = (&self.model.layers()[layer], self.frame, &self.rows);
         let (running, skipping) = split(runs);
         let skipped = |written| Skipped { layer, block, rows: &skipping, written, frame, batch };
         if running.is_empty() {
@@ -49,7 +50,7 @@ impl Sublayers<'_> {
         let weights = self.dimensions.attention_weights();
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), weights);
         let launched = if gathers { &running } else { &self.everyone };
-        self.tally.attention(&running, launched, |row| self.cache.holes(layer, row));
+        self.tally.attention(&running, launched, |row| self.cache.holes(layer, self.frame, row));
         let (hidden, kv) = (self.stream.hidden(), self.cache.layer_mut(layer));
         let hidden = if gathers {
             let ran = block.attention(select_rows(hidden.clone(), &running), &frame.select_rows(&running), kv);
@@ -59,7 +60,7 @@ impl Sublayers<'_> {
             if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }
         };
         self.cache.skip(skipped(!gathers), &mut self.stream, &mut self.tally);
-        self.stream.set(hidden);
+        self.stream.set(hidden, &running);
     }
 
     /// Runs the MLP for the rows that run it.
@@ -78,22 +79,22 @@ impl Sublayers<'_> {
             let ran = block.feed_forward(hidden.clone());
             if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }
         };
-        self.stream.set(hidden);
+        self.stream.set(hidden, &running);
     }
 
     /// Runs the whole layer for all rows, with its update multiplied by `gate: [rows, tokens]`. The gate is zero for
     /// the rows that do not run the layer according to `runs`.
     pub(super) fn gated(&mut self, layer: usize, gate: Tensor<2>, runs: &[bool]) {
-        let (block, frame, batch) = (&self.model.layers()[layer], self.frame, self.rows);
+        let (block, frame, batch) = (&self.model.layers()[layer], self.frame, &self.rows);
         let (running, skipping) = split(runs);
         let holes = self.cache.ready(layer, &running, self.model, frame, &mut self.tally);
-        self.tally.attention(&running, &self.everyone, |row| self.cache.holes(layer, row));
+        self.tally.attention(&running, &self.everyone, |row| self.cache.holes(layer, self.frame, row));
         self.tally.mlp(&running, &self.everyone);
         let hidden = self.stream.hidden().clone();
         let ran = block.forward(hidden.clone(), holes.as_ref().unwrap_or(frame), self.cache.layer_mut(layer));
         let skipped = Skipped { layer, block, rows: &skipping, written: true, frame, batch };
         self.cache.skip(skipped, &mut self.stream, &mut self.tally);
-        self.stream.set(hidden.clone() + (ran - hidden) * gate.unsqueeze_dim::<3>(2));
+        self.stream.set(hidden.clone() + (ran - hidden) * gate.unsqueeze_dim::<3>(2), &self.everyone);
     }
 
     fn gathers(&self, some: usize, all: usize, weights: f64) -> bool {

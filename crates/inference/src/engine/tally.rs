@@ -1,7 +1,7 @@
 //! The counts of a pass.
 
-use crate::control::Phase;
-use crate::report::{RunReport, Shared, Spent};
+use crate::control::{Phase, Ran, Row};
+use crate::report::{LayerUsage, PhaseReport, RunReport, Shared, Spent};
 use dynlayer_metrics::cost::{Counts, Dimensions};
 use dynlayer_model::Llama;
 
@@ -26,15 +26,18 @@ pub(crate) struct Tally {
     tokens: Vec<usize>,
     /// The number of positions that each row's tokens attend to in total, holes included.
     positions: Vec<u64>,
+    /// `true` if the pass predicts a token for every row.
+    predicts: bool,
+    layers: Vec<LayerUsage>,
 }
 
 impl Tally {
-    /// Makes a tally of rows with `tokens` tokens each, whose last tokens are at the positions `last`.
-    pub(super) fn new(dimensions: Dimensions, tokens: Vec<usize>, last: impl Iterator<Item = usize>) -> Self {
+    pub(super) fn new(dimensions: Dimensions, rows: &[Row]) -> Self {
+        let tokens: Vec<usize> = rows.iter().map(|row| row.tokens).collect();
         let zero = vec![Counts::default(); tokens.len()];
-        let positions = tokens.iter().zip(last).map(|(n, last)| {
+        let positions = rows.iter().map(|row| {
             // The last token sees `end` positions, and every other token one fewer than the token after it.
-            let (n, end) = (*n as u64, last as u64 + 1);
+            let (n, end) = (row.tokens as u64, row.position as u64 + 1);
             n * end - n * n.saturating_sub(1) / 2
         });
         let positions = positions.collect();
@@ -48,11 +51,22 @@ impl Tally {
             dimensions,
             tokens,
             positions,
+            predicts: false,
+            layers: vec![LayerUsage::default(); dimensions.n_layers],
         }
     }
 
-    pub(super) fn tokens(&self, row: usize) -> usize {
-        self.tokens[row]
+    /// Counts a layer of which at least one sublayer was launched, which took this time.
+    pub(super) fn launched(&mut self, layer: usize, seconds: f64) {
+        self.layers[layer].launched += 1;
+        self.layers[layer].seconds += seconds;
+    }
+
+    /// Counts the sublayers of a layer that a row asked for.
+    pub(super) fn usage(&mut self, layer: usize, row: usize, ran: Ran) {
+        let (usage, tokens) = (&mut self.layers[layer], self.tokens[row] as u64);
+        usage.attention += if ran.attention { tokens } else { 0 };
+        usage.mlp += if ran.mlp { tokens } else { 0 };
     }
 
     /// Counts an attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` returns the
@@ -113,6 +127,25 @@ impl Tally {
         self.add_weights(rows, self.dimensions.head_weights());
     }
 
+    /// Counts the products with the head that predict the rows' next tokens. They run only for the rows `missing`; the
+    /// controller has computed and counted the others.
+    pub(super) fn prediction(&mut self, missing: &[usize]) {
+        self.predicts = true;
+        self.head(missing);
+    }
+
+    /// The work of a row at full depth, without head products for the controller.
+    fn full(&self, row: usize) -> Counts {
+        let (n_layers, tokens) = (self.dimensions.n_layers as u64, self.tokens[row] as u64);
+        Counts {
+            attention: n_layers * tokens,
+            attended: n_layers * self.positions[row],
+            mlp: n_layers * tokens,
+            head_products: u64::from(self.predicts),
+            ..Counts::default()
+        }
+    }
+
     fn add_weights(&mut self, rows: &[usize], weights: f64) {
         for row in rows {
             self.weights[*row] += weights / rows.len() as f64;
@@ -121,10 +154,18 @@ impl Tally {
 
     /// Adds this pass to a report. `sequences` are the rows' indices among the report's sequences.
     pub(crate) fn add_to(&self, report: &mut RunReport, phase: Phase, sequences: &[usize]) {
+        let mut total = PhaseReport {
+            passes: 1,
+            launches: self.launches,
+            host_reads: self.host_reads,
+            controller_seconds: self.controller_seconds,
+            layers: self.layers.clone(),
+            ..PhaseReport::default()
+        };
         for (row, sequence) in sequences.iter().enumerate() {
             let (nominal, executed) = (self.nominal[row], self.executed[row]);
-            let spent = Spent { tokens: self.tokens[row] as u64, nominal, executed };
-            report.phase_mut(phase).spent += spent;
+            let spent = Spent { tokens: self.tokens[row] as u64, nominal, executed, full: self.full(row) };
+            total.spent += spent;
             let shared = Shared {
                 weight_bytes: self.dimensions.bytes_per_weight * self.weights[row],
                 host_reads: self.host_reads,
@@ -139,9 +180,7 @@ impl Tally {
                 sequence.decode_shared += shared;
             }
         }
-        let totals = report.phase_mut(phase);
-        totals.launches += self.launches;
-        totals.passes += 1;
+        *report.phase_mut(phase) += &total;
     }
 }
 

@@ -1,7 +1,6 @@
 use super::partial::{Chooser, DeviceCost};
-use super::{Pass, PassInput, PolicyCache, dimensions, run};
+use super::{PassInput, PassOutput, PolicyCache, dimensions, run};
 use crate::control::{Action, Decision, KvPolicy, PartialSkips, Phase, Row, controller_fn};
-use crate::report::PhaseReport;
 use burn::tensor::Device;
 use dynlayer_model::config::LlamaConfig;
 use dynlayer_model::{Llama, WeightDtype};
@@ -17,30 +16,43 @@ fn model() -> Llama {
 }
 
 /// Runs one pass over three rows of four tokens, in which row 0 skips layers 1 and 3.
-fn pass(model: &Llama, chooser: Chooser) -> Pass {
+fn pass(model: &Llama, chooser: Chooser) -> PassOutput {
     let mut controller = controller_fn(|site| {
         let skips = |id: u64| id == 0 && site.layer() % 2 == 1;
         Decision::per_row(site.rows().iter().map(|row| if skips(row.id) { Action::Skip } else { Action::Run }))
     });
     let texts: Vec<Vec<u32>> = (0..3).map(|row| (row..row + 4).collect()).collect();
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-    let rows: Vec<Row> = (0..ROWS).map(|id| Row { id, position: TOKENS - 1, generated: 0 }).collect();
-    let mut cache = PolicyCache::new(model, rows.len(), TOKENS, KvPolicy::Propagate);
+    let row = |id| Row {
+        id,
+        stream: id,
+        seed: 0,
+        token: 0,
+        position: TOKENS - 1,
+        generated: 0,
+        tokens: TOKENS,
+        ends_prompt: true,
+        asked: true,
+    };
+    let rows: Vec<Row> = (0..ROWS).map(row).collect();
+    let mut cache = PolicyCache::new(model, KvPolicy::Propagate);
+    for _ in &rows {
+        cache.add_row(TOKENS);
+    }
     let positions: Vec<Vec<usize>> = rows.iter().map(|_| (0..TOKENS).collect()).collect();
-    let frame = cache.frame(model, &positions, &[0; 3]);
+    let frame = cache.frame(model, &[0, 1, 2], &positions);
     let input = PassInput {
         model,
         tokens: model.tokens(&texts),
         frame: &frame,
-        rows: &rows,
-        padding: &[0; 3],
+        rows,
         phase: Phase::Prefill,
         controlled: true,
         chooser,
         dimensions: dimensions(model),
         keep_states: false,
     };
-    run(input, &mut controller, &mut cache, &mut PhaseReport::default()).unwrap()
+    run(input, &mut controller, &mut cache).unwrap()
 }
 
 #[test]

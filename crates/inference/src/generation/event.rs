@@ -19,6 +19,15 @@ pub struct TokenEvent {
     pub text: String,
     /// The reason why the sequence ends here, if it does.
     pub stop: Option<Stop>,
+    /// The natural logarithm of the token's probability in the model's own distribution, before penalties, temperature,
+    /// filters and hooks; `None` unless
+    /// [`SequenceOptions::log_probabilities`](crate::SequenceOptions::log_probabilities) is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_probability: Option<f64>,
+    /// The likeliest tokens and their log-probabilities in that distribution, in descending order, as many as were asked
+    /// for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub likeliest: Vec<(u32, f64)>,
 }
 
 /// The reason why a sequence ended.
@@ -34,9 +43,11 @@ pub enum Stop {
     MaxNewTokens,
     /// The model's context is full.
     ContextFull,
+    /// The sequence's deadline has passed.
+    Deadline,
 }
 
-/// Writes `token`, `string`, `max-new-tokens` or `context-full`.
+/// Writes `token`, `string`, `max-new-tokens`, `context-full` or `deadline`.
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -44,6 +55,7 @@ impl fmt::Display for Stop {
             Self::String(_) => "string",
             Self::MaxNewTokens => "max-new-tokens",
             Self::ContextFull => "context-full",
+            Self::Deadline => "deadline",
         })
     }
 }

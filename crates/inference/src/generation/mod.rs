@@ -1,5 +1,6 @@
-//! Generation and scoring of text, one pass per token.
+//! Sessions, and generation and scoring of text in one call.
 
+mod completion;
 mod error;
 mod event;
 mod fork;
@@ -10,10 +11,12 @@ mod score;
 mod session;
 mod text;
 
+pub use completion::Completion;
 pub use error::GenerateError;
 pub use event::{Stop, TokenEvent};
-pub(crate) use fork::{ForkSettings, LaneSampling, Prefilled};
-pub use generate::{Completion, Generation, generate};
+pub(crate) use fork::Prefilled;
+pub use generate::{Generation, generate};
 pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
+pub use session::{LogitsHook, PassOrder, SequenceOptions, Session, SessionOptions, Taken};

@@ -30,6 +30,9 @@ pub struct GenerateOptions<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// The choice of each token from the logits; greedy by default.
     pub sampling: Sampling,
+    /// `Some(k)` reports every token's log-probability, and the `k` likeliest tokens with theirs, of the model's own
+    /// distribution.
+    pub log_probabilities: Option<usize>,
     /// The sequences' ids, one per prompt; if empty, the ids are 0, 1, 2 and so on.
     pub sequence_ids: Vec<u64>,
 }
@@ -43,6 +46,7 @@ impl Default for GenerateOptions<'_> {
             stop_strings: Vec::new(),
             tokenizer: None,
             sampling: Sampling::default(),
+            log_probabilities: None,
             sequence_ids: Vec::new(),
         }
     }

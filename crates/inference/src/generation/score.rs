@@ -1,14 +1,12 @@
 //! Scoring of given text: the same passes as in generation, but the next token is given instead of chosen.
 
-use super::session::{Session, Settings, Step};
+use super::session::{Keep, Kept, PassOrder, SequenceOptions, Session, SessionOptions, Stepped};
 use super::{GenerateError, GenerateOptions, prompt};
 use crate::control::{Controller, Route, RunSettings};
 use crate::report::RunReport;
-use crate::sampling::{check_finite, largest};
 use crate::tokens::TokenProblem;
-use burn::tensor::{Tensor, s};
+use burn::tensor::Tensor;
 use dynlayer_model::Llama;
-use std::time::Instant;
 
 /// Options of [`score`] and [`score_batch`].
 ///
@@ -113,7 +111,7 @@ pub fn score<C: Controller>(
 /// Fails as [`score`] does.
 pub fn score_batch<C: Controller>(
     model: &Llama,
-    mut controller: C,
+    controller: C,
     items: &[ScoreItem],
     options: &ScoreOptions,
 ) -> Result<Scores, GenerateError> {
@@ -124,56 +122,49 @@ pub fn score_batch<C: Controller>(
     let ids = GenerateOptions { sequence_ids: options.sequence_ids.clone(), ..GenerateOptions::default() };
     prompt::check(model, &texts, &ids)?;
     let ids = prompt::ids(items.len(), &options.sequence_ids);
-    let prompts: Vec<Vec<u32>> = items.iter().map(|item| item.prompt.clone()).collect();
-    let longest = items.iter().map(|item| item.continuation.len()).max().unwrap_or(0);
-    let settings = Settings { run: options.run, keep_states: options.keep_hidden };
-    let session = Session::begin(model, &mut controller, &ids, &prompts, longest.saturating_sub(1), settings)?;
-    let continuations: Vec<&[u32]> = items.iter().map(|item| &item.continuation[..]).collect();
-    step_through(session, &mut controller, &continuations, options.keep_logits)
-}
-
-/// Steps a session that has just begun through given continuations, one per sequence.
-pub(super) fn step_through<C: Controller + ?Sized>(
-    mut session: Session<'_>,
-    controller: &mut C,
-    continuations: &[&[u32]],
-    keep_logits: bool,
-) -> Result<Scores, GenerateError> {
-    let vocab_size = session.model().config().vocab_size;
-    let mut sequences: Vec<ScoredSequence> =
-        session.report.sequences.iter().map(|s| ScoredSequence { id: s.id, tokens: Vec::new() }).collect();
-    // An item without a continuation needs no pass.
-    let begin: Vec<usize> = (0..continuations.len()).filter(|row| !continuations[*row].is_empty()).collect();
-    session.retain_prompts(&begin);
-    while !session.live().is_empty() {
-        let Step { logits, routes, states, phase } = session.step(controller)?;
-        let started = Instant::now();
-        let mut keep = Vec::new();
-        for (row, (logits, route)) in logits.chunks_exact(vocab_size).zip(routes).enumerate() {
-            let index = session.live()[row].index;
-            let (continuation, scored) = (continuations[index], &mut sequences[index].tokens);
-            check_finite(logits)?;
-            let token = continuation[scored.len()];
-            scored.push(ScoredToken {
-                token,
-                log_probability: f64::from(logits[token as usize]) - logsumexp(logits),
-                likeliest: largest(logits).and_then(|token| u32::try_from(token).ok()).unwrap_or_default(),
-                route,
-                logits: if keep_logits { logits.to_vec() } else { Vec::new() },
-                hidden: states.as_ref().map(|states| states.clone().slice(s![row..=row, .., ..]).squeeze_dim::<2>(0)),
-            });
-            if scored.len() < continuation.len() {
-                keep.push(row);
-            }
-            session.push(row, token);
+    let settings = SessionOptions { run: options.run, order: PassOrder::PromptsFirst, ..SessionOptions::default() };
+    let mut session = Session::new(model, controller, settings)?;
+    for (id, item) in ids.iter().zip(items) {
+        session.push(*id, &item.prompt, self::options(&item.continuation))?;
+        // An item without a continuation needs no pass.
+        if item.continuation.is_empty() {
+            session.release(*id);
         }
-        session.keep(&keep);
-        session.report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
     }
-    Ok(Scores { sequences, report: session.report })
+    step_through(session, Keep { logits: options.keep_logits, states: options.keep_hidden })
 }
 
-fn logsumexp(logits: &[f32]) -> f64 {
-    let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    most + logits.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln()
+/// The options of a sequence whose continuation is given.
+pub(super) fn options(continuation: &[u32]) -> SequenceOptions {
+    SequenceOptions {
+        max_new_tokens: continuation.len(),
+        given: continuation.to_vec(),
+        log_probabilities: Some(1),
+        ..SequenceOptions::default()
+    }
+}
+
+/// Steps through the given continuations of a session's sequences.
+pub(super) fn step_through<C: Controller>(mut session: Session<'_, C>, keep: Keep) -> Result<Scores, GenerateError> {
+    session.keep(keep);
+    let ids = session.report().sequences.iter().map(|sequence| sequence.id);
+    let mut sequences: Vec<ScoredSequence> = ids.map(|id| ScoredSequence { id, tokens: Vec::new() }).collect();
+    while !session.is_idle() {
+        let Stepped { events, kept } = session.advance()?;
+        for (event, Kept { logits, states }) in events.into_iter().zip(kept) {
+            if event.stop.is_some() {
+                session.release(event.sequence);
+            }
+            let Some(scored) = sequences.iter_mut().find(|scored| scored.id == event.sequence) else { continue };
+            scored.tokens.push(ScoredToken {
+                token: event.token,
+                log_probability: event.log_probability.unwrap_or(f64::NAN),
+                likeliest: event.likeliest.first().map_or(event.token, |(token, _)| *token),
+                route: event.route,
+                logits,
+                hidden: states,
+            });
+        }
+    }
+    Ok(Scores { sequences, report: session.report().clone() })
 }

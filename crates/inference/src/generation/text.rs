@@ -1,25 +1,42 @@
 //! The growing text of a sequence, and the strings that end it.
 
-use super::GenerateError;
+use super::{GenerateError, Stop};
+use crate::shared::Shared;
 use dynlayer_model::text::{StreamDecoder, Tokenizer};
+use std::sync::Arc;
 
 /// Decodes tokens, and holds back text that may be the beginning of a stop string.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TextStream<'a> {
     /// `None` once the sequence has ended.
-    decoder: Option<StreamDecoder<'a>>,
+    decoder: Option<StreamDecoder<Shared<'a, Tokenizer>>>,
     filter: StopFilter,
 }
 
 impl<'a> TextStream<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer, stops: &[String]) -> Self {
+    pub(super) fn new(tokenizer: Shared<'a, Tokenizer>, stops: &[String]) -> Self {
         let decoder = Some(StreamDecoder::new(tokenizer, true));
-        Self { decoder, filter: StopFilter { held: String::new(), stops: stops.to_vec() } }
+        Self { decoder, filter: StopFilter { held: String::new(), stops: stops.into() } }
+    }
+
+    /// Adds a token, after which the sequence ends if there is a `stop`. Returns the new text, and the reason why the
+    /// sequence ends, stop strings included.
+    pub(super) fn token(&mut self, token: u32, stop: Option<Stop>) -> Result<(String, Option<Stop>), GenerateError> {
+        let (mut text, mut found) = (String::new(), None);
+        if !matches!(stop, Some(Stop::Token(_))) {
+            (text, found) = self.push(token)?;
+        }
+        if stop.is_some() && found.is_none() {
+            let (rest, late) = self.finish()?;
+            text.push_str(&rest);
+            found = late;
+        }
+        Ok((text, found.map(Stop::String).or(stop)))
     }
 
     /// Adds a token. Returns the new text that cannot be part of a stop string, and the stop string that the token
     /// completes, if any.
-    pub(super) fn push(&mut self, token: u32) -> Result<(String, Option<String>), GenerateError> {
+    fn push(&mut self, token: u32) -> Result<(String, Option<String>), GenerateError> {
         let piece = match &mut self.decoder {
             Some(decoder) => decoder.push(token)?,
             None => None,
@@ -40,11 +57,11 @@ impl<'a> TextStream<'a> {
 }
 
 /// Finds stop strings in text that comes in pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct StopFilter {
     /// Text that may be the beginning of a stop string.
     held: String,
-    stops: Vec<String>,
+    stops: Arc<[String]>,
 }
 
 impl StopFilter {

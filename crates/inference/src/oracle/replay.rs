@@ -1,18 +1,19 @@
 //! Replay of the oracle's choices.
 
 use super::Candidate;
-use crate::control::{Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
+use crate::control::{Controller, ControllerError, Decision, Event, Site};
 use crate::controllers::BuildError;
 use dynlayer_metrics::allocation::{Allocation, Evidence};
 use std::collections::HashMap;
 use std::fmt;
 
 /// A controller that runs an allocation: every sequence runs under the candidate that was chosen for it. A batch may
-/// mix candidates.
+/// mix candidates. The allocation names sequences by their [stream](crate::Row::stream), so a copy of a sequence runs
+/// under the candidate of its original.
 ///
 /// With the settings of the measurement (the same ids, [`ControlFrom::LastPromptToken`](crate::ControlFrom), the same
 /// seed and options), it reaches the table's quality and depth. The run fails if the allocation does not name a
-/// sequence, or a candidate returns a [`Decision::Gate`].
+/// sequence, or if a candidate returns a [`Decision::Gate`] while other sequences run under other candidates.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
@@ -41,13 +42,21 @@ use std::fmt;
 /// assert_eq!(depths, [model.layers().len() as f64, 1.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Debug)]
 pub struct OracleController {
+    /// The candidate of each sequence that the allocation names, as an index.
+    choices: HashMap<u64, usize>,
+    candidates: ChosenCandidates,
+}
+
+/// The controllers of candidates, each of which runs the sequences that it was chosen for. A sequence without a choice
+/// is observed by all of them.
+pub(super) struct ChosenCandidates {
     names: Vec<String>,
     /// The controller of each name.
     controllers: Vec<Box<dyn Controller + Send>>,
-    /// The index into `names` and `controllers` for each sequence id.
+    /// The candidate of each running sequence, as an index, by the sequence's id.
     pub(super) chosen: HashMap<u64, usize>,
-    dispatcher: Dispatcher,
 }
 
 /// The error for choices that cannot be run.
@@ -97,19 +106,47 @@ impl OracleController {
             return Err(ReplayError::Choices { expected, found });
         }
         let mut names: Vec<String> = Vec::new();
-        let mut chosen = HashMap::new();
+        let mut choices = HashMap::new();
         for (sequence, name) in allocation.named(evidence) {
             let index = names.iter().position(|known| known == name).unwrap_or_else(|| {
                 names.push(name.to_owned());
                 names.len() - 1
             });
-            chosen.insert(sequence, index);
+            choices.insert(sequence, index);
         }
-        Ok(Self { chosen, ..Self::unchosen(names, candidates)? })
+        Ok(Self { choices, candidates: ChosenCandidates::new(names, candidates)? })
     }
 
-    /// Creates a controller of the candidates with these names, without a choice for any sequence.
-    pub(super) fn unchosen(names: Vec<String>, candidates: &[Candidate<'_>]) -> Result<Self, ReplayError> {
+    /// The name of a sequence's candidate; `None` if the allocation does not name the sequence.
+    pub fn choice(&self, sequence: u64) -> Option<&str> {
+        self.choices.get(&sequence).map(|index| self.candidates.names[*index].as_str())
+    }
+}
+
+impl Controller for OracleController {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        self.candidates.decide(site)
+    }
+
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        self.candidates.observe(site)
+    }
+
+    /// # Errors
+    /// If the allocation does not name a sequence, or a candidate refuses.
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        if let Event::Begin(sequence) = event {
+            let none = ControllerError::NoController { sequence: sequence.id };
+            let choice = self.choices.get(&sequence.stream).ok_or(none)?;
+            self.candidates.chosen.insert(sequence.id, *choice);
+        }
+        self.candidates.on(event)
+    }
+}
+
+impl ChosenCandidates {
+    /// Makes the controllers of the candidates with these names. No sequence has a choice yet.
+    pub(super) fn new(names: Vec<String>, candidates: &[Candidate<'_>]) -> Result<Self, ReplayError> {
         let make = |name: &String| {
             let candidate = name.clone();
             let Some(found) = candidates.iter().find(|candidate| candidate.name() == name) else {
@@ -119,53 +156,55 @@ impl OracleController {
             found.controller().map_err(|source| ReplayError::Candidate { candidate, source: Box::new(source) })
         };
         let controllers = names.iter().map(make).collect::<Result<_, _>>()?;
-        Ok(Self { names, controllers, chosen: HashMap::new(), dispatcher: Dispatcher::default() })
+        Ok(Self { names, controllers, chosen: HashMap::new() })
     }
 
-    /// The name of a sequence's candidate; `None` if the allocation does not name the sequence.
-    pub fn choice(&self, sequence: u64) -> Option<&str> {
+    /// The name of the candidate that was chosen for a sequence.
+    pub(super) fn choice(&self, sequence: u64) -> Option<&str> {
         self.chosen.get(&sequence).map(|index| self.names[*index].as_str())
     }
+}
 
-    /// Forgets all choices, and begins a batch with every controller, since no sequence of the batch has a choice yet.
-    pub(super) fn begin_unchosen(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.chosen.clear();
-        self.dispatcher = Dispatcher::default();
-        self.controllers.iter_mut().try_for_each(|controller| controller.begin(batch))
+impl Controller for ChosenCandidates {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let Self { controllers, chosen, .. } = self;
+        site.decide_by(
+            |row| chosen.get(&row.id).copied().ok_or(ControllerError::NoController { sequence: row.id }),
+            |choice, site| controllers[choice].decide(site),
+        )
     }
 
-    /// Lets every controller observe a batch without choices.
-    pub(super) fn observe_unchosen(&mut self, site: &Site<'_>) {
-        self.controllers.iter_mut().for_each(|controller| controller.observe(site));
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        let Self { controllers, chosen, .. } = self;
+        site.observe_by(
+            |row| Ok(chosen.get(&row.id).copied()),
+            |choice, site| match choice {
+                Some(choice) => controllers[choice].observe(site),
+                None => controllers.iter_mut().try_for_each(|controller| controller.observe(site)),
+            },
+        )
+    }
+
+    /// Tells each controller of the sequences that it was chosen for and of those without a choice.
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        let Self { controllers, chosen, .. } = self;
+        if let Event::Start(_) = event {
+            chosen.clear();
+        }
+        for (index, controller) in controllers.iter_mut().enumerate() {
+            let runs = |id: u64| chosen.get(&id).is_none_or(|choice| *choice == index);
+            event.part(runs, |event| controller.on(event)).transpose()?;
+        }
+        if let Event::End { id } = event {
+            chosen.remove(id);
+        }
+        Ok(())
     }
 }
 
-impl Controller for OracleController {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        let Self { controllers, chosen, dispatcher, .. } = self;
-        dispatcher.decide(site, controllers, |id| assignment(chosen, id))
-    }
-
-    /// # Errors
-    /// If the allocation does not name a sequence, or a chosen controller refuses.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        let Self { controllers, chosen, dispatcher, .. } = self;
-        dispatcher.begin(batch, controllers, |id| assignment(chosen, id))
-    }
-
-    fn observe(&mut self, site: &Site<'_>) {
-        let Self { controllers, chosen, dispatcher, .. } = self;
-        dispatcher.observe(site, controllers, |id| assignment(chosen, id));
-    }
-}
-
-fn assignment(chosen: &HashMap<u64, usize>, id: u64) -> Option<Assignment> {
-    chosen.get(&id).map(|controller| Assignment { controller: *controller, id })
-}
-
-impl fmt::Debug for OracleController {
+impl fmt::Debug for ChosenCandidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OracleController")
+        f.debug_struct("ChosenCandidates")
             .field("candidates", &self.names)
             .field("chosen", &self.chosen)
             .finish_non_exhaustive()

@@ -3,6 +3,7 @@
 use super::Spent;
 use dynlayer_metrics::cost::Counts;
 use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
 
 /// Counts and times of one phase, over all of its passes and rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,24 @@ pub struct LayerUsage {
     /// Wall time that those passes spent in this layer, in seconds. On a GPU this is the time of launching only, since
     /// a launch returns before its work is done.
     pub seconds: f64,
+}
+
+impl AddAssign<&Self> for PhaseReport {
+    fn add_assign(&mut self, other: &Self) {
+        self.passes += other.passes;
+        self.spent += other.spent;
+        self.launches += other.launches;
+        self.seconds += other.seconds;
+        self.host_reads += other.host_reads;
+        self.controller_seconds += other.controller_seconds;
+        self.layers.resize(self.layers.len().max(other.layers.len()), LayerUsage::default());
+        for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
+            layer.attention += other.attention;
+            layer.mlp += other.mlp;
+            layer.launched += other.launched;
+            layer.seconds += other.seconds;
+        }
+    }
 }
 
 impl PhaseReport {

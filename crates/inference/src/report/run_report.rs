@@ -47,6 +47,14 @@ impl RunReport {
         if phase == Phase::Prefill { &mut self.prefill } else { &mut self.decode }
     }
 
+    /// Adds another run of the same model: its work, its times and its sequences.
+    pub fn merge(&mut self, other: &Self) {
+        self.prefill += &other.prefill;
+        self.decode += &other.decode;
+        self.sequences.extend_from_slice(&other.sequences);
+        self.owed_bytes = self.owed_bytes.max(other.owed_bytes);
+    }
+
     /// The unweighted mean of the sequences' depths; `None` if no sequence has a decode pass.
     pub fn mean_depth(&self) -> Option<f64> {
         let depths: Vec<f64> = self.sequences.iter().filter_map(SequenceReport::depth).collect();
@@ -55,14 +63,12 @@ impl RunReport {
 
     /// A summary of the prompts' passes.
     pub fn prefill_summary(&self) -> PhaseSummary {
-        let full = self.sequences.iter().map(|sequence| sequence.full_prefill(&self.dimensions)).sum();
-        PhaseSummary::new(&self.dimensions, &self.prefill, full)
+        PhaseSummary::new(&self.dimensions, &self.prefill)
     }
 
     /// A summary of the decode passes.
     pub fn decode_summary(&self) -> PhaseSummary {
-        let full = self.sequences.iter().map(|sequence| sequence.full_decode(&self.dimensions)).sum();
-        PhaseSummary::new(&self.dimensions, &self.decode, full)
+        PhaseSummary::new(&self.dimensions, &self.decode)
     }
 
     /// A summary of every sequence, in the order of the prompts.

@@ -1,6 +1,6 @@
 //! The report of one sequence.
 
-use dynlayer_metrics::cost::{Counts, Dimensions};
+use dynlayer_metrics::cost::Counts;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
@@ -29,17 +29,6 @@ impl SequenceReport {
     pub fn depth(&self) -> Option<f64> {
         self.decode.layers_per_token()
     }
-
-    /// Returns the counts of the prefill's tokens at full depth, excluding head products for the controller.
-    pub(super) fn full_prefill(&self, dimensions: &Dimensions) -> Counts {
-        let head_products = self.prefill.nominal.head_products.min(1);
-        Counts { head_products, ..dimensions.prompt_counts(self.prefill.tokens) }
-    }
-
-    /// Returns the counts of the decode tokens at full depth, excluding head products for the controller.
-    pub(super) fn full_decode(&self, dimensions: &Dimensions) -> Counts {
-        dimensions.full_counts(self.decode.tokens, self.prefill.tokens)
-    }
 }
 
 /// The work done for a number of tokens, as the decisions asked for it and as it ran.
@@ -52,6 +41,8 @@ pub struct Spent {
     pub nominal: Counts,
     /// The work that ran, in tokens.
     pub executed: Counts,
+    /// The work of the same tokens at full depth, excluding head products for the controller.
+    pub full: Counts,
 }
 
 impl Spent {
@@ -94,5 +85,6 @@ impl AddAssign for Spent {
         self.tokens += other.tokens;
         self.nominal += other.nominal;
         self.executed += other.executed;
+        self.full += other.full;
     }
 }

@@ -1,7 +1,7 @@
 //! Summaries of a report, to be serialised.
 
 use super::{PhaseReport, SequenceReport, Shared, Spent};
-use dynlayer_metrics::cost::{Counts, Dimensions};
+use dynlayer_metrics::cost::Dimensions;
 use serde::{Deserialize, Serialize};
 
 /// The size of a cached number in bytes.
@@ -79,8 +79,7 @@ pub struct WorkSummary {
 }
 
 impl PhaseSummary {
-    /// Creates a summary; `full` holds the counts of the same tokens at full depth.
-    pub(super) fn new(dimensions: &Dimensions, phase: &PhaseReport, full: Counts) -> Self {
+    pub(super) fn new(dimensions: &Dimensions, phase: &PhaseReport) -> Self {
         let shared = Shared {
             weight_bytes: dimensions.weight_bytes(&phase.launches),
             host_reads: phase.host_reads,
@@ -90,26 +89,25 @@ impl PhaseSummary {
             passes: phase.passes,
             seconds: phase.seconds,
             tokens_per_second: phase.tokens_per_second(),
-            work: WorkSummary::new(dimensions, &phase.spent, shared, full),
+            work: WorkSummary::new(dimensions, &phase.spent, shared),
         }
     }
 }
 
 impl SequenceSummary {
     pub(super) fn new(dimensions: &Dimensions, sequence: &SequenceReport) -> Self {
-        let (prefill, decode) = (sequence.full_prefill(dimensions), sequence.full_decode(dimensions));
         Self {
             id: sequence.id,
             prompt_tokens: sequence.prompt_tokens,
             generated_tokens: sequence.generated_tokens,
-            prefill: WorkSummary::new(dimensions, &sequence.prefill, sequence.prefill_shared, prefill),
-            decode: WorkSummary::new(dimensions, &sequence.decode, sequence.decode_shared, decode),
+            prefill: WorkSummary::new(dimensions, &sequence.prefill, sequence.prefill_shared),
+            decode: WorkSummary::new(dimensions, &sequence.decode, sequence.decode_shared),
         }
     }
 }
 
 impl WorkSummary {
-    fn new(dimensions: &Dimensions, spent: &Spent, shared: Shared, full: Counts) -> Self {
+    fn new(dimensions: &Dimensions, spent: &Spent, shared: Shared) -> Self {
         let (nominal, executed) = (&spent.nominal, &spent.executed);
         Self {
             tokens: spent.tokens,
@@ -122,7 +120,7 @@ impl WorkSummary {
             head_products: nominal.head_products,
             flops: dimensions.flops(nominal),
             flops_executed: dimensions.flops(executed),
-            flops_full_depth: dimensions.flops(&full),
+            flops_full_depth: dimensions.flops(&spent.full),
             weight_bytes: shared.weight_bytes,
             kv_bytes: dimensions.kv_bytes(executed, KV_BYTES),
             host_reads: shared.host_reads,

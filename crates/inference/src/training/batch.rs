@@ -18,7 +18,7 @@ pub struct TrainingItem {
     pub answer: Vec<u32>,
 }
 
-/// Items padded on the left to one width, as decoding pads them.
+/// Items padded on the left to one width.
 ///
 /// A *place* is an index along the width. The last token of an answer is predicted and never read, so a row of `p`
 /// prompt and `a` answer tokens takes `p + a - 1` places. *Labels* are the tokens to be predicted, those of the
@@ -28,7 +28,6 @@ pub struct TrainingBatch {
     tokens: Vec<Vec<u32>>,
     positions: Vec<Vec<usize>>,
     padding: Vec<usize>,
-    rows: Vec<Row>,
     items: Vec<TrainingItem>,
 }
 
@@ -61,14 +60,7 @@ impl TrainingBatch {
             std::iter::repeat_n(0, *pad).chain(text.copied()).collect()
         });
         let positions = padding.iter().map(|pad| (0..width).map(|place| place.saturating_sub(*pad)).collect());
-        let rows = items.iter().map(|item| Row { id: item.id, position: length(item) - 1, generated: 0 });
-        Ok(Self {
-            tokens: tokens.collect(),
-            positions: positions.collect(),
-            padding: padding.clone(),
-            rows: rows.collect(),
-            items,
-        })
+        Ok(Self { tokens: tokens.collect(), positions: positions.collect(), padding: padding.clone(), items })
     }
 
     /// The items, in the order of the rows.
@@ -105,8 +97,21 @@ impl TrainingBatch {
         self.items.iter().zip(&self.padding).map(|(item, pad)| start(item, *pad)..width).collect()
     }
 
-    pub(super) fn rows(&self) -> &[Row] {
-        &self.rows
+    /// The rows of a pass with this seed.
+    pub(super) fn rows(&self, seed: u64) -> Vec<Row> {
+        let rows = self.items.iter().zip(&self.padding).zip(&self.tokens);
+        let rows = rows.map(|((item, padding), places)| Row {
+            id: item.id,
+            stream: item.id,
+            seed,
+            token: places.last().copied().unwrap_or_default(),
+            position: places.len() - padding - 1,
+            generated: 0,
+            tokens: places.len() - padding,
+            ends_prompt: true,
+            asked: true,
+        });
+        rows.collect()
     }
 
     pub(super) fn positions(&self) -> &[Vec<usize>] {
@@ -166,6 +171,13 @@ mod tests {
         assert_eq!(batch.controlled_places(ControlFrom::FirstGenerated), [5..7, 7..7, 4..7]);
         assert_eq!(batch.controlled_places(ControlFrom::LastPromptToken), [4..7, 6..7, 3..7]);
         assert_eq!(batch.controlled_places(ControlFrom::All), [0..7, 5..7, 3..7]);
+    }
+
+    #[test]
+    fn rows_end_with_the_last_token_that_is_read() {
+        let rows = batch(&model(&Device::flex())).rows(5);
+        let found = rows.iter().map(|row| (row.id, row.stream, row.seed, row.token, row.position, row.tokens));
+        assert_eq!(found.collect::<Vec<_>>(), [(4, 4, 5, 7, 6, 7), (9, 9, 5, 11, 1, 2), (2, 2, 5, 23, 3, 4)]);
     }
 
     #[test]

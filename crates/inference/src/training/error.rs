@@ -79,7 +79,7 @@ pub enum TrainingError {
     /// The device did not deliver a number.
     #[error(transparent)]
     Device(#[from] DeviceReadError),
-    /// The controller refused the batch.
+    /// The controller refused the model or an item.
     #[error(transparent)]
     Controller(#[from] ControllerError),
     /// The pass failed.

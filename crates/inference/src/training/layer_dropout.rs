@@ -1,7 +1,7 @@
 //! Random dropping of layers, in which later layers are dropped more often.
 
 use super::TrainingError;
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Row, Site};
 use crate::random;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -53,16 +53,20 @@ impl LayerDropout {
 }
 
 impl Controller for LayerDropout {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let (layer, p) = (site.layer(), self.probability(site.layer(), site.n_layers()));
         if p <= 0.0 {
-            return Action::Run.into();
+            return Ok(Action::Run.into());
         }
-        let dropped = |id| random::at(*b"laydropt", self.seed, id, self.step, layer as u64).random::<f64>() < p;
-        Decision::per_row(site.rows().iter().map(|row| if dropped(row.id) { Action::Skip } else { Action::Run }))
+        let draw = |stream| random::at(*b"laydropt", self.seed, stream, self.step, layer as u64).random::<f64>();
+        let action = |row: &Row| if draw(row.stream) < p { Action::Skip } else { Action::Run };
+        Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 
-    fn begin(&mut self, _: &Batch<'_>) -> Result<(), ControllerError> {
-        self.check().map_err(ControllerError::other)
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        match event {
+            Event::Start(_) => self.check().map_err(ControllerError::other),
+            _ => Ok(()),
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{TrainingBatch, TrainingError};
 use crate::control::{
-    Batch, ControlFrom, Controller, ControllerError, Decision, KvPolicy, PartialSkips, Phase, Route, Site,
+    ControlFrom, Controller, ControllerError, Decision, Event, KvPolicy, PartialSkips, Phase, Route, RunSettings,
+    Sequence, Setup, Site,
 };
 use crate::engine::{self, Chooser, PassInput, PolicyCache};
 use crate::generation::GenerateError;
-use crate::report::PhaseReport;
 use burn::tensor::{Tensor, activation::log_softmax};
-use dynlayer_model::Llama;
+use dynlayer_model::{Frame, Llama};
 
 /// Options of a training pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,35 +45,47 @@ pub struct TrainingPass {
 /// The model may be on a device with or without autodiff, and so may the controller's weights.
 ///
 /// # Errors
-/// If the controller refuses the batch or breaks its contract.
+/// If the controller refuses the model or an item, fails, or breaks its contract.
 pub fn pass<C: Controller + ?Sized>(
     model: &Llama,
     controller: &mut C,
     batch: &TrainingBatch,
     options: PassOptions,
 ) -> Result<TrainingPass, TrainingError> {
-    let ids: Vec<u64> = batch.rows().iter().map(|row| row.id).collect();
-    let prompts: Vec<Vec<u32>> = batch.items().iter().map(|item| item.prompt.clone()).collect();
-    controller.begin(&Batch::new(model, &ids, &prompts, options.seed))?;
+    let PassOptions { control_from, keep_states, seed } = options;
+    let setup = Setup { model, settings: RunSettings { control_from, seed, ..RunSettings::default() } };
+    controller.on(&Event::Start(&setup))?;
+    let rows = batch.rows(seed);
+    for (row, item) in rows.iter().zip(batch.items()) {
+        controller.on(&Event::Begin(&Sequence {
+            setup,
+            id: row.id,
+            stream: row.stream,
+            seed,
+            tokens: &item.prompt,
+            cached: 0,
+            joins: true,
+            copy_of: None,
+        }))?;
+    }
     let device = model.device();
-    let mask = batch.mask(&batch.controlled_places(options.control_from), &device);
+    let mask = batch.mask(&batch.controlled_places(control_from), &device);
     let mut gated = Gated { controller, mask, gates: Vec::new() };
-    // Nothing reads the keys and values of a skipped layer, so none are computed.
-    let mut cache = PolicyCache::new(model, ids.len(), batch.width(), KvPolicy::Deferred);
-    let frame = cache.frame(model, batch.positions(), batch.padding());
+    // Nobody reads the keys and values after the pass, so they are not cached.
+    let mut cache = PolicyCache::new(model, KvPolicy::default());
+    let frame = Frame::uncached(model.rope(), batch.positions(), batch.padding(), &device);
     let input = PassInput {
         model,
         tokens: batch.tokens(model),
         frame: &frame,
-        rows: batch.rows(),
-        padding: batch.padding(),
+        rows,
         phase: Phase::Train,
         controlled: true,
         chooser: Chooser::new(PartialSkips::default(), &device),
         dimensions: engine::dimensions(model),
-        keep_states: options.keep_states,
+        keep_states,
     };
-    let pass = engine::run(input, &mut gated, &mut cache, &mut PhaseReport::default()).map_err(GenerateError::from)?;
+    let pass = engine::run(input, &mut gated, &mut cache).map_err(GenerateError::from)?;
     Ok(TrainingPass { hidden: pass.hidden, states: pass.states, gates: gated.gates, routes: pass.routes })
 }
 
@@ -86,8 +98,8 @@ struct Gated<'a, C: ?Sized> {
 }
 
 impl<C: Controller + ?Sized> Controller for Gated<'_, C> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        match self.controller.decide(site) {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        Ok(match self.controller.decide(site)? {
             // A gate of another shape goes on to the engine, which refuses it.
             Decision::Gate(gate) if gate.dims() == self.mask.dims() => {
                 let gate = gate * self.mask.clone() + (self.mask.clone().neg() + 1.0);
@@ -95,11 +107,15 @@ impl<C: Controller + ?Sized> Controller for Gated<'_, C> {
                 Decision::Gate(gate)
             }
             other => other,
-        }
+        })
     }
 
-    fn begin(&mut self, _: &Batch<'_>) -> Result<(), ControllerError> {
-        Ok(())
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        self.controller.observe(site)
+    }
+
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.controller.on(event)
     }
 }
 

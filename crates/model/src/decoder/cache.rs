@@ -1,52 +1,89 @@
 //! The cache of keys and values.
 
+use super::Frame;
+use super::frame::Place;
 use crate::config::LlamaConfig;
-use crate::ops::row_index;
+use crate::ops::CachedRow;
 use burn::tensor::{Device, Tensor, s};
-use std::ops::Range;
 
-/// Preallocated keys and values of every layer.
+/// The keys and values of several sequences, for every layer.
 ///
-/// A *slot* is an index along the cache's third axis, which holds one token of each row. A pass writes the same slots
-/// in every row. A token's slot need not equal its position in the text (rows may be padded): positions and hidden
-/// slots are given in the [`Frame`](super::Frame).
+/// A *row* of the cache is one sequence. A *slot* is the place of one token in its row. Rows have slots of their own:
+/// they differ in length, and adding, copying or removing a row moves no keys or values of other rows. A token's slot
+/// need not equal its position in the text: positions are given in the [`Frame`].
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<LayerKv>,
+    extents: Vec<Extent>,
+    /// The shape of one slot, `[kv_heads, head_dim]`.
+    shape: [usize; 2],
+    device: Device,
+}
+
+/// The slots of one row: those in use, and those there is room for.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
     len: usize,
     capacity: usize,
 }
 
-/// One layer's keys and values, `[rows, kv_heads, capacity, head_dim]` each.
-#[derive(Debug, Clone)]
+/// One layer's keys and values, row by row.
+#[derive(Debug, Clone, Default)]
 pub struct LayerKv {
+    rows: Vec<RowKv>,
+}
+
+/// One row's keys and values in one layer, `[1, kv_heads, capacity, head_dim]` each.
+#[derive(Debug, Clone)]
+struct RowKv {
     k: Tensor<4>,
     v: Tensor<4>,
 }
 
 impl KvCache {
-    /// Makes an empty cache for `rows` sequences of `capacity` slots.
+    /// Makes a cache of `rows` empty rows with room for `capacity` slots each.
     ///
-    /// It takes `2 * n_layers * rows * n_kv_heads * capacity * head_dim` numbers of 4 bytes.
+    /// A slot takes `2 * n_layers * n_kv_heads * head_dim` numbers of 4 bytes.
     pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
-        let shape = [rows, config.n_kv_heads, capacity, config.head_dim];
-        let layer = |_| LayerKv { k: Tensor::zeros(shape, device), v: Tensor::zeros(shape, device) };
-        Self { layers: (0..config.n_layers).map(layer).collect(), len: 0, capacity }
+        let layers = vec![LayerKv::default(); config.n_layers];
+        let shape = [config.n_kv_heads, config.head_dim];
+        let mut cache = Self { layers, extents: Vec::new(), shape, device: device.clone() };
+        for _ in 0..rows {
+            cache.add_row(capacity);
+        }
+        cache
     }
 
-    /// The number of slots in use.
-    pub fn len(&self) -> usize {
-        self.len
+    /// The number of layers.
+    pub fn n_layers(&self) -> usize {
+        self.layers.len()
     }
 
-    /// Returns `true` if no slot is in use.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.extents.len()
     }
 
-    /// The number of slots.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// The number of slots of a row that are in use.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn len(&self, row: usize) -> usize {
+        self.extents[row].len
+    }
+
+    /// The number of slots that a row has room for.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn capacity(&self, row: usize) -> usize {
+        self.extents[row].capacity
+    }
+
+    /// The memory of all rows, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let slots: usize = self.extents.iter().map(|extent| extent.capacity).sum();
+        (4 * 2 * self.layers.len() * slots * self.shape.iter().product::<usize>()) as u64
     }
 
     /// The keys and values of one layer, which its block reads and writes.
@@ -57,94 +94,119 @@ impl KvCache {
         &mut self.layers[layer]
     }
 
-    /// Makes room for at least `capacity` slots in all.
+    /// Adds an empty row with room for `capacity` slots, and returns its index.
+    pub fn add_row(&mut self, capacity: usize) -> usize {
+        let [heads, width] = self.shape;
+        for layer in &mut self.layers {
+            let zeros = || Tensor::zeros([1, heads, capacity, width], &self.device);
+            layer.rows.push(RowKv { k: zeros(), v: zeros() });
+        }
+        self.extents.push(Extent { len: 0, capacity });
+        self.extents.len() - 1
+    }
+
+    /// Adds a copy of a row, and returns its index. The two rows share memory until one of them is written.
     ///
-    /// Does nothing if there is room; otherwise the capacity at least doubles, so that growing by one token at a time
-    /// copies each slot a bounded number of times on average.
-    pub fn reserve(&mut self, capacity: usize) {
-        if capacity <= self.capacity {
+    /// # Panics
+    /// If there is no such row.
+    pub fn copy_row(&mut self, row: usize) -> usize {
+        for layer in &mut self.layers {
+            let copy = layer.rows[row].clone();
+            layer.rows.push(copy);
+        }
+        self.extents.push(self.extents[row]);
+        self.extents.len() - 1
+    }
+
+    /// Removes a row. Later rows move down by one index.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn remove_row(&mut self, row: usize) {
+        for layer in &mut self.layers {
+            layer.rows.remove(row);
+        }
+        self.extents.remove(row);
+    }
+
+    /// Makes room for at least `capacity` slots of a row in all.
+    ///
+    /// Does nothing if there is room; otherwise the capacity grows by at least a quarter, so that growing by one token
+    /// at a time copies each slot a bounded number of times on average.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn reserve(&mut self, row: usize, capacity: usize) {
+        let now = self.extents[row].capacity;
+        if capacity <= now {
             return;
         }
-        let more = capacity.max(2 * self.capacity) - self.capacity;
+        let capacity = capacity.max(now + now / 4);
+        let ([heads, width], more) = (self.shape, capacity - now);
+        let room = Tensor::zeros([1, heads, more, width], &self.device);
         for layer in &mut self.layers {
-            let [rows, heads, _, width] = layer.k.dims();
-            let grow = |kv: Tensor<4>| {
-                let room = Tensor::zeros([rows, heads, more, width], &kv.device());
-                Tensor::cat(vec![kv, room], 2)
-            };
-            layer.k.inplace(grow);
-            layer.v.inplace(grow);
+            let RowKv { k, v } = &mut layer.rows[row];
+            k.inplace(|k| Tensor::cat(vec![k, room.clone()], 2));
+            v.inplace(|v| Tensor::cat(vec![v, room.clone()], 2));
         }
-        self.capacity += more;
+        self.extents[row].capacity = capacity;
     }
 
-    /// Marks the `tokens` slots that a pass has just written as in use.
+    /// Marks the slots that a pass has just written as in use.
     ///
     /// # Panics
-    /// If more slots would be in use than the capacity.
-    pub fn advance(&mut self, tokens: usize) {
-        assert!(self.len + tokens <= self.capacity, "{} + {tokens} slots in a cache of {}", self.len, self.capacity);
-        self.len += tokens;
+    /// If a row has no room for them.
+    pub fn advance(&mut self, frame: &Frame) {
+        for place in frame.places() {
+            let Extent { len, capacity } = &mut self.extents[place.row];
+            *len = place.start + frame.tokens();
+            assert!(*len <= *capacity, "{len} slots in a row of {capacity}");
+        }
     }
 
-    /// Drops every slot from `len` on; does nothing if fewer are in use.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// Keeps the given rows, in the given order; a row may occur more than once.
+    /// Drops every slot of a row from `len` on; does nothing if fewer are in use.
     ///
     /// # Panics
-    /// If a row is out of range.
-    pub fn select_rows(&mut self, rows: &[usize]) {
-        let Some(first) = self.layers.first() else { return };
-        let cached = first.k.dims()[0];
-        assert!(rows.iter().all(|row| *row < cached), "rows {rows:?} of {cached}");
-        let index = row_index(rows, &first.k.device());
-        for layer in &mut self.layers {
-            layer.k.inplace(|k| k.select(0, index.clone()));
-            layer.v.inplace(|v| v.select(0, index.clone()));
-        }
+    /// If there is no such row.
+    pub fn truncate(&mut self, row: usize, len: usize) {
+        let extent = &mut self.extents[row];
+        extent.len = extent.len.min(len);
     }
 }
 
 impl LayerKv {
-    /// Writes `k` and `v` to the slots from `start` on.
-    ///
-    /// Their row `i` goes to row `rows[i]` of the cache, or to row `i` if `rows` is `None`.
+    /// Writes keys and values to the slots of a frame; does nothing if the frame has none.
     ///
     /// # Shapes
     /// - `k`, `v`: `[rows, kv_heads, tokens, head_dim]`
     ///
     /// # Panics
     /// If the cache has no such row or slot.
-    pub fn write(&mut self, rows: Option<&[usize]>, start: usize, k: Tensor<4>, v: Tensor<4>) {
-        let [n, _, tokens, _] = k.dims();
-        let slots = start..start + tokens;
-        let Some(rows) = rows else { return self.assign(0..n, slots, k, v) };
-        // Runs of consecutive rows are written at once.
-        let mut from = 0;
-        while from < rows.len() {
-            let follows = |n: &usize| rows.get(from + n) == Some(&(rows[from] + n));
-            let together = (1..rows.len()).take_while(follows).count() + 1;
-            let part = |x: &Tensor<4>| x.clone().narrow(0, from, together);
-            self.assign(rows[from]..rows[from] + together, slots.clone(), part(&k), part(&v));
-            from += together;
+    pub fn write(&mut self, frame: &Frame, k: &Tensor<4>, v: &Tensor<4>) {
+        for (i, place) in frame.places().iter().enumerate() {
+            let part = |x: &Tensor<4>| if x.dims()[0] == 1 { x.clone() } else { x.clone().narrow(0, i, 1) };
+            self.write_slots(place.row, place.start, part(k), part(v));
         }
     }
 
-    fn assign(&mut self, rows: Range<usize>, slots: Range<usize>, k: Tensor<4>, v: Tensor<4>) {
-        // Keys and values that fill the whole cache, as in a training pass, need no copy.
-        if self.k.dims() == k.dims() {
-            (self.k, self.v) = (k, v);
-            return;
-        }
-        self.k.inplace(|cache| cache.slice_assign(s![rows.clone(), .., slots.clone(), ..], k));
-        self.v.inplace(|cache| cache.slice_assign(s![rows, .., slots, ..], v));
+    /// Writes keys and values to the slots of one row from `start` on.
+    ///
+    /// # Shapes
+    /// - `k`, `v`: `[1, kv_heads, tokens, head_dim]`
+    ///
+    /// # Panics
+    /// If the cache has no such row or slot.
+    pub fn write_slots(&mut self, row: usize, start: usize, k: Tensor<4>, v: Tensor<4>) {
+        let slots = start..start + k.dims()[2];
+        let row = &mut self.rows[row];
+        row.k.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
+        row.v.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
     }
 
-    /// Returns the keys and values of the slots before `end`, `[rows, kv_heads, end, head_dim]` each.
-    pub(crate) fn read(&self, end: usize) -> (Tensor<4>, Tensor<4>) {
-        (self.k.clone().narrow(2, 0, end), self.v.clone().narrow(2, 0, end))
+    /// Returns the keys and values that a pass of `tokens` tokens attends to at this place, its own included.
+    pub(crate) fn cached<'a>(&self, place: &'a Place, tokens: usize) -> CachedRow<'a> {
+        let RowKv { k, v } = &self.rows[place.row];
+        let read = |x: &Tensor<4>| x.clone().narrow(2, 0, place.start + tokens);
+        CachedRow { k: read(k), v: read(v), hidden: place.hidden.as_deref() }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Frame, KvCache, LayerKv, Rope};
 use crate::config::LlamaConfig;
-use crate::ops;
+use crate::ops::{self, CachedRow};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -61,20 +61,31 @@ impl Llama {
         Tensor::from_data(TensorData::new(ids, [rows.len(), n]), &self.device())
     }
 
-    /// Makes an empty cache for `rows` sequences of up to `capacity` tokens, on the model's device.
+    /// Makes an empty cache for `rows` sequences with room for `capacity` tokens each, on the model's device.
     pub fn cache(&self, rows: usize, capacity: usize) -> KvCache {
         KvCache::new(&self.config, rows, capacity, &self.device())
     }
 
-    /// Makes the frame of a pass that writes the cache's slots from `cache.len()` on.
+    /// The memory that the keys and values of this many tokens take in a cache, in bytes.
+    pub fn cache_bytes(&self, tokens: usize) -> u64 {
+        let config = &self.config;
+        (4 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * tokens) as u64
+    }
+
+    /// Makes the frame of a pass that appends the same number of tokens to some rows of the cache.
     ///
-    /// See [`Frame::new`] for `positions` and `padding`.
+    /// Row `i` of the pass reads and writes row `rows[i]` of the cache; `positions[i][token]` is the position of its
+    /// tokens.
     ///
     /// # Panics
-    /// If [`Frame::new`] panics, or if the cache has no room for the pass.
-    pub fn frame(&self, cache: &KvCache, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
-        let frame = Frame::new(&self.rope, cache.len(), positions, padding, &self.device());
-        assert!(frame.end() <= cache.capacity(), "{} slots in a cache of {}", frame.end(), cache.capacity());
+    /// If [`Frame::new`] panics, or a row has no room for the tokens.
+    pub fn frame(&self, cache: &KvCache, rows: &[usize], positions: &[Vec<usize>]) -> Frame {
+        let slots: Vec<(usize, usize)> = rows.iter().map(|row| (*row, cache.len(*row))).collect();
+        let frame = Frame::new(&self.rope, &slots, positions, &self.device());
+        for (row, start) in slots {
+            let (end, capacity) = (start + frame.tokens(), cache.capacity(row));
+            assert!(end <= capacity, "{end} slots in a row of {capacity}");
+        }
         frame
     }
 
@@ -86,7 +97,7 @@ impl Llama {
         for (layer, block) in self.layers.iter().enumerate() {
             hidden = block.forward(hidden, frame, cache.layer_mut(layer));
         }
-        cache.advance(frame.tokens());
+        cache.advance(frame);
         hidden
     }
 
@@ -168,13 +179,13 @@ impl Block {
     /// propagation", arXiv 2410.20022). It costs two projections.
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
         let (k, v) = self.keys_values(hidden, frame);
-        kv.write(frame.rows.as_deref(), frame.start(), k, v);
+        kv.write(frame, &k, &v);
     }
 
     /// Returns the keys and values that this layer computes from the residual stream `hidden`, without writing them.
     ///
-    /// Only the positions of `frame` are used, not its slots, so that [`LayerKv::write`] can write the result to any
-    /// slots.
+    /// Only the positions of `frame` are used, not its slots, so that [`LayerKv::write_slots`] can write the result to
+    /// any slots.
     ///
     /// # Shapes
     /// - `hidden`: `[rows, tokens, d_model]`
@@ -204,17 +215,22 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Applies the attention to a normed state `x`, whose keys and values are written to `kv` first.
+    /// Applies the attention to a normed state `x`, whose keys and values are written to `kv` first if `frame` has slots.
     ///
     /// # Shapes
     /// - `x` and the result: `[rows, tokens, d_model]`
     pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
         let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
-        kv.write(frame.rows.as_deref(), frame.start(), self.keys(k, frame), self.heads(v, None));
+        let (k, v) = (self.keys(k, frame), self.heads(v, None)); // [rows, kv_heads, tokens, head_dim]
         let q = self.heads(q, self.q_norm.as_ref()); // [rows, heads, tokens, head_dim]
         let q = ops::rotate(q, &frame.cos, &frame.sin);
-        let (k, v) = kv.read(frame.end()); // [cached_rows, kv_heads, slots, head_dim]
-        let mixed = ops::attention(q, k, v, frame.rows.as_deref(), frame.mask.as_ref());
+        kv.write(frame, &k, &v);
+        let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, frame.tokens())).collect();
+        let mixed = if cached.is_empty() {
+            ops::attention(q, k, v, frame.mask.as_ref())
+        } else {
+            ops::cached_attention(&q, &cached)
+        };
         self.o_proj.forward(mixed) // [rows, tokens, d_model]
     }
 

@@ -30,7 +30,7 @@ fn survive(path: &Path) -> Result<(), LoadError> {
     let model = checkpoint.load(WeightDtype::F32, &Device::flex(), |_| {})?;
     let tokens: Vec<u32> = vec![0; config.max_positions.min(2)];
     let mut cache = model.cache(1, tokens.len());
-    let frame = model.frame(&cache, &[(0..tokens.len()).collect()], &[0]);
+    let frame = model.frame(&cache, &[0], &[(0..tokens.len()).collect()]);
     let hidden = model.forward(model.tokens(&[&tokens]), &frame, &mut cache);
     assert_eq!(model.logits(hidden).dims(), [1, tokens.len(), config.vocab_size]);
     Ok(())

@@ -1,45 +1,49 @@
-//! Grouped-query attention over a cache (Ainslie et al. 2023), scale `1/sqrt(head_dim)`.
+//! Grouped-query attention (Ainslie et al. 2023), scale `1/sqrt(head_dim)`. Query head `h` reads key/value head
+//! `h / (heads / kv_heads)`.
 
-use super::select_rows;
-use burn::tensor::{Bool, Tensor, module, ops::AttentionModuleOptions};
+use super::CachedRow;
+use burn::tensor::{Bool, Tensor, TensorData, module, ops::AttentionModuleOptions};
 
-/// Computes the attention of `tokens` new queries to `slots` cached keys and values. The last `tokens` slots hold the
-/// keys and values of the queries' own tokens.
+/// Computes the attention of `tokens` new queries per row to the row's cached keys and values.
 ///
-/// Query head `h` reads key/value head `h / (heads / kv_heads)`. Query `i` sees the slots up to its own,
-/// `slots - tokens + i`, except those that `mask` hides. Row `r` of the queries belongs to row `of[r]` of the keys and
-/// values, or to row `r` if `of` is `None`.
+/// Query `i` of a row sees the slots up to its own, `slots - tokens + i`, except those that are hidden. Rows may differ
+/// in their number of slots.
+///
+/// # Shapes
+/// - `q`: `[rows, heads, tokens, head_dim]`, one row per entry of `rows`
+/// - result: `[rows, tokens, heads * head_dim]`
+pub(crate) fn cached_attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if let Some(mixed) = super::flex::attention(q, rows) {
+        return mixed;
+    }
+    cached_definition(q, rows)
+}
+
+pub(super) fn cached_definition(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Tensor<3> {
+    let tokens = q.dims()[2];
+    let row = |(i, CachedRow { k, v, hidden }): (usize, &CachedRow<'_>)| {
+        let mask = hidden.map(|hidden| {
+            let hidden: Vec<bool> = hidden.iter().map(|byte| *byte != 0).collect();
+            Tensor::from_data(TensorData::new(hidden, [1, 1, tokens, k.dims()[2]]), &k.device())
+        });
+        attention(q.clone().narrow(0, i, 1), k.clone(), v.clone(), mask.as_ref())
+    };
+    let mut mixed: Vec<Tensor<3>> = rows.iter().enumerate().map(row).collect();
+    if mixed.len() == 1 { mixed.remove(0) } else { Tensor::cat(mixed, 0) }
+}
+
+/// Computes the attention of `tokens` new queries to `slots` keys and values, of which the last `tokens` are the
+/// queries' own.
+///
+/// Query `i` sees the slots up to its own, `slots - tokens + i`, except those that `mask` hides.
 ///
 /// # Shapes
 /// - `q`: `[rows, heads, tokens, head_dim]`
-/// - `k`, `v`: `[cached_rows, kv_heads, slots, head_dim]`
+/// - `k`, `v`: `[rows, kv_heads, slots, head_dim]`
 /// - `mask`: `[rows, 1, tokens, slots]`, `true` where a query must not attend
 /// - result: `[rows, tokens, heads * head_dim]`
-pub(crate) fn attention(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    of: Option<&[usize]>,
-    mask: Option<&Tensor<4, Bool>>,
-) -> Tensor<3> {
-    #[cfg(feature = "flex")]
-    if let Some(mixed) = super::flex::attention(&q, &k, &v, of, mask) {
-        return mixed;
-    }
-    definition(q, k, v, of, mask)
-}
-
-pub(super) fn definition(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    of: Option<&[usize]>,
-    mask: Option<&Tensor<4, Bool>>,
-) -> Tensor<3> {
-    let (k, v) = match of {
-        Some(of) => (select_rows(k, of), select_rows(v, of)),
-        None => (k, v),
-    };
+pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&Tensor<4, Bool>>) -> Tensor<3> {
     let [rows, heads, tokens, head_dim] = q.dims();
     let [_, kv_heads, slots, _] = k.dims();
     let group = heads / kv_heads;

@@ -6,6 +6,7 @@
 //! definition runs.
 
 mod attention;
+mod cached_row;
 #[cfg(feature = "flex")]
 mod flex;
 mod linear;
@@ -16,7 +17,8 @@ mod swiglu;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
-pub(crate) use attention::attention;
+pub(crate) use attention::{attention, cached_attention};
+pub(crate) use cached_row::CachedRow;
 pub(crate) use linear::linear;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope::rotate;

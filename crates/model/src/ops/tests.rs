@@ -1,7 +1,7 @@
 //! Tests that compare kernels with definitions, mostly for shapes that are not multiples of the vector width.
 
-use super::{attention, flex, linear, rms_norm, rope, swiglu};
-use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
+use super::{CachedRow, attention, flex, linear, rms_norm, rope, swiglu};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 use proptest::prelude::*;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -77,26 +77,28 @@ proptest! {
 
     #[test]
     fn attention_agrees(
-        rows in 1usize..4, kv_heads in 1usize..4, group in 1usize..4, tokens in 1usize..6, before in 0usize..30,
-        head_dim in 1usize..40, unused in 0usize..5, hidden in prop::collection::vec(any::<bool>(), 600),
-        masked: bool, of in prop::option::of(prop::collection::vec(0usize..3, 4)),
+        before in prop::collection::vec(0usize..30, 1..4), kv_heads in 1usize..4, group in 1usize..4, tokens in 1usize..6,
+        head_dim in 1usize..40, unused in 0usize..5, hidden in prop::collection::vec(any::<bool>(), 600), masked: bool,
     ) {
-        let slots = before + tokens;
-        let q = random([rows, kv_heads * group, tokens, head_dim]);
-        let cached = if of.is_some() { 3 } else { rows };
-        let of = of.as_ref().map(|of| &of[..rows]);
-        let cache = || random([cached, kv_heads, slots + unused, head_dim]).narrow(2, 0, slots);
-        let (k, v) = (cache(), cache());
-        let mask = masked.then(|| {
-            let hidden: Vec<bool> = (0..rows * tokens * slots)
-                .map(|i| {
-                    let (token, slot) = (i / slots % tokens, i % slots);
-                    slot > before + token || (slot != before + token && hidden[i % hidden.len()])
-                })
-                .collect();
-            Tensor::<4, Bool>::from_data(TensorData::new(hidden, [rows, 1, tokens, slots]), &Device::flex())
+        let q = random([before.len(), kv_heads * group, tokens, head_dim]);
+        let mask = |before: usize| -> Vec<u8> {
+            let slots = before + tokens;
+            let hides = |i: usize| {
+                let (token, slot) = (i / slots, i % slots);
+                slot > before + token || (slot != before + token && hidden[(i + before) % hidden.len()])
+            };
+            (0..tokens * slots).map(|i| u8::from(hides(i))).collect()
+        };
+        // Of several rows, only some have a mask.
+        let masks: Vec<Option<Vec<u8>>> =
+            before.iter().enumerate().map(|(row, n)| (masked && row != 1).then(|| mask(*n))).collect();
+        let rows = before.iter().zip(&masks).map(|(before, mask)| {
+            let slots = before + tokens;
+            let cache = || random([1, kv_heads, slots + unused, head_dim]).narrow(2, 0, slots);
+            CachedRow { k: cache(), v: cache(), hidden: mask.as_deref() }
         });
-        let found = flex::attention(&q, &k, &v, of, mask.as_ref()).unwrap();
-        assert_close(found, attention::definition(q, k, v, of, mask.as_ref()), 1e-5);
+        let rows: Vec<CachedRow<'_>> = rows.collect();
+        let found = flex::attention(&q, &rows).unwrap();
+        assert_close(found, attention::cached_definition(&q, &rows), 1e-5);
     }
 }

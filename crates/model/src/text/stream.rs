@@ -3,6 +3,7 @@
 use super::decoding::{Decoding, byte_of_token, push_bytes};
 use super::error::TextError;
 use super::tokenizer::Tokenizer;
+use std::ops::Deref;
 
 /// A decoder that turns ids into text piece by piece, and never splits a character.
 ///
@@ -15,9 +16,11 @@ use super::tokenizer::Tokenizer;
 /// prefix".
 ///
 /// With byte fallback (`SentencePiece`) a run of byte tokens is held back until a token of another kind ends it.
+///
+/// `T` is a reference to the tokenizer, borrowed or shared: `&Tokenizer`, `Arc<Tokenizer>`.
 #[derive(Clone, Debug)]
-pub struct StreamDecoder<'a> {
-    tokenizer: &'a Tokenizer,
+pub struct StreamDecoder<T> {
+    tokenizer: T,
     skip_special: bool,
     state: State,
 }
@@ -44,10 +47,10 @@ struct Window {
 /// bytes, so after this many ids it is not incomplete but invalid.
 const LONGEST_SPLIT: usize = 8;
 
-impl<'a> StreamDecoder<'a> {
+impl<T: Deref<Target = Tokenizer>> StreamDecoder<T> {
     /// Makes a decoder for one text. With `skip_special`, special tokens are left out of the text.
     #[must_use]
-    pub fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
+    pub fn new(tokenizer: T, skip_special: bool) -> Self {
         let state = match tokenizer.decoding() {
             Decoding::Bytes => State::Bytes { pending: Vec::new() },
             Decoding::Text { byte_runs, may_split } => {
@@ -76,7 +79,7 @@ impl<'a> StreamDecoder<'a> {
                 if window.byte_runs && byte_of_token(&token).is_some() {
                     return Ok(None);
                 }
-                window.advance(self.tokenizer, false)
+                window.advance(&self.tokenizer, false)
             }
         }
     }
@@ -88,7 +91,7 @@ impl<'a> StreamDecoder<'a> {
     pub fn finish(self) -> Result<Option<String>, TextError> {
         match self.state {
             State::Bytes { pending } => Ok(some(String::from_utf8_lossy(&pending).into_owned())),
-            State::Window(mut window) => window.advance(self.tokenizer, true),
+            State::Window(mut window) => window.advance(&self.tokenizer, true),
         }
     }
 }

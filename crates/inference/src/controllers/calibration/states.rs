@@ -4,7 +4,7 @@ use super::CalibrationError;
 use crate::parameters::to_host;
 use crate::tokens;
 use burn::tensor::Tensor;
-use dynlayer_model::Llama;
+use dynlayer_model::{Frame, LayerKv, Llama};
 
 /// The states before and after one layer for all tokens of all texts, a row of `width` numbers per token.
 pub(super) struct States<'a> {
@@ -44,13 +44,13 @@ pub(super) fn walk(
 ) -> Result<usize, CalibrationError> {
     check(model, texts)?;
     let mut hidden: Vec<Tensor<3>> = texts.iter().map(|text| model.embed(model.tokens(&[text]))).collect();
+    let frame = |text: &Vec<u32>| Frame::uncached(model.rope(), &[(0..text.len()).collect()], &[0], &model.device());
+    let frames: Vec<Frame> = texts.iter().map(frame).collect();
     let mut entering = read(&hidden, 0, "entering")?;
     for (layer, block) in model.layers().iter().enumerate() {
-        for (hidden, text) in hidden.iter_mut().zip(texts) {
-            // One layer of all texts at a time, so that only the states of one layer are held.
-            let mut cache = model.cache(1, text.len());
-            let frame = model.frame(&cache, &[(0..text.len()).collect()], &[0]);
-            *hidden = block.forward(hidden.clone(), &frame, cache.layer_mut(layer));
+        // One layer of all texts at a time, so that only the states of one layer are held.
+        for (hidden, frame) in hidden.iter_mut().zip(&frames) {
+            *hidden = block.forward(hidden.clone(), frame, &mut LayerKv::default());
         }
         let leaving = read(&hidden, layer, "leaving")?;
         visit(&States { layer, width: model.config().d_model, entering: &entering, leaving: &leaving });

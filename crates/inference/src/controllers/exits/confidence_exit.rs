@@ -3,7 +3,7 @@
 use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::rule::Checks;
-use crate::control::{Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Controller, ControllerError, Decision, Event, Site};
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -42,19 +42,20 @@ impl ConfidenceExit {
 }
 
 impl Controller for ConfidenceExit {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let due = self.checks.due(&self.rule, site);
         if due.is_empty() {
-            return self.checks.decision(site);
+            return Ok(self.checks.decision(&self.rule, site));
         }
-        let gaps = read_due(site, &due, gap(site.exit_logits_of(&due)));
-        self.checks.count(&self.rule, site, &due, |row| gaps[row] >= self.rule.threshold)
+        let gaps = read_due(site, &due, gap(site.exit_logits_of(&due)))?;
+        Ok(self.checks.count(&self.rule, site, &due, |row| gaps[row] >= self.rule.threshold))
     }
 
     /// # Errors
     /// If the rule does not fit the model, or the threshold is not from 0 to 1.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.rule.check(batch)?;
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.checks.on(&self.rule, event)?;
+        let Event::Start(_) = event else { return Ok(()) };
         let gap = self.rule.threshold;
         ControllerError::check(
             (0.0..=1.0).contains(&gap),
@@ -66,7 +67,7 @@ impl Controller for ConfidenceExit {
 }
 
 /// Reads one number per row of the batch: the value of each row that is due, and 0 for the others.
-pub(super) fn read_due(site: &Site<'_>, due: &[usize], values: Tensor<1>) -> Vec<f32> {
+pub(super) fn read_due(site: &Site<'_>, due: &[usize], values: Tensor<1>) -> Result<Vec<f32>, ControllerError> {
     let rows = site.rows().len();
     if due.len() == rows {
         return site.read(values);

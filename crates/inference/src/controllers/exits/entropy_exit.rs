@@ -4,7 +4,7 @@ use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::confidence_exit::read_due;
 use super::rule::Checks;
-use crate::control::{Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Controller, ControllerError, Decision, Event, Site};
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
@@ -42,19 +42,20 @@ impl EntropyExit {
 }
 
 impl Controller for EntropyExit {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let due = self.checks.due(&self.rule, site);
         if due.is_empty() {
-            return self.checks.decision(site);
+            return Ok(self.checks.decision(&self.rule, site));
         }
-        let entropies = read_due(site, &due, entropy(site.exit_logits_of(&due)));
-        self.checks.count(&self.rule, site, &due, |row| entropies[row] <= self.rule.threshold)
+        let entropies = read_due(site, &due, entropy(site.exit_logits_of(&due)))?;
+        Ok(self.checks.count(&self.rule, site, &due, |row| entropies[row] <= self.rule.threshold))
     }
 
     /// # Errors
     /// If the rule does not fit the model, or the threshold is negative.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.rule.check(batch)?;
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.checks.on(&self.rule, event)?;
+        let Event::Start(_) = event else { return Ok(()) };
         let nats = self.rule.threshold;
         ControllerError::check(nats >= 0.0, "the threshold of an entropy", nats, "at least 0")
     }

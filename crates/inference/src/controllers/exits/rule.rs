@@ -1,7 +1,7 @@
 //! The rule that turns a measure of confidence into an exit.
 
 use super::super::spec::Fields;
-use crate::control::{Action, Batch, ControllerError, Decision, Site};
+use crate::control::{Action, ControllerError, Decision, Event, Setup, Site};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -55,8 +55,8 @@ impl ExitRule {
     }
 
     /// Checks the rule against a model.
-    pub(super) fn check(&self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        let (n, min) = (batch.n_layers(), self.min_layers);
+    fn check(&self, setup: &Setup<'_>) -> Result<(), ControllerError> {
+        let (n, min) = (setup.n_layers(), self.min_layers);
         ControllerError::check(self.threshold.is_finite(), "the threshold", self.threshold, "a finite number")?;
         ControllerError::check(self.patience > 0, "patience", self.patience, "at least 1")?;
         ControllerError::check(self.every > 0, "every", self.every, "at least 1")?;
@@ -64,32 +64,22 @@ impl ExitRule {
     }
 }
 
-/// The outcomes of the checks in the current pass, by sequence id.
+/// The number of consecutive checks that each sequence has passed in the current pass, by id.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Checks(HashMap<u64, PassedChecks>);
-
-/// The checks that one sequence has passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct PassedChecks {
-    in_a_row: usize,
-    exited: bool,
-}
+pub(super) struct Checks(HashMap<u64, usize>);
 
 impl Checks {
-    /// Returns the indices of the rows to check at this layer: all that have not exited, or none if the rule does not
-    /// check before this layer.
-    pub(super) fn due(&mut self, rule: &ExitRule, site: &Site<'_>) -> Vec<usize> {
-        if site.layer() == 0 {
-            self.0.clear();
-        }
+    /// Returns the indices of the rows to check at this layer; none if the rule does not check before this layer. A row
+    /// for which the answer is already to exit is not checked again, even if a wrapping controller let it go on.
+    pub(super) fn due(&self, rule: &ExitRule, site: &Site<'_>) -> Vec<usize> {
         if !rule.checks(site.layer()) {
             return Vec::new();
         }
         let rows = site.rows().iter().enumerate();
-        rows.filter(|(_, row)| !self.exited(row.id)).map(|(index, _)| index).collect()
+        rows.filter(|(_, row)| row.asked && !self.exits(rule, row.id)).map(|(index, _)| index).collect()
     }
 
-    /// Records the outcome `passes(index)` of each due row, and returns the decision for all rows.
+    /// Counts the outcome `passes(index)` of each due row, and returns the decision for all rows.
     pub(super) fn count(
         &mut self,
         rule: &ExitRule,
@@ -99,19 +89,38 @@ impl Checks {
     ) -> Decision {
         for index in due {
             let count = self.0.entry(site.rows()[*index].id).or_default();
-            count.in_a_row = if passes(*index) { count.in_a_row + 1 } else { 0 };
-            count.exited = count.in_a_row >= rule.patience;
+            *count = if passes(*index) { *count + 1 } else { 0 };
         }
-        self.decision(site)
+        self.decision(rule, site)
     }
 
-    /// Returns the decision for all rows: exit for those that have exited, run for the others.
-    pub(super) fn decision(&self, site: &Site<'_>) -> Decision {
+    /// Returns the decision for all rows: exit for those that have passed enough checks, run for the others.
+    pub(super) fn decision(&self, rule: &ExitRule, site: &Site<'_>) -> Decision {
         let rows = site.rows().iter();
-        Decision::per_row(rows.map(|row| if self.exited(row.id) { Action::Exit } else { Action::Run }))
+        Decision::per_row(rows.map(|row| if self.exits(rule, row.id) { Action::Exit } else { Action::Run }))
     }
 
-    fn exited(&self, sequence: u64) -> bool {
-        self.0.get(&sequence).is_some_and(|count| count.exited)
+    /// Checks the rule when a run starts, and sets the counts of each pass's rows to zero.
+    pub(super) fn on(&mut self, rule: &ExitRule, event: &Event<'_>) -> Result<(), ControllerError> {
+        match event {
+            Event::Start(setup) => {
+                self.0.clear();
+                rule.check(setup)?;
+            }
+            Event::Pass(pass) => {
+                for row in pass.rows() {
+                    self.0.remove(&row.id);
+                }
+            }
+            Event::End { id } => {
+                self.0.remove(id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn exits(&self, rule: &ExitRule, sequence: u64) -> bool {
+        self.0.get(&sequence).is_some_and(|passed| *passed >= rule.patience)
     }
 }

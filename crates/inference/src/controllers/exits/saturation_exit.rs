@@ -3,8 +3,9 @@
 use super::super::spec::SpecForm;
 use super::ExitRule;
 use super::rule::Checks;
-use crate::control::{Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Controller, ControllerError, Decision, Event, Row, Site};
 use burn::tensor::Tensor;
+use dynlayer_model::select_rows;
 use serde::{Deserialize, Serialize};
 
 /// Exits where the hidden state has saturated: the cosine of the states entering this layer and the previous one is at
@@ -26,9 +27,9 @@ pub struct SaturationExit {
     rule: ExitRule,
     #[serde(skip)]
     checks: Checks,
-    /// The states that entered the previous layer, `[rows, d_model]`.
+    /// The ids of the rows at the previous layer of this pass, and their states there, `[rows, d_model]`.
     #[serde(skip)]
-    previous: Option<Tensor<2>>,
+    previous: Option<(Vec<u64>, Tensor<2>)>,
 }
 
 /// Compares the rules; the state of a run does not count.
@@ -52,23 +53,39 @@ impl SaturationExit {
 }
 
 impl Controller for SaturationExit {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let now = site.last_hidden();
-        let before = self.previous.replace(now.clone()).filter(|_| site.layer() > 0);
+        let ids = site.rows().iter().map(|row| row.id).collect();
+        let before = self.previous.replace((ids, now.clone()));
         let due = self.checks.due(&self.rule, site);
-        let Some(before) = before.filter(|_| !due.is_empty()) else { return self.checks.decision(site) };
-        let cosines = site.read(cosine(now, before));
-        self.checks.count(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold)
+        let before = before.filter(|_| !due.is_empty()).and_then(|(ids, states)| of_rows(site.rows(), &ids, states));
+        let Some(before) = before else { return Ok(self.checks.decision(&self.rule, site)) };
+        let cosines = site.read(cosine(now, before))?;
+        Ok(self.checks.count(&self.rule, site, &due, |row| cosines[row] >= self.rule.threshold))
     }
 
     /// # Errors
     /// If the rule does not fit the model, or the threshold is not from -1 to 1.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.previous = None;
-        self.rule.check(batch)?;
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.checks.on(&self.rule, event)?;
+        if let Event::Start(_) | Event::Pass(_) = event {
+            self.previous = None;
+        }
+        let Event::Start(_) = event else { return Ok(()) };
         let cosine = self.rule.threshold;
         ControllerError::check((-1.0..=1.0).contains(&cosine), "the threshold of a cosine", cosine, "-1 to 1")
     }
+}
+
+/// Returns the states of these rows, out of `states: [ids, d_model]`; `None` if one is missing.
+///
+/// The rows may be fewer than at the previous layer, since a controller that holds this one leaves out exited rows.
+fn of_rows(rows: &[Row], ids: &[u64], states: Tensor<2>) -> Option<Tensor<2>> {
+    if rows.iter().map(|row| row.id).eq(ids.iter().copied()) {
+        return Some(states);
+    }
+    let places: Option<Vec<usize>> = rows.iter().map(|row| ids.iter().position(|id| *id == row.id)).collect();
+    Some(select_rows(states, &places?))
 }
 
 /// Returns the cosine of each row of `a` and the same row of `b`, as `[rows]`; 1, and not NaN, if a row is all zero.

@@ -1,10 +1,10 @@
 //! The controller that follows a router.
 
-use super::super::spec::{Build, BuildError, Fields, Resources, SpecForm};
+use super::super::spec::{Build, BuildError, Fields, Needs, Resources, Source, SpecForm};
 use super::features::{sinusoids, standardise};
 use super::shuffle::{Reservoir, permute};
 use super::{AnyRouter, Router, RouterError, RouterInput, RouterOptions, noise};
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Phase, Row, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Phase, Site};
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 use dynlayer_model::Llama;
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 /// ```
 ///
 /// This is the hard Gumbel softmax over two classes (Jang et al. 2017, arXiv 1611.01144; Maddison et al. 2017). The
-/// noise derives from the seed, the [step](Self::set_step), the sequence, the position and the layer.
+/// noise derives from the sequence's seed and stream, the [step](Self::set_step), the position and the layer.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -42,12 +42,11 @@ use std::path::PathBuf;
 pub struct Routed<R> {
     router: R,
     options: RouterOptions,
-    seed: u64,
     step: u64,
     labels: Vec<Range<usize>>,
     reservoir: Reservoir,
-    /// The position encoding of the pass, which all layers share.
-    positions: Option<(Vec<Row>, Tensor<3>)>,
+    /// The position encoding of the pass, which all layers share, and the positions of its rows.
+    positions: Option<(Vec<usize>, Tensor<3>)>,
     /// For [`RouterInput::Constant`]: the action of each layer in decoding, once it is known.
     constant: Vec<Option<Action>>,
 }
@@ -58,7 +57,6 @@ impl<R> Routed<R> {
         Self {
             router,
             options,
-            seed: 0,
             step: 0,
             labels: Vec::new(),
             reservoir: Reservoir::default(),
@@ -84,8 +82,8 @@ impl<R> Routed<R> {
 
     /// Replaces the router, for example by the one that an optimizer returns after a step.
     pub fn with_router<S>(self, router: S) -> Routed<S> {
-        let Self { options, seed, step, labels, reservoir, positions, .. } = self;
-        Routed { router, options, seed, step, labels, reservoir, positions, constant: Vec::new() }
+        let Self { options, step, labels, reservoir, positions, .. } = self;
+        Routed { router, options, step, labels, reservoir, positions, constant: Vec::new() }
     }
 
     /// Sets the training step that noise and permutations derive from, below 2^48.
@@ -123,76 +121,77 @@ impl<R: Router> Routed<R> {
                 let labels = if self.labels.len() == rows {
                     self.labels.clone()
                 } else {
-                    site.padding.iter().map(|padding| *padding..pass_tokens).collect()
+                    site.rows().iter().map(|row| pass_tokens.saturating_sub(row.tokens)..pass_tokens).collect()
                 };
                 let hidden = site.hidden().clone().detach();
-                standardise(permute(hidden, &labels, site.rows(), self.seed, self.step, site.layer()))
+                standardise(permute(hidden, &labels, site.rows(), self.step, site.layer()))
             }
             RouterInput::ShuffledHidden => {
                 let states = site.last_hidden().detach();
-                let held = self.reservoir.exchange(states, site.rows(), site.layer(), self.seed);
+                let held = self.reservoir.exchange(&states, site.rows(), site.layer());
                 standardise(held.unsqueeze_dim::<3>(1))
             }
         }
     }
 
     fn positions(&mut self, site: &Site<'_>, tokens: usize, d_model: usize) -> Tensor<3> {
+        let positions: Vec<usize> = site.rows().iter().map(|row| row.position).collect();
         match &self.positions {
-            Some((rows, encoding)) if rows == site.rows() && encoding.dims()[1] == tokens => encoding.clone(),
+            Some((known, encoding)) if *known == positions && encoding.dims()[1] == tokens => encoding.clone(),
             _ => {
-                let encoding = sinusoids(site.rows(), tokens, d_model, &site.hidden().device());
-                self.positions = Some((site.rows().to_vec(), encoding.clone()));
+                let encoding = sinusoids(&positions, tokens, d_model, &site.hidden().device());
+                self.positions = Some((positions, encoding.clone()));
                 encoding
             }
         }
     }
 
-    /// The router's logits, `[rows, tokens]`; `None` if they have another shape, which ends the run.
-    fn logits(&self, site: &Site<'_>, features: Tensor<3>) -> Option<Tensor<2>> {
+    /// The router's logits, `[rows, tokens]`, or an error if they have another shape.
+    fn logits(&self, site: &Site<'_>, features: Tensor<3>) -> Result<Tensor<2>, ControllerError> {
         let [rows, tokens, _] = features.dims();
         let logits = self.router.logits(site.layer(), features);
         let (found, expected) = (logits.dims(), [rows, tokens]);
         if found == expected {
-            return Some(logits);
+            Ok(logits)
+        } else {
+            Err(ControllerError::other(RouterError::Logits { layer: site.layer(), found, expected }))
         }
-        site.fail(ControllerError::other(RouterError::Logits { layer: site.layer(), found, expected }));
-        None
     }
 
-    /// The noisy probability of running, `[rows, tokens]`; `None` if the logits have another shape.
-    pub(crate) fn soft_gate(&mut self, site: &Site<'_>) -> Option<Tensor<2>> {
+    /// The noisy probability of running, `[rows, tokens]`.
+    pub(crate) fn soft_gate(&mut self, site: &Site<'_>) -> Result<Tensor<2>, ControllerError> {
         let tokens = site.hidden().dims()[1];
         let features = self.features(site, tokens);
         let logits = self.logits(site, features)?;
-        let noise = noise::logistic(self.seed, self.step, site.rows(), tokens, site.layer(), &logits.device());
-        Some(sigmoid((logits + noise) / self.options.temperature))
+        let noise = noise::logistic(self.step, site.rows(), tokens, site.layer(), &logits.device());
+        Ok(sigmoid((logits + noise) / self.options.temperature))
     }
 
-    fn gate(&mut self, site: &Site<'_>) -> Decision {
-        let Some(soft) = self.soft_gate(site) else { return Action::Run.into() };
+    fn gate(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let soft = self.soft_gate(site)?;
         let hard = soft.clone().detach().greater_elem(0.5).float();
         // The difference is exactly 0 in the forward pass.
-        Decision::Gate(hard + (soft.clone() - soft.detach()))
+        Ok(Decision::Gate(hard + (soft.clone() - soft.detach())))
     }
 
-    fn threshold(&mut self, site: &Site<'_>) -> Decision {
+    fn threshold(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         if let Some(Some(action)) = self.constant.get(site.layer()) {
-            return (*action).into();
+            return Ok((*action).into());
         }
         let features = self.features(site, 1);
-        let Some(logits) = self.logits(site, features) else { return Action::Run.into() };
+        let logits = self.logits(site, features)?;
         let p = self.options.threshold;
         let least = (p / (1.0 - p)).ln();
-        let logits = site.read(logits.squeeze_dim::<1>(1));
+        let logits = site.read(logits.squeeze_dim::<1>(1))?;
         let decide = |logit: f32| if logit > least { Action::Run } else { Action::Skip };
         if self.options.input == RouterInput::Constant
             && let Some(first) = logits.first()
         {
             self.constant.resize(site.n_layers(), None);
             self.constant[site.layer()] = Some(decide(*first));
-            return decide(*first).into();
+            return Ok(decide(*first).into());
         }
-        Decision::per_row(logits.into_iter().map(decide))
+        Ok(Decision::per_row(logits.into_iter().map(decide)))
     }
 }
 
@@ -217,35 +216,39 @@ impl Build for RouterSpec {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError> {
         let refused = |error| BuildError::file("router", error);
         let device = model.device();
-        let routed = match resources.router_bytes(&self.file) {
-            Some(bytes) => Routed::from_bytes(&self.file, bytes, &device),
-            None => Routed::load(resources.path(&self.file), &device),
+        let routed = match resources.router_source(&self.file)? {
+            Source::Given(bytes) => Routed::from_bytes(&self.file, bytes.clone(), &device),
+            Source::File(path) => Routed::load(path, &device),
         };
         let routed: Routed<AnyRouter> = routed.map_err(refused)?;
         routed.check_dimensions([model.layers().len(), model.config().d_model]).map_err(refused)?;
         Ok(Box::new(routed))
     }
+
+    fn needs(&self) -> Needs {
+        Needs { files: vec![self.file.clone()], ..Needs::default() }
+    }
 }
 
 impl<R: Router> Controller for Routed<R> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         if self.options.ends.keeps(site.layer(), site.n_layers()) {
-            return Action::Run.into();
+            return Ok(Action::Run.into());
         }
         if site.phase() == Phase::Train { self.gate(site) } else { self.threshold(site) }
     }
 
     /// # Errors
     /// If the threshold or the temperature is out of range, or the router was made for a model of other dimensions.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.reservoir.on(event);
+        let Event::Start(setup) = event else { return Ok(()) };
         let RouterOptions { threshold, temperature, .. } = self.options;
         let ok = threshold > 0.0 && threshold < 1.0;
         ControllerError::check(ok, "the router's threshold", threshold, "above 0 and below 1")?;
         let ok = temperature.is_finite() && temperature > 0.0;
         ControllerError::check(ok, "the router's temperature", temperature, "a finite number above 0")?;
-        self.check_dimensions([batch.n_layers(), batch.config().d_model]).map_err(ControllerError::other)?;
-        self.seed = batch.seed();
-        self.reservoir.clear();
+        self.check_dimensions([setup.n_layers(), setup.config().d_model]).map_err(ControllerError::other)?;
         self.positions = None;
         self.constant.clear();
         Ok(())

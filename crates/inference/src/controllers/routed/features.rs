@@ -1,6 +1,5 @@
 //! Features of routers.
 
-use crate::control::Row;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Shifts and scales each token's features to mean 0 and variance 1. Input and output are `[rows, tokens, d_model]`.
@@ -11,9 +10,11 @@ pub(super) fn standardise(x: Tensor<3>) -> Tensor<3> {
     centred / variance.sqrt().clamp_min(f32::MIN_POSITIVE)
 }
 
-/// The sinusoidal encoding of each token's position, `[rows, tokens, d_model]`.
-pub(super) fn sinusoids(rows: &[Row], tokens: usize, d_model: usize, device: &Device) -> Tensor<3> {
-    let places = rows.iter().flat_map(|row| (0..tokens).map(|token| (row.position + 1 + token).saturating_sub(tokens)));
+/// The sinusoidal encoding of each token's position, `[rows, tokens, d_model]`; `positions` are those of the rows' last
+/// tokens.
+pub(super) fn sinusoids(positions: &[usize], tokens: usize, d_model: usize, device: &Device) -> Tensor<3> {
+    let places =
+        positions.iter().flat_map(|last| (0..tokens).map(move |token| (last + 1 + token).saturating_sub(tokens)));
     #[expect(clippy::cast_possible_truncation, reason = "sines and cosines need no more precision")]
     let values: Vec<f32> = places
         .flat_map(|position| {
@@ -23,7 +24,7 @@ pub(super) fn sinusoids(rows: &[Row], tokens: usize, d_model: usize, device: &De
             })
         })
         .collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), tokens, d_model]), device)
+    Tensor::from_data(TensorData::new(values, [positions.len(), tokens, d_model]), device)
 }
 
 #[cfg(test)]
@@ -51,8 +52,7 @@ mod tests {
 
     #[test]
     fn sinusoids_by_the_formula() {
-        let rows = [Row { id: 0, position: 3, generated: 0 }, Row { id: 1, position: 0, generated: 0 }];
-        let x = sinusoids(&rows, 2, 6, &Device::flex());
+        let x = sinusoids(&[3, 0], 2, 6, &Device::flex());
         assert_eq!(x.dims(), [2, 2, 6]);
         let x = values(x);
         // Row 0 ends at position 3, so its first token stands at 2; padding counts as position 0.

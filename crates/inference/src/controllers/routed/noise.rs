@@ -6,22 +6,24 @@ use burn::tensor::{Device, Tensor, TensorData};
 use dynlayer_model::standard_normal;
 use rand::Rng;
 
-/// The number of bits of a stream number that hold the layer; the others hold the training step.
+/// The number of bits of a generator's stream number that hold the layer; the others hold the training step.
 const LAYER_BITS: u32 = 16;
 
 /// Returns standard logistic noise, `ln u - ln(1 - u)`, as `[rows, tokens]`: the difference of two Gumbel variables
 /// (Maddison et al. 2017, arXiv 1611.00712, appendix B). So adding it to the difference of two logits is adding Gumbel
 /// noise to each of them.
 ///
-/// The noise derives from the seed, the training step, the sequence, the token's position and the layer. The last token
-/// of a row is at [`Row::position`], and positions count down from there.
-pub(super) fn logistic(seed: u64, step: u64, rows: &[Row], tokens: usize, layer: usize, device: &Device) -> Tensor<2> {
-    let stream = (step << LAYER_BITS) | layer as u64;
+/// The noise derives from the row's seed and stream, the training step, the token's position and the layer. The last
+/// token of a row is at [`Row::position`], and positions count down from there.
+pub(super) fn logistic(step: u64, rows: &[Row], tokens: usize, layer: usize, device: &Device) -> Tensor<2> {
+    let place = (step << LAYER_BITS) | layer as u64;
     let noise = rows.iter().flat_map(|row| {
         (0..tokens).map(move |token| {
             let position = (row.position + 1 + token).saturating_sub(tokens) as u64;
             // From the open interval, so that both logarithms are finite.
-            let u = random::at(*b"logistic", seed, row.id, position, stream).random::<f64>().clamp(1e-12, 1.0 - 1e-12);
+            let u = random::at(*b"logistic", row.seed, row.stream, position, place)
+                .random::<f64>()
+                .clamp(1e-12, 1.0 - 1e-12);
             #[expect(clippy::cast_possible_truncation, reason = "noise of at most 28")]
             let noise = (u.ln() - (-u).ln_1p()) as f32;
             noise
@@ -39,15 +41,16 @@ pub(super) fn normals(purpose: [u8; 8], seed: u64, layer: usize, n: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use super::super::row;
     use super::*;
 
     fn noise(rows: &[Row], tokens: usize, step: u64, layer: usize) -> Vec<f32> {
-        logistic(3, step, rows, tokens, layer, &Device::flex()).into_data().try_into_vec_as::<f32>().unwrap()
+        logistic(step, rows, tokens, layer, &Device::flex()).into_data().try_into_vec_as::<f32>().unwrap()
     }
 
     #[test]
     fn the_noise_is_logistic_and_depends_on_its_place_alone() {
-        let row = |id, position| Row { id, position, generated: 0 };
+        let row = |id, position| Row { seed: 3, ..row(id, position) };
         let one = noise(&[row(4, 4999)], 5000, 0, 2);
         let n = one.len() as f64;
         let mean = one.iter().map(|x| f64::from(*x)).sum::<f64>() / n;

@@ -1,6 +1,7 @@
 //! Errors of specifications.
 
 use super::super::{CalibrationError, ControllerSpec};
+use std::path::PathBuf;
 
 /// The error for a text that is not a specification of a controller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,16 @@ pub enum BuildError {
         controller: &'static str,
         /// The reason.
         source: CalibrationError,
+    },
+    /// The specification names a file, and [`Resources::without_files`](super::Resources::without_files) refuses files.
+    #[error("{controller} would read the file {file}, and files are refused; expected a name that was given: {known}")]
+    FileRefused {
+        /// The controller's name.
+        controller: &'static str,
+        /// The file, as the specification names it.
+        file: PathBuf,
+        /// The names of the routers or recordings that were given, separated by commas.
+        known: String,
     },
     /// A file cannot be used for the controller.
     #[error("{controller} cannot be made from its file")]

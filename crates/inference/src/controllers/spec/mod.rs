@@ -9,7 +9,8 @@ mod tests;
 pub use error::{BuildError, SpecError};
 pub use form::SpecForm;
 pub(super) use form::{Fields, read, write};
-pub use resources::Resources;
+pub(super) use resources::Source;
+pub use resources::{Needs, Resources};
 
 use crate::control::Controller;
 use dynlayer_model::Llama;
@@ -17,6 +18,11 @@ use dynlayer_model::Llama;
 /// Makes the controller that a specification describes.
 pub(super) trait Build {
     fn build(&self, model: &Llama, resources: &Resources) -> Result<Box<dyn Controller + Send>, BuildError>;
+
+    /// The inputs that [`build`](Self::build) takes from the resources; none by default.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
 }
 
 /// A controller that needs no file and no measurement is its own specification.
@@ -74,14 +80,32 @@ macro_rules! registry {
                 &[$(<$spec>::FORM,)*]
             }
 
+            /// The inputs besides the model that [`build`](Self::build) takes from the resources, for this controller
+            /// and those nested in it.
+            ///
+            /// ```
+            /// use dynlayer_inference::controllers::ControllerSpec;
+            /// use std::path::Path;
+            ///
+            /// let spec: ControllerSpec = "budgeted:18:router:gates.safetensors".parse()?;
+            /// assert_eq!(spec.needs().files, [Path::new("gates.safetensors")]);
+            /// assert!(!spec.needs().calibration);
+            /// # Ok::<(), dynlayer_inference::controllers::SpecError>(())
+            /// ```
+            pub fn needs(&self) -> Needs {
+                match self {
+                    $(Self::$variant(spec) => spec::Build::needs(spec),)*
+                }
+            }
+
             /// Makes the controller for this model.
             ///
             /// Reads files and measures the model if the specification needs it. The settings are checked against the
             /// model later, when a run begins.
             ///
             /// # Errors
-            /// If there is no text to calibrate on, the calibration fails, or a file cannot be read or was made for a
-            /// model of other dimensions.
+            /// If there is no text to calibrate on, the calibration fails, or a file is refused, cannot be read or was
+            /// made for a model of other dimensions.
             pub fn build(
                 &self,
                 model: &dynlayer_model::Llama,

@@ -1,17 +1,28 @@
-//! Calibration texts and files for specifications.
+//! Calibration texts, routers and recordings for specifications.
 
-use super::super::{CalibrationError, LayerInfluence, StateEffects};
+use super::super::{CalibrationError, ControllerSpec, LayerInfluence, Recording, StateEffects};
 use super::BuildError;
 use dynlayer_model::Llama;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Inputs for [`ControllerSpec::build`](crate::controllers::ControllerSpec::build) besides the model: calibration texts or earlier
-/// measurements, and files.
+/// The inputs besides the model that [`ControllerSpec::build`] needs for one specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// The routers and recordings, by the file names in the specification. Each is read from [`Resources::folder`]
+    /// unless it was given by that name.
+    pub files: Vec<PathBuf>,
+    /// `true` if a measurement of the model is needed, which is made on [`Resources::texts`] unless it was given.
+    pub calibration: bool,
+}
+
+/// Inputs for [`ControllerSpec::build`] besides the model: calibration texts or earlier measurements, and files.
 ///
-/// A calibration is measured when a specification first needs it, and then reused. So use one `Resources` per model.
+/// A calibration is measured when a specification first needs it, or [ahead](Self::prepare), and then reused. So use
+/// one `Resources` per model.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ControllerSpec, LayerInfluence, Resources};
@@ -29,7 +40,9 @@ use std::sync::{Mutex, PoisonError};
 pub struct Resources {
     texts: Vec<Vec<u32>>,
     folder: PathBuf,
-    routers: HashMap<PathBuf, Cow<'static, [u8]>>,
+    refuses_files: bool,
+    routers: BTreeMap<PathBuf, Cow<'static, [u8]>>,
+    recordings: BTreeMap<PathBuf, Recording>,
     seed: u64,
     /// The layer influence, once it is given or measured. A panic while a lock is held leaves the value unchanged, so a
     /// poisoned lock is used like any other.
@@ -61,6 +74,40 @@ impl Resources {
         self
     }
 
+    /// Adds a recording in memory. The specification `replay:NAME` then repeats it instead of one in a file.
+    pub fn recording(mut self, name: impl Into<PathBuf>, recording: Recording) -> Self {
+        self.recordings.insert(name.into(), recording);
+        self
+    }
+
+    /// Refuses every file that a specification names: only routers and recordings that were given by name can be used.
+    /// It is meant for specifications from others, such as the clients of a service.
+    ///
+    /// ```
+    /// use dynlayer_inference::controllers::{BuildError, ControllerSpec, Resources};
+    /// # let model = dynlayer_inference::conformance::small_model(&dynlayer_model::Backend::Flex.device()?)?;
+    /// let resources = Resources::new().without_files();
+    /// let spec: ControllerSpec = "replay:/etc/passwd".parse()?;
+    /// assert!(matches!(spec.build(&model, &resources), Err(BuildError::FileRefused { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn without_files(self) -> Self {
+        Self { refuses_files: true, ..self }
+    }
+
+    /// Measures what these specifications need, so that building them later measures nothing. Each one is built once,
+    /// which also finds files that cannot be used.
+    ///
+    /// # Errors
+    /// The first error of building one of them.
+    pub fn prepare<'s>(
+        &self,
+        model: &Llama,
+        specs: impl IntoIterator<Item = &'s ControllerSpec>,
+    ) -> Result<(), BuildError> {
+        specs.into_iter().try_for_each(|spec| spec.build(model, self).map(drop))
+    }
+
     /// Sets the seed of random choices in a calibration; 0 by default.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -77,12 +124,36 @@ impl Resources {
         self
     }
 
-    pub(in crate::controllers) fn router_bytes(&self, name: &Path) -> Option<Cow<'static, [u8]>> {
-        self.routers.get(name).cloned()
+    /// Finds the router that a specification names.
+    pub(in crate::controllers) fn router_source(
+        &self,
+        file: &Path,
+    ) -> Result<Source<'_, Cow<'static, [u8]>>, BuildError> {
+        self.source("router", &self.routers, file)
     }
 
-    pub(in crate::controllers) fn path(&self, file: &Path) -> PathBuf {
-        self.folder.join(file)
+    /// Finds the recording that a specification names.
+    pub(in crate::controllers) fn recording_source(&self, file: &Path) -> Result<Source<'_, Recording>, BuildError> {
+        self.source("replay", &self.recordings, file)
+    }
+
+    /// Finds what a specification names, among the given ones or on the disk. Builders find files only through this
+    /// method, so that none of them opens a file where files are refused.
+    fn source<'a, T>(
+        &self,
+        controller: &'static str,
+        given: &'a BTreeMap<PathBuf, T>,
+        file: &Path,
+    ) -> Result<Source<'a, T>, BuildError> {
+        match given.get(file) {
+            Some(content) => Ok(Source::Given(content)),
+            None if self.refuses_files => {
+                let known: Vec<String> = given.keys().map(|name| name.display().to_string()).collect();
+                let known = if known.is_empty() { "none was".to_owned() } else { known.join(", ") };
+                Err(BuildError::FileRefused { controller, file: file.to_path_buf(), known })
+            }
+            None => Ok(Source::File(self.folder.join(file))),
+        }
     }
 
     /// The model's layer influence, measured once.
@@ -119,4 +190,12 @@ impl Resources {
         }
         measure(&self.texts).map_err(|source| BuildError::Calibration { controller, source })
     }
+}
+
+/// The place of a router or a recording.
+pub(in crate::controllers) enum Source<'a, T> {
+    /// In memory, given by name.
+    Given(&'a T),
+    /// In this file.
+    File(PathBuf),
 }

@@ -1,6 +1,9 @@
 //! Specifications as text and as JSON.
 
+use crate::conformance::small_model;
+use crate::control::Action;
 use crate::controllers::*;
+use burn::tensor::Device;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -192,4 +195,79 @@ fn names_are_the_same_in_text_and_json() {
         assert_eq!(serde_json::to_value(&spec).unwrap()["controller"], form.name());
         assert!(text.starts_with(form.name()));
     }
+}
+
+#[test]
+fn needs_include_those_of_nested_controllers() {
+    let needs = |text: &str| text.parse::<ControllerSpec>().unwrap().needs();
+    for text in ["full", "random:3", "budgeted:2:confidence:0.5"] {
+        assert_eq!(needs(text), Needs::default(), "{text}");
+    }
+    for text in ["router:a/b", "replay:a/b", "budgeted:2:warmup:1:router:a/b", "warmup:1:replay:a/b"] {
+        assert_eq!(needs(text), Needs { files: vec!["a/b".into()], calibration: false }, "{text}");
+    }
+    for text in ["influence:3", "similarity:0.1", "budgeted:2:warmup:1:influence:3"] {
+        assert_eq!(needs(text), Needs { files: vec![], calibration: true }, "{text}");
+    }
+}
+
+#[test]
+fn refused_files_are_not_opened() {
+    let model = small_model(&Device::flex()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut recording = Recording::new(6);
+    recording.push(0, vec![Action::Exit]).unwrap();
+    recording.save(at("run.json")).unwrap();
+    let router = LinearRouter::new([6, 32], 0.0, 0, &Device::flex());
+    Routed::new(router, RouterOptions::default()).save(at("gates")).unwrap();
+    let bytes = std::fs::read(at("gates")).unwrap();
+
+    let build =
+        |resources: &Resources, text: &str| text.parse::<ControllerSpec>().unwrap().build(&model, resources).map(drop);
+    let open = Resources::new().folder(folder.path());
+    let closed = || Resources::new().folder(folder.path()).without_files();
+    let absolute = format!("replay:{}", at("run.json").display());
+    for text in [
+        "replay:run.json",
+        "router:gates",
+        "budgeted:2:replay:run.json",
+        "warmup:1:budgeted:2:router:gates",
+        absolute.as_str(),
+    ] {
+        build(&open, text).unwrap();
+        let error = build(&closed(), text).unwrap_err();
+        assert!(matches!(error, BuildError::FileRefused { .. }), "{error}");
+    }
+    // A file that is missing is refused like any other, so nothing tells whether it exists.
+    let error = build(&closed().router("mine", bytes.clone()), "router:missing").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "router would read the file missing, and files are refused; expected a name that was given: mine"
+    );
+
+    let given = closed().router("mine", bytes).recording("run", recording);
+    for text in ["router:mine", "replay:run", "budgeted:2:router:mine", "full"] {
+        build(&given, text).unwrap();
+    }
+    for text in ["router:run", "replay:mine"] {
+        assert!(matches!(build(&given, text), Err(BuildError::FileRefused { .. })), "{text}");
+    }
+}
+
+#[test]
+fn calibrations_can_be_made_ahead() {
+    let model = small_model(&Device::flex()).unwrap();
+    let specs =
+        ["influence:3", "budgeted:2:similarity:0.1,clusters=2"].map(|text| text.parse::<ControllerSpec>().unwrap());
+    let error = Resources::new().prepare(&model, &specs).unwrap_err();
+    assert!(matches!(error, BuildError::NoCalibrationText { .. }), "{error}");
+    let resources = Resources::new().texts(vec![(0..20).collect()]);
+    resources.prepare(&model, &specs).unwrap();
+    let without_text = resources.texts(Vec::new());
+    for spec in &specs {
+        spec.build(&model, &without_text).unwrap();
+    }
+    let other: ControllerSpec = "similarity:0.1,clusters=3".parse().unwrap();
+    assert!(matches!(other.build(&model, &without_text), Err(BuildError::NoCalibrationText { .. })));
 }

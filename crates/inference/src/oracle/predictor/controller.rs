@@ -2,15 +2,18 @@
 
 use super::PromptPredictor;
 use super::states::Pool;
-use crate::control::{Batch, Controller, ControllerError, Decision, Site};
-use crate::oracle::{Candidate, OracleController, ReplayError};
+use crate::control::{Controller, ControllerError, Decision, Event, Setup, Site};
+use crate::oracle::replay::ChosenCandidates;
+use crate::oracle::{Candidate, ReplayError};
 use burn::tensor::{Tensor, TensorData};
 
 /// A controller that runs, for every sequence, the candidate that a [`PromptPredictor`] chooses for its prompt.
 ///
-/// It observes the prompt's pass at the predictor's layer, and chooses before the first decision, with one host read
-/// for the whole batch. A prompt that it cannot observe (of one token, or with
-/// [`ControlFrom::All`](crate::ControlFrom::All)) gets the candidate that is best for the mean state.
+/// It observes the prompt's passes at the predictor's layer, and chooses before the first decision, with one host read
+/// for all sequences that are without a choice. A prompt that it cannot observe (of one token, or with
+/// [`ControlFrom::All`](crate::ControlFrom::All)) gets the candidate that is best for the mean state. The choice holds
+/// for all turns of a sequence, unless its prompt is shortened: then the controller chooses again. It keeps one state
+/// for each observed token, `d_model` numbers, until the sequence leaves.
 ///
 /// ```
 /// use dynlayer_inference::controllers::ExitAfter;
@@ -39,8 +42,7 @@ use burn::tensor::{Tensor, TensorData};
 pub struct PredictorController {
     predictor: PromptPredictor,
     pool: Pool,
-    /// Holds the candidate chosen for each sequence so far, and runs it.
-    choices: OracleController,
+    candidates: ChosenCandidates,
 }
 
 impl PredictorController {
@@ -49,17 +51,18 @@ impl PredictorController {
     /// # Errors
     /// [`ReplayError`] if a candidate is missing or cannot be made.
     pub fn new(predictor: PromptPredictor, candidates: &[Candidate<'_>]) -> Result<Self, ReplayError> {
-        let choices = OracleController::unchosen(predictor.candidates.clone(), candidates)?;
-        Ok(Self { predictor, pool: Pool::default(), choices })
+        let candidates = ChosenCandidates::new(predictor.candidates.clone(), candidates)?;
+        Ok(Self { predictor, pool: Pool::default(), candidates })
     }
 
-    /// The name of the candidate that was chosen for a sequence of the last batch; `None` if none was chosen.
+    /// The name of the candidate that was chosen for a sequence; `None` before the first decision about the sequence,
+    /// and after it has left.
     pub fn choice(&self, sequence: u64) -> Option<&str> {
-        self.choices.choice(sequence)
+        self.candidates.choice(sequence)
     }
 
     /// Chooses a candidate for every row.
-    fn choose(&mut self, site: &Site<'_>) {
+    fn choose(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
         let predictor = &self.predictor;
         let (width, n) = (predictor.mean.len(), predictor.candidates.len());
         let device = site.hidden().device();
@@ -72,29 +75,19 @@ impl PredictorController {
         let worth = Tensor::<1>::from_data(worth.as_slice(), &device).unsqueeze_dim::<2>(0); // [1, candidates]
         let states = self.pool.means(site.rows(), &mean) - mean.clone().unsqueeze_dim::<2>(0); // [rows, d_model]
         let worth = states.matmul(weights.transpose()) + worth; // [rows, candidates]
-        let best = site.read(worth.argmax(1).squeeze_dim::<1>(1).float());
+        let best = site.read(worth.argmax(1).squeeze_dim::<1>(1).float())?;
         for (row, best) in site.rows().iter().zip(best) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small index")]
-            self.choices.chosen.insert(row.id, (best as usize).min(n - 1));
+            self.candidates.chosen.insert(row.id, (best as usize).min(n - 1));
         }
-    }
-}
-
-impl Controller for PredictorController {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
-        if site.rows().iter().any(|row| self.choice(row.id).is_none()) {
-            self.choose(site);
-        }
-        self.choices.decide(site)
+        Ok(())
     }
 
-    /// # Errors
-    /// If the predictor was trained on a model of another width, the model lacks its layer, or a candidate refuses the
-    /// batch.
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
+    /// Refuses a model that the predictor was not trained for.
+    fn check(&self, setup: &Setup<'_>) -> Result<(), ControllerError> {
         let predictor = &self.predictor;
-        batch.check_layer(predictor.layer)?;
-        let (expected, n) = (batch.config().d_model, predictor.candidates.len());
+        setup.check_layer(predictor.layer)?;
+        let (expected, n) = (setup.config().d_model, predictor.candidates.len());
         let lengths = [predictor.weights.len(), predictor.costs.len(), predictor.intercepts.len()];
         let widths = predictor.weights.iter().map(Vec::len).chain([predictor.mean.len()]);
         let ok = n > 0 && lengths.iter().all(|length| *length == n) && widths.clone().all(|width| width == expected);
@@ -104,15 +97,58 @@ impl Controller for PredictorController {
             "the shape of the predictor",
             found,
             format!("{n} of each (at least 1), width {expected}"),
-        )?;
-        self.pool = Pool::default();
-        self.choices.begin_unchosen(batch)
+        )
+    }
+}
+
+impl Controller for PredictorController {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let chosen = &self.candidates.chosen;
+        let rows = site.rows().iter().enumerate().filter(|(_, row)| row.asked && !chosen.contains_key(&row.id));
+        let without: Vec<usize> = rows.map(|(index, _)| index).collect();
+        if !without.is_empty() {
+            site.part(&without, |site| self.choose(site))?;
+        }
+        self.candidates.decide(site)
     }
 
-    fn observe(&mut self, site: &Site<'_>) {
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
         if site.layer() == self.predictor.layer {
-            self.pool.add(site);
+            self.pool.add(site, |id| !self.candidates.chosen.contains_key(&id));
         }
-        self.choices.observe_unchosen(site);
+        self.candidates.observe(site)
+    }
+
+    /// # Errors
+    /// If the predictor was trained on a model of another width, the model lacks its layer, or a candidate refuses.
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        match event {
+            Event::Start(setup) => {
+                self.check(setup)?;
+                self.pool = Pool::default();
+            }
+            // If nothing is left after the tokens that the choice was made from, the next tokens belong to the prompt
+            // too.
+            Event::Rewind { id, tokens } if *tokens <= self.pool.tokens(*id) => {
+                self.candidates.chosen.remove(id);
+                self.pool.truncate(*id, *tokens);
+            }
+            // Every candidate has observed the sequence until its choice, so every candidate forgets it.
+            Event::End { id } => {
+                self.candidates.chosen.remove(id);
+                self.pool.truncate(*id, 0);
+            }
+            _ => {}
+        }
+        self.candidates.on(event)?;
+        if let Event::Begin(sequence) = event
+            && let Some(original) = sequence.copy_of
+        {
+            self.pool.copy(original, sequence.id);
+            if let Some(choice) = self.candidates.chosen.get(&original).copied() {
+                self.candidates.chosen.insert(sequence.id, choice);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! Mean hidden states of prompts in an early layer.
 
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Row, Site};
-use crate::control::{ControlFrom, RunSettings};
+use crate::control::{Action, ControlFrom, Controller, ControllerError, Decision, Event, Row, RunSettings, Site};
 use crate::generation::{GenerateError, GenerateOptions, generate};
 use crate::oracle::Item;
 use crate::tokens::TokenProblem;
@@ -83,34 +82,52 @@ fn read(mean: Tensor<1>) -> Result<Vec<f32>, GenerateError> {
     data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }
 
-/// The sum of the states of each sequence, on the device, with the number of tokens.
-#[derive(Clone, Debug, Default)]
+/// The states of the tokens that were observed of each sequence, `[tokens, d_model]`, on the device. They are the
+/// sequence's first tokens.
+#[derive(Debug, Default)]
 pub(super) struct Pool {
-    sums: HashMap<u64, (Tensor<1>, usize)>,
+    states: HashMap<u64, Tensor<2>>,
 }
 
 impl Pool {
-    /// Adds the states of a pass's real tokens.
-    pub(super) fn add(&mut self, site: &Site<'_>) {
-        let [rows, tokens, width] = site.hidden().dims();
-        let padding = site.token_mask().bool_not().unsqueeze_dim::<3>(2).expand([rows, tokens, width]);
-        let real = site.hidden().clone().mask_fill(padding, 0.0);
-        let sums = real.sum_dim(1).squeeze_dim::<2>(1); // [rows, d_model]
-        for (i, (row, pad)) in site.rows().iter().zip(site.padding).enumerate() {
-            let sum = sums.clone().narrow(0, i, 1).squeeze_dim::<1>(0);
-            let here = tokens - pad.min(&tokens);
-            let entry = self.sums.remove(&row.id);
-            let entry = entry.map_or((sum.clone(), here), |(before, count)| (before + sum, count + here));
-            self.sums.insert(row.id, entry);
+    /// Adds the states of a pass's real tokens, for the sequences that `wanted` accepts.
+    pub(super) fn add(&mut self, site: &Site<'_>, wanted: impl Fn(u64) -> bool) {
+        let tokens = site.hidden().dims()[1];
+        for (index, row) in site.rows().iter().enumerate().filter(|(_, row)| wanted(row.id)) {
+            let states = site.hidden().clone().narrow(0, index, 1).squeeze_dim::<2>(0);
+            let states = states.narrow(0, tokens - row.tokens, row.tokens);
+            let states = match self.states.remove(&row.id) {
+                Some(before) => Tensor::cat(vec![before, states], 0),
+                None => states,
+            };
+            self.states.insert(row.id, states);
+        }
+    }
+
+    /// The number of tokens of a sequence.
+    pub(super) fn tokens(&self, sequence: u64) -> usize {
+        self.states.get(&sequence).map_or(0, |states| states.dims()[0])
+    }
+
+    /// Keeps only the first `tokens` tokens of a sequence.
+    pub(super) fn truncate(&mut self, sequence: u64, tokens: usize) {
+        let states = self.states.remove(&sequence).filter(|_| tokens > 0);
+        if let Some(states) = states {
+            let kept = states.dims()[0].min(tokens);
+            self.states.insert(sequence, states.narrow(0, 0, kept));
+        }
+    }
+
+    /// Gives a sequence the states of the one that it is a copy of.
+    pub(super) fn copy(&mut self, original: u64, sequence: u64) {
+        if let Some(states) = self.states.get(&original).cloned() {
+            self.states.insert(sequence, states);
         }
     }
 
     /// The mean state of a sequence, `[d_model]`; `None` without a token.
     pub(super) fn mean(&self, sequence: u64) -> Option<Tensor<1>> {
-        let (sum, tokens) = self.sums.get(&sequence).filter(|(_, tokens)| *tokens > 0)?;
-        #[expect(clippy::cast_precision_loss, reason = "prompts are far shorter than 2^24 tokens")]
-        let tokens = *tokens as f32;
-        Some(sum.clone() / tokens)
+        Some(self.states.get(&sequence)?.clone().mean_dim(0).squeeze_dim::<1>(0))
     }
 
     /// The mean states of the rows, `[rows, d_model]`; a row without a token gets `default`.
@@ -119,22 +136,25 @@ impl Pool {
     }
 }
 
-/// Runs a prompt up to a layer, adds up the states entering it, and exits.
+/// Runs a prompt up to a layer, keeps the states entering it, and exits.
 struct StateReader {
     layer: usize,
     pool: Pool,
 }
 
 impl Controller for StateReader {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         if site.layer() < self.layer {
-            return Action::Run.into();
+            return Ok(Action::Run.into());
         }
-        self.pool.add(site);
-        Action::Exit.into()
+        self.pool.add(site, |_| true);
+        Ok(Action::Exit.into())
     }
 
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        batch.check_layer(self.layer)
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        match event {
+            Event::Start(setup) => setup.check_layer(self.layer),
+            _ => Ok(()),
+        }
     }
 }

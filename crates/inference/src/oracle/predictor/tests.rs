@@ -1,8 +1,14 @@
 //! Tests of the predictor on synthetic sequences, whose states tell the needed depth or are noise.
 
 use super::*;
+use crate::conformance::small_model;
+use crate::control::{Controller, Event, Phase, Place, Row, RunSettings, Sequence, Setup, Site, SiteLog};
+use crate::controllers::ExitAfter;
+use crate::oracle::Candidate;
+use burn::tensor::{Device, Tensor};
 use dynlayer_metrics::allocation::{Evidence, Record};
 use dynlayer_metrics::baselines::Comparison;
+use dynlayer_model::Llama;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
@@ -79,4 +85,84 @@ fn what_is_missing_is_named() {
     let trial = |folds| PredictorTrial { folds, seed: 0 }.run(&evidence, &states, 5.0).unwrap_err().to_string();
     assert!(trial(1).contains("folds: expected at least 2"));
     assert!(trial(13).contains("sequences: expected at least 13, found 12"));
+}
+
+/// Calls `f` with layer 0 of a pass over tokens of one sequence that all have the state `value`.
+fn site<R>(model: &Llama, id: u64, tokens: usize, value: f32, f: impl FnOnce(&Site<'_>) -> R) -> R {
+    let row = Row {
+        id,
+        stream: id,
+        seed: 0,
+        token: 0,
+        position: tokens - 1,
+        generated: 0,
+        tokens,
+        ends_prompt: true,
+        asked: true,
+    };
+    let hidden = Tensor::full([1, tokens, 32], value, &model.device());
+    let log = SiteLog::default();
+    f(&Site {
+        model,
+        layer: 0,
+        place: Place::Layer,
+        phase: Phase::Prefill,
+        rows: &[row],
+        hidden: &hidden,
+        embedded: &hidden,
+        log: &log,
+    })
+}
+
+#[test]
+fn the_choice_follows_what_is_left_of_the_prompt() {
+    let model = small_model(&Device::flex()).unwrap();
+    let records = (0..8u8).flat_map(|id| {
+        let (sequence, shallow) = (u64::from(id), f64::from(id));
+        [Record::new(sequence, "exit:1", shallow, 1.0), Record::new(sequence, "full", 4.0, 4.0)]
+    });
+    let states = PromptStates::new(0, (0..8u8).map(|id| (u64::from(id), vec![f32::from(id); 32])));
+    let predictor = PromptPredictor::fit(&Evidence::new(records).unwrap(), &states, 3.0).unwrap();
+    let expected = |mean: f32| Some(predictor.candidates()[predictor.choose(&[mean; 32])].as_str());
+    assert_ne!(expected(7.0), expected(-11.0));
+
+    let candidates = [Candidate::full(), Candidate::new("exit:1", || ExitAfter(1))];
+    let mut controller = PredictorController::new(predictor.clone(), &candidates).unwrap();
+    let setup = Setup { model: &model, settings: RunSettings::default() };
+    let begin = |controller: &mut PredictorController, id, copy_of| {
+        let sequence = Sequence { setup, id, stream: id, seed: 0, tokens: &[1; 3], cached: 0, joins: true, copy_of };
+        controller.on(&Event::Begin(&sequence)).unwrap();
+    };
+    let observe = |controller: &mut PredictorController, id, tokens, value| {
+        site(&model, id, tokens, value, |site| controller.observe(site)).unwrap();
+    };
+    let decide = |controller: &mut PredictorController, id| {
+        site(&model, id, 1, 0.0, |site| controller.decide(site)).unwrap();
+    };
+    controller.on(&Event::Start(&setup)).unwrap();
+    begin(&mut controller, 1, None);
+    observe(&mut controller, 1, 3, 7.0);
+    begin(&mut controller, 2, Some(1));
+    begin(&mut controller, 3, None);
+    observe(&mut controller, 3, 2, -11.0);
+    assert_eq!(controller.choice(1), None);
+    for id in [1, 2, 3] {
+        decide(&mut controller, id);
+    }
+    let choices = |controller: &PredictorController| [1, 2, 3].map(|id| controller.choice(id).map(str::to_owned));
+    let owned = |mean| expected(mean).map(str::to_owned);
+    assert_eq!(choices(&controller), [owned(7.0), owned(7.0), owned(-11.0)]);
+    // Later turns do not change the choice, and neither does a shorter output.
+    observe(&mut controller, 1, 9, -20.0);
+    controller.on(&Event::Rewind { id: 1, tokens: 4 }).unwrap();
+    decide(&mut controller, 1);
+    assert_eq!(choices(&controller), [owned(7.0), owned(7.0), owned(-11.0)]);
+    // A shorter prompt does: two tokens of 7 and four of -20.
+    controller.on(&Event::Rewind { id: 1, tokens: 2 }).unwrap();
+    assert_eq!(choices(&controller), [None, owned(7.0), owned(-11.0)]);
+    observe(&mut controller, 1, 4, -20.0);
+    decide(&mut controller, 1);
+    assert_eq!(choices(&controller), [owned(-11.0), owned(7.0), owned(-11.0)]);
+    controller.on(&Event::End { id: 2 }).unwrap();
+    assert_eq!(choices(&controller), [owned(-11.0), None, owned(-11.0)]);
 }

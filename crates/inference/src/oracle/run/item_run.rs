@@ -7,7 +7,7 @@ use super::results::{MeasuredItem, Output};
 use super::scoring::Scoring;
 use super::{Candidate, Cost, Item, Measure, OracleError, OracleRun};
 use crate::controllers::{FullDepth, RandomSkip, SkipLayers};
-use crate::generation::{ForkSettings, GenerateError, GenerateOptions, LaneSampling, Prefilled};
+use crate::generation::{GenerateError, Prefilled, SequenceOptions};
 use crate::report::{RunReport, SequenceReport};
 use crate::sampling::Sampling;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use std::time::Instant;
 struct ItemRun<'r, 'a> {
     run: &'r OracleRun<'a>,
     item: &'r Item,
-    prefilled: Prefilled<'a>,
+    prompt: Prefilled<'a>,
     lanes: Vec<Lane>,
     /// The controller of each lane.
     controllers: Vec<BoxedController>,
@@ -33,13 +33,10 @@ impl OracleRun<'_> {
         let lanes = self.lanes();
         let controllers = lanes.iter().map(|lane| self.controller(lane.owner, item));
         let mut controllers = controllers.collect::<Result<Vec<_>, _>>()?;
-        let settings = ForkSettings {
-            run: self.options.run,
-            new_tokens: self.options.max_new_tokens.max(item.reference_tokens.len()),
-        };
-        let mut observers = PromptObservers(&mut controllers);
-        let prefilled = Prefilled::new(self.model, &mut observers, item.id, &item.prompt, settings).map_err(failed)?;
-        let mut run = ItemRun { run: self, item, prefilled, lanes, controllers, results: HashMap::new() };
+        let (model, run, tokenizer) = (self.model, self.options.run, self.options.tokenizer);
+        let observers = PromptObservers(&mut controllers);
+        let prompt = Prefilled::new(model, observers, item.id, &item.prompt, run, tokenizer).map_err(failed)?;
+        let mut run = ItemRun { run: self, item, prompt, lanes, controllers, results: HashMap::new() };
         run.run_all(Task::generates, &[]).map_err(failed)?;
         run.run_all(|task| task == Task::Reference, &item.reference_tokens).map_err(failed)?;
         let full = run.full_output();
@@ -96,13 +93,20 @@ impl OracleRun<'_> {
         })
     }
 
-    fn sampling(&self, task: Task) -> LaneSampling {
+    /// The options of a lane that generates.
+    fn sequence_options(&self, task: Task) -> SequenceOptions {
         let seed = self.options.run.seed;
-        match (task, &self.options.halves) {
-            (Task::Sampled(half), Some(sampling)) => {
-                LaneSampling { sampling: sampling.clone(), seed: seed.wrapping_add(half) }
-            }
-            _ => LaneSampling { sampling: Sampling::default(), seed },
+        let (sampling, seed) = match (task, &self.options.halves) {
+            (Task::Sampled(half), Some(sampling)) => (sampling.clone(), seed.wrapping_add(half)),
+            _ => (Sampling::default(), seed),
+        };
+        SequenceOptions {
+            sampling,
+            seed: Some(seed),
+            max_new_tokens: self.options.max_new_tokens,
+            stop_tokens: self.options.stop_tokens.clone(),
+            stop_strings: self.options.stop_strings.clone(),
+            ..SequenceOptions::default()
         }
     }
 
@@ -127,28 +131,21 @@ impl ItemRun<'_, '_> {
 
     /// Runs lanes as one batch; `lanes` are ascending indices.
     fn run_together(&mut self, lanes: &[usize], tokens: &[u32]) -> Result<(), GenerateError> {
-        let Self { run, item, prefilled, lanes: all, controllers, results } = self;
-        let ids: Vec<u64> = (0..lanes.len() as u64).collect();
+        let Self { run, item, prompt, lanes: all, controllers, results } = self;
         let controllers = controllers.iter_mut().enumerate().filter(|(lane, _)| lanes.binary_search(lane).is_ok());
-        let mut controller = LaneControllers::new(controllers.map(|(_, controller)| controller).collect(), item.id);
+        let controllers = controllers.map(|(_, controller)| controller).collect();
+        let controller = LaneControllers { controllers, sequence: item.id, seed: run.options.run.seed };
         let lanes = lanes.iter().map(|lane| all[*lane]);
         let (finished, report): (Vec<LaneResult>, RunReport) = if lanes.clone().all(|lane| lane.task.generates()) {
-            let samplings = lanes.clone().map(|lane| run.sampling(lane.task)).collect();
-            let options = GenerateOptions {
-                max_new_tokens: run.options.max_new_tokens,
-                stop_tokens: run.options.stop_tokens.clone(),
-                stop_strings: run.options.stop_strings.clone(),
-                tokenizer: run.options.tokenizer,
-                ..GenerateOptions::default()
-            };
-            let (completions, report) = prefilled.generate(controller, &ids, samplings, options).finish()?;
+            let options = (0..).zip(lanes.clone()).map(|(id, lane)| (id, run.sequence_options(lane.task)));
+            let (completions, report) = prompt.generate(controller, options.collect())?.finish()?;
             let finished = completions.into_iter().map(|completion| LaneResult {
                 output: Output { tokens: completion.tokens, text: completion.text },
                 ..LaneResult::default()
             });
             (finished.collect(), report)
         } else {
-            let scores = prefilled.score(&mut controller, &ids, tokens)?;
+            let scores = prompt.score(controller, lanes.len(), tokens)?;
             let finished = scores.sequences.into_iter().map(|sequence| LaneResult {
                 scored: sequence.tokens.iter().map(|t| (t.log_probability, t.likeliest == t.token)).collect(),
                 ..LaneResult::default()

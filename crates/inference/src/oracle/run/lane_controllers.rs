@@ -1,45 +1,87 @@
 //! The controllers of all lanes of one prompt, as one controller.
 
 use super::candidate::BoxedController;
-use crate::control::{Action, Assignment, Batch, Controller, ControllerError, Decision, Dispatcher, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Outcome, Pass, Row, RowOutcome, Site};
 
 /// Lets the controllers of all lanes observe the prompt.
 pub(super) struct PromptObservers<'a>(pub(super) &'a mut [BoxedController]);
 
 impl Controller for PromptObservers<'_> {
     /// Never called, since the prompt is not controlled.
-    fn decide(&mut self, _site: &Site<'_>) -> Decision {
-        Action::Run.into()
+    fn decide(&mut self, _site: &Site<'_>) -> Result<Decision, ControllerError> {
+        Ok(Action::Run.into())
     }
 
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.0.iter_mut().try_for_each(|controller| controller.begin(batch))
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        self.0.iter_mut().try_for_each(|controller| controller.observe(site))
     }
 
-    fn observe(&mut self, site: &Site<'_>) {
-        self.0.iter_mut().for_each(|controller| controller.observe(site));
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.0.iter_mut().try_for_each(|controller| controller.on(event))
     }
 }
 
-/// Controls lanes that run together as a batch. Initially, row `i` of the batch is lane `i` and has the id `i`.
+/// Controls lanes that run together as a batch, of which lane `i` has the id `i`.
 ///
-/// Every lane's controller sees a batch of one row under the sequence's own id, as if it ran alone.
+/// Every lane's controller sees a batch of one row under the sequence's own id and the run's seed, as if it ran alone.
 pub(super) struct LaneControllers<'a> {
-    controllers: Vec<&'a mut BoxedController>,
-    sequence: u64,
-    dispatcher: Dispatcher,
+    pub(super) controllers: Vec<&'a mut BoxedController>,
+    pub(super) sequence: u64,
+    pub(super) seed: u64,
 }
 
-impl<'a> LaneControllers<'a> {
-    pub(super) fn new(controllers: Vec<&'a mut BoxedController>, sequence: u64) -> Self {
-        Self { controllers, sequence, dispatcher: Dispatcher::default() }
+impl LaneControllers<'_> {
+    fn renamed(&self, row: &Row) -> Row {
+        Row { id: self.sequence, seed: self.seed, ..row.clone() }
+    }
+
+    fn controller(&mut self, lane: u64) -> Result<&mut BoxedController, ControllerError> {
+        let controller = usize::try_from(lane).ok().and_then(|lane| self.controllers.get_mut(lane));
+        controller.map(|controller| &mut **controller).ok_or(ControllerError::NoController { sequence: lane })
     }
 }
 
 impl Controller for LaneControllers<'_> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        site.decide_by(
+            |row| Ok(row.id),
+            |lane, part| {
+                let rows: Vec<Row> = part.rows().iter().map(|row| self.renamed(row)).collect();
+                self.controller(lane)?.decide(&Site { rows: &rows, ..*part })
+            },
+        )
+    }
+
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
         let id = self.sequence;
-        let assignment = |lane| Some(Assignment { controller: usize::try_from(lane).ok()?, id });
-        self.dispatcher.decide(site, &mut self.controllers, assignment)
+        let lanes: Vec<u64> = match event {
+            Event::Pass(pass) => pass.rows.iter().map(|row| row.id).collect(),
+            Event::Outcome(outcome) => outcome.rows.iter().map(|row| row.row.id).collect(),
+            Event::Rewind { id, .. } | Event::End { id } => vec![*id],
+            Event::Start(_) | Event::Begin(_) => Vec::new(),
+        };
+        for lane in lanes {
+            let told = event.part(
+                |id| id == lane,
+                |event| match event {
+                    Event::Pass(pass) => {
+                        let rows: Vec<Row> = pass.rows.iter().map(|row| self.renamed(row)).collect();
+                        self.controller(lane)?.on(&Event::Pass(&Pass { rows: &rows, ..**pass }))
+                    }
+                    Event::Outcome(outcome) => {
+                        let rows: Vec<Row> = outcome.rows.iter().map(|row| self.renamed(row.row)).collect();
+                        let rows = outcome.rows.iter().zip(&rows).map(|(outcome, row)| RowOutcome { row, ..*outcome });
+                        let (of, states, logits) = (outcome.of.clone(), outcome.states, outcome.logits);
+                        let outcome = Outcome { rows: rows.collect(), of, states, logits };
+                        self.controller(lane)?.on(&Event::Outcome(&outcome))
+                    }
+                    Event::Rewind { tokens, .. } => self.controller(lane)?.on(&Event::Rewind { id, tokens: *tokens }),
+                    Event::End { .. } => self.controller(lane)?.on(&Event::End { id }),
+                    Event::Start(_) | Event::Begin(_) => Ok(()),
+                },
+            );
+            told.transpose()?;
+        }
+        Ok(())
     }
 }

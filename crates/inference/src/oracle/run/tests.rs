@@ -429,7 +429,7 @@ fn replayed_quality_and_depth_are_the_tables() {
     assert!(oracle.choice(100).is_some() && oracle.choice(7).is_none());
     let options = GenerateOptions { sequence_ids: vec![7], ..GenerateOptions::default() };
     let error = generate(&model, oracle, &[vec![1, 2]], options).unwrap_err();
-    assert!(error.to_string().contains("the sequence is 7"), "{error}");
+    assert!(error.to_string().contains("sequence 7 has no controller"), "{error}");
     let error = OracleController::new(&evidence, &allocation, &[]).unwrap_err();
     assert!(error.to_string().contains("among those given"), "{error}");
 }
@@ -454,15 +454,22 @@ fn the_controller_chooses_at_run_time_what_its_predictor_chooses() {
     for batch in items.chunks(7) {
         let prompts: Vec<Vec<u32>> = batch.iter().map(|item| item.prompt.clone()).collect();
         let sequence_ids = batch.iter().map(|item| item.id).collect();
-        let options = GenerateOptions { sequence_ids, ..alone(&batch[0], 0, Sampling::default()) };
-        let (_, report) = generate(&model, &mut controller, &prompts, options).unwrap().finish().unwrap();
+        let options =
+            GenerateOptions { sequence_ids, stop_tokens: Vec::new(), ..alone(&batch[0], 0, Sampling::default()) };
+        let mut generation = generate(&model, &mut controller, &prompts, options).unwrap();
+        generation.next().unwrap().unwrap();
+        // A prompt of one token has an empty state, and gets the choice for the mean state.
+        let choices: Vec<usize> = batch.iter().map(|item| predictor.choose(states.get(item.id).unwrap())).collect();
+        for (item, choice) in batch.iter().zip(&choices) {
+            let name = predictor.candidates()[*choice].as_str();
+            assert_eq!(generation.controller().choice(item.id), Some(name));
+        }
+        let (_, report) = generation.finish().unwrap();
         assert_eq!(report.decode.host_reads, 1);
-        for (item, sequence) in batch.iter().zip(&report.sequences) {
-            // A prompt of one token has an empty state, and gets the choice for the mean state.
-            let choice = predictor.choose(states.get(item.id).unwrap());
-            assert_eq!(controller.choice(item.id), Some(predictor.candidates()[choice].as_str()));
+        for ((item, choice), sequence) in batch.iter().zip(choices).zip(&report.sequences) {
             let depth = [model.layers().len() as f64, 3.0, 1.0][choice];
             assert_eq!(sequence.depth(), Some(depth));
+            assert_eq!(controller.choice(item.id), None, "the sequence has left");
         }
     }
     let outcomes = PredictorTrial { folds: 4, seed: 1 }.run(&evidence, &states, 2.5).unwrap();

@@ -4,7 +4,7 @@
 use super::super::tests::{any_items, batch, items, model, number, random_model, values};
 use super::super::weights::{MapNamed, map};
 use super::super::{LayerDropout, PassOptions, TrainingBatch, TrainingItem, TrainingPass, gated_depth, pass};
-use crate::control::{Action, Controller, Decision, Phase, Row, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Phase, Row, Site};
 use crate::controllers::{ExitAfter, FullDepth, LinearRouter, Routed, RouterInput, RouterOptions, SkipLayers};
 use crate::{ControlFrom, KvPolicy, RunSettings, ScoreItem, ScoreOptions, controller_fn, score, score_batch};
 use burn::module::Param;
@@ -232,6 +232,34 @@ fn gates_of_1_change_nothing() {
     let largest = plain.iter().fold(0f32, |most, x| most.max(x.abs()));
     // `x + (y - x)` equals `y` up to one rounding per layer.
     assert!(gated.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-5 * largest));
+}
+
+#[test]
+fn controllers_learn_of_the_run_the_items_and_the_pass() {
+    #[derive(Default)]
+    struct Listing(Vec<String>);
+    impl Controller for Listing {
+        fn decide(&mut self, _: &Site<'_>) -> Result<Decision, ControllerError> {
+            Ok(Action::Run.into())
+        }
+
+        fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+            self.0.push(match event {
+                Event::Start(setup) => format!("start {}", setup.settings().seed),
+                Event::Begin(sequence) => format!("begin {} {} {:?}", sequence.id, sequence.seed, sequence.tokens),
+                Event::Pass(pass) => format!("pass {:?} {}", pass.phase(), pass.rows().len()),
+                _ => "another event".to_owned(),
+            });
+            Ok(())
+        }
+    }
+    let model = random_model();
+    let batch = TrainingBatch::new(&model, any_items()).unwrap();
+    let mut listing = Listing::default();
+    pass(&model, &mut listing, &batch, PassOptions { seed: 6, ..PassOptions::default() }).unwrap();
+    let expected =
+        ["start 6", "begin 3 6 [5, 9, 2, 40]", "begin 8 6 [1]", "begin 4 6 [13, 21, 34, 55, 8, 17]", "pass Train 3"];
+    assert_eq!(listing.0, expected);
 }
 
 /// A router with a bias of 0, which opens about half of its gates.

@@ -13,7 +13,7 @@ use super::super::{
     DepthLoss, PassOptions, RouterTraining, StepLoss, StepPart, Temperature, TrainingBatch, TrainingError,
     TrainingFolder, TrainingItem, TrainingPass, pass,
 };
-use crate::control::{Action, Batch, Controller, ControllerError, Decision, Site};
+use crate::control::{Action, Controller, ControllerError, Decision, Event, Site};
 use crate::controllers::{Ends, FullDepth, LinearRouter, MlpRouter, Routed, Router, RouterInput, RouterOptions};
 use crate::files::FileError;
 use crate::parameters::{self, VisitNamed, visit};
@@ -225,15 +225,15 @@ fn open_gates_cost_the_whole_price_however_long_the_answers() {
 struct Soft<R>(Routed<R>);
 
 impl<R: Router> Controller for Soft<R> {
-    fn decide(&mut self, site: &Site<'_>) -> Decision {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         if self.0.options().ends.keeps(site.layer(), site.n_layers()) {
-            return Action::Run.into();
+            return Ok(Action::Run.into());
         }
-        Decision::Gate(self.0.soft_gate(site).unwrap())
+        Ok(Decision::Gate(self.0.soft_gate(site)?))
     }
 
-    fn begin(&mut self, batch: &Batch<'_>) -> Result<(), ControllerError> {
-        self.0.begin(batch)
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        self.0.on(event)
     }
 }
 

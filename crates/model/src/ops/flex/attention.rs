@@ -2,8 +2,9 @@
 
 use super::parallel::run_all;
 use super::{contiguous, floats, tensor};
-use burn::backend::{Flex, flex::FlexTensor};
-use burn::tensor::{Bool, Tensor};
+use crate::ops::CachedRow;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 
 /// The largest number of queries per row for which the kernel is faster than blocked products over repeated keys and
@@ -12,59 +13,82 @@ const MAX_TOKENS: usize = 16;
 /// The number of multiply-adds below which waking another thread costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 1 << 17;
 
-/// The kernel for [`attention`](super::super::attention()).
-pub(in crate::ops) fn attention(
-    q: &Tensor<4>,
-    k: &Tensor<4>,
-    v: &Tensor<4>,
-    of: Option<&[usize]>,
-    mask: Option<&Tensor<4, Bool>>,
-) -> Option<Tensor<3>> {
-    let [rows, heads, tokens, head_dim] = q.dims();
-    let [_, kv_heads, slots, _] = k.dims();
+/// The kernel for [`cached_attention`](super::super::cached_attention).
+pub(in crate::ops) fn attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Option<Tensor<3>> {
+    let [_, heads, tokens, head_dim] = q.dims();
     if tokens > MAX_TOKENS {
         return None;
     }
-    let mask = match mask {
-        Some(mask) => Some(mask.clone().try_into_primitive::<Flex>().ok()?.to_contiguous()),
-        None => None,
-    };
-    let (q, k, v) = (contiguous(q)?, floats(k)?, floats(v)?);
-    let (k, v) = (Heads::new(&k)?, Heads::new(&v)?);
+    let storage = |row: &CachedRow<'_>| Some([floats(&row.k)?, floats(&row.v)?]);
+    let storage: Vec<[FlexTensor; 2]> = rows.iter().map(storage).collect::<Option<_>>()?;
+    let rows: Vec<Row<'_>> =
+        rows.iter().zip(&storage).map(|(row, [k, v])| Row::new(row, k, v, heads)).collect::<Option<_>>()?;
+    let q = contiguous(q)?;
     let queries = q.as_slice::<f32>()?;
-    let hidden = mask.as_ref().map(FlexTensor::bytes);
 
-    let mut out = vec![0f32; rows * tokens * heads * head_dim];
+    let mut out = vec![0f32; rows.len() * tokens * heads * head_dim];
     let one = |i: usize, out: &mut [f32]| {
         let (row, token, head) = (i / heads / tokens, i / heads % tokens, i % heads);
         let at = ((row * heads + head) * tokens + token) * head_dim;
-        let own = slots - tokens + token;
-        let cached = of.map_or(row, |of| of[row]);
-        let hidden = hidden.map(|h| &h[(row * tokens + token) * slots..][..=own]);
+        let row = &rows[row];
+        let seen = row.slots - tokens + token + 1;
         Arch::new().dispatch(Query {
             q: &queries[at..at + head_dim],
-            k: k.of(cached, head / (heads / kv_heads)),
-            v: v.of(cached, head / (heads / kv_heads)),
-            slots: own + 1,
-            hidden,
+            k: row.k.of(head / row.group),
+            v: row.v.of(head / row.group),
+            slots: seen,
+            hidden: row.hidden.map(|hidden| &hidden[token * row.slots..][..seen]),
             out,
         });
     };
-    let threads = if out.len() * slots < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
-    let share = (rows * tokens * heads).div_ceil(threads);
-    run_all(out.chunks_mut(share * head_dim).enumerate().collect(), |(piece, out)| {
+    let work: usize = rows.iter().map(|row| row.slots).sum::<usize>() * tokens * heads * head_dim;
+    let threads = if work < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
+    // Each thread gets consecutive queries with about the same number of slots in total.
+    let mut jobs = Vec::new();
+    let (mut rest, mut first, mut done, mut start) = (out.as_mut_slice(), 0, 0, 0);
+    let queries_per_row = tokens * heads;
+    for (i, row) in rows.iter().enumerate() {
+        let slots = row.slots * head_dim;
+        for query in i * queries_per_row..(i + 1) * queries_per_row {
+            done += slots;
+            let last = query + 1 == rows.len() * queries_per_row;
+            if last || (done - start) * threads >= work {
+                let (mine, others) = rest.split_at_mut((query + 1 - first) * head_dim);
+                jobs.push((first, mine));
+                (rest, first, start) = (others, query + 1, done);
+            }
+        }
+    }
+    run_all(jobs, |(first, out)| {
         for (i, out) in out.chunks_exact_mut(head_dim).enumerate() {
-            one(piece * share + i, out);
+            one(first + i, out);
         }
     });
-    Some(tensor(out, [rows, tokens, heads * head_dim]))
+    Some(tensor(out, [rows.len(), tokens, heads * head_dim]))
 }
 
-/// Keys or values, `[rows, kv_heads, slots, head_dim]`, in which the slots of a head are contiguous.
+/// The keys and values of one row.
+struct Row<'a> {
+    k: Heads<'a>,
+    v: Heads<'a>,
+    /// The number of query heads per key/value head.
+    group: usize,
+    slots: usize,
+    /// One byte per query and slot, nonzero where the query must not attend.
+    hidden: Option<&'a [u8]>,
+}
+
+impl<'a> Row<'a> {
+    fn new(cached: &CachedRow<'a>, k: &'a FlexTensor, v: &'a FlexTensor, heads: usize) -> Option<Self> {
+        let [_, kv_heads, slots, _] = cached.k.dims();
+        Some(Self { k: Heads::new(k)?, v: Heads::new(v)?, group: heads / kv_heads, slots, hidden: cached.hidden })
+    }
+}
+
+/// One row's keys or values, `[1, kv_heads, slots, head_dim]`, in which the slots of a head are contiguous.
 struct Heads<'a> {
     values: &'a [f32],
     start: usize,
-    per_row: usize,
     per_head: usize,
 }
 
@@ -72,17 +96,16 @@ impl<'a> Heads<'a> {
     fn new(storage: &'a FlexTensor) -> Option<Self> {
         let layout = storage.layout();
         let strides: Vec<usize> = layout.strides().iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?;
-        let &[per_row, per_head, per_slot, 1] = strides.as_slice() else { return None };
+        let &[_, per_head, per_slot, 1] = strides.as_slice() else { return None };
         (per_slot == layout.shape()[3]).then(|| Self {
             values: storage.storage::<f32>(),
             start: layout.start_offset(),
-            per_row,
             per_head,
         })
     }
 
-    fn of(&self, row: usize, head: usize) -> &'a [f32] {
-        &self.values[self.start + row * self.per_row + head * self.per_head..]
+    fn of(&self, head: usize) -> &'a [f32] {
+        &self.values[self.start + head * self.per_head..]
     }
 }
 

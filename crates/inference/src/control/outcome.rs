@@ -1,0 +1,101 @@
+//! The tokens that a pass produced.
+
+use super::{Route, Row};
+use crate::sampling::Distribution;
+use burn::tensor::Tensor;
+use dynlayer_model::select_rows;
+
+/// The tokens that a pass produced, with the distributions and states that they came from.
+#[derive(Clone, Debug)]
+pub struct Outcome<'a> {
+    pub(crate) rows: Vec<RowOutcome<'a>>,
+    /// The rows of `states` and `logits` that belong to `rows`; `None` = all of them.
+    pub(crate) of: Option<Vec<usize>>,
+    pub(crate) states: &'a Tensor<2>,
+    pub(crate) logits: &'a Tensor<2>,
+}
+
+impl<'a> Outcome<'a> {
+    /// The outcome of each row, in the order of [`Pass::rows`](super::Pass::rows).
+    pub fn rows(&self) -> &[RowOutcome<'a>] {
+        &self.rows
+    }
+
+    /// The final normed states, `[rows, d_model]`, on the device.
+    pub fn states(&self) -> Tensor<2> {
+        self.pick(self.states)
+    }
+
+    /// The logits, `[rows, vocab_size]`, on the device.
+    pub fn logits(&self) -> Tensor<2> {
+        self.pick(self.logits)
+    }
+
+    fn pick(&self, x: &Tensor<2>) -> Tensor<2> {
+        match &self.of {
+            Some(of) => select_rows(x.clone(), of),
+            None => x.clone(),
+        }
+    }
+
+    pub(super) fn part(&self, has: impl Fn(u64) -> bool) -> Self {
+        let kept = self.rows.iter().enumerate().filter(|(_, row)| has(row.row.id));
+        let (of, rows) = kept.map(|(i, row)| (self.of.as_ref().map_or(i, |of| of[i]), *row)).unzip();
+        Self { rows, of: Some(of), states: self.states, logits: self.logits }
+    }
+}
+
+/// The token that a pass produced for one row, with the model's distribution over all tokens.
+///
+/// The distribution is the model's own, before penalties, temperature, filters and hooks. Its measures are computed
+/// when they are asked for, by one walk over the vocabulary on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct RowOutcome<'a> {
+    pub(crate) row: &'a Row,
+    pub(crate) token: u32,
+    pub(crate) stopped: bool,
+    pub(crate) route: &'a Route,
+    pub(crate) logits: &'a [f32],
+}
+
+impl<'a> RowOutcome<'a> {
+    /// The row, as it was in the pass.
+    pub fn row(&self) -> &'a Row {
+        self.row
+    }
+
+    /// The token: the one drawn, or in scoring the given one.
+    pub fn token(&self) -> u32 {
+        self.token
+    }
+
+    /// `true` if the sequence stops after this token.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The sublayers that the row ran in the pass.
+    pub fn route(&self) -> &'a Route {
+        self.route
+    }
+
+    /// The logits, one per token of the vocabulary, on the host.
+    pub fn logits(&self) -> &'a [f32] {
+        self.logits
+    }
+
+    /// The natural logarithm of the token's probability.
+    pub fn log_probability(&self) -> f64 {
+        Distribution::new(self.logits).log_probability(self.token)
+    }
+
+    /// The entropy of the distribution, in nats.
+    pub fn entropy(&self) -> f64 {
+        Distribution::new(self.logits).entropy()
+    }
+
+    /// The difference between the two largest probabilities.
+    pub fn gap(&self) -> f64 {
+        Distribution::new(self.logits).gap()
+    }
+}

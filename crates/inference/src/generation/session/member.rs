@@ -1,0 +1,143 @@
+//! The state of one sequence in a session.
+
+use super::SequenceOptions;
+use crate::control::{ControlFrom, Phase, Row};
+use crate::generation::text::TextStream;
+use crate::generation::{Completion, GenerateError, Stop};
+use crate::sampling::{Place, SamplingError, check_finite, pick};
+use std::borrow::Cow;
+use std::time::Instant;
+
+/// A sequence of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Member<'a> {
+    pub(super) id: u64,
+    pub(super) stream: u64,
+    pub(super) seed: u64,
+    pub(super) options: SequenceOptions,
+    /// All tokens: prompt, output, appended turns.
+    pub(super) tokens: Vec<u32>,
+    /// The number of tokens whose keys and values are in the cache, from the first on.
+    pub(super) cached: usize,
+    /// The number of tokens before the current turn's output.
+    pub(super) prompt: usize,
+    /// `true` while the turn goes on.
+    pub(super) running: bool,
+    /// The index among the report's sequences.
+    pub(super) reported: usize,
+    /// The number of the session's pass before which the sequence joined, or of its latest prompt chunk.
+    pub(super) waits_since: u64,
+    /// `None` without a tokenizer.
+    pub(super) text: Option<TextStream<'a>>,
+    /// The output of the current turn so far.
+    pub(super) completion: Completion,
+}
+
+/// The part of a sequence that its next pass runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) phase: Phase,
+    /// The end of the tokens to run, which begin at [`Member::cached`].
+    pub(super) end: usize,
+    /// `true` if the controller decides.
+    pub(super) controlled: bool,
+    /// `true` if the pass predicts the next token.
+    pub(super) predicts: bool,
+}
+
+/// The token that follows a pass.
+#[derive(Clone, Debug)]
+pub(super) struct Next<'a> {
+    pub(super) token: u32,
+    /// The text stream after the token.
+    pub(super) stream: Option<TextStream<'a>>,
+    /// The text that the token completes.
+    pub(super) text: String,
+    pub(super) stop: Option<Stop>,
+}
+
+impl<'a> Member<'a> {
+    /// The part that the next pass runs; `None` if the sequence waits for its next turn.
+    pub(super) fn part(&self, control_from: ControlFrom, chunk: usize) -> Option<Part> {
+        if !self.running || self.cached >= self.tokens.len() {
+            return None;
+        }
+        let generates = self.options.max_new_tokens > 0;
+        let last_alone = control_from == ControlFrom::LastPromptToken && generates;
+        let decodes = self.tokens.len() > self.prompt || (last_alone && self.cached + 1 == self.prompt);
+        if decodes {
+            return Some(Part { phase: Phase::Decode, end: self.cached + 1, controlled: true, predicts: true });
+        }
+        let end = (self.prompt - usize::from(last_alone)).min((self.cached / chunk + 1) * chunk);
+        let controlled = control_from == ControlFrom::All;
+        Some(Part { phase: Phase::Prefill, end, controlled, predicts: generates && end == self.prompt })
+    }
+
+    /// The row of a pass over this part.
+    pub(super) fn row(&self, part: Part) -> Row {
+        Row {
+            id: self.id,
+            stream: self.stream,
+            seed: self.seed,
+            token: self.tokens[part.end - 1],
+            position: part.end - 1,
+            generated: self.completion.tokens.len(),
+            tokens: part.end - self.cached,
+            ends_prompt: part.end == self.prompt,
+            asked: part.controlled,
+        }
+    }
+
+    /// The number of tokens that the sequence may come to hold in the cache.
+    pub(super) fn may_hold(&self, context: usize) -> usize {
+        let left = self.options.max_new_tokens.saturating_sub(self.completion.tokens.len());
+        let more = if self.running { left } else { 0 };
+        self.tokens.len().saturating_add(more).min(context)
+    }
+
+    /// Chooses the next token from the logits, and finds out if the turn ends with it. Changes nothing.
+    pub(super) fn next(&self, logits: &[f32], context: usize) -> Result<Next<'a>, GenerateError> {
+        let token = self.choose(logits).map_err(|source| GenerateError::Draw { sequence: self.id, source })?;
+        let generated = self.completion.tokens.len() + 1;
+        let stop = if self.options.stop_tokens.contains(&token) {
+            Some(Stop::Token(token))
+        } else if generated >= self.options.max_new_tokens {
+            Some(Stop::MaxNewTokens)
+        } else if self.tokens.len() >= context {
+            Some(Stop::ContextFull)
+        } else {
+            None
+        };
+        let mut stream = self.text.clone();
+        let (text, stop) = match &mut stream {
+            Some(stream) => stream.token(token, stop)?,
+            None => (String::new(), stop),
+        };
+        Ok(Next { token, stream, text, stop })
+    }
+
+    fn choose(&self, logits: &[f32]) -> Result<u32, SamplingError> {
+        check_finite(logits)?;
+        if let Some(given) = self.options.given.get(self.completion.tokens.len()) {
+            return Ok(*given);
+        }
+        let mut logits = Cow::Borrowed(logits);
+        if let Some(hook) = &self.options.logits_hook {
+            hook(&self.tokens, logits.to_mut());
+        }
+        let place = Place { seed: self.seed, sequence: self.stream, position: self.tokens.len() };
+        pick(&logits, &self.tokens, &self.options.sampling, place)
+    }
+
+    /// Ends the turn if its deadline has passed.
+    pub(super) fn expire(&mut self, now: Instant) -> Result<(), GenerateError> {
+        if self.running && self.options.deadline.is_some_and(|deadline| now >= deadline) {
+            self.running = false;
+            self.completion.stop = Some(Stop::Deadline);
+            if let Some(stream) = &mut self.text {
+                self.completion.text.push_str(&stream.finish()?.0);
+            }
+        }
+        Ok(())
+    }
+}

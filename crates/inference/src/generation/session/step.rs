@@ -1,0 +1,199 @@
+//! One step of a session: a prompt chunk of one sequence, or one token of every sequence that is generating.
+
+use super::member::{Next, Part};
+use super::{PassOrder, Session};
+use crate::control::{Controller, Event, Outcome, Phase, RowOutcome};
+use crate::engine::{self, PassInput, PassOutput};
+use crate::generation::{GenerateError, Stop, TokenEvent};
+use crate::sampling::Distribution;
+use burn::tensor::{Tensor, s};
+use std::time::Instant;
+
+/// The result of a step, one entry per row that predicted a token.
+#[derive(Default)]
+pub(in crate::generation) struct Stepped {
+    pub(in crate::generation) events: Vec<TokenEvent>,
+    /// The logits and states of each event, as far as the session keeps them.
+    pub(in crate::generation) kept: Vec<Kept>,
+}
+
+/// What a session keeps of the pass that predicted a token.
+#[derive(Default)]
+pub(in crate::generation) struct Kept {
+    /// The logits, `[vocab_size]`.
+    pub(in crate::generation) logits: Vec<f32>,
+    /// The states entering each layer and the final normed state, `[n_layers + 1, d_model]`.
+    pub(in crate::generation) states: Option<Tensor<2>>,
+}
+
+/// The predictions of a pass, before they are committed.
+struct Predicted<'a> {
+    next: Vec<Next<'a>>,
+    /// The logits row after row.
+    logits: Vec<f32>,
+    /// `[rows, n_layers + 1, d_model]`, if states are kept.
+    states: Option<Tensor<3>>,
+}
+
+impl<'a, C: Controller> Session<'a, C> {
+    /// Runs the next pass, if a sequence has anything to run. An error leaves all sequences as they were before.
+    pub(super) fn run_pass(&mut self) -> Result<Stepped, GenerateError> {
+        let started = Instant::now();
+        self.members.iter_mut().try_for_each(|member| member.expire(started))?;
+        let Some((rows, parts)) = self.choose() else { return Ok(Stepped::default()) };
+        self.passes += 1;
+        let result = self.pass(&rows, &parts).and_then(|pass| self.predict(&rows, &parts, pass));
+        let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
+        let stepped = self.commit(&rows, &parts, pass, predicted);
+        self.report.phase_mut(parts[0].phase).seconds += started.elapsed().as_secs_f64();
+        Ok(stepped)
+    }
+
+    /// Chooses the sequences of the next pass, as ascending indices, with the part of each that runs.
+    fn choose(&mut self) -> Option<(Vec<usize>, Vec<Part>)> {
+        let run = self.options.run;
+        let parts = self.members.iter().map(|member| member.part(run.control_from, run.prefill_chunk));
+        let parts: Vec<(usize, Part)> =
+            parts.enumerate().filter_map(|(row, part)| part.map(|part| (row, part))).collect();
+        let decodes = |(_, part): &&(usize, Part)| part.phase == Phase::Decode;
+        // Prompts take turns, chunk by chunk, so that a long one does not hold up a short one.
+        let prompts = parts.iter().filter(|part| !decodes(part));
+        let prompt = prompts.min_by_key(|(row, _)| self.members[*row].waits_since);
+        let any_decodes = parts.iter().any(|part| decodes(&part));
+        let prompt =
+            prompt.filter(|_| !any_decodes || self.options.order == PassOrder::PromptsFirst || self.decoded_last);
+        self.decoded_last = prompt.is_none();
+        if let Some((row, part)) = prompt {
+            self.members[*row].waits_since = self.passes + 1;
+            return Some((vec![*row], vec![*part]));
+        }
+        any_decodes.then(|| parts.iter().filter(decodes).copied().unzip())
+    }
+
+    /// Runs a pass, and counts its work.
+    fn pass(&mut self, rows: &[usize], parts: &[Part]) -> Result<PassOutput, GenerateError> {
+        let model = &*self.model;
+        let members = rows.iter().map(|row| &self.members[*row]).zip(parts);
+        let tokens: Vec<&[u32]> =
+            members.clone().map(|(member, part)| &member.tokens[member.cached..part.end]).collect();
+        let positions: Vec<Vec<usize>> =
+            members.clone().map(|(member, part)| (member.cached..part.end).collect()).collect();
+        let frame = self.cache.frame(model, rows, &positions);
+        let Part { phase, controlled, predicts, .. } = parts[0];
+        let input = PassInput {
+            model,
+            tokens: model.tokens(&tokens),
+            frame: &frame,
+            rows: members.map(|(member, part)| member.row(*part)).collect(),
+            phase,
+            controlled,
+            chooser: self.chooser,
+            dimensions: self.report.dimensions,
+            keep_states: self.keep.states && predicts,
+        };
+        Ok(engine::run(input, &mut self.controller, &mut self.cache)?)
+    }
+
+    /// Computes the logits, chooses the next tokens and tells the controller.
+    fn predict(
+        &mut self,
+        rows: &[usize],
+        parts: &[Part],
+        mut pass: PassOutput,
+    ) -> Result<(PassOutput, Option<Predicted<'a>>), GenerateError> {
+        if !parts[0].predicts {
+            return Ok((pass, None));
+        }
+        let last_token = |x: &Tensor<3>| x.clone().narrow(1, x.dims()[1] - 1, 1); // [rows, 1, d_model]
+        let normed = self.model.final_norm(last_token(&pass.hidden));
+        let on_device = pass.logits(&self.model, &normed); // [rows, vocab_size]
+        let logits = engine::read_logits(&on_device)?;
+        let config = self.model.config();
+        let by_row = || logits.chunks_exact(config.vocab_size);
+        let next = rows.iter().zip(by_row()).map(|(row, logits)| self.members[*row].next(logits, config.max_positions));
+        let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
+        let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(by_row());
+        let outcomes = outcomes.map(|(((row, route), next), logits)| RowOutcome {
+            row,
+            token: next.token,
+            stopped: next.stop.is_some(),
+            route,
+            logits,
+        });
+        let states = normed.clone().squeeze_dim::<2>(1);
+        let outcome = Outcome { rows: outcomes.collect(), of: None, states: &states, logits: &on_device };
+        let told = Instant::now();
+        self.controller.on(&Event::Outcome(&outcome))?;
+        pass.tally.controller_seconds += told.elapsed().as_secs_f64();
+        let states = self.keep.states.then(|| {
+            let states = pass.states.iter().map(last_token).chain([normed]);
+            Tensor::cat(states.collect(), 1)
+        });
+        Ok((pass, Some(Predicted { next, logits, states })))
+    }
+
+    /// Makes the results of a pass part of the sequences.
+    fn commit(
+        &mut self,
+        rows: &[usize],
+        parts: &[Part],
+        pass: PassOutput,
+        predicted: Option<Predicted<'a>>,
+    ) -> Stepped {
+        for (row, part) in rows.iter().zip(parts) {
+            let member = &mut self.members[*row];
+            member.cached = part.end;
+            // A prompt that predicts nothing has run to its end.
+            if part.end == member.tokens.len() && !part.predicts {
+                member.running = false;
+                member.completion.stop = Some(Stop::MaxNewTokens);
+            }
+        }
+        let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
+        pass.tally.add_to(&mut self.report, parts[0].phase, &reported);
+        self.report.owed_bytes = self.cache.owed_bytes();
+        let mut stepped = Stepped::default();
+        let Some(Predicted { next, logits, states }) = predicted else { return stepped };
+        let vocab_size = self.model.config().vocab_size;
+        let by_row = rows.iter().zip(next).zip(pass.routes).zip(logits.chunks_exact(vocab_size)).enumerate();
+        for (at, (((row, next), route), logits)) in by_row {
+            let member = &mut self.members[*row];
+            let Next { token, stream, text, stop } = next;
+            let mut event = TokenEvent {
+                sequence: member.id,
+                token,
+                route,
+                text,
+                stop,
+                log_probability: None,
+                likeliest: Vec::new(),
+            };
+            if let Some(k) = member.options.log_probabilities {
+                let distribution = Distribution::new(logits);
+                event.log_probability = Some(distribution.log_probability(token));
+                event.likeliest = distribution.likeliest(k);
+            }
+            member.text = stream;
+            member.tokens.push(token);
+            member.running = event.stop.is_none();
+            member.completion.push(&event);
+            self.report.sequences[member.reported].generated_tokens += 1;
+            stepped.events.push(event);
+            stepped.kept.push(Kept {
+                logits: if self.keep.logits { logits.to_vec() } else { Vec::new() },
+                states: states.as_ref().map(|states| states.clone().slice(s![at..=at, .., ..]).squeeze_dim::<2>(0)),
+            });
+        }
+        stepped
+    }
+
+    /// Drops what a failed pass left in the cache, and tells the controller to forget it.
+    fn undo(&mut self, rows: &[usize]) {
+        for row in rows {
+            let (id, tokens) = (self.members[*row].id, self.members[*row].cached);
+            self.cache.truncate(*row, tokens);
+            // The controller has failed already; the step's own error is the one to report.
+            let _ = self.controller.on(&Event::Rewind { id, tokens });
+        }
+    }
+}

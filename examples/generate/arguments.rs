@@ -108,9 +108,9 @@ struct RawSource {
     /// Continue these token ids.
     #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
     prompt_ids: Option<Vec<u32>>,
-    /// Answer this message, through the model's chat template.
-    #[arg(long, value_name = "TEXT")]
-    chat: Option<String>,
+    /// Answer this message, through the model's chat template; without a text, converse at the terminal.
+    #[arg(long, value_name = "TEXT", num_args = 0..=1)]
+    chat: Option<Vec<String>>,
 }
 
 /// The parsed command line.
@@ -136,12 +136,13 @@ pub struct Arguments {
     pub logits_top: Option<usize>,
 }
 
-/// The input: a text or token ids to continue, or a message to answer.
+/// The input: a text or token ids to continue, a message to answer, or messages at the terminal.
 #[derive(Debug)]
 pub enum Source {
     Text(String),
     Ids(Vec<u32>),
     Chat(String),
+    Conversation,
 }
 
 impl Arguments {
@@ -151,7 +152,7 @@ impl Arguments {
         let source = match (raw.source.prompt, raw.source.prompt_ids, raw.source.chat) {
             (Some(text), _, _) => Source::Text(text),
             (_, Some(ids), _) => Source::Ids(ids),
-            (_, _, chat) => Source::Chat(chat.unwrap_or_default()),
+            (_, _, chat) => chat.and_then(|mut texts| texts.pop()).map_or(Source::Conversation, Source::Chat),
         };
         let sampling = Sampling {
             temperature: raw.temperature,

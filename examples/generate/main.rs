@@ -6,13 +6,14 @@
 //! ```
 
 mod arguments;
+mod chat;
 mod inspect;
 mod output;
 
 use arguments::{Arguments, Source};
 use dynlayer::inference::controllers::{Recorded, Resources};
 use dynlayer::inference::report::DepthMap;
-use dynlayer::inference::{GenerateOptions, RunSettings, generate};
+use dynlayer::inference::{Controller, GenerateOptions, RunSettings, SequenceOptions, SessionOptions, generate};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer_examples::Loaded;
 use std::error::Error;
@@ -30,8 +31,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let quiet = arguments.json || arguments.logits_top.is_some();
     let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, quiet)?;
-    let prompt = prompt(&arguments.source, &loaded.tokenizer)?;
     let load_seconds = started.elapsed().as_secs_f64();
+    let Some(prompt) = prompt(&arguments.source, &loaded.tokenizer)? else { return converse(arguments, &loaded) };
 
     if let Some(n) = arguments.logits_top {
         output::print(&inspect::inspect(&loaded.model, &prompt, n)?)?;
@@ -40,35 +41,68 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     complete(arguments, &loaded, prompt, load_seconds)
 }
 
-fn complete(
-    arguments: &Arguments,
-    Loaded { checkpoint, tokenizer, model }: &Loaded,
-    prompt: Vec<u32>,
-    load_seconds: f64,
-) -> Result<(), Box<dyn Error>> {
-    let options = GenerateOptions {
-        run: RunSettings {
-            control_from: arguments.control_from,
-            kv_policy: arguments.kv_policy,
-            seed: arguments.seed,
-            ..RunSettings::default()
-        },
+fn settings(arguments: &Arguments) -> RunSettings {
+    RunSettings {
+        control_from: arguments.control_from,
+        kv_policy: arguments.kv_policy,
+        seed: arguments.seed,
+        ..RunSettings::default()
+    }
+}
+
+fn stop_tokens(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<u32>, Box<dyn Error>> {
+    if arguments.ignore_eos {
+        return Ok(Vec::new());
+    }
+    Ok(loaded.checkpoint.stop_tokens(&loaded.tokenizer)?)
+}
+
+/// Makes the controller, calibrated if it needs to be.
+fn controller(arguments: &Arguments, loaded: &Loaded) -> Result<Box<dyn Controller + Send>, Box<dyn Error>> {
+    let (calibration, model) = (arguments.calibration.as_deref(), arguments.model.as_deref());
+    let texts = dynlayer_examples::calibration::texts(calibration, model, &loaded.tokenizer, &loaded.model)?;
+    Ok(arguments.controller.build(&loaded.model, &Resources::new().texts(texts).seed(arguments.seed))?)
+}
+
+fn converse(arguments: &Arguments, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
+    let single = [
+        ("--json", arguments.json),
+        ("--record", arguments.record.is_some()),
+        ("--depth-map", arguments.depth_map.is_some()),
+        ("--usage", arguments.usage),
+        ("--logits-top", arguments.logits_top.is_some()),
+    ];
+    if let Some((option, _)) = single.iter().find(|(_, given)| *given) {
+        return Err(format!("{option} is for one answer; give --chat a text").into());
+    }
+    let session = SessionOptions {
+        run: settings(arguments),
+        tokenizer: Some((&loaded.tokenizer).into()),
+        ..SessionOptions::default()
+    };
+    let sequence = SequenceOptions {
         max_new_tokens: arguments.max_new_tokens,
-        stop_tokens: if arguments.ignore_eos { Vec::new() } else { checkpoint.stop_tokens(tokenizer)? },
+        stop_tokens: stop_tokens(arguments, loaded)?,
         stop_strings: arguments.stop.clone(),
-        tokenizer: Some(tokenizer),
+        sampling: arguments.sampling.clone(),
+        ..SequenceOptions::default()
+    };
+    chat::converse(arguments, loaded, controller(arguments, loaded)?, session, &sequence)
+}
+
+fn complete(arguments: &Arguments, loaded: &Loaded, prompt: Vec<u32>, load_seconds: f64) -> Result<(), Box<dyn Error>> {
+    let options = GenerateOptions {
+        run: settings(arguments),
+        max_new_tokens: arguments.max_new_tokens,
+        stop_tokens: stop_tokens(arguments, loaded)?,
+        stop_strings: arguments.stop.clone(),
+        tokenizer: Some(&loaded.tokenizer),
         sampling: arguments.sampling.clone(),
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let texts = dynlayer_examples::calibration::texts(
-        arguments.calibration.as_deref(),
-        arguments.model.as_deref(),
-        tokenizer,
-        model,
-    )?;
-    let controller = arguments.controller.build(model, &Resources::new().texts(texts).seed(arguments.seed))?;
-    let mut generation = generate(model, Recorded::new(controller), &prompts, options)?;
+    let controller = Recorded::new(controller(arguments, loaded)?);
+    let mut generation = generate(&loaded.model, controller, &prompts, options)?;
     let mut out = std::io::stdout();
     let (mut token_ids, mut text, mut stop, mut map) = (Vec::new(), String::new(), None, DepthMap::default());
     for event in &mut generation {
@@ -120,15 +154,16 @@ fn complete(
     Ok(())
 }
 
-/// Returns the prompt's token ids.
-fn prompt(source: &Source, tokenizer: &Tokenizer) -> Result<Vec<u32>, Box<dyn Error>> {
+/// Returns the prompt's token ids; `None` for a conversation.
+fn prompt(source: &Source, tokenizer: &Tokenizer) -> Result<Option<Vec<u32>>, Box<dyn Error>> {
     let text = match source {
-        Source::Ids(ids) => return Ok(ids.clone()),
+        Source::Ids(ids) => return Ok(Some(ids.clone())),
+        Source::Conversation => return Ok(None),
         Source::Text(text) => text.clone(),
         Source::Chat(question) => {
             let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; use --prompt")?;
             template.render(&[ChatMessage::new("user", question)], true)?
         }
     };
-    Ok(tokenizer.encode(&text, false)?)
+    Ok(Some(tokenizer.encode(&text, false)?))
 }

@@ -55,7 +55,8 @@ fn chance_without_a_seed() {
 /// Skips every fifth layer that a sequence is asked about, counted over all passes. If `resets` is set, a new run
 /// begins new counts.
 struct Counting {
-    asked: HashMap<u64, usize>,
+    /// The position of each question.
+    asked: HashMap<u64, Vec<usize>>,
     resets: bool,
 }
 
@@ -69,15 +70,17 @@ impl Controller for Counting {
     fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let action = |row: &Row| {
             let asked = self.asked.entry(row.id).or_default();
-            *asked += 1;
-            if asked.is_multiple_of(5) { Action::Skip } else { Action::Run }
+            asked.push(row.position);
+            if asked.len().is_multiple_of(5) { Action::Skip } else { Action::Run }
         };
         Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 
     fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
-        if self.resets && matches!(event, Event::Start(_)) {
-            self.asked.clear();
+        match event {
+            Event::Start(_) if self.resets => self.asked.clear(),
+            Event::Rewind { id, tokens } => self.asked.entry(*id).or_default().retain(|position| position < tokens),
+            _ => {}
         }
         Ok(())
     }
@@ -141,4 +144,61 @@ fn the_library_s_own_controllers_pass() {
         check(&model, Rule::ALL, || Routed::new(router.clone(), options))
             .unwrap_or_else(|broken| panic!("{input:?}: {broken}"));
     }
+}
+
+/// Counts passes in one place for all sequences, or keeps what it saw of a token that is gone.
+#[test]
+fn what_sessions_break_is_found() {
+    let model = small_model(&crate::support::device()).unwrap();
+
+    /// Forgets all sequences when one joins.
+    #[derive(Default)]
+    struct ForgetsOthers(HashMap<u64, usize>);
+    impl Controller for ForgetsOthers {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+            let late = |id| self.0.get(&id).is_some_and(|passes| *passes > 1);
+            let action = |id| if late(id) { Action::Skip } else { Action::Run };
+            Ok(Decision::per_row(site.rows().iter().map(|row| action(row.id))))
+        }
+        fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+            match event {
+                Event::Start(_) | Event::Begin(_) => self.0.clear(),
+                Event::Pass(pass) if pass.controlled() => {
+                    pass.rows().iter().for_each(|row| *self.0.entry(row.id).or_default() += 1);
+                }
+                _ => {}
+            }
+            Ok(())
+        }
+    }
+    let rules = [Rule::Answers, Rule::Deterministic, Rule::StartResets, Rule::BoxedEqualsUnboxed];
+    check(&model, &rules, ForgetsOthers::default).unwrap();
+    let broken = check(&model, &[Rule::JoiningKeepsOthers], ForgetsOthers::default).unwrap_err();
+    assert_eq!(broken.rule, Rule::JoiningKeepsOthers);
+
+    /// Skips more the more tokens a sequence has produced, also those that were dropped.
+    #[derive(Default)]
+    struct Remembers(HashMap<u64, usize>);
+    impl Controller for Remembers {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+            let seen = |id| self.0.get(&id).copied().unwrap_or_default();
+            let action = |id| if site.layer() < seen(id) { Action::Skip } else { Action::Run };
+            Ok(Decision::per_row(site.rows().iter().map(|row| action(row.id))))
+        }
+        fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+            match event {
+                Event::Start(_) => self.0.clear(),
+                Event::Outcome(outcome) => {
+                    outcome.rows().iter().for_each(|row| *self.0.entry(row.row().id).or_default() += 1);
+                }
+                Event::End { id } => drop(self.0.remove(id)),
+                _ => {}
+            }
+            Ok(())
+        }
+    }
+    let others: Vec<Rule> = Rule::ALL.iter().copied().filter(|rule| *rule != Rule::RewindForgets).collect();
+    check(&model, &others, Remembers::default).unwrap();
+    let broken = check(&model, Rule::ALL, Remembers::default).unwrap_err();
+    assert_eq!(broken.rule, Rule::RewindForgets);
 }

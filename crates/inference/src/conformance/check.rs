@@ -1,6 +1,6 @@
 //! The conformance checks.
 
-use super::runs::{Routes, Text, routes, texts};
+use super::runs::{Routes, Text, continued, joining, routes, texts};
 use super::{Broken, Rule};
 use crate::control::{ControlFrom, Controller};
 use crate::generation::GenerateError;
@@ -48,6 +48,17 @@ pub fn check<C: Controller>(model: &Llama, rules: &[Rule], mut make: impl FnMut(
                     let mut turned = run(rule, &mut make(), &reversed)?;
                     turned.reverse();
                     same(&alone, &turned)?;
+                }
+                Rule::JoiningKeepsOthers => {
+                    let found = joining(model, &mut make(), &texts, control_from);
+                    same(&first, &found.map_err(|source| failed(rule, control_from, source))?)?;
+                }
+                Rule::RewindForgets => {
+                    let run = |controller: &mut dyn Controller, rewinds| {
+                        let found = continued(model, controller, &texts[0], control_from, rewinds);
+                        found.map_err(|source| failed(rule, control_from, source))
+                    };
+                    same(&run(&mut make(), false)?, &run(&mut make(), true)?)?;
                 }
             }
         }

@@ -18,12 +18,23 @@ pub enum Rule {
     /// Every row takes the same route in a batch as alone, wherever it stands in the batch and whenever other rows
     /// leave.
     BatchEqualsSolo,
+    /// A sequence takes the same routes when others join later, as copies too, and leave early.
+    JoiningKeepsOthers,
+    /// A sequence that was shortened takes the same routes as one that never had the dropped tokens.
+    RewindForgets,
 }
 
 impl Rule {
     /// All rules, in the order in which they are checked.
-    pub const ALL: &'static [Self] =
-        &[Self::Answers, Self::Deterministic, Self::StartResets, Self::BoxedEqualsUnboxed, Self::BatchEqualsSolo];
+    pub const ALL: &'static [Self] = &[
+        Self::Answers,
+        Self::Deterministic,
+        Self::StartResets,
+        Self::BoxedEqualsUnboxed,
+        Self::BatchEqualsSolo,
+        Self::JoiningKeepsOthers,
+        Self::RewindForgets,
+    ];
 }
 
 impl fmt::Display for Rule {
@@ -34,6 +45,8 @@ impl fmt::Display for Rule {
             Self::StartResets => "a new run starts afresh",
             Self::BoxedEqualsUnboxed => "boxed equals unboxed",
             Self::BatchEqualsSolo => "a batch equals its rows alone",
+            Self::JoiningKeepsOthers => "sequences that join or leave change no other",
+            Self::RewindForgets => "dropped tokens are forgotten",
         })
     }
 }

@@ -1,7 +1,9 @@
 //! The texts of the checks, and the routes that a controller takes for them.
 
 use crate::control::{ControlFrom, Controller, RunSettings};
-use crate::generation::{GenerateError, ScoreItem, ScoreOptions, score_batch};
+use crate::generation::{
+    GenerateError, ScoreItem, ScoreOptions, SequenceOptions, Session, SessionOptions, score_batch,
+};
 use crate::report::Route;
 use dynlayer_model::Llama;
 
@@ -11,8 +13,7 @@ pub(super) type Text = (u64, ScoreItem);
 /// A sequence id and the routes of its tokens.
 pub(super) type Routes = (u64, Vec<Route>);
 
-/// Makes texts of different lengths, so that rows are padded and leave at different times, with ids that are not
-/// sorted.
+/// Makes texts of different lengths, so that rows leave at different times, with ids that are not sorted.
 pub(super) fn texts(model: &Llama) -> Vec<Text> {
     let (vocab_size, context) = (model.config().vocab_size, model.config().max_positions);
     let token = |i: usize| u32::try_from(i % vocab_size).unwrap_or(0);
@@ -37,11 +38,75 @@ pub(super) fn routes<C: Controller + ?Sized>(
 ) -> Result<Vec<Routes>, GenerateError> {
     let items: Vec<ScoreItem> = texts.iter().map(|(_, item)| item.clone()).collect();
     let options = ScoreOptions {
-        run: RunSettings { control_from, seed: 5, ..RunSettings::default() },
+        run: settings(control_from),
         sequence_ids: texts.iter().map(|(id, _)| *id).collect(),
         ..ScoreOptions::default()
     };
     let scores = score_batch(model, controller, &items, &options)?;
     let routes = scores.sequences.into_iter();
     Ok(routes.map(|s| (s.id, s.tokens.into_iter().map(|token| token.route).collect())).collect())
+}
+
+fn settings(control_from: ControlFrom) -> RunSettings {
+    RunSettings { control_from, seed: 5, ..RunSettings::default() }
+}
+
+/// The options of a sequence that is given these tokens.
+fn given(tokens: &[u32]) -> SequenceOptions {
+    SequenceOptions { given: tokens.to_vec(), max_new_tokens: tokens.len(), ..SequenceOptions::default() }
+}
+
+/// Runs the controller over the texts like [`routes`], but each text joins after the one before has got its first
+/// token. Meanwhile a copy of the first text joins and leaves, and so does a text of its own.
+pub(super) fn joining<C: Controller + ?Sized>(
+    model: &Llama,
+    controller: &mut C,
+    texts: &[Text],
+    control_from: ControlFrom,
+) -> Result<Vec<Routes>, GenerateError> {
+    let options = SessionOptions { run: settings(control_from), ..SessionOptions::default() };
+    let mut session = Session::new(model, controller, options)?;
+    let other = texts.iter().map(|(id, _)| *id).max().unwrap_or(0) + 1;
+    for (id, item) in texts {
+        session.push(*id, &item.prompt, given(&item.continuation))?;
+        while session.completion(*id).is_some_and(|completion| completion.tokens.is_empty()) {
+            session.step()?;
+        }
+        let first = texts[0].0;
+        session.fork(first, other, SequenceOptions { stream: Some(other), ..given(&[1]) })?;
+        session.push(other + 1, &[2, 1], given(&[1]))?;
+        session.step()?;
+        session.cancel(other);
+        session.cancel(other + 1);
+    }
+    while !session.is_idle() {
+        session.step()?;
+    }
+    let routes = |(id, _): &Text| session.completion(*id).map(|completion| (*id, completion.routes.clone()));
+    Ok(texts.iter().filter_map(routes).collect())
+}
+
+/// Generates two given tokens of the text, or with `rewinds` all of them, of which all but the first are then dropped;
+/// appends a token and returns the routes of the tokens that follow.
+pub(super) fn continued<C: Controller + ?Sized>(
+    model: &Llama,
+    controller: &mut C,
+    (id, item): &Text,
+    control_from: ControlFrom,
+    rewinds: bool,
+) -> Result<Vec<Routes>, GenerateError> {
+    let options = SessionOptions { run: settings(control_from), ..SessionOptions::default() };
+    let mut session = Session::new(model, controller, options)?;
+    let tokens = if rewinds { item.continuation.len() } else { item.continuation.len().min(2) };
+    session.push(*id, &item.prompt, given(&item.continuation[..tokens]))?;
+    while !session.is_idle() {
+        session.step()?;
+    }
+    session.truncate(*id, item.prompt.len() + 1)?;
+    session.set_options(*id, given(&[3, 1, 2]))?;
+    session.append(*id, &[5 % u32::try_from(model.config().vocab_size).unwrap_or(u32::MAX)])?;
+    while !session.is_idle() {
+        session.step()?;
+    }
+    Ok(session.completion(*id).map(|completion| (*id, completion.routes.clone())).into_iter().collect())
 }

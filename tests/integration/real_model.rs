@@ -1,12 +1,16 @@
 //! Fixed cases on SmolLM2-135M-Instruct, which run only with `--ignored` (see `main.rs`).
 
 use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
+use dynlayer::inference::controllers::{FullDepth, UniformSkip};
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, KvPolicy, PartialSkips, Row, RunSettings, ScoreItem, ScoreOptions, ScoredSequence,
-    Site, controller_fn, score, score_batch,
+    Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Row, RunSettings, ScoreItem,
+    ScoreOptions, ScoredSequence, SequenceOptions, Session, SessionOptions, Site, controller_fn, generate, score,
+    score_batch,
 };
+use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use std::path::PathBuf;
+use std::time::Instant;
 
 pub fn path(part: &str) -> PathBuf {
     let folder = std::env::var_os("DYNLAYER_MODEL").expect("DYNLAYER_MODEL names the folder of get_smollm2.sh");
@@ -136,5 +140,91 @@ fn real_model_tokenizers_of_both_formats_agree() {
         let ids = gguf.encode(text, false).unwrap();
         assert_eq!(ids, folder.encode(text, false).unwrap(), "{text:?}");
         assert_eq!(gguf.decode(&ids, false).unwrap(), text);
+    }
+}
+
+/// The answers to a conversation, turn by turn, from a session that steps until it is idle. Prints the time to the first
+/// token of every turn.
+fn converse<C: Controller>(
+    session: &mut Session<'_, C>,
+    tokenizer: &Tokenizer,
+    id: u64,
+    turns: &[&str],
+) -> Vec<String> {
+    let template = tokenizer.chat_template().unwrap().unwrap();
+    let options = SequenceOptions { max_new_tokens: 24, stop_tokens: vec![2], ..SequenceOptions::default() };
+    let mut messages = Vec::new();
+    let mut answers = Vec::new();
+    for (turn, message) in turns.iter().enumerate() {
+        messages.push(ChatMessage::user(*message));
+        let tokens = tokenizer.encode(&template.render(&messages, true).unwrap(), false).unwrap();
+        let started = Instant::now();
+        let kept = if turn == 0 {
+            session.push(id, &tokens, options.clone()).unwrap();
+            0
+        } else {
+            session.resume(id, &tokens).unwrap()
+        };
+        let mut first = None;
+        while !session.is_idle() {
+            if session.step().unwrap().iter().any(|event| event.sequence == id) {
+                first.get_or_insert_with(|| started.elapsed());
+            }
+        }
+        let answer = session.completion(id).unwrap().text.clone();
+        let (new, ms) = (tokens.len() - kept, first.unwrap().as_secs_f64() * 1e3);
+        println!("turn {}: {new} new tokens after {kept}, first token after {ms:.0} ms: {answer:?}", turn + 1);
+        messages.push(ChatMessage::assistant(&answer));
+        answers.push(answer);
+    }
+    answers
+}
+
+#[test]
+#[ignore = "needs SmolLM2"]
+fn real_model_conversations_continue_from_the_cache() {
+    let checkpoint = Checkpoint::open(path("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
+    let tokenizer = checkpoint.tokenizer().unwrap();
+    let model = load("SmolLM2-135M-Instruct.Q4_1.gguf", WeightDtype::F32);
+    let turns = ["France", "Spain", "Italy", "Greece", "Norway", "Peru", "Japan", "Egypt"]
+        .map(|country| format!("What is the capital of {country}?"));
+    let turns: Vec<&str> = turns.iter().map(String::as_str).collect();
+    let options = |control_from| SessionOptions {
+        run: RunSettings { control_from, ..RunSettings::default() },
+        tokenizer: Some((&tokenizer).into()),
+        ..SessionOptions::default()
+    };
+
+    // At full depth the answers are those of a new session per turn.
+    let mut session = Session::new(&model, FullDepth, options(ControlFrom::FirstGenerated)).unwrap();
+    let answers = converse(&mut session, &tokenizer, 0, &turns);
+    let template = tokenizer.chat_template().unwrap().unwrap();
+    let mut messages = Vec::new();
+    for (turn, answer) in turns.iter().zip(&answers) {
+        messages.push(ChatMessage::user(*turn));
+        let prompt = tokenizer.encode(&template.render(&messages, true).unwrap(), false).unwrap();
+        let generate_options = GenerateOptions {
+            max_new_tokens: 24,
+            stop_tokens: vec![2],
+            tokenizer: Some(&tokenizer),
+            ..GenerateOptions::default()
+        };
+        let (scratch, _) = generate(&model, FullDepth, &[prompt], generate_options).unwrap().finish().unwrap();
+        assert_eq!(&scratch[0].text, answer);
+        messages.push(ChatMessage::assistant(answer));
+    }
+
+    // Under a controller they are those of the same turns in a session of their own.
+    let controlled = || UniformSkip::new(27);
+    for control_from in [ControlFrom::FirstGenerated, ControlFrom::All] {
+        let mut alone = Session::new(&model, controlled(), options(control_from)).unwrap();
+        let expected = converse(&mut alone, &tokenizer, 0, &turns);
+        let mut shared = Session::new(&model, controlled(), options(control_from)).unwrap();
+        let long = SequenceOptions { max_new_tokens: 60, ..SequenceOptions::default() };
+        for id in [7, 8] {
+            shared.push(id, &[1, 4093, 198, 5 + id as u32, 260], long.clone()).unwrap();
+        }
+        shared.step().unwrap();
+        assert_eq!(converse(&mut shared, &tokenizer, 0, &turns), expected);
     }
 }

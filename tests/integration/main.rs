@@ -13,6 +13,7 @@
 )]
 
 mod backends;
+mod before_mlp;
 mod checkpoints;
 mod conformance;
 mod contract;

@@ -7,8 +7,8 @@ use dynlayer::inference::controllers::{
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{
     Action, ControlFrom, Controller, ControllerError, Decision, Event, GenerateError, KvPolicy, PassOrder, Pooling,
-    RunSettings, SequenceOptions, Session, SessionOptions, Site, Stop, TokenEvent, TokenProblem, conformance,
-    controller_fn, embed, generate,
+    RunSettings, ScoreItem, ScoreOptions, Scores, SequenceOptions, Session, SessionOptions, Site, Stop, TokenEvent,
+    TokenProblem, conformance, controller_fn, embed, generate, score, score_batch,
 };
 use dynlayer::model::Llama;
 use proptest::prelude::*;
@@ -290,6 +290,28 @@ proptest! {
             prop_assert!((found - expected).abs() < 1e-4, "{} and {}", found, expected);
         }
     }
+
+    #[test]
+    fn chunked_prompts_equal_whole_ones(
+        prompt in prop::collection::vec(0u32..64, 1..50), chunk in 1usize..20,
+        policy in prop::sample::select(KvPolicy::ALL.to_vec()),
+        from in prop::sample::select(vec![ControlFrom::FirstGenerated, ControlFrom::LastPromptToken]),
+    ) {
+        let model = random_model();
+        let items = [ScoreItem { prompt, continuation: vec![5, 6, 7] }];
+        let run = RunSettings { control_from: from, kv_policy: policy, ..RunSettings::default() };
+        let scored = |run| {
+            let options = ScoreOptions { run, keep_logits: true, ..ScoreOptions::default() };
+            score_batch(&model, FullDepth, &items, &options).unwrap()
+        };
+        let whole = scored(run);
+        let chunked = scored(RunSettings { prefill_chunk: chunk, ..run });
+        let logits = |scores: &Scores| -> Vec<Vec<f32>> {
+            scores.sequences[0].tokens.iter().map(|token| token.logits.clone()).collect()
+        };
+        crate::support::assert_close(&logits(&chunked), &logits(&whole));
+        prop_assert_eq!(whole.report.prefill.spent, chunked.report.prefill.spent);
+    }
 }
 
 #[test]
@@ -413,7 +435,7 @@ fn resuming_keeps_the_longest_common_beginning() {
     // Several sequences start from one prefix that ran once.
     session.push(10, &[1, 2, 3, 4, 5, 6, 7, 8], SequenceOptions { max_new_tokens: 0, ..options.clone() }).unwrap();
     assert_eq!(run(&mut session), []);
-    assert_eq!(session.completion(10).unwrap().stop, Some(Stop::MaxNewTokens));
+    assert_eq!((session.is_running(10), &session.completion(10).unwrap().stop), (false, &None));
     let before = session.report().prefill.spent.tokens;
     for id in [11, 12] {
         session.fork(10, id, options.clone()).unwrap();
@@ -626,15 +648,13 @@ fn embeddings_are_the_states_of_the_layer() {
             embed(&model, &texts, layer, pooling).unwrap().into_data().try_into_vec_as::<f32>().unwrap()
         });
         for (row, text) in texts.iter().enumerate() {
-            let options = dynlayer::inference::ScoreOptions {
+            let options = ScoreOptions {
                 run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
                 keep_hidden: true,
                 ..Default::default()
             };
             // The state of each token, from the pass that reads it.
-            let (scored, _) =
-                dynlayer::inference::score(&model, FullDepth, &text[..1], &[&text[1..], &[1]].concat(), &options)
-                    .unwrap();
+            let (scored, _) = score(&model, FullDepth, &text[..1], &[&text[1..], &[1]].concat(), &options).unwrap();
             let states = scored.tokens.iter().map(|token| {
                 let state = token.hidden.clone().unwrap().narrow(0, layer, 1);
                 state.into_data().try_into_vec_as::<f32>().unwrap()
@@ -667,4 +687,40 @@ fn reports_add_up() {
         report.decode.layers.iter().map(|layer| layer.attention).enumerate().collect()
     };
     assert_eq!(layers(&merged), layers(&both));
+}
+
+#[test]
+fn options_that_cannot_be_kept_are_refused() {
+    let model = random_model();
+    let settings = SessionOptions { max_cached_tokens: Some(10), ..SessionOptions::default() };
+    let mut session = Session::new(&model, FullDepth, settings).unwrap();
+    let options = SequenceOptions { max_new_tokens: 4, ..SequenceOptions::default() };
+    session.push(3, &[1, 2], options.clone()).unwrap();
+    let unknown = SequenceOptions { given: vec![64], ..options.clone() };
+    for refused in [session.push(4, &[1], unknown.clone()), session.set_options(3, unknown)] {
+        let problem = TokenProblem::OutOfRange { token: 64, vocab_size: 64 };
+        assert!(matches!(refused.unwrap_err(), GenerateError::Tokens { problem: found, .. } if found == problem));
+    }
+    let more = SequenceOptions { max_new_tokens: 9, ..options.clone() };
+    assert!(matches!(session.set_options(3, more).unwrap_err(), GenerateError::CacheFull { needed: 11, free: 10, .. }));
+    session.set_options(3, SequenceOptions { max_new_tokens: 8, ..options }).unwrap();
+    assert_eq!(run(&mut session).len(), 8);
+}
+
+#[test]
+fn what_waits_for_a_turn_is_not_finished() {
+    let model = random_model();
+    let mut session = Session::new(&model, FullDepth, SessionOptions::default()).unwrap();
+    let options = |max_new_tokens| SequenceOptions { max_new_tokens, ..SequenceOptions::default() };
+    session.push(0, &[1, 2, 3], options(0)).unwrap(); // a prefix
+    session.push(1, &[1, 2], options(4)).unwrap();
+    session.push(2, &[1, 2], options(4)).unwrap();
+    run(&mut session);
+    session.fork(0, 3, options(4)).unwrap();
+    session.truncate(1, 3).unwrap();
+    assert!(session.completion(1).unwrap().tokens.is_empty());
+    let taken: Vec<u64> = session.take_finished().iter().map(|taken| taken.completion.sequence).collect();
+    assert_eq!(taken, [2]);
+    assert_eq!(session.ids().collect::<Vec<_>>(), [0, 1, 3]);
+    assert!(session.is_idle() && !session.is_running(0));
 }

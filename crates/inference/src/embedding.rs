@@ -78,8 +78,7 @@ pub fn embed(model: &Llama, texts: &[Vec<u32>], layer: usize, pooling: Pooling) 
 fn one(model: &Llama, text: &[u32], layer: usize, pooling: Pooling) -> Tensor<2> {
     let mut cache = model.cache(1, text.len());
     let mut pooled = Tensor::zeros([1, model.config().d_model], &model.device());
-    for chunk in text.chunks(CHUNK) {
-        let start = cache.len(0);
+    for (chunk, start) in text.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         let frame = model.frame(&cache, &[0], &[(start..start + chunk.len()).collect()]);
         let mut hidden = model.embed(model.tokens(&[chunk])); // [1, tokens, d_model]
         for (layer, block) in model.layers()[..layer].iter().enumerate() {

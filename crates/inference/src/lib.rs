@@ -2,8 +2,8 @@
 //!
 //! A Llama-style decoder usually runs all of its layers for every token. Here the engine asks a controller before each
 //! layer, and does not compute the layers that the controller skips. The crate has the [`Controller`] trait, ready-made
-//! controllers, generation and scoring of batches, reports of the layers that ran and their cost, and training of
-//! learned controllers. Models and tokenizers are in [`dynlayer_model`].
+//! controllers, generation, scoring and sessions of many sequences, reports of the layers that ran and their cost, and
+//! training of learned controllers. Models and tokenizers are in [`dynlayer_model`].
 //!
 //! The crate is part of [dynlayer](https://crates.io/crates/dynlayer), which follows "Dynamic layer selection in
 //! decoder-only transformers" (Glavas et al. 2024, arXiv 2410.20022).
@@ -11,9 +11,9 @@
 //! # Words
 //!
 //! - A *layer* has two *sublayers*: attention and MLP.
-//! - A *row* is one live sequence of a batch.
-//! - A *pass* takes the whole batch through the layers once: first with the prompts, then with the newest token of each
-//!   row.
+//! - A *pass* takes some tokens through the layers once: a prompt or a chunk of one, or the newest token of every
+//!   sequence that is generating.
+//! - A *row* is one sequence's part in a pass.
 //! - A [*route*](report::Route) lists the sublayers that ran for one token. Its *depth* is the number of layers that
 //!   ran, and each sublayer counts as half a layer.
 //!
@@ -65,7 +65,8 @@
 //!
 //! A controller is a type with one required method. It sees a [`Site`], which is one layer of one pass: the rows, their
 //! hidden states on the device, and the logits that they would have if they exited here. It returns a [`Decision`]: one
-//! [`Action`] for all rows, or one per row. For short controllers a closure is enough ([`controller_fn`]).
+//! [`Action`] for all rows, or one per row. An [`Event`] tells it what else happens: sequences join and leave, passes
+//! begin and produce tokens. For short controllers a closure is enough ([`controller_fn`]).
 //!
 //! The module [`controllers`] has ready-made controllers, and makes them from text such as `confidence:0.9,min=8`
 //! ([`ControllerSpec`](controllers::ControllerSpec)).
@@ -88,6 +89,37 @@
 //!
 //! // Checks that any controller should pass: rows do not influence each other, runs repeat, and more.
 //! conformance::check(&conformance::small_model(&Device::flex())?, Rule::ALL, || ThinLater)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Sequences that come and go
+//!
+//! [`generate`] runs its prompts to their ends. In a [`Session`], sequences join while others are generating, continue
+//! in several turns from the cache, are copied, shortened and cancelled. [`PerSequence`](controllers::PerSequence)
+//! gives each of them a controller of its own:
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use dynlayer_inference::controllers::{ExitAfter, FullDepth, PerSequence};
+//! use dynlayer_inference::{Controller, SequenceOptions, Session, SessionOptions, conformance};
+//!
+//! let model = conformance::small_model(&Device::flex())?;
+//! let controllers: PerSequence<Box<dyn Controller + Send>> = PerSequence::new();
+//! let mut session = Session::new(&model, controllers, SessionOptions::default())?;
+//! let options = SequenceOptions { max_new_tokens: 4, ..SequenceOptions::default() };
+//!
+//! session.controller_mut().insert(1, Box::new(FullDepth));
+//! session.push(1, &[1, 2, 3], options.clone())?;
+//! session.step()?; // the prompt of sequence 1
+//! session.controller_mut().insert(2, Box::new(ExitAfter(2)));
+//! session.push(2, &[4, 5], options)?; // joins while sequence 1 is generating
+//! while !session.is_idle() {
+//!     for event in session.step()? {
+//!         println!("sequence {}: token {}", event.sequence, event.token);
+//!     }
+//! }
+//! let depths: Vec<_> = session.take_finished().iter().map(|taken| taken.report.depth()).collect();
+//! assert_eq!(depths, [Some(6.0), Some(2.0)]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -125,7 +157,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | the root | [`Controller`] and the types it uses; [`generate`], [`score`], [`score_batch`] and their options |
+//! | the root | [`Controller`] and the types it uses; [`generate`], [`Session`], [`score`], their options; [`embed`] |
 //! | [`controllers`] | ready-made controllers, and [`controllers::ControllerSpec`] to make one from text |
 //! | [`sampling`] | the choice of a token from logits |
 //! | [`report`] | routes, counts of work, times, and depth maps |

@@ -96,7 +96,7 @@ struct Record {
     path: &'static str,
     arrived: Instant,
     status: u16,
-    /// What the log tells besides: the error, or the work.
+    /// The rest of the line in the log: the error, or the work.
     note: String,
 }
 

@@ -1,10 +1,10 @@
-//! Events that a controller learns of.
+//! The events of a run.
 
 use super::{ControllerError, Outcome, Phase, Row, RunSettings};
 use dynlayer_model::Llama;
 use dynlayer_model::config::LlamaConfig;
 
-/// What happens beside the decisions: runs start, sequences join and leave, passes begin and produce tokens.
+/// An event beside the decisions: a run starts, a sequence joins or leaves, a pass begins or has produced tokens.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -17,8 +17,10 @@ pub enum Event<'a> {
     Pass(&'a Pass<'a>),
     /// The pass has produced tokens. A pass that only fills the cache, such as a chunk of a long prompt, has no outcome.
     Outcome(&'a Outcome<'a>),
-    /// A sequence was shortened: its tokens from position `tokens` on no longer exist, and what the controller learned
-    /// from them must be forgotten.
+    /// A sequence was shortened: its tokens from position `tokens` on no longer exist. What the controller learned from
+    /// them must be forgotten, and what it learned from the tokens before must stay.
+    ///
+    /// The event is sent only if a pass had read one of the dropped tokens.
     Rewind {
         /// The sequence's id.
         id: u64,
@@ -33,22 +35,27 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Calls `f` with the event as a controller of only some sequences should see it, or returns `None` if the event
-    /// does not concern them. `has` returns `true` for the ids of these sequences. [`Event::Start`] concerns everyone.
+    /// Passes the event on to a controller of only some sequences, as that should see it: `has` returns `true` for the
+    /// ids of these sequences, and `on` is called unless the event is about others only. [`Event::Start`] is about all.
     ///
-    /// For controllers that hold others.
-    pub fn part<R>(&self, has: impl Fn(u64) -> bool, f: impl FnOnce(&Event<'_>) -> R) -> Option<R> {
+    /// # Errors
+    /// The error of `on`.
+    pub fn part(
+        &self,
+        has: impl Fn(u64) -> bool,
+        on: impl FnOnce(&Event<'_>) -> Result<(), ControllerError>,
+    ) -> Result<(), ControllerError> {
         match self {
-            Self::Start(_) => Some(f(self)),
-            Self::Begin(sequence) => has(sequence.id).then(|| f(self)),
-            Self::Rewind { id, .. } | Self::End { id } => has(*id).then(|| f(self)),
+            Self::Start(_) => on(self),
+            Self::Begin(Sequence { id, .. }) | Self::Rewind { id, .. } | Self::End { id } if has(*id) => on(self),
+            Self::Begin(_) | Self::Rewind { .. } | Self::End { .. } => Ok(()),
             Self::Pass(pass) => {
                 let rows: Vec<Row> = pass.rows.iter().filter(|row| has(row.id)).cloned().collect();
-                (!rows.is_empty()).then(|| f(&Event::Pass(&Pass { rows: &rows, ..**pass })))
+                if rows.is_empty() { Ok(()) } else { on(&Event::Pass(&Pass { rows: &rows, ..**pass })) }
             }
             Self::Outcome(outcome) => {
                 let part = outcome.part(has);
-                (!part.rows().is_empty()).then(|| f(&Event::Outcome(&part)))
+                if part.rows().is_empty() { Ok(()) } else { on(&Event::Outcome(&part)) }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The tokens that a pass produced.
 
-use super::{Route, Row};
+use super::{Phase, Route, Row};
 use crate::sampling::Distribution;
 use burn::tensor::Tensor;
 use dynlayer_model::select_rows;
@@ -8,6 +8,8 @@ use dynlayer_model::select_rows;
 /// The tokens that a pass produced, with the distributions and states that they came from.
 #[derive(Clone, Debug)]
 pub struct Outcome<'a> {
+    pub(crate) phase: Phase,
+    pub(crate) controlled: bool,
     pub(crate) rows: Vec<RowOutcome<'a>>,
     /// The rows of `states` and `logits` that belong to `rows`; `None` = all of them.
     pub(crate) of: Option<Vec<usize>>,
@@ -16,6 +18,16 @@ pub struct Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
+    /// The kind of the pass.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// `true` if the controller decided in the pass, `false` if it only observed.
+    pub fn controlled(&self) -> bool {
+        self.controlled
+    }
+
     /// The outcome of each row, in the order of [`Pass::rows`](super::Pass::rows).
     pub fn rows(&self) -> &[RowOutcome<'a>] {
         &self.rows
@@ -41,7 +53,7 @@ impl<'a> Outcome<'a> {
     pub(super) fn part(&self, has: impl Fn(u64) -> bool) -> Self {
         let kept = self.rows.iter().enumerate().filter(|(_, row)| has(row.row.id));
         let (of, rows) = kept.map(|(i, row)| (self.of.as_ref().map_or(i, |of| of[i]), *row)).unzip();
-        Self { rows, of: Some(of), states: self.states, logits: self.logits }
+        Self { rows, of: Some(of), ..*self }
     }
 }
 
@@ -59,7 +71,12 @@ pub struct RowOutcome<'a> {
 }
 
 impl<'a> RowOutcome<'a> {
-    /// The row, as it was in the pass.
+    /// The sequence's id.
+    pub fn id(&self) -> u64 {
+        self.row.id
+    }
+
+    /// The row, as it was when the pass began.
     pub fn row(&self) -> &'a Row {
         self.row
     }

@@ -1,5 +1,8 @@
 //! The rows of a pass.
 
+use crate::random;
+use rand::Rng;
+
 /// The kind of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -38,4 +41,23 @@ pub struct Row {
     /// `true` if the decision counts for this row. It is `false` once the row has exited, at
     /// [`Place::Mlp`](super::Place::Mlp) unless the row asked for the question, and in passes that are only observed.
     pub asked: bool,
+}
+
+impl Row {
+    /// Draws a number from 0 to 1, 1 excluded, that depends only on the sequence's seed and stream, the row's position,
+    /// the layer and the purpose: eight bytes that no other kind of draw uses. So a sequence draws the same numbers
+    /// alone and in a batch.
+    ///
+    /// ```
+    /// use dynlayer_inference::{Action, Decision, Site, controller_fn};
+    ///
+    /// let half = controller_fn(|site: &Site<'_>| {
+    ///     let heads = |draw| if draw < 0.5 { Action::Run } else { Action::Skip };
+    ///     Decision::per_row(site.rows().iter().map(|row| heads(row.draw(b"coinflip", site.layer()))))
+    /// });
+    /// # let _: &dyn dynlayer_inference::Controller = &half;
+    /// ```
+    pub fn draw(&self, purpose: &[u8; 8], layer: usize) -> f64 {
+        random::at(*purpose, self.seed, self.stream, self.position as u64, layer as u64).random()
+    }
 }

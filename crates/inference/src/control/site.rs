@@ -74,6 +74,11 @@ impl Site<'_> {
         self.rows
     }
 
+    /// The indices of the rows whose answer counts, [`Row::asked`].
+    pub fn asked(&self) -> Vec<usize> {
+        (0..self.rows.len()).filter(|index| self.rows[*index].asked).collect()
+    }
+
     /// The residual stream at this place, `[rows, tokens, d_model]`, `f32`.
     pub fn hidden(&self) -> &Tensor<3> {
         self.hidden

@@ -3,8 +3,6 @@
 use super::Ends;
 use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Controller, ControllerError, Decision, Event, Row, Site};
-use crate::random;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
@@ -44,9 +42,8 @@ impl BernoulliSkip {
         Self { ends, ..self }
     }
 
-    fn runs(&self, seed: u64, stream: u64, position: usize, layer: usize) -> bool {
-        let mut rng = random::at(*b"bernoull", seed, stream, position as u64, layer as u64);
-        rng.random::<f64>() < f64::from(self.probability)
+    fn runs(&self, row: &Row, layer: usize) -> bool {
+        row.draw(b"bernoull", layer) < f64::from(self.probability)
     }
 }
 
@@ -56,8 +53,7 @@ impl Controller for BernoulliSkip {
         if self.ends.keeps(layer, site.n_layers()) {
             return Ok(Action::Run.into());
         }
-        let runs = |row: &Row| self.runs(row.seed, row.stream, row.position, layer);
-        let action = |row: &Row| if runs(row) { Action::Run } else { Action::Skip };
+        let action = |row: &Row| if self.runs(row, layer) { Action::Run } else { Action::Skip };
         Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 
@@ -79,7 +75,18 @@ mod tests {
         for p in [0.0, 0.25, 0.8, 1.0] {
             let controller = BernoulliSkip::new(p);
             let draws = 20_000;
-            let ran = (0..draws).filter(|i| controller.runs(0, 3, i / 10, i % 10)).count();
+            let row = |position| Row {
+                id: 3,
+                stream: 3,
+                seed: 0,
+                token: 0,
+                position,
+                generated: 0,
+                tokens: 1,
+                ends_prompt: false,
+                asked: true,
+            };
+            let ran = (0..draws).filter(|i| controller.runs(&row(i / 10), i % 10)).count();
             let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
             // Five standard deviations of a binomial count, which are 0 at the probabilities 0 and 1.
             assert!((ran - draws * p).abs() <= 5.0 * (draws * p * (1.0 - p)).sqrt() + 1e-3, "{ran} of {draws} at {p}");

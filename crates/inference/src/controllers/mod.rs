@@ -53,6 +53,7 @@ pub use routed::{
     AnyRouter, LinearRouter, MlpRouter, Routed, Router, RouterError, RouterInput, RouterOptions, RouterSpec,
 };
 pub use schedule::Schedule;
+pub use sequences::{Passes, Rewind, Sequences};
 pub use similarity_skip::{SimilaritySkip, SimilaritySpec};
 pub use skip_layers::SkipLayers;
 pub use spec::{BuildError, Needs, Resources, SpecError, SpecForm};

@@ -143,7 +143,7 @@ impl<C: Controller> Controller for PerSequence<C> {
             },
             _ => self.controllers.iter_mut().try_for_each(|(id, held)| {
                 let answer = event.part(|other| other == *id, |event| held.controller.on(event));
-                answer.unwrap_or(Ok(())).map_err(|error| of_sequence(*id, error))
+                answer.map_err(|error| of_sequence(*id, error))
             }),
         }
     }

@@ -4,11 +4,49 @@ use crate::control::Event;
 use std::collections::HashMap;
 
 /// The state of each sequence, by id, which follows the sequences as they join, are copied, are shortened and leave.
+///
+/// A controller that keeps such state forwards its events to [`on`](Self::on):
+///
+/// ```
+/// use dynlayer_inference::conformance::{self, Rule};
+/// use dynlayer_inference::controllers::{Passes, Sequences};
+/// use dynlayer_inference::{Action, Controller, ControllerError, Decision, Event, Site};
+///
+/// /// Runs fewer layers while the model is sure: half of them after a token of more than 90 % probability.
+/// #[derive(Default)]
+/// struct AfterSureTokens {
+///     sure: Sequences<Passes<bool>>,
+/// }
+///
+/// impl Controller for AfterSureTokens {
+///     fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+///         let sure = |id| self.sure.get(id).and_then(Passes::last).copied().unwrap_or(false);
+///         let skips = site.layer() % 2 == 1;
+///         let action = |id| if skips && sure(id) { Action::Skip } else { Action::Run };
+///         Ok(Decision::per_row(site.rows().iter().map(|row| action(row.id))))
+///     }
+///
+///     fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+///         self.sure.on(event);
+///         if let Event::Outcome(outcome) = event {
+///             for row in outcome.rows() {
+///                 let sure = row.log_probability() > 0.9_f64.ln();
+///                 self.sure.entry(row.id()).push(row.row().position, sure);
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let model = conformance::small_model(&dynlayer_model::Backend::Flex.device()?)?;
+/// conformance::check(&model, Rule::ALL, AfterSureTokens::default)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sequences<T>(HashMap<u64, T>);
+pub struct Sequences<T>(HashMap<u64, T>);
 
 /// State that can forget what it learned from a sequence's last tokens.
-pub(super) trait Rewind {
+pub trait Rewind {
     /// Forgets what came from the tokens at position `tokens` and later.
     fn rewind(&mut self, tokens: usize);
 }
@@ -22,7 +60,7 @@ impl<T> Default for Sequences<T> {
 impl<T: Clone + Default + Rewind> Sequences<T> {
     /// Updates the state of the sequence that the event is about. A sequence that joins as a copy gets a copy of the
     /// other one's state.
-    pub(super) fn on(&mut self, event: &Event<'_>) {
+    pub fn on(&mut self, event: &Event<'_>) {
         match event {
             Event::Start(_) => self.0.clear(),
             Event::Begin(sequence) if sequence.joins => {
@@ -43,17 +81,17 @@ impl<T: Clone + Default + Rewind> Sequences<T> {
     }
 
     /// The state of a sequence, if there is any yet.
-    pub(super) fn get(&self, id: u64) -> Option<&T> {
+    pub fn get(&self, id: u64) -> Option<&T> {
         self.0.get(&id)
     }
 
     /// The state of a sequence, which is the default one at first.
-    pub(super) fn entry(&mut self, id: u64) -> &mut T {
+    pub fn entry(&mut self, id: u64) -> &mut T {
         self.0.entry(id).or_default()
     }
 
     /// The ids and states of all sequences that have any state.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.0.iter().map(|(id, state)| (*id, state))
     }
 }
@@ -62,7 +100,7 @@ impl<T: Clone + Default + Rewind> Sequences<T> {
 ///
 /// A rewind takes back the passes whose last token it drops.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Passes<T>(Vec<(usize, T)>);
+pub struct Passes<T>(Vec<(usize, T)>);
 
 impl<T> Default for Passes<T> {
     fn default() -> Self {
@@ -72,22 +110,27 @@ impl<T> Default for Passes<T> {
 
 impl<T> Passes<T> {
     /// Adds a pass whose last token is at this position.
-    pub(super) fn push(&mut self, position: usize, value: T) {
+    pub fn push(&mut self, position: usize, value: T) {
         self.0.push((position, value));
     }
 
     /// The number of passes.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns `true` if there was no pass.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of the last pass.
-    pub(super) fn last(&self) -> Option<&T> {
+    pub fn last(&self) -> Option<&T> {
         self.0.last().map(|(_, value)| value)
     }
 
     /// The value of the last pass, to be changed.
-    pub(super) fn last_mut(&mut self) -> Option<&mut T> {
+    pub fn last_mut(&mut self) -> Option<&mut T> {
         self.0.last_mut().map(|(_, value)| value)
     }
 }

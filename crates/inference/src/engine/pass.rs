@@ -101,7 +101,10 @@ pub(crate) fn run<C: Controller + ?Sized>(
             route.push(ran);
         }
     }
-    let Sublayers { cache, stream, tally, rows, .. } = pass.sublayers;
+    let Sublayers { cache, stream, tally, mut rows, .. } = pass.sublayers;
+    for row in &mut rows {
+        row.asked = controlled;
+    }
     cache.advance(frame);
     let (hidden, exit_logits) = (stream.hidden().clone(), pass.exits.logits);
     Ok(PassOutput { hidden, rows, routes, tally, states, exit_logits })

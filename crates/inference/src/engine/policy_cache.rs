@@ -18,7 +18,7 @@ pub(crate) struct PolicyCache {
     meter: Arc<Meter>,
 }
 
-/// What a [`KvPolicy`] remembers of one sequence, layer by layer.
+/// The memory that a [`KvPolicy`] has of one sequence, layer by layer.
 #[derive(Clone, Debug)]
 enum Memory {
     Propagate,

@@ -82,6 +82,11 @@ impl<'a, C: Controller> Generation<'a, C> {
         self.session.controller()
     }
 
+    /// The controller, to be changed between steps.
+    pub fn controller_mut(&mut self) -> &mut C {
+        self.session.controller_mut()
+    }
+
     /// Runs to the end and returns a completion per sequence, in the order of the prompts, and the report. The
     /// completions include tokens that the iterator has already yielded.
     ///

@@ -19,6 +19,11 @@ impl<'a> TextStream<'a> {
         Self { decoder, filter: StopFilter { held: String::new(), stops: stops.into() } }
     }
 
+    /// Replaces the stop strings.
+    pub(super) fn set_stops(&mut self, stops: &[String]) {
+        self.filter.stops = stops.into();
+    }
+
     /// Adds a token, after which the sequence ends if there is a `stop`. Returns the new text, and the reason why the
     /// sequence ends, stop strings included.
     pub(super) fn token(&mut self, token: u32, stop: Option<Stop>) -> Result<(String, Option<Stop>), GenerateError> {

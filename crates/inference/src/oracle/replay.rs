@@ -193,7 +193,7 @@ impl Controller for ChosenCandidates {
         }
         for (index, controller) in controllers.iter_mut().enumerate() {
             let runs = |id: u64| chosen.get(&id).is_none_or(|choice| *choice == index);
-            event.part(runs, |event| controller.on(event)).transpose()?;
+            event.part(runs, |event| controller.on(event))?;
         }
         if let Event::End { id } = event {
             chosen.remove(id);

@@ -81,7 +81,7 @@ pub struct Session<'a, C> {
     busy: bool,
 }
 
-/// What is kept of every pass that predicts tokens.
+/// The parts that are kept of every pass that predicts tokens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Keep {
     pub(super) logits: bool,
@@ -142,7 +142,7 @@ impl<'a, C: Controller> Session<'a, C> {
         }
     }
 
-    /// Sets what [`advance`](Self::advance) returns beside the events.
+    /// Sets the parts of passes that [`advance`](Self::advance) returns beside the events.
     pub(super) fn keep(&mut self, keep: Keep) {
         self.keep = keep;
     }
@@ -183,6 +183,11 @@ impl<'a, C: Controller> Session<'a, C> {
     /// The ids of all sequences, in the order in which they joined.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.members.iter().map(|member| member.id)
+    }
+
+    /// Returns `true` if a sequence's turn goes on, `false` if the sequence waits or is not in the session.
+    pub fn is_running(&self, id: u64) -> bool {
+        self.members.iter().any(|member| member.id == id && member.running)
     }
 
     /// Returns `true` if no sequence has anything to run.
@@ -233,7 +238,8 @@ impl<'a, C: Controller> Session<'a, C> {
     /// Returns the number of tokens that are kept in the cache.
     ///
     /// # Errors
-    /// As for [`append`](Self::append). The session is as before.
+    /// As for [`append`](Self::append). The session is as before, unless the controller failed: then the sequence is
+    /// shortened to what was to be kept.
     pub fn resume(&mut self, id: u64, tokens: &[u32]) -> Result<usize, GenerateError> {
         let row = self.waiting(id)?;
         let problem = |problem| GenerateError::Tokens { sequence: id, problem };
@@ -249,7 +255,7 @@ impl<'a, C: Controller> Session<'a, C> {
         Ok(cached)
     }
 
-    /// Shortens a sequence to its first `tokens` tokens, and ends its turn if it is generating.
+    /// Shortens a sequence to its first `tokens` tokens. Its turn ends, and its completion is empty.
     ///
     /// # Errors
     /// If there is no such sequence, it has fewer tokens, or the controller fails.
@@ -264,6 +270,7 @@ impl<'a, C: Controller> Session<'a, C> {
             let rewinds = tokens < member.cached;
             member.tokens.truncate(tokens);
             member.running = false;
+            member.completion = Completion::new(id);
             member.cached = member.cached.min(tokens);
             session.cache.truncate(row, tokens);
             if rewinds {
@@ -297,11 +304,17 @@ impl<'a, C: Controller> Session<'a, C> {
     /// Changes the options of a sequence from its next token on; its seed and stream stay.
     ///
     /// # Errors
-    /// If there is no such sequence, or an option is out of its range.
+    /// If there is no such sequence, an option is out of its range, or the limit on cached tokens leaves no room.
     pub fn set_options(&mut self, id: u64, options: SequenceOptions) -> Result<(), GenerateError> {
-        options.check(self.options.tokenizer.is_some())?;
         let row = self.row(id)?;
-        self.members[row].options = options;
+        self.check_options(id, &options)?;
+        let member = Member { options, ..self.members[row].clone() };
+        self.check_room(id, member.may_hold(self.model.config().max_positions), 0)?;
+        self.members[row] = member;
+        let member = &mut self.members[row];
+        if let Some(text) = &mut member.text {
+            text.set_stops(&member.options.stop_strings);
+        }
         Ok(())
     }
 
@@ -321,7 +334,10 @@ impl<'a, C: Controller> Session<'a, C> {
         self.change(Self::run_pass)
     }
 
-    /// Takes out all sequences whose turn has ended, in the order in which they joined, and frees their memory.
+    /// Takes out all sequences whose latest turn has generated its last token, in the order in which they joined, and
+    /// frees their memory.
+    ///
+    /// Copies, shortened sequences and prompts without new tokens stay; they wait for their next turn.
     pub fn take_finished(&mut self) -> Vec<Taken> {
         let finished = self.members.iter().filter(|member| member.completion.stop.is_some());
         let ids: Vec<u64> = finished.map(|member| member.id).collect();
@@ -373,7 +389,7 @@ impl<'a, C: Controller> Session<'a, C> {
         let mut session = Session::with(self.model.clone(), controller, self.options.clone(), cache, report);
         let original = &self.members[row];
         for (id, options) in lanes {
-            options.check(self.options.tokenizer.is_some())?;
+            self.check_options(id, &options)?;
             let seed = options.seed.unwrap_or(original.seed);
             let text = session.text(&options);
             let completion = Completion::new(id);
@@ -408,7 +424,7 @@ impl<'a, C: Controller> Session<'a, C> {
         if self.row(id).is_ok() {
             return Err(GenerateError::SequenceExists { sequence: id });
         }
-        options.check(self.options.tokenizer.is_some())?;
+        self.check_options(id, &options)?;
         Ok(Member {
             id,
             stream: options.stream.unwrap_or(id),
@@ -423,6 +439,19 @@ impl<'a, C: Controller> Session<'a, C> {
             waits_since: self.passes,
             completion: Completion::new(id),
         })
+    }
+
+    /// Refuses options that this sequence cannot run with.
+    fn check_options(&self, id: u64, options: &SequenceOptions) -> Result<(), GenerateError> {
+        options.check(self.options.tokenizer.is_some())?;
+        let vocab_size = self.model.config().vocab_size;
+        match options.given.iter().find(|token| usize::try_from(**token).is_ok_and(|token| token >= vocab_size)) {
+            Some(&token) => {
+                let problem = tokens::TokenProblem::OutOfRange { token, vocab_size };
+                Err(GenerateError::Tokens { sequence: id, problem })
+            }
+            None => Ok(()),
+        }
     }
 
     fn text(&self, options: &SequenceOptions) -> Option<TextStream<'a>> {

@@ -4,7 +4,7 @@ use super::member::{Next, Part};
 use super::{PassOrder, Session};
 use crate::control::{Controller, Event, Outcome, Phase, RowOutcome};
 use crate::engine::{self, PassInput, PassOutput};
-use crate::generation::{GenerateError, Stop, TokenEvent};
+use crate::generation::{GenerateError, TokenEvent};
 use crate::sampling::Distribution;
 use burn::tensor::{Tensor, s};
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub(in crate::generation) struct Stepped {
     pub(in crate::generation) kept: Vec<Kept>,
 }
 
-/// What a session keeps of the pass that predicted a token.
+/// The parts of a pass that predicted a token, as far as they are kept.
 #[derive(Default)]
 pub(in crate::generation) struct Kept {
     /// The logits, `[vocab_size]`.
@@ -121,7 +121,9 @@ impl<'a, C: Controller> Session<'a, C> {
             logits,
         });
         let states = normed.clone().squeeze_dim::<2>(1);
-        let outcome = Outcome { rows: outcomes.collect(), of: None, states: &states, logits: &on_device };
+        let Part { phase, controlled, .. } = parts[0];
+        let rows = outcomes.collect();
+        let outcome = Outcome { phase, controlled, rows, of: None, states: &states, logits: &on_device };
         let told = Instant::now();
         self.controller.on(&Event::Outcome(&outcome))?;
         pass.tally.controller_seconds += told.elapsed().as_secs_f64();
@@ -143,11 +145,8 @@ impl<'a, C: Controller> Session<'a, C> {
         for (row, part) in rows.iter().zip(parts) {
             let member = &mut self.members[*row];
             member.cached = part.end;
-            // A prompt that predicts nothing has run to its end.
-            if part.end == member.tokens.len() && !part.predicts {
-                member.running = false;
-                member.completion.stop = Some(Stop::MaxNewTokens);
-            }
+            // A prompt that is not to be continued has run to its end.
+            member.running = part.predicts || part.end < member.tokens.len();
         }
         let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
         pass.tally.add_to(&mut self.report, parts[0].phase, &reported);

@@ -61,7 +61,7 @@ impl Controller for LaneControllers<'_> {
             Event::Start(_) | Event::Begin(_) => Vec::new(),
         };
         for lane in lanes {
-            let told = event.part(
+            event.part(
                 |id| id == lane,
                 |event| match event {
                     Event::Pass(pass) => {
@@ -71,16 +71,14 @@ impl Controller for LaneControllers<'_> {
                     Event::Outcome(outcome) => {
                         let rows: Vec<Row> = outcome.rows.iter().map(|row| self.renamed(row.row)).collect();
                         let rows = outcome.rows.iter().zip(&rows).map(|(outcome, row)| RowOutcome { row, ..*outcome });
-                        let (of, states, logits) = (outcome.of.clone(), outcome.states, outcome.logits);
-                        let outcome = Outcome { rows: rows.collect(), of, states, logits };
+                        let outcome = Outcome { rows: rows.collect(), of: outcome.of.clone(), ..**outcome };
                         self.controller(lane)?.on(&Event::Outcome(&outcome))
                     }
                     Event::Rewind { tokens, .. } => self.controller(lane)?.on(&Event::Rewind { id, tokens: *tokens }),
                     Event::End { .. } => self.controller(lane)?.on(&Event::End { id }),
                     Event::Start(_) | Event::Begin(_) => Ok(()),
                 },
-            );
-            told.transpose()?;
+            )?;
         }
         Ok(())
     }

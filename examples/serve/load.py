@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Loads the server with concurrent clients, and checks the texts and the memory afterwards.
 
-usage: load.py SERVER [--clients 16] [--requests 200 | --seconds N] [-- SERVER'S OPTIONS]
+usage: load.py [--clients 16] [--requests 200 | --seconds N] [--controller SPEC] SERVER [-- SERVER'S OPTIONS]
 
 There are --requests different requests: prompts, lengths, controllers and samplings of all kinds, every fourth client
 going away half-way. Without --seconds each is sent once; with it, they are sent again and again until the time is over.
-Then each request that was completed is sent alone, and must get the same text. Memory must return to where it was: no
+With --controller all requests name this controller. Then each request that was completed is sent alone, and must get the same text. Memory must return to where it was: no
 row, no cached byte, and no more resident memory than a tenth above that of the first minute.
 
 By default the server runs the embedded model with a context of 512 tokens.
@@ -24,10 +24,16 @@ import urllib.parse
 from server import Server, longer_model
 
 TASKS = ["sort 52938174=", "copy DBACJFIA=", "reverse DBACJFIA=", "count ABBCABCC=", "add 357+468=", "follow 35071642,3+2="]
-CONTROLLERS = ["full", "uniform:8", "exit:5", "skip:3,7", "random:7", "bernoulli:0.7", "confidence:0.6", "entropy:0.5",
-               "saturation:0.98", "schedule:12..4,to=60", "warmup:3:exit:4", "budgeted:7:confidence:0.5"]
+CONTROLLERS = ["full", "uniform:8", "exit:5", "skip:3,7", "random:7", "bernoulli:0.7", "confidence:0.6,every=3", "entropy:0.5,every=3",
+               "saturation:0.98", "schedule:12..4,to=60", "warmup:3:exit:4", "budgeted:7:confidence:0.5,every=3"]
 # The longest time without a token while requests are open, in seconds.
 STALL = 20
+# The longest time of a request, in seconds: more than any needs, so that no deadline cuts a text short.
+TIMEOUT = 1200
+
+
+# The controller of all requests, if one is given.
+only = None
 
 
 def request(index):
@@ -35,6 +41,7 @@ def request(index):
     draw = random.Random(index)
     body = {"seed": index, "controller": draw.choice(CONTROLLERS), "max_tokens": draw.choice([1, 5, 20, 60, 200]),
             "temperature": draw.choice([0, 0.7, 1.3]), "n": draw.choice([1, 1, 1, 2]), "stream": draw.random() < 0.5}
+    body["controller"] = only or body["controller"]
     if draw.random() < 0.5:
         body["logit_bias"] = {"0": -100}
     if draw.random() < 0.3:
@@ -67,7 +74,7 @@ def send(url, index, stay=False):
     path, body, leaves = request(index)
     leaves = None if stay else leaves
     outcome, started = Outcome(), time.time()
-    connection = http.client.HTTPConnection(urllib.parse.urlparse(url).netloc, timeout=120)
+    connection = http.client.HTTPConnection(urllib.parse.urlparse(url).netloc, timeout=TIMEOUT)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         if leaves == 0:  # before the answer begins
@@ -147,7 +154,7 @@ class Load:
                 break
             memory.append((time.time() - self.started, self.server.resident_mb()))
         for client in clients:
-            client.join(130)
+            client.join(TIMEOUT)
         return memory
 
 
@@ -167,11 +174,15 @@ def main():
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--controller")
     parser.add_argument("options", nargs="*")
     options = parser.parse_args()
+    global only
+    only = options.controller
     with tempfile.TemporaryDirectory() as folder:
         given = options.options or longer_model(folder, 512)
-        with Server(options.server, *given, "--queue", str(8 * options.clients), "--chunk", "32") as server:
+        with Server(options.server, *given, "--queue", str(8 * options.clients), "--chunk", "32",
+                    "--timeout", str(TIMEOUT)) as server:
             sys.exit(bool(measure(server, options)))
 
 
@@ -203,6 +214,10 @@ def measure(server, options):
           f"{left} left half-way, {others.count(429)} found the queue full")
     print(f"{tokens:.0f} tokens, {tokens / seconds:.0f} per second; {len(differ)} of {len(completed)} texts differ from "
           f"those of {len(alone)} requests alone")
+    for phase in ("prefill", "decode"):
+        passes, read, busy = (metrics[f'dynlayer_{name}_total{{phase="{phase}"}}'] for name in ("passes", "tokens", "seconds"))
+        print(f"{phase}: {passes:.0f} passes of {read / max(passes, 1):.1f} tokens, {read / max(busy, 1e-9):.0f} tokens per "
+              f"second of {busy:.1f} s")
     firsts = sorted(outcome.first for _, outcome in load.outcomes if outcome.first)
     if len(firsts) > 1:
         print(f"time to the first event of a stream: median {1e3 * statistics.median(firsts):.0f} ms, 95 % within "

@@ -2,7 +2,7 @@
 
 use dynlayer::inference::conformance::{Rule, check, small_model};
 use dynlayer::inference::controllers::{
-    ControllerSpec, FullDepth, LinearRouter, Recorded, Resources, Routed, RouterInput, RouterOptions,
+    ControllerSpec, FullDepth, LinearRouter, Passes, Recorded, Resources, Routed, RouterInput, RouterOptions, Sequences,
 };
 use dynlayer::inference::{Action, Controller, ControllerError, Decision, Event, Row, Site, controller_fn};
 use dynlayer::model::Llama;
@@ -80,6 +80,10 @@ impl Controller for Counting {
         match event {
             Event::Start(_) if self.resets => self.asked.clear(),
             Event::Rewind { id, tokens } => self.asked.entry(*id).or_default().retain(|position| position < tokens),
+            Event::Begin(sequence) => {
+                let original = sequence.copy_of.and_then(|id| self.asked.get(&id)).cloned();
+                self.asked.extend(original.map(|asked| (sequence.id, asked)));
+            }
             _ => {}
         }
         Ok(())
@@ -191,6 +195,10 @@ fn what_sessions_break_is_found() {
                 Event::Outcome(outcome) => {
                     outcome.rows().iter().for_each(|row| *self.0.entry(row.row().id).or_default() += 1);
                 }
+                Event::Begin(sequence) => {
+                    let original = sequence.copy_of.and_then(|id| self.0.get(&id)).copied();
+                    self.0.extend(original.map(|tokens| (sequence.id, tokens)));
+                }
                 Event::End { id } => drop(self.0.remove(id)),
                 _ => {}
             }
@@ -201,4 +209,29 @@ fn what_sessions_break_is_found() {
     check(&model, &others, Remembers::default).unwrap();
     let broken = check(&model, Rule::ALL, Remembers::default).unwrap_err();
     assert_eq!(broken.rule, Rule::RewindForgets);
+
+    /// Thins a sequence after its first tokens, and begins anew with a copy.
+    #[derive(Default)]
+    struct ForgetsOriginal(Sequences<Passes<()>>);
+    impl Controller for ForgetsOriginal {
+        fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+            let thin = |id| site.layer() == 3 && self.0.get(id).is_some_and(|passes| passes.len() > 2);
+            let action = |id| if thin(id) { Action::Skip } else { Action::Run };
+            Ok(Decision::per_row(site.rows().iter().map(|row| action(row.id))))
+        }
+        fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+            match event {
+                Event::Begin(_) => {}
+                _ => self.0.on(event),
+            }
+            if let Event::Outcome(outcome) = event {
+                outcome.rows().iter().for_each(|row| self.0.entry(row.id()).push(row.row().position, ()));
+            }
+            Ok(())
+        }
+    }
+    let broken = check(&model, Rule::ALL, ForgetsOriginal::default).unwrap_err();
+    assert_eq!(broken.rule, Rule::CopyContinues);
+    let routes = check(&model, Rule::LEARNING, ForgetsOriginal::default).unwrap();
+    assert_eq!(routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["######", "###.##"]);
 }

@@ -158,7 +158,7 @@
 //! | module | contents |
 //! |---|---|
 //! | the root | [`Controller`] and the types it uses; [`generate`], [`Session`], [`score`], their options; [`embed`] |
-//! | [`controllers`] | ready-made controllers, and [`controllers::ControllerSpec`] to make one from text |
+//! | [`controllers`] | ready-made controllers, also from text; state per sequence: [`Sequences`](controllers::Sequences) |
 //! | [`sampling`] | the choice of a token from logits |
 //! | [`report`] | routes, counts of work, times, and depth maps |
 //! | [`conformance`] | checks for controllers |

@@ -1,6 +1,6 @@
 //! The conformance checks.
 
-use super::runs::{Routes, Text, continued, joining, routes, texts};
+use super::runs::{Routes, Text, Way, continued, joining, routes, texts};
 use super::{Broken, Rule};
 use crate::control::{ControlFrom, Controller};
 use crate::generation::GenerateError;
@@ -12,21 +12,30 @@ use dynlayer_model::{Llama, WeightDtype};
 /// Checks the given rules on this model, in the order of [`Rule::ALL`]. `make` must return an equal controller at every
 /// call.
 ///
+/// Returns the different routes that the controller took, in the order of their first use. A controller that took only
+/// one of them has not been put to the test: choose its settings so that it does different things on this model.
+///
 /// [`Rule::Answers`] is always checked, since the other rules compare runs with the run that it needs. All rules
-/// together take about 150 passes; [`small_model`] is enough unless the controller needs a certain model. Routes are
+/// together take about 1200 passes; [`small_model`] is enough unless the controller needs a certain model. Routes are
 /// compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a single row, since
 /// their sums are rounded in a different order.
 ///
 /// # Errors
 /// [`Broken`], which names the first broken rule and describes the failure.
-pub fn check<C: Controller>(model: &Llama, rules: &[Rule], mut make: impl FnMut() -> C) -> Result<(), Broken> {
+pub fn check<C: Controller>(model: &Llama, rules: &[Rule], mut make: impl FnMut() -> C) -> Result<Vec<Route>, Broken> {
     let texts = texts(model);
+    let mut taken = Vec::new();
     for control_from in [ControlFrom::LastPromptToken, ControlFrom::FirstGenerated, ControlFrom::All] {
         let run = |rule: Rule, controller: &mut dyn Controller, texts: &[Text]| {
             routes(model, controller, texts, control_from).map_err(|source| failed(rule, control_from, source))
         };
         let mut controller = make();
         let first = run(Rule::Answers, &mut controller, &texts)?;
+        for route in first.iter().flat_map(|(_, routes)| routes) {
+            if !taken.contains(route) {
+                taken.push(route.clone());
+            }
+        }
         for rule in Rule::ALL.iter().copied().filter(|rule| rules.contains(rule)) {
             let same = |expected: &[Routes], found: &[Routes]| same(rule, control_from, expected, found);
             match rule {
@@ -53,17 +62,24 @@ pub fn check<C: Controller>(model: &Llama, rules: &[Rule], mut make: impl FnMut(
                     let found = joining(model, &mut make(), &texts, control_from);
                     same(&first, &found.map_err(|source| failed(rule, control_from, source))?)?;
                 }
-                Rule::RewindForgets => {
-                    let run = |controller: &mut dyn Controller, rewinds| {
-                        let found = continued(model, controller, &texts[0], control_from, rewinds);
-                        found.map_err(|source| failed(rule, control_from, source))
-                    };
-                    same(&run(&mut make(), false)?, &run(&mut make(), true)?)?;
+                Rule::RewindForgets | Rule::CopyContinues => {
+                    let way = if rule == Rule::RewindForgets { Way::Rewind } else { Way::Copy };
+                    // The first text at every place, the others after their first token.
+                    for (i, text) in texts.iter().enumerate() {
+                        let places = if i == 0 { text.1.continuation.len() } else { 2 };
+                        for tokens in 1..places.min(text.1.continuation.len()) {
+                            let mut run = |way| {
+                                let found = continued(model, &mut make(), text, control_from, (tokens, way));
+                                found.map_err(|source| failed(rule, control_from, source))
+                            };
+                            same(&run(Way::Direct)?, &run(way)?)?;
+                        }
+                    }
                 }
             }
         }
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// Makes a random model of six layers with a vocabulary of 64 and a context of 64 tokens, for tests and examples.

@@ -22,6 +22,8 @@ pub enum Rule {
     JoiningKeepsOthers,
     /// A sequence that was shortened takes the same routes as one that never had the dropped tokens.
     RewindForgets,
+    /// A copy of a sequence goes on as the original would.
+    CopyContinues,
 }
 
 impl Rule {
@@ -34,7 +36,13 @@ impl Rule {
         Self::BatchEqualsSolo,
         Self::JoiningKeepsOthers,
         Self::RewindForgets,
+        Self::CopyContinues,
     ];
+
+    /// The rules for a controller that learns from all sequences while it runs, so that what one sequence does depends on
+    /// the others.
+    pub const LEARNING: &'static [Self] =
+        &[Self::Answers, Self::Deterministic, Self::StartResets, Self::BoxedEqualsUnboxed];
 }
 
 impl fmt::Display for Rule {
@@ -47,6 +55,7 @@ impl fmt::Display for Rule {
             Self::BatchEqualsSolo => "a batch equals its rows alone",
             Self::JoiningKeepsOthers => "sequences that join or leave change no other",
             Self::RewindForgets => "dropped tokens are forgotten",
+            Self::CopyContinues => "a copy goes on as the original would",
         })
     }
 }

@@ -79,34 +79,52 @@ pub(super) fn joining<C: Controller + ?Sized>(
         session.cancel(other);
         session.cancel(other + 1);
     }
-    while !session.is_idle() {
-        session.step()?;
-    }
+    run(&mut session)?;
     let routes = |(id, _): &Text| session.completion(*id).map(|completion| (*id, completion.routes.clone()));
     Ok(texts.iter().filter_map(routes).collect())
 }
 
-/// Generates two given tokens of the text, or with `rewinds` all of them, of which all but the first are then dropped;
-/// appends a token and returns the routes of the tokens that follow.
+/// The way to a sequence that begins its second turn with a number of tokens of its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// These tokens are generated, and no more.
+    Direct,
+    /// The whole text is generated, and the rest of it dropped.
+    Rewind,
+    /// A copy is made after these tokens, and the original cancelled.
+    Copy,
+}
+
+/// Generates the first `tokens` tokens of the continuation, which are at least one, in one of several ways; appends a
+/// token, and returns the routes of the tokens that follow.
 pub(super) fn continued<C: Controller + ?Sized>(
     model: &Llama,
     controller: &mut C,
     (id, item): &Text,
     control_from: ControlFrom,
-    rewinds: bool,
+    (tokens, way): (usize, Way),
 ) -> Result<Vec<Routes>, GenerateError> {
     let options = SessionOptions { run: settings(control_from), ..SessionOptions::default() };
     let mut session = Session::new(model, controller, options)?;
-    let tokens = if rewinds { item.continuation.len() } else { item.continuation.len().min(2) };
-    session.push(*id, &item.prompt, given(&item.continuation[..tokens]))?;
+    let first = if way == Way::Rewind { &item.continuation[..] } else { &item.continuation[..=tokens] };
+    session.push(*id, &item.prompt, given(first))?;
+    run(&mut session)?;
+    session.truncate(*id, item.prompt.len() + tokens)?;
+    let mut last = *id;
+    if way == Way::Copy {
+        last = id + 1;
+        session.fork(*id, last, SequenceOptions::default())?;
+        session.cancel(*id);
+    }
+    session.set_options(last, given(&[3, 1, 2]))?;
+    session.append(last, &[5 % u32::try_from(model.config().vocab_size).unwrap_or(u32::MAX)])?;
+    run(&mut session)?;
+    Ok(session.completion(last).map(|completion| (*id, completion.routes.clone())).into_iter().collect())
+}
+
+fn run<C: Controller>(session: &mut Session<'_, C>) -> Result<(), GenerateError> {
     while !session.is_idle() {
         session.step()?;
     }
-    session.truncate(*id, item.prompt.len() + 1)?;
-    session.set_options(*id, given(&[3, 1, 2]))?;
-    session.append(*id, &[5 % u32::try_from(model.config().vocab_size).unwrap_or(u32::MAX)])?;
-    while !session.is_idle() {
-        session.step()?;
-    }
-    Ok(session.completion(*id).map(|completion| (*id, completion.routes.clone())).into_iter().collect())
+    Ok(())
 }

@@ -1,8 +1,10 @@
 //! The events of a run.
 
 use super::{ControllerError, Outcome, Phase, Row, RunSettings};
+use crate::random;
 use dynlayer_model::Llama;
 use dynlayer_model::config::LlamaConfig;
+use rand::Rng;
 
 /// An event beside the decisions: a run starts, a sequence joins or leaves, a pass begins or has produced tokens.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +117,7 @@ pub struct Sequence<'a> {
     pub setup: Setup<'a>,
     /// The sequence's id.
     pub id: u64,
-    /// The number that stands for the sequence in random draws and recordings, [`Row::stream`].
+    /// The number that stands for the sequence in random draws, [`Row::stream`].
     pub stream: u64,
     /// The seed of the sequence's random draws.
     pub seed: u64,
@@ -127,6 +129,14 @@ pub struct Sequence<'a> {
     pub joins: bool,
     /// The id of the sequence that this one is a copy of, if it joins as a copy.
     pub copy_of: Option<u64>,
+}
+
+impl Sequence<'_> {
+    /// Draws a number from 0 to 1, 1 excluded, that depends only on the sequence's seed and stream, the index and the
+    /// purpose, like [`Row::draw`]. Every turn, and a copy of the sequence, draws the same numbers.
+    pub fn draw(&self, purpose: &[u8; 8], index: usize) -> f64 {
+        random::at(*purpose, self.seed, self.stream, u64::MAX, index as u64).random()
+    }
 }
 
 /// A pass that begins.

@@ -22,8 +22,8 @@ pub struct Row {
     /// The sequence's id, chosen by the caller; by default its index among the prompts. It does not change when other
     /// rows leave.
     pub id: u64,
-    /// The number that stands for the sequence in random draws and recordings: the id, unless the caller chose another.
-    /// A copy of a sequence keeps it, so both draw the same numbers.
+    /// The number that stands for the sequence in random draws: the id, unless the caller chose another. A copy of a
+    /// sequence keeps it, so both draw the same numbers.
     pub stream: u64,
     /// The seed of the sequence's random draws. A random controller derives each draw from the seed, the stream, the
     /// position and the layer, so that a sequence draws the same numbers alone and in a batch.
@@ -45,15 +45,15 @@ pub struct Row {
 
 impl Row {
     /// Draws a number from 0 to 1, 1 excluded, that depends only on the sequence's seed and stream, the row's position,
-    /// the layer and the purpose: eight bytes that no other kind of draw uses. So a sequence draws the same numbers
-    /// alone and in a batch.
+    /// the layer and the purpose: eight bytes that no other kind of draw uses. (Those of the library are in small
+    /// letters.) So a sequence draws the same numbers alone and in a batch.
     ///
     /// ```
     /// use dynlayer_inference::{Action, Decision, Site, controller_fn};
     ///
     /// let half = controller_fn(|site: &Site<'_>| {
     ///     let heads = |draw| if draw < 0.5 { Action::Run } else { Action::Skip };
-    ///     Decision::per_row(site.rows().iter().map(|row| heads(row.draw(b"coinflip", site.layer()))))
+    ///     Decision::per_row(site.rows().iter().map(|row| heads(row.draw(b"CoinFlip", site.layer()))))
     /// });
     /// # let _: &dyn dynlayer_inference::Controller = &half;
     /// ```

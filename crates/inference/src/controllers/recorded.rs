@@ -1,20 +1,18 @@
 //! A record of another controller's answers.
 
-use super::sequences::{Passes, Rewind, Sequences};
+use super::sequences::{Passes, Sequences};
 use super::{Recording, RecordingError};
-use crate::control::{Controller, ControllerError, Decision, Event, Place, Sequence, Site};
+use crate::control::{Controller, ControllerError, Decision, Event, Place, Site};
 
 /// Records the answers of another controller, pass by pass, so that [`Replayed`](super::Replayed) can repeat them.
 ///
-/// Each run starts a new recording, in which a sequence is named by its [stream](crate::Row::stream). A sequence that
-/// has ended stays in it until another one of the same stream joins. Answers for rows that have exited are left out, and
-/// so are passes whose last token was dropped because the sequence was shortened.
+/// Each run starts a new recording, by sequence id. A sequence that has ended stays in it until another one of the same
+/// id joins, and a copy begins with what was recorded of its original. Answers for rows that have exited are left out,
+/// and so are passes whose last token was dropped because the sequence was shortened.
 ///
 /// # Errors
 ///
-/// If the other controller answers with a gate, the run ends with an error whose source is [`RecordingError::Gate`]. A
-/// sequence cannot join while another one of the same stream is recorded ([`RecordingError::Stream`]), so a copy of a
-/// sequence needs a stream of its own.
+/// If the other controller answers with a gate, the run ends with an error whose source is [`RecordingError::Gate`].
 ///
 /// ```no_run
 /// use dynlayer_inference::controllers::{ConfidenceExit, ExitRule, Recorded, Recording, Replayed};
@@ -34,21 +32,8 @@ use crate::control::{Controller, ControllerError, Decision, Event, Place, Sequen
 pub struct Recorded<C> {
     inner: C,
     recording: Recording,
-    /// The sequences that are recorded now.
-    live: Sequences<Live>,
-}
-
-/// The recorded passes of a sequence that has not ended.
-#[derive(Clone, Debug, Default)]
-struct Live {
-    stream: u64,
-    passes: Passes<()>,
-}
-
-impl Rewind for Live {
-    fn rewind(&mut self, tokens: usize) {
-        self.passes.rewind(tokens);
-    }
+    /// The controlled passes of the sequences that have not ended.
+    live: Sequences<Passes<()>>,
 }
 
 impl<C> Recorded<C> {
@@ -66,24 +51,6 @@ impl<C> Recorded<C> {
     pub fn inner(&self) -> &C {
         &self.inner
     }
-
-    /// Refuses a sequence whose stream is being recorded for another one.
-    fn check_stream(&self, &Sequence { id, stream, .. }: &Sequence<'_>) -> Result<(), RecordingError> {
-        let same = self.live.iter().find(|(other, live)| *other != id && live.stream == stream);
-        match same {
-            Some((other, _)) => Err(RecordingError::Stream { stream, sequences: [other, id] }),
-            None => Ok(()),
-        }
-    }
-
-    /// Begins the recording of a sequence. A copy begins with what was recorded of its original.
-    fn join(&mut self, &Sequence { id, stream, copy_of, .. }: &Sequence<'_>) {
-        let original = copy_of.and_then(|id| self.live.get(id)).cloned();
-        let passes = original.as_ref().and_then(|original| self.recording.passes(original.stream));
-        let passes = passes.unwrap_or_default().to_vec();
-        self.recording.set(stream, passes);
-        *self.live.entry(id) = Live { stream, ..original.unwrap_or_default() };
-    }
 }
 
 impl<C: Controller> Controller for Recorded<C> {
@@ -94,8 +61,8 @@ impl<C: Controller> Controller for Recorded<C> {
         }
         decision.map_rows(site, |row, action| {
             match site.place() {
-                Place::Layer => self.recording.add(row.stream, action),
-                Place::Mlp => self.recording.settle(row.stream, action),
+                Place::Layer => self.recording.add(row.id, action),
+                Place::Mlp => self.recording.settle(row.id, action),
             }
             action
         })
@@ -105,35 +72,29 @@ impl<C: Controller> Controller for Recorded<C> {
         self.inner.observe(site)
     }
 
-    /// # Errors
-    /// If a sequence of the same stream is recorded, or the inner controller fails.
     fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
-        if let Event::Begin(sequence) = event
-            && sequence.joins
-        {
-            self.check_stream(sequence).map_err(ControllerError::other)?;
-            self.inner.on(event)?;
-            self.join(sequence);
-            return Ok(());
-        }
+        self.inner.on(event)?;
         self.live.on(event);
         match event {
             Event::Start(setup) => self.recording = Recording::new(setup.n_layers()),
+            Event::Begin(sequence) if sequence.joins => {
+                let original = sequence.copy_of.and_then(|id| self.recording.passes(id));
+                let passes = original.unwrap_or_default().to_vec();
+                self.recording.set(sequence.id, passes);
+            }
             Event::Pass(pass) if pass.controlled() => {
                 for row in pass.rows() {
-                    let live = self.live.entry(row.id);
-                    live.stream = row.stream;
-                    live.passes.push(row.position, ());
-                    self.recording.open_pass(row.stream);
+                    self.live.entry(row.id).push(row.position, ());
+                    self.recording.open_pass(row.id);
                 }
             }
             Event::Rewind { id, .. } => {
-                if let Some(Live { stream, passes }) = self.live.get(*id) {
-                    self.recording.truncate(*stream, passes.len());
+                if let Some(passes) = self.live.get(*id) {
+                    self.recording.truncate(*id, passes.len());
                 }
             }
             _ => {}
         }
-        self.inner.on(event)
+        Ok(())
     }
 }

@@ -11,8 +11,7 @@ const VERSION: u32 = 1;
 
 /// The actions of a controller in a run, per sequence and controlled pass.
 ///
-/// A sequence is named by its [stream](crate::Row::stream), which is its id unless the caller chose another number. A
-/// pass has one action per layer, or fewer if the row exited: then the exit is the last.
+/// A sequence is named by its id. A pass has one action per layer, or fewer if the row exited: then the exit is the last.
 /// [`Recorded`](super::Recorded) makes a recording, and [`Replayed`](super::Replayed) repeats it.
 ///
 /// ```
@@ -45,7 +44,7 @@ impl Recording {
         self.n_layers
     }
 
-    /// The streams of the recorded sequences, ascending.
+    /// The ids of the recorded sequences, ascending.
     pub fn sequences(&self) -> impl Iterator<Item = u64> {
         self.sequences.keys().copied()
     }
@@ -203,19 +202,6 @@ pub enum RecordingError {
         pass: usize,
         /// The layer.
         layer: usize,
-    },
-    /// Two sequences of the same stream are recorded at the same time, such as a sequence and its copy.
-    #[error(
-        "sequences {} and {} both have stream {stream}, and a recording holds one sequence per stream; give one of \
-         them another stream",
-        sequences[0],
-        sequences[1]
-    )]
-    Stream {
-        /// The stream.
-        stream: u64,
-        /// The ids of the two sequences.
-        sequences: [u64; 2],
     },
     /// The recording was made with a model of another number of layers.
     #[error("the recording was made with a model of {found} layers; this model has {expected}")]

@@ -8,7 +8,7 @@ use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Repeats the actions of a [`Recording`], by stream and pass. The batch and its order may differ. A sequence that is
+/// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ. A sequence that is
 /// shortened goes back to the first pass after the tokens that are left, and a copy goes on from where it was copied.
 ///
 /// The run ends with an error, whose source is a [`RecordingError`](super::RecordingError), if a sequence is not in the
@@ -72,7 +72,7 @@ impl Controller for Replayed {
     fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
         let action = |row: &Row| {
             let pass = self.passes.get(row.id).map_or(0, |passes| passes.len().saturating_sub(1));
-            self.recording.action(row.stream, pass, site.layer()).map_err(ControllerError::other)
+            self.recording.action(row.id, pass, site.layer()).map_err(ControllerError::other)
         };
         Ok(Decision::PerRow(site.rows().iter().map(action).collect::<Result<_, _>>()?))
     }

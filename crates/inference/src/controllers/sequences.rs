@@ -124,6 +124,11 @@ impl<T> Passes<T> {
         self.0.is_empty()
     }
 
+    /// The position of the last token of the last pass.
+    pub fn last_position(&self) -> Option<usize> {
+        self.0.last().map(|(position, _)| *position)
+    }
+
     /// The value of the last pass.
     pub fn last(&self) -> Option<&T> {
         self.0.last().map(|(_, value)| value)

@@ -287,12 +287,13 @@ impl<'a, C: Controller> Session<'a, C> {
     /// As for [`push`](Self::push), and if there is no sequence `id`. The session is as before.
     pub fn fork(&mut self, id: u64, copy: u64, options: SequenceOptions) -> Result<(), GenerateError> {
         let row = self.row(id)?;
-        let stream = options.stream.unwrap_or(self.members[row].stream);
+        let original = &self.members[row];
+        let (stream, seed) = (options.stream.unwrap_or(original.stream), options.seed.unwrap_or(original.seed));
         let new = self.new_member(copy, options)?;
         let original = &self.members[row];
         let (tokens, cached) = (original.tokens.clone(), original.cached);
         self.check_room(copy, tokens.len(), 0)?;
-        let member = Member { stream, tokens, cached, ..new };
+        let member = Member { stream, seed, tokens, cached, ..new };
         self.change(|session| {
             session.tell(&member, true, Some(id))?;
             session.join(member);

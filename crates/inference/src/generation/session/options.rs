@@ -60,9 +60,9 @@ pub struct SequenceOptions {
     pub stop_strings: Vec<String>,
     /// The choice of each token from the logits; greedy by default.
     pub sampling: Sampling,
-    /// The seed of the sequence's random draws; `None` for the session's.
+    /// The seed of the sequence's random draws; `None` for the session's, or for a copy that of the original.
     pub seed: Option<u64>,
-    /// The number that stands for the sequence in random draws and recordings ([`Row::stream`](crate::Row::stream)).
+    /// The number that stands for the sequence in random draws ([`Row::stream`](crate::Row::stream)).
     /// With `None` it is the sequence's id, or for a copy that of the original. Sequences with equal seeds and streams
     /// draw the same numbers.
     pub stream: Option<u64>,

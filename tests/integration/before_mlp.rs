@@ -69,9 +69,8 @@ proptest! {
                 match (site.layer().cmp(&exits_at(site.rows()[row].id)), site.place()) {
                     (std::cmp::Ordering::Less, Place::Layer) => of(site, row).before,
                     (std::cmp::Ordering::Less, _) if asked => of(site, row).between,
-                    (std::cmp::Ordering::Equal, Place::Layer) => Action::AskBeforeMlp,
                     // The answers of rows that did not ask do not count, whatever they are.
-                    (std::cmp::Ordering::Less, _) => Action::AskBeforeMlp,
+                    (std::cmp::Ordering::Equal, Place::Layer) | (std::cmp::Ordering::Less, _) => Action::AskBeforeMlp,
                     _ => Action::Exit,
                 }
             }))

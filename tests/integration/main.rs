@@ -22,6 +22,7 @@ mod equalities;
 mod families;
 mod gates;
 mod generation;
+mod guide_controllers;
 mod hostile;
 mod long_runs;
 mod partial;

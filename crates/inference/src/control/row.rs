@@ -44,6 +44,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// Makes the row of a whole text that is run in one pass.
+    pub(crate) fn text(id: u64, tokens: usize) -> Self {
+        let position = tokens.saturating_sub(1);
+        Self { id, stream: id, seed: 0, token: 0, position, generated: 0, tokens, ends_prompt: true, asked: true }
+    }
+
     /// Draws a number from 0 to 1, 1 excluded, that depends only on the sequence's seed and stream, the row's position,
     /// the layer and the purpose: eight bytes that no other kind of draw uses. (Those of the library are in small
     /// letters.) So a sequence draws the same numbers alone and in a batch.

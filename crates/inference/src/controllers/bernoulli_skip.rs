@@ -75,17 +75,7 @@ mod tests {
         for p in [0.0, 0.25, 0.8, 1.0] {
             let controller = BernoulliSkip::new(p);
             let draws = 20_000;
-            let row = |position| Row {
-                id: 3,
-                stream: 3,
-                seed: 0,
-                token: 0,
-                position,
-                generated: 0,
-                tokens: 1,
-                ends_prompt: false,
-                asked: true,
-            };
+            let row = |position| Row { position, ..Row::text(3, 1) };
             let ran = (0..draws).filter(|i| controller.runs(&row(i / 10), i % 10)).count();
             let (ran, draws, p) = (ran as f64, draws as f64, f64::from(p));
             // Five standard deviations of a binomial count, which are 0 at the probabilities 0 and 1.

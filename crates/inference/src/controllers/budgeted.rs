@@ -140,17 +140,7 @@ mod tests {
 
     /// Begins the controlled pass of one sequence that reads the token at this position.
     fn pass(controller: &mut Budgeted<FullDepth>, position: usize) {
-        let rows = [Row {
-            id: 4,
-            stream: 4,
-            seed: 0,
-            token: 0,
-            position,
-            generated: 0,
-            tokens: 1,
-            ends_prompt: false,
-            asked: true,
-        }];
+        let rows = [Row { position, ..Row::text(4, 1) }];
         controller.on(&Event::Pass(&Pass { phase: Phase::Decode, controlled: true, rows: &rows })).unwrap();
     }
 

@@ -23,18 +23,7 @@ fn pass(model: &Llama, chooser: Chooser) -> PassOutput {
     });
     let texts: Vec<Vec<u32>> = (0..3).map(|row| (row..row + 4).collect()).collect();
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-    let row = |id| Row {
-        id,
-        stream: id,
-        seed: 0,
-        token: 0,
-        position: TOKENS - 1,
-        generated: 0,
-        tokens: TOKENS,
-        ends_prompt: true,
-        asked: true,
-    };
-    let rows: Vec<Row> = (0..ROWS).map(row).collect();
+    let rows: Vec<Row> = (0..ROWS).map(|id| Row::text(id, TOKENS)).collect();
     let mut cache = PolicyCache::new(model, KvPolicy::Propagate);
     for _ in &rows {
         cache.add_row(TOKENS);

@@ -100,16 +100,9 @@ impl TrainingBatch {
     /// The rows of a pass with this seed.
     pub(super) fn rows(&self, seed: u64) -> Vec<Row> {
         let rows = self.items.iter().zip(&self.padding).zip(&self.tokens);
-        let rows = rows.map(|((item, padding), places)| Row {
-            id: item.id,
-            stream: item.id,
-            seed,
-            token: places.last().copied().unwrap_or_default(),
-            position: places.len() - padding - 1,
-            generated: 0,
-            tokens: places.len() - padding,
-            ends_prompt: true,
-            asked: true,
+        let rows = rows.map(|((item, padding), places)| {
+            let token = places.last().copied().unwrap_or_default();
+            Row { seed, token, ..Row::text(item.id, places.len() - padding) }
         });
         rows.collect()
     }

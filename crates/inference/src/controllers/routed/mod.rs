@@ -19,15 +19,5 @@ pub use router::{AnyRouter, LinearRouter, MlpRouter, Router};
 /// The row of a sequence whose last token in the pass is at this position.
 #[cfg(test)]
 fn row(id: u64, position: usize) -> crate::control::Row {
-    crate::control::Row {
-        id,
-        stream: id,
-        seed: 0,
-        token: 0,
-        position,
-        generated: 0,
-        tokens: position + 1,
-        ends_prompt: false,
-        asked: true,
-    }
+    crate::control::Row::text(id, position + 1)
 }

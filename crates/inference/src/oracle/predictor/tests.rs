@@ -89,17 +89,7 @@ fn what_is_missing_is_named() {
 
 /// Calls `f` with layer 0 of a pass over tokens of one sequence that all have the state `value`.
 fn site<R>(model: &Llama, id: u64, tokens: usize, value: f32, f: impl FnOnce(&Site<'_>) -> R) -> R {
-    let row = Row {
-        id,
-        stream: id,
-        seed: 0,
-        token: 0,
-        position: tokens - 1,
-        generated: 0,
-        tokens,
-        ends_prompt: true,
-        asked: true,
-    };
+    let row = Row::text(id, tokens);
     let hidden = Tensor::full([1, tokens, 32], value, &model.device());
     let log = SiteLog::default();
     f(&Site {

@@ -38,8 +38,9 @@
 //!
 //! # A controller
 //!
-//! [`Controller`](inference::Controller) has one required method. The engine calls it once per layer and pass, for the whole
-//! batch, with a [`Site`](inference::Site) and gets a [`Decision`](inference::Decision). A closure is enough:
+//! [`Controller`](inference::Controller) has one required method. The engine calls it once per layer and pass, for all
+//! sequences of the pass, with a [`Site`](inference::Site) and gets a [`Decision`](inference::Decision). A closure is
+//! enough:
 //!
 //! ```
 //! use dynlayer::inference::{Action, GenerateOptions, conformance, controller_fn, generate};
@@ -57,11 +58,17 @@
 //! # }
 //! ```
 //!
+//! # Sequences that come and go
+//!
+//! [`generate`](inference::generate) runs a list of prompts to their ends. A [`Session`](inference::Session) is for
+//! servers and chats: sequences join while others are generating, continue from their cached keys and values in several
+//! turns, are copied, shortened and cancelled. The [guide to sessions](guide::sessions) shows how.
+//!
 //! # The parts
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`inference`] | the `Controller` trait, built-in controllers, generation and scoring, reports, the oracle, training |
+//! | [`inference`] | the `Controller` trait, built-in controllers, generation, sessions, reports, the oracle, training |
 //! | [`model`] | checkpoints, tokenizers, chat templates, and the decoder in pieces |
 //! | [`metrics`] | ROUGE, perplexity, divergences, similarity, cost, frontiers, allocation; stands alone |
 //! | `tiny` | the embedded model (feature `tiny`) |

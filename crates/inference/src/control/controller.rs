@@ -4,7 +4,7 @@ use super::{ControllerError, Decision, Event, Site};
 
 /// Decides, while a model runs, which layers each row runs.
 ///
-/// One method is required. The engine calls it once per layer and pass, for the whole batch, and carries out the
+/// One method is required. The engine calls it before each layer of a pass, for all rows at once, and carries out the
 /// answer: a skipped layer is not launched. The engine also keeps the caches, the positions and the accounting.
 ///
 /// This controller compares each row's state with its state at the previous layer, and exits if little has changed:
@@ -61,7 +61,7 @@ use super::{ControllerError, Decision, Event, Site};
 /// An error from any method ends the step: no token is chosen, and the keys and values that the step wrote are dropped.
 /// [`generate`](crate::generate) and [`score`](crate::score) return it.
 pub trait Controller {
-    /// Decides what each row does here. The engine calls this method once per layer of a controlled pass, until all
+    /// Decides what each row does here. The engine calls this method before each layer of a controlled pass, until all
     /// rows have exited, and again before the MLP if a row answered [`Action::AskBeforeMlp`](super::Action).
     ///
     /// # Errors

@@ -55,9 +55,9 @@ impl Row {
     /// letters.) So a sequence draws the same numbers alone and in a batch.
     ///
     /// ```
-    /// use dynlayer_inference::{Action, Decision, Site, controller_fn};
+    /// use dynlayer_inference::{Action, Decision, controller_fn};
     ///
-    /// let half = controller_fn(|site: &Site<'_>| {
+    /// let half = controller_fn(|site| {
     ///     let heads = |draw| if draw < 0.5 { Action::Run } else { Action::Skip };
     ///     Decision::per_row(site.rows().iter().map(|row| heads(row.draw(b"CoinFlip", site.layer()))))
     /// });

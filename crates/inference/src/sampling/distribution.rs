@@ -1,7 +1,7 @@
 //! The distribution over the vocabulary that logits stand for.
 
 use super::draw::largest;
-use super::filter::ranked;
+use super::filter::Ranked;
 
 /// The distribution that logits stand for, `p(i) = exp(logits[i]) / sum exp(logits)`, computed in `f64`.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +51,8 @@ impl<'a> Distribution<'a> {
     /// The `k` most probable tokens with their log-probabilities, in descending order; equal ones in the order of their
     /// ids.
     pub(crate) fn likeliest(&self, k: usize) -> Vec<(u32, f64)> {
-        if k == 0 {
-            return Vec::new();
-        }
-        let ranked = ranked(self.logits, Some(k)).into_iter().take(k);
+        let mut ranked = Ranked::new(self.logits, None);
+        let ranked = (0..k).map_while(|rank| ranked.get(rank));
         ranked.filter_map(|(token, logit)| Some((u32::try_from(token).ok()?, self.of(logit)))).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The choice of the next token.
 
-use super::filter::{keep_at_least, keep_nucleus, penalise_repetition, ranked};
+use super::filter::{Ranked, at_least, nucleus, penalise_repetition};
 use super::{Sampling, SamplingError};
 use crate::random;
 use rand::Rng;
@@ -56,28 +56,33 @@ pub(crate) fn largest(logits: &[f32]) -> Option<usize> {
     logits.iter().position(|x| *x >= most)
 }
 
+/// Draws a token. The candidates are walked in descending order of their logits, of which the first few usually have
+/// almost all of the probability, so that few of them need to be sorted.
 fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
-    let mut candidates = ranked(logits, sampling.top_k);
-    let (_, most) = *candidates.first()?;
-    for (_, logit) in &mut candidates {
-        *logit = ((*logit - most) / sampling.temperature).exp(); // a probability, up to a common factor
-    }
+    let mut candidates = Ranked::new(logits, sampling.top_k);
+    let (_, most) = candidates.get(0)?;
+    // A probability, up to a common factor.
+    let weight = |logit: f32| f64::from(((logit - most) / sampling.temperature).exp());
+    let mut total: f64 = candidates.all().map(weight).sum();
+    let mut kept = candidates.len();
     if let Some(p) = sampling.top_p {
-        keep_nucleus(&mut candidates, p);
+        (kept, total) = nucleus(&mut candidates, weight, f64::from(p) * total);
     }
     if let Some(p) = sampling.min_p {
-        keep_at_least(&mut candidates, p);
+        (kept, total) = at_least(&mut candidates, weight, kept, f64::from(p));
     }
-    let total: f64 = candidates.iter().map(|(_, q)| f64::from(*q)).sum();
     let mut rng = random::at(*b"sampling", place.seed, place.sequence, place.position as u64, 0);
     let mut left = rng.random::<f64>() * total;
-    for (token, q) in &candidates {
-        left -= f64::from(*q);
+    let mut last = None;
+    for rank in 0..kept {
+        let (token, logit) = candidates.get(rank)?;
+        left -= weight(logit);
         if left < 0.0 {
-            return Some(*token);
+            return Some(token);
         }
+        last = Some(token);
     }
-    candidates.last().map(|(token, _)| *token) // reached only if rounding leaves a remainder
+    last // reached only if rounding leaves a remainder
 }
 
 #[cfg(test)]

@@ -390,6 +390,8 @@ fn models_and_health_are_told() {
     assert_eq!(get("/v1/models/tiny"), (200, models["data"][0].clone()));
     assert_eq!(get("/health"), (200, json!({"status": "ok"})));
     server.complete("sort 52938174=", json!({}));
+    // The work of a pass is counted after its tokens were sent.
+    server.wait_for("dynlayer_layers_total{phase=\"decode\"}", 96.0);
     let (_, _, metrics) = server.request("GET", "/metrics", "");
     for line in [
         "dynlayer_requests_total{path=\"/v1/completions\",status=\"200\"} 1",

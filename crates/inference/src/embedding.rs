@@ -71,11 +71,11 @@ pub fn embed(model: &Llama, texts: &[Vec<u32>], layer: usize, pooling: Pooling) 
     for (text, tokens) in texts.iter().enumerate() {
         tokens::check(model, tokens).map_err(|problem| EmbedError::Text { text, problem })?;
     }
-    Ok(Tensor::cat(texts.iter().map(|text| one(model, text, layer, pooling)).collect(), 0))
+    Ok(Tensor::cat(texts.iter().map(|text| embed_one(model, text, layer, pooling)).collect(), 0))
 }
 
-/// The vector of one text, `[1, d_model]`.
-fn one(model: &Llama, text: &[u32], layer: usize, pooling: Pooling) -> Tensor<2> {
+/// Returns the vector of one text, `[1, d_model]`. The caller has checked the text and the layer.
+pub(crate) fn embed_one(model: &Llama, text: &[u32], layer: usize, pooling: Pooling) -> Tensor<2> {
     let mut cache = model.cache(1, text.len());
     let mut pooled = Tensor::zeros([1, model.config().d_model], &model.device());
     for (chunk, start) in text.chunks(CHUNK).zip((0..).step_by(CHUNK)) {

@@ -1,9 +1,10 @@
 //! Mean hidden states of prompts in an early layer.
 
-use crate::control::{Action, ControlFrom, Controller, ControllerError, Decision, Event, Row, RunSettings, Site};
-use crate::generation::{GenerateError, GenerateOptions, generate};
+use crate::control::{ControllerError, Row, Site};
+use crate::embedding::{Pooling, embed_one};
+use crate::generation::GenerateError;
 use crate::oracle::Item;
-use crate::tokens::TokenProblem;
+use crate::tokens::{self, TokenProblem};
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
@@ -49,17 +50,13 @@ impl PromptStates {
                 states.insert(item.id, Vec::new());
                 continue;
             }
-            let mut reader = StateReader { layer, pool: Pool::default() };
-            let options = GenerateOptions {
-                run: RunSettings { control_from: ControlFrom::All, ..RunSettings::default() },
-                max_new_tokens: 1,
-                sequence_ids: vec![item.id],
-                ..GenerateOptions::default()
-            };
-            generate(model, &mut reader, &[before.to_vec()], options)?.finish()?;
-            if let Some(mean) = reader.pool.mean(item.id) {
-                states.insert(item.id, read(mean)?);
+            let n_layers = model.layers().len();
+            if layer >= n_layers {
+                return Err(ControllerError::LayerOutOfRange { layer, n_layers }.into());
             }
+            tokens::check(model, before).map_err(|problem| GenerateError::Prompt { prompt: 0, problem })?;
+            let mean = embed_one(model, before, layer, Pooling::Mean);
+            states.insert(item.id, read(mean.squeeze_dim::<1>(0))?);
         }
         Ok(Self { layer, states })
     }
@@ -133,28 +130,5 @@ impl Pool {
     /// The mean states of the rows, `[rows, d_model]`; a row without a token gets `default`.
     pub(super) fn means(&self, rows: &[Row], default: &Tensor<1>) -> Tensor<2> {
         Tensor::stack::<2>(rows.iter().map(|row| self.mean(row.id).unwrap_or_else(|| default.clone())).collect(), 0)
-    }
-}
-
-/// Runs a prompt up to a layer, keeps the states entering it, and exits.
-struct StateReader {
-    layer: usize,
-    pool: Pool,
-}
-
-impl Controller for StateReader {
-    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
-        if site.layer() < self.layer {
-            return Ok(Action::Run.into());
-        }
-        self.pool.add(site, |_| true);
-        Ok(Action::Exit.into())
-    }
-
-    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
-        match event {
-            Event::Start(setup) => setup.check_layer(self.layer),
-            _ => Ok(()),
-        }
     }
 }

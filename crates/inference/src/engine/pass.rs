@@ -194,7 +194,8 @@ impl<C: Controller + ?Sized> Walk<'_, '_, C> {
             tally.head(rows);
         }
         tally.controller_seconds += asked.elapsed().as_secs_f64();
-        let before = self.exits.exited.clone();
+        // Only where the controller has computed logits can they be used again.
+        let before = if heads.is_empty() { Vec::new() } else { self.exits.exited.clone() };
         let planned = plan(decision?, &mut self.exits.exited)?;
         for row in (0..before.len()).filter(|row| self.exits.exited[*row] && !before[*row]) {
             let place = |(rows, logits): &(Vec<usize>, Tensor<2>)| {

@@ -121,16 +121,15 @@ impl PolicyCache {
         frame: &Frame,
         tally: &mut Tally,
     ) -> Option<Frame> {
-        let places: Vec<(usize, usize)> = frame.slots().collect();
         match self.policy {
             KvPolicy::Propagate => None,
             KvPolicy::Deferred => {
                 let mut settlement = Settlement::default();
                 let mut computed = Vec::new();
                 for row in rows {
-                    let Some((place, _)) = places.get(*row) else { continue };
-                    let Memory::Deferred(layers) = &mut self.memories[*place] else { continue };
-                    let settled = settlement.take(&mut layers[layer], *place);
+                    let Some((place, _)) = frame.slots().nth(*row) else { continue };
+                    let Memory::Deferred(layers) = &mut self.memories[place] else { continue };
+                    let settled = settlement.take(&mut layers[layer], place);
                     tally.keys_values(*row, settled.due, settled.computed);
                     if settled.computed > 0 {
                         computed.push(*row);
@@ -141,7 +140,7 @@ impl PolicyCache {
                 None
             }
             KvPolicy::Omit => {
-                let holes: Vec<&[usize]> = places.iter().map(|(place, _)| self.memories[*place].holes(layer)).collect();
+                let holes: Vec<&[usize]> = frame.slots().map(|(place, _)| self.memories[place].holes(layer)).collect();
                 let any = holes.iter().any(|holes| !holes.is_empty());
                 any.then(|| {
                     frame.with_holes(|row| !holes[row].is_empty(), |row, slot| holes[row].binary_search(&slot).is_ok())

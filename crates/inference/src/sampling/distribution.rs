@@ -7,6 +7,8 @@ use super::filter::Ranked;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Distribution<'a> {
     logits: &'a [f32],
+    /// The index of the largest logit, the first among equals.
+    likeliest: Option<usize>,
     most: f64,
     /// The logarithm of the sum of `exp(logit - most)`.
     log_sum: f64,
@@ -14,9 +16,10 @@ pub(crate) struct Distribution<'a> {
 
 impl<'a> Distribution<'a> {
     pub(crate) fn new(logits: &'a [f32]) -> Self {
-        let most = largest(logits).map_or(0.0, |i| f64::from(logits[i]));
+        let likeliest = largest(logits);
+        let most = likeliest.map_or(0.0, |i| f64::from(logits[i]));
         let log_sum = logits.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln();
-        Self { logits, most, log_sum }
+        Self { logits, likeliest, most, log_sum }
     }
 
     /// The natural logarithm of a token's probability.
@@ -51,9 +54,13 @@ impl<'a> Distribution<'a> {
     /// The `k` most probable tokens with their log-probabilities, in descending order; equal ones in the order of their
     /// ids.
     pub(crate) fn likeliest(&self, k: usize) -> Vec<(u32, f64)> {
+        let with_log = |(token, logit)| Some((u32::try_from(token).ok()?, self.of(logit)));
+        if k <= 1 {
+            // Scoring asks for one, which needs no order.
+            return self.likeliest.filter(|_| k == 1).and_then(|i| with_log((i, self.logits[i]))).into_iter().collect();
+        }
         let mut ranked = Ranked::new(self.logits, None);
-        let ranked = (0..k).map_while(|rank| ranked.get(rank));
-        ranked.filter_map(|(token, logit)| Some((u32::try_from(token).ok()?, self.of(logit)))).collect()
+        (0..k).map_while(|rank| ranked.get(rank)).filter_map(with_log).collect()
     }
 }
 

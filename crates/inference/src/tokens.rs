@@ -41,14 +41,20 @@ impl fmt::Display for TokenProblem {
 
 /// Checks that the model can run a text.
 pub(crate) fn check(model: &Llama, text: &[u32]) -> Result<(), TokenProblem> {
-    let (tokens, context, vocab_size) = (text.len(), model.config().max_positions, model.config().vocab_size);
+    let (tokens, context) = (text.len(), model.config().max_positions);
     if tokens == 0 {
         return Err(TokenProblem::Empty);
     }
     if tokens > context {
         return Err(TokenProblem::TooLong { tokens, context });
     }
-    match text.iter().find(|id| usize::try_from(**id).map_or(true, |id| id >= vocab_size)) {
+    check_vocabulary(model, text)
+}
+
+/// Checks that the model knows these tokens.
+pub(crate) fn check_vocabulary(model: &Llama, tokens: &[u32]) -> Result<(), TokenProblem> {
+    let vocab_size = model.config().vocab_size;
+    match tokens.iter().find(|id| usize::try_from(**id).map_or(true, |id| id >= vocab_size)) {
         Some(&token) => Err(TokenProblem::OutOfRange { token, vocab_size }),
         None => Ok(()),
     }

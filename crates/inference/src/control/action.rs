@@ -34,3 +34,9 @@ impl Action {
         matches!(self, Self::Run | Self::SkipAttention)
     }
 }
+
+/// Returns the actions if there is one per row, otherwise the expected form and the found form.
+pub(crate) fn one_per_row(actions: Vec<Action>, rows: usize) -> Result<Vec<Action>, (String, String)> {
+    let found = actions.len();
+    if found == rows { Ok(actions) } else { Err((format!("one action per row, {rows}"), found.to_string())) }
+}

@@ -66,7 +66,7 @@ impl ControllerError {
     /// Returns [`Self::Setting`] unless `ok` is `true`.
     ///
     /// # Errors
-    /// That error.
+    /// [`Self::Setting`] if `ok` is `false`.
     pub fn check(
         ok: bool,
         setting: &'static str,

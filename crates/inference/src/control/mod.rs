@@ -15,6 +15,7 @@ mod settings;
 mod site;
 
 pub use action::Action;
+pub(crate) use action::one_per_row;
 pub use closure::{Answer, ControllerFn, controller_fn};
 pub use controller::Controller;
 pub use decision::Decision;

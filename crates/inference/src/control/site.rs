@@ -1,5 +1,6 @@
 //! The place in a pass that a controller decides about.
 
+use super::action::one_per_row;
 use super::{Action, ControllerError, Phase, Row};
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::config::LlamaConfig;
@@ -159,8 +160,7 @@ impl Site<'_> {
 
     /// Returns the actions, if there is one per row.
     pub(super) fn per_row(&self, actions: Vec<Action>) -> Result<Vec<Action>, ControllerError> {
-        let (rows, found) = (self.rows.len(), actions.len());
-        if found == rows { Ok(actions) } else { Err(self.breach(format!("one action per row, {rows}"), &found)) }
+        one_per_row(actions, self.rows.len()).map_err(|(expected, found)| self.breach(expected, &found))
     }
 
     /// Makes the error for a breach of the contract at this layer.

@@ -1,6 +1,6 @@
 //! The interpretation of a decision.
 
-use crate::control::{Action, Decision, Ran};
+use crate::control::{Action, Decision, Ran, one_per_row};
 use burn::tensor::{Bool, Tensor, TensorData};
 
 /// The work of one layer in one pass.
@@ -78,10 +78,4 @@ impl Plan {
         // Fills with 0 rather than multiplying by 0, since the controller's gate for an exited row may be NaN.
         Self::Gate(gate.mask_fill(closed.expand(shape), 0.0), ran)
     }
-}
-
-/// Returns the actions, if there is one per row.
-fn one_per_row(actions: Vec<Action>, rows: usize) -> Result<Vec<Action>, Misfit> {
-    let found = actions.len();
-    if found == rows { Ok(actions) } else { Err((format!("one action per row, {rows}"), found.to_string())) }
 }

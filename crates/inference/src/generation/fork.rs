@@ -53,7 +53,8 @@ impl<'a> Prefilled<'a> {
         Ok(Generation::new(self.session.lanes(self.sequence, controller, lanes)?))
     }
 
-    /// Steps a number of lanes through the same continuation; their ids are 0, 1, 2 and so on. The controller learns of no start and no sequences.
+    /// Steps a number of lanes through the same continuation; their ids are 0, 1, 2 and so on. The controller learns of
+    /// no start and no sequences.
     pub(crate) fn score<D: Controller>(
         &self,
         controller: D,

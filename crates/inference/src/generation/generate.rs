@@ -1,6 +1,6 @@
 //! Generation as an iterator over token events.
 
-use super::session::{PassOrder, SequenceOptions, Session, SessionOptions};
+use super::session::{PassOrder, Session, SessionOptions};
 use super::{Completion, GenerateError, GenerateOptions, TokenEvent, prompt};
 use crate::control::Controller;
 use crate::report::RunReport;
@@ -31,14 +31,7 @@ pub fn generate<'a, C: Controller>(
         max_cached_tokens: None,
     };
     let mut session = Session::new(model, controller, settings)?;
-    let sequence = SequenceOptions {
-        max_new_tokens: options.max_new_tokens,
-        stop_tokens: options.stop_tokens,
-        stop_strings: options.stop_strings,
-        sampling: options.sampling,
-        log_probabilities: options.log_probabilities,
-        ..SequenceOptions::default()
-    };
+    let sequence = options.sequence();
     for (id, prompt) in ids.iter().zip(prompts) {
         session.push(*id, prompt, sequence.clone())?;
     }

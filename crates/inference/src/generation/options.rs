@@ -1,5 +1,6 @@
 //! Options of a generation.
 
+use super::session::SequenceOptions;
 use crate::control::RunSettings;
 use crate::sampling::Sampling;
 use dynlayer_model::text::Tokenizer;
@@ -35,6 +36,20 @@ pub struct GenerateOptions<'a> {
     pub log_probabilities: Option<usize>,
     /// The sequences' ids, one per prompt; if empty, the ids are 0, 1, 2 and so on.
     pub sequence_ids: Vec<u64>,
+}
+
+impl GenerateOptions<'_> {
+    /// The options of each sequence.
+    pub(super) fn sequence(&self) -> SequenceOptions {
+        SequenceOptions {
+            max_new_tokens: self.max_new_tokens,
+            stop_tokens: self.stop_tokens.clone(),
+            stop_strings: self.stop_strings.clone(),
+            sampling: self.sampling.clone(),
+            log_probabilities: self.log_probabilities,
+            ..SequenceOptions::default()
+        }
+    }
 }
 
 impl Default for GenerateOptions<'_> {

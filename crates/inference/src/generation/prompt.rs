@@ -14,13 +14,7 @@ pub(crate) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptio
         tokens::check(model, ids).map_err(|problem| GenerateError::Prompt { prompt, problem })?;
     }
     check_ids(prompts.len(), &options.sequence_ids)?;
-    if let Some(index) = options.stop_strings.iter().position(String::is_empty) {
-        return Err(GenerateError::EmptyStopString { index });
-    }
-    if !options.stop_strings.is_empty() && options.tokenizer.is_none() {
-        return Err(GenerateError::StopStringsWithoutTokenizer);
-    }
-    Ok(options.sampling.validate()?)
+    options.sequence().check(options.tokenizer.is_some())
 }
 
 fn check_ids(prompts: usize, ids: &[u64]) -> Result<(), GenerateError> {

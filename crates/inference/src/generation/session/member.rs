@@ -90,7 +90,12 @@ impl<'a> Member<'a> {
 
     /// The number of tokens that the sequence may come to hold in the cache.
     pub(super) fn may_hold(&self, context: usize) -> usize {
-        let left = self.options.max_new_tokens.saturating_sub(self.completion.tokens.len());
+        self.may_hold_under(&self.options, context)
+    }
+
+    /// The same number if the sequence goes on with other options.
+    pub(super) fn may_hold_under(&self, options: &SequenceOptions, context: usize) -> usize {
+        let left = options.max_new_tokens.saturating_sub(self.completion.tokens.len());
         let more = if self.running { left } else { 0 };
         self.tokens.len().saturating_add(more).min(context)
     }

@@ -187,7 +187,7 @@ impl<'a, C: Controller> Session<'a, C> {
 
     /// Returns `true` if a sequence's turn goes on, `false` if the sequence waits or is not in the session.
     pub fn is_running(&self, id: u64) -> bool {
-        self.members.iter().any(|member| member.id == id && member.running)
+        self.member(id).is_some_and(|member| member.running)
     }
 
     /// Returns `true` if no sequence has anything to run.
@@ -197,12 +197,12 @@ impl<'a, C: Controller> Session<'a, C> {
 
     /// The output of a sequence's latest turn so far.
     pub fn completion(&self, id: u64) -> Option<&Completion> {
-        self.members.iter().find(|member| member.id == id).map(|member| &member.completion)
+        self.member(id).map(|member| &member.completion)
     }
 
     /// All tokens of a sequence: prompt, output, and the turns before.
     pub fn tokens(&self, id: u64) -> Option<&[u32]> {
-        self.members.iter().find(|member| member.id == id).map(|member| &member.tokens[..])
+        self.member(id).map(|member| &member.tokens[..])
     }
 
     /// Adds a sequence. Nothing runs until the next step.
@@ -222,7 +222,8 @@ impl<'a, C: Controller> Session<'a, C> {
     /// The new tokens are a prompt: [`ControlFrom`](crate::ControlFrom) applies to them as to the first one.
     ///
     /// # Errors
-    /// As for [`push`](Self::push), and if the sequence is still generating. The session is as before.
+    /// The errors of [`push`](Self::push), and [`GenerateError::Running`] if the sequence is still generating. The
+    /// session is as before.
     pub fn append(&mut self, id: u64, tokens: &[u32]) -> Result<(), GenerateError> {
         let row = self.waiting(id)?;
         if tokens.is_empty() {
@@ -238,7 +239,7 @@ impl<'a, C: Controller> Session<'a, C> {
     /// Returns the number of tokens that are kept in the cache.
     ///
     /// # Errors
-    /// As for [`append`](Self::append). The session is as before, unless the controller failed: then the sequence is
+    /// The errors of [`append`](Self::append). The session is as before, unless the controller failed: then the sequence is
     /// shortened to what was to be kept.
     pub fn resume(&mut self, id: u64, tokens: &[u32]) -> Result<usize, GenerateError> {
         let row = self.waiting(id)?;
@@ -284,16 +285,15 @@ impl<'a, C: Controller> Session<'a, C> {
     /// memory until one of the two writes.
     ///
     /// # Errors
-    /// As for [`push`](Self::push), and if there is no sequence `id`. The session is as before.
+    /// The errors of [`push`](Self::push), and [`GenerateError::NoSequence`] if there is no sequence `id`. The session is
+    /// as before.
     pub fn fork(&mut self, id: u64, copy: u64, options: SequenceOptions) -> Result<(), GenerateError> {
         let row = self.row(id)?;
         let original = &self.members[row];
         let (stream, seed) = (options.stream.unwrap_or(original.stream), options.seed.unwrap_or(original.seed));
-        let new = self.new_member(copy, options)?;
-        let original = &self.members[row];
         let (tokens, cached) = (original.tokens.clone(), original.cached);
-        self.check_room(copy, tokens.len(), 0)?;
-        let member = Member { stream, seed, tokens, cached, ..new };
+        let member = Member { stream, seed, tokens, cached, ..self.new_member(copy, options)? };
+        self.check_room(copy, member.tokens.len(), 0)?;
         self.change(|session| {
             session.tell(&member, true, Some(id))?;
             session.join(member);
@@ -309,10 +309,10 @@ impl<'a, C: Controller> Session<'a, C> {
     pub fn set_options(&mut self, id: u64, options: SequenceOptions) -> Result<(), GenerateError> {
         let row = self.row(id)?;
         self.check_options(id, &options)?;
-        let member = Member { options, ..self.members[row].clone() };
-        self.check_room(id, member.may_hold(self.model.config().max_positions), 0)?;
-        self.members[row] = member;
+        let needed = self.members[row].may_hold_under(&options, self.model.config().max_positions);
+        self.check_room(id, needed, 0)?;
         let member = &mut self.members[row];
+        member.options = options;
         if let Some(text) = &mut member.text {
             text.set_stops(&member.options.stop_strings);
         }
@@ -409,6 +409,10 @@ impl<'a, C: Controller> Session<'a, C> {
         result
     }
 
+    fn member(&self, id: u64) -> Option<&Member<'a>> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
     fn row(&self, id: u64) -> Result<usize, GenerateError> {
         let row = self.members.iter().position(|member| member.id == id);
         row.ok_or(GenerateError::NoSequence { sequence: id })
@@ -422,7 +426,7 @@ impl<'a, C: Controller> Session<'a, C> {
 
     /// Makes a sequence without tokens, and checks its id and its options.
     fn new_member(&self, id: u64, options: SequenceOptions) -> Result<Member<'a>, GenerateError> {
-        if self.row(id).is_ok() {
+        if self.member(id).is_some() {
             return Err(GenerateError::SequenceExists { sequence: id });
         }
         self.check_options(id, &options)?;
@@ -445,14 +449,8 @@ impl<'a, C: Controller> Session<'a, C> {
     /// Refuses options that this sequence cannot run with.
     fn check_options(&self, id: u64, options: &SequenceOptions) -> Result<(), GenerateError> {
         options.check(self.options.tokenizer.is_some())?;
-        let vocab_size = self.model.config().vocab_size;
-        match options.given.iter().find(|token| usize::try_from(**token).is_ok_and(|token| token >= vocab_size)) {
-            Some(&token) => {
-                let problem = tokens::TokenProblem::OutOfRange { token, vocab_size };
-                Err(GenerateError::Tokens { sequence: id, problem })
-            }
-            None => Ok(()),
-        }
+        tokens::check_vocabulary(&self.model, &options.given)
+            .map_err(|problem| GenerateError::Tokens { sequence: id, problem })
     }
 
     fn text(&self, options: &SequenceOptions) -> Option<TextStream<'a>> {

@@ -96,7 +96,7 @@ impl Default for SequenceOptions {
 
 impl SequenceOptions {
     /// Refuses options that no sequence can run with.
-    pub(super) fn check(&self, tokenizer: bool) -> Result<(), GenerateError> {
+    pub(in crate::generation) fn check(&self, tokenizer: bool) -> Result<(), GenerateError> {
         if let Some(index) = self.stop_strings.iter().position(String::is_empty) {
             return Err(GenerateError::EmptyStopString { index });
         }

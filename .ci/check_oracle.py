@@ -18,7 +18,7 @@ assert seen["items"] == 4 and seen["baselines"]["candidates"] == 4 and 0 < seen[
 for row in ("cross_fitted", "label_free", "null_best", "best_static", "best_mix"):
     assert seen["baselines"][row], row
 for name in ("run.jsonl", "evidence.jsonl", "null.jsonl", "frontier.csv", "frontier.svg", "frontier.png", "curves.csv",
-             "baselines.json", "candidates.csv", "allocation.csv", "router.json", "summary.txt"):
+             "controls.json", "candidates.csv", "allocation.csv", "router.json", "summary.txt"):
     assert os.path.getsize(f"{scratch}/whole/{name}"), name
 # Killed while the second and the third item are under way, and then let alone.
 for finished in (1, 2):

@@ -4,7 +4,14 @@ use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::{ControlFrom, KvPolicy};
 use dynlayer::model::{Backend, WeightDtype};
+use dynlayer_examples::arguments::trimmed;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+/// The default number of tokens of each prompt.
+pub const PROMPT_TOKENS: usize = 32;
+/// The default number of tokens of each continuation.
+pub const TOKENS: usize = 24;
 
 /// Compares controllers with the full model on given text.
 #[derive(Parser, Debug)]
@@ -20,24 +27,24 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
     /// The budgets to compare, in layers; by default from seven eighths of the model's layers down to a quarter.
-    #[arg(long, value_name = "K,K,..", value_delimiter = ',')]
+    #[arg(long, value_name = "K,K,..", value_delimiter = ',', value_parser = trimmed::<usize>)]
     pub budgets: Vec<usize>,
     /// A further controller, in the text form that `--help` of the `generate` example lists; may be given more than
     /// once.
     #[arg(long = "controller", value_name = "SPEC")]
     pub controllers: Vec<ControllerSpec>,
-    /// The number of tokens of each prompt.
-    #[arg(long, default_value_t = 32)]
+    /// The number of tokens of each prompt; the embedded model's problems have lengths of their own.
+    #[arg(long, default_value_t = PROMPT_TOKENS)]
     pub prompt_tokens: usize,
     /// The number of tokens of each continuation, on which controllers are compared.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = TOKENS)]
     pub tokens: usize,
     /// The largest number of items: prompts with their continuations.
     #[arg(long, default_value_t = 8)]
     pub limit: usize,
     /// The number of items that run together.
-    #[arg(long, default_value_t = 8)]
-    pub batch: usize,
+    #[arg(long, default_value = "8")]
+    pub batch: NonZeroUsize,
     /// The first token that controllers decide about: first-generated, last-prompt-token or all (the prompt's first).
     #[arg(long, default_value_t = ControlFrom::LastPromptToken)]
     pub control_from: ControlFrom,
@@ -56,6 +63,9 @@ pub struct Arguments {
     /// A folder to write the table (CSV) and the plots (SVG, PNG) to.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Replace the files of an earlier comparison in that folder.
+    #[arg(long, requires = "out")]
+    pub overwrite: bool,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     pub json: bool,

@@ -65,8 +65,9 @@ impl Comparison<'_> {
         mut controllers: Vec<(String, Box<dyn Controller + Send>)>,
     ) -> Result<Vec<Row>, Box<dyn Error>> {
         let mut sums: Vec<Sums> = (0..=controllers.len()).map(|_| Sums::default()).collect();
-        for (i, items) in items.chunks(self.arguments.batch.max(1)).enumerate() {
-            let first = (i * self.arguments.batch.max(1)) as u64;
+        let batch = self.arguments.batch.get();
+        for (i, items) in items.chunks(batch).enumerate() {
+            let first = (i * batch) as u64;
             let full = self.score(&mut FullDepth, items, first)?;
             self.add(&mut sums[0], &full, &full)?;
             for ((_, controller), sums) in controllers.iter_mut().zip(&mut sums[1..]) {

@@ -6,18 +6,20 @@
 //!
 //! ```text
 //! cargo run --example compare_controllers -- --model DIR|FILE.gguf [--text FILE] [--budgets 28,26,24] \
-//!     [--controller confidence:0.9 --controller saturation:0.99] [--out DIR] [--json]
+//!     [--controller confidence:0.9 --controller saturation:0.99] [--out DIR [--overwrite]] [--json]
 //! ```
 
 mod arguments;
 mod compare;
 mod output;
 
-use arguments::Arguments;
+use arguments::{Arguments, PROMPT_TOKENS, TOKENS};
 use clap::Parser;
 use compare::Comparison;
 use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
+use dynlayer_examples::Loaded;
+use dynlayer_examples::output::warn;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -27,24 +29,30 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.out {
-        // Made first, so that a folder that cannot be written stops the program before the work.
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        output::check(folder, arguments.overwrite)?;
     }
-    if arguments.control_from == ControlFrom::FirstGenerated && arguments.tokens < 2 {
-        return Err("--tokens must be at least 2, as no controller decides about the first token".into());
+    let lengths = (arguments.prompt_tokens, arguments.tokens);
+    if arguments.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
+        warn("--prompt-tokens and --tokens have no effect on the embedded model's problems; give a text by --text");
     }
     let device = arguments.device.device()?;
-    let dynlayer_examples::Loaded { tokenizer, model, .. } =
-        dynlayer_examples::Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
-    let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
+    let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
     let items = dynlayer_examples::items(
         arguments.text.as_deref(),
         arguments.model.as_deref(),
-        &tokenizer,
-        prompt,
-        continuation,
+        &loaded,
+        arguments.prompt_tokens,
+        arguments.tokens,
         arguments.limit,
     )?;
+    // The last prompt token's pass predicts the continuation's first token. Only passes after it are decoding, unless
+    // control begins with it.
+    let least = if arguments.control_from == ControlFrom::LastPromptToken { 1 } else { 2 };
+    if items.iter().any(|item| item.continuation.len() < least) {
+        let from = arguments.control_from;
+        return Err(format!("--control-from {from} needs continuations of at least {least} tokens to compare").into());
+    }
+    let Loaded { tokenizer, model, .. } = loaded;
     let texts = dynlayer_examples::calibration::texts(
         arguments.calibration.as_deref(),
         arguments.model.as_deref(),
@@ -73,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         controllers.push((spec.to_string(), spec.build(&model, &resources)?));
     }
     let bar = dynlayer_examples::progress_bar(arguments.json, "comparing {bar:40} {pos} of {len}, {eta} left");
-    bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.max(1))) as u64);
+    bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.get())) as u64);
     let results = Comparison { model: &model, arguments, bar: &bar }.run(&items, controllers)?;
     bar.finish_and_clear();
     output::write(arguments, &items, n_layers, &results)

@@ -5,58 +5,85 @@ use crate::compare::{ALWAYS, Row};
 use dynlayer::inference::ScoreItem;
 use dynlayer::metrics::output::write_csv;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use dynlayer::model::format::write_atomic;
+use dynlayer_examples::output::check_folder;
+use dynlayer_examples::{Lengths, described};
 use serde::Serialize;
 use std::error::Error;
-use std::fs;
 use std::io::Write;
+use std::path::Path;
+
+/// The name of the table's file.
+const TABLE: &str = "comparison.csv";
 
 #[derive(Serialize)]
 struct Document<'a> {
     control_from: String,
     kv_policy: String,
     items: usize,
-    prompt_tokens: usize,
-    tokens: usize,
+    /// The lengths of the items' prompts.
+    prompt_tokens: Lengths,
+    /// The lengths of the items' continuations.
+    tokens: Lengths,
     n_layers: usize,
     controllers: &'a [Row],
 }
 
+/// Tries whether the files can be written, before the work.
+pub fn check(folder: &Path, overwrite: bool) -> Result<(), String> {
+    let table = folder.join(TABLE);
+    if table.exists() && !overwrite {
+        let table = table.display();
+        return Err(format!("{table} is of an earlier comparison; give another --out, or --overwrite to replace it"));
+    }
+    check_folder(folder)
+}
+
 /// Prints the table, and writes the files if a folder was given.
 pub fn write(arguments: &Arguments, items: &[ScoreItem], n_layers: usize, rows: &[Row]) -> Result<(), Box<dyn Error>> {
+    let printed = print(arguments, items, n_layers, rows);
+    // The files are written even if nobody reads the table.
     if let Some(folder) = &arguments.out {
-        let mut csv = Vec::new();
-        write_csv(&mut csv, rows)?;
-        fs::write(folder.join("comparison.csv"), csv)?;
-        for (name, label, value) in MEASURES {
-            let plot = plot(label, rows, *value);
-            fs::write(folder.join(format!("{name}.svg")), plot.svg(Size::default())?)?;
-            fs::write(folder.join(format!("{name}.png")), plot.png(Size::default())?)?;
-        }
+        save(folder, rows)?;
     }
+    Ok(printed?)
+}
+
+fn save(folder: &Path, rows: &[Row]) -> Result<(), Box<dyn Error>> {
+    let save = |name: String, bytes: &[u8]| {
+        let file = folder.join(name);
+        write_atomic(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    let mut csv = Vec::new();
+    write_csv(&mut csv, rows)?;
+    save(TABLE.to_owned(), &csv)?;
+    for (name, label, value) in MEASURES {
+        let plot = plot(label, rows, *value);
+        save(format!("{name}.svg"), plot.svg(Size::default())?.as_bytes())?;
+        save(format!("{name}.png"), &plot.png(Size::default())?)?;
+    }
+    Ok(())
+}
+
+fn print(arguments: &Arguments, items: &[ScoreItem], n_layers: usize, rows: &[Row]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
+    let Arguments { control_from, kv_policy, .. } = arguments;
     if arguments.json {
+        let (prompt_tokens, tokens) = Lengths::of(items);
         let document = Document {
-            control_from: arguments.control_from.to_string(),
-            kv_policy: arguments.kv_policy.to_string(),
+            control_from: control_from.to_string(),
+            kv_policy: kv_policy.to_string(),
             items: items.len(),
-            prompt_tokens: arguments.prompt_tokens,
-            tokens: arguments.tokens,
+            prompt_tokens,
+            tokens,
             n_layers,
             controllers: rows,
         };
         serde_json::to_writer(&mut out, &document)?;
-        writeln!(out)?;
-        return Ok(());
+        return writeln!(out);
     }
-    writeln!(
-        out,
-        "{} items of {} + {} tokens, control from {}, KV policy {}, {n_layers} layers",
-        items.len(),
-        arguments.prompt_tokens,
-        arguments.tokens,
-        arguments.control_from,
-        arguments.kv_policy
-    )?;
+    let items = described(items);
+    writeln!(out, "{items}; control from {control_from}, KV policy {kv_policy}, {n_layers} layers")?;
     let widest = rows.iter().map(|row| row.controller.len()).max().unwrap_or(0);
     writeln!(out, "{:widest$}  layers  FLOPs   cosine  KL (nats)  top-1   NLL (nats)", "controller")?;
     for row in rows {

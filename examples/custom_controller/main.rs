@@ -12,7 +12,9 @@ use dynlayer::inference::{
 };
 use dynlayer::model::WeightDtype;
 use dynlayer::model::text::ChatMessage;
+use dynlayer_examples::output::colours;
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,7 +47,7 @@ struct Arguments {
     model: Option<PathBuf>,
     /// A message to answer, through the model's chat template; by default a problem for the embedded model, and a
     /// question for other models.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     chat: Option<String>,
     /// The cosine similarity of the inputs of two layers above which a row exits.
     #[arg(long, default_value_t = 0.99)]
@@ -87,8 +89,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let event = event?;
         map.push(&event.text, &event.route);
     }
-    println!("{}\n", map.terminal());
-    print!("{}", generation.report());
-    print!("{}", generation.report().usage());
+    let (text, report) = (if colours() { map.terminal() } else { map.plain() }, generation.report());
+    write!(std::io::stdout(), "{text}\n\n{report}{}", report.usage())?;
     Ok(())
 }

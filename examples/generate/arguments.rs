@@ -5,6 +5,7 @@ use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, KvPolicy};
 use dynlayer::model::{Backend, WeightDtype};
+use dynlayer_examples::arguments::trimmed;
 use std::path::PathBuf;
 
 /// Generates text with a Llama-style model while a controller decides which layers run.
@@ -23,7 +24,7 @@ struct Raw {
     /// built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// Write the controller's decisions to this file, for the controller replay:FILE.
+    /// Write the controller's decisions to this file, for the controller replay:FILE with the same --control-from.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// The first token that the controller decides about: first-generated, last-prompt-token or all (the prompt's
@@ -42,8 +43,9 @@ struct Raw {
     /// Continue after a token that ends the text.
     #[arg(long)]
     ignore_eos: bool,
-    /// End before this text would appear in the output; may be given more than once.
-    #[arg(long, value_name = "TEXT")]
+    /// End before this text would appear in the output, or at this token if it is a special token's text, such as
+    /// `<|im_end|>`; may be given more than once.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
     /// The sampling temperature; at 0 the likeliest token is always chosen.
     #[arg(long, default_value_t = 0.0)]
@@ -69,7 +71,8 @@ struct Raw {
     /// Write the text to this HTML file, each token coloured by the number of layers that it ran.
     #[arg(long, value_name = "FILE.html")]
     depth_map: Option<PathBuf>,
-    /// Show the text coloured by depth, and the share of tokens that ran each layer, after the report.
+    /// Show the share of tokens that ran each layer, after the report; on a terminal with colours also the text,
+    /// coloured by depth.
     #[arg(long)]
     usage: bool,
     /// Print one JSON object instead of the text and the report.
@@ -77,7 +80,7 @@ struct Raw {
     json: bool,
     /// Generate nothing; print the N largest logits after the prompt, the prompt's loss and the norms of its states as
     /// JSON.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["record", "depth_map", "usage"])]
     logits_top: Option<usize>,
 }
 
@@ -103,12 +106,16 @@ fn controllers() -> String {
 #[group(required = true, multiple = false)]
 struct RawSource {
     /// Continue this text.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
+    /// Continue the text of this file, with all its spaces and line ends; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
     /// Continue these token ids.
-    #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
+    #[arg(long, value_name = "1,2,3", value_delimiter = ',', value_parser = trimmed::<u32>)]
     prompt_ids: Option<Vec<u32>>,
-    /// Answer this message, through the model's chat template; without a text, converse at the terminal.
+    /// Answer this message, through the model's chat template (--chat=TEXT if it begins with a hyphen); without a text,
+    /// converse at the terminal.
     #[arg(long, value_name = "TEXT", num_args = 0..=1)]
     chat: Option<Vec<String>>,
 }
@@ -136,10 +143,11 @@ pub struct Arguments {
     pub logits_top: Option<usize>,
 }
 
-/// The input: a text or token ids to continue, a message to answer, or messages at the terminal.
+/// The input: a text, a file's text or token ids to continue, a message to answer, or messages at the terminal.
 #[derive(Debug)]
 pub enum Source {
     Text(String),
+    File(PathBuf),
     Ids(Vec<u32>),
     Chat(String),
     Conversation,
@@ -149,10 +157,12 @@ impl Arguments {
     /// Parses the command line; ends the program with a message if it is invalid.
     pub fn parse() -> Self {
         let raw = Raw::parse();
-        let source = match (raw.source.prompt, raw.source.prompt_ids, raw.source.chat) {
+        let RawSource { prompt, prompt_file, prompt_ids, chat } = raw.source;
+        let source = match (prompt, prompt_file, prompt_ids) {
             (Some(text), _, _) => Source::Text(text),
-            (_, Some(ids), _) => Source::Ids(ids),
-            (_, _, chat) => chat.and_then(|mut texts| texts.pop()).map_or(Source::Conversation, Source::Chat),
+            (_, Some(file), _) => Source::File(file),
+            (_, _, Some(ids)) => Source::Ids(ids),
+            _ => chat.and_then(|mut texts| texts.pop()).map_or(Source::Conversation, Source::Chat),
         };
         let sampling = Sampling {
             temperature: raw.temperature,
@@ -181,5 +191,32 @@ impl Arguments {
             json: raw.json,
             logits_top: raw.logits_top,
         }
+    }
+
+    /// The options that were given and have no effect beside the others, each with the reason.
+    pub fn without_effect(&self) -> Vec<(String, &'static str)> {
+        let sampling = self.sampling.without_effect().into_iter();
+        let mut found: Vec<(String, &'static str)> =
+            sampling.map(|field| (format!("--{}", field.replace('_', "-")), "at temperature 0")).collect();
+        let full = matches!(self.controller, ControllerSpec::Full(_));
+        let calibrated = self.controller.needs().calibration;
+        let spec = self.controller.to_string();
+        // The seed is for sampling, for controllers that draw, and for the clusters of states. A name within a file's
+        // name only leaves out the warning.
+        let draws = ["random", "bernoulli", "similarity"].iter().any(|name| spec.contains(name));
+        let logits_only = self.logits_top.is_some();
+        for (option, useless, reason) in [
+            ("--seed", self.seed != 0 && self.sampling.temperature <= 0.0 && !draws, "as nothing is drawn at random"),
+            ("--calibration", self.calibration.is_some() && !calibrated, "as the controller needs no calibration"),
+            ("--kv-policy", self.kv_policy != KvPolicy::Propagate && full, "as the controller skips no layer"),
+            ("--usage", self.usage && self.json, "with --json"),
+            ("--controller", !full && logits_only, "with --logits-top"),
+            ("--stop", !self.stop.is_empty() && logits_only, "with --logits-top"),
+        ] {
+            if useless {
+                found.push((option.to_owned(), reason));
+            }
+        }
+        found
     }
 }

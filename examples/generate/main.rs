@@ -5,19 +5,23 @@
 //!     --controller uniform:20 --dtype f16
 //! ```
 
+mod answer;
 mod arguments;
 mod chat;
 mod inspect;
 mod output;
 
+use answer::Answer;
 use arguments::{Arguments, Source};
 use dynlayer::inference::controllers::{Recorded, Resources};
-use dynlayer::inference::report::DepthMap;
-use dynlayer::inference::{Controller, GenerateOptions, RunSettings, SequenceOptions, SessionOptions, generate};
+use dynlayer::inference::{
+    Controller, GenerateError, GenerateOptions, RunSettings, SequenceOptions, SessionOptions, generate,
+};
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer_examples::Loaded;
+use dynlayer_examples::interrupt::{self, Interrupted};
+use dynlayer_examples::output::{check, warn};
+use dynlayer_examples::{Loaded, read_text};
 use std::error::Error;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -27,6 +31,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     arguments.sampling.validate()?;
+    for file in arguments.record.iter().chain(&arguments.depth_map) {
+        check(file)?;
+    }
+    for (option, reason) in arguments.without_effect() {
+        warn(format_args!("{option} has no effect {reason}"));
+    }
     let device = arguments.device.device()?;
     let started = Instant::now();
     let quiet = arguments.json || arguments.logits_top.is_some();
@@ -103,55 +113,20 @@ fn complete(arguments: &Arguments, loaded: &Loaded, prompt: Vec<u32>, load_secon
     let prompts = [prompt];
     let controller = Recorded::new(controller(arguments, loaded)?);
     let mut generation = generate(&loaded.model, controller, &prompts, options)?;
-    let mut out = std::io::stdout();
-    let (mut token_ids, mut text, mut stop, mut map) = (Vec::new(), String::new(), None, DepthMap::default());
-    for event in &mut generation {
-        let event = event?;
-        token_ids.push(event.token);
-        text.push_str(&event.text);
-        stop = event.stop;
-        map.push(&event.text, &event.route);
-        if !arguments.json {
-            write!(out, "{}", event.text)?;
-            out.flush()?;
-        }
+    interrupt::watch()?;
+    let mut answer = Answer::default();
+    let ended = answer.generate(&mut generation, arguments);
+    if ended.as_ref().is_err_and(|error| error.is::<GenerateError>()) {
+        return ended;
     }
-    if let Some(file) = &arguments.record {
-        generation.controller().recording().save(file)?;
-    }
-    if let Some(file) = &arguments.depth_map {
-        std::fs::write(file, map.html()).map_err(|error| format!("{}: {error}", file.display()))?;
-    }
-    let report = generation.report();
+    // What there is after Ctrl-C or a closed output is kept. A file that cannot be written takes no output away.
+    let saved = answer.save(arguments, generation.controller().recording());
+    let closed = ended.as_ref().is_err_and(|error| !error.is::<Interrupted>());
     let [prompt_ids] = prompts;
-    if arguments.json {
-        let summary = output::Summary {
-            prompt_ids,
-            token_ids,
-            text,
-            stop: stop.map(|stop| stop.to_string()),
-            layers_per_token: report.decode.layers_per_token(),
-            layers_executed_per_token: report.decode.layers_executed_per_token(),
-            n_layers: report.dimensions.n_layers,
-            prefill_tok_s: report.prefill.tokens_per_second(),
-            decode_tok_s: report.decode.tokens_per_second(),
-            load_s: load_seconds,
-            peak_rss_mb: output::peak_resident_mb(),
-        };
-        return Ok(output::print(&summary)?);
-    }
-    writeln!(out, "\n")?;
-    if let Some(stop) = stop {
-        writeln!(out, "stopped: {stop}")?;
-    }
-    writeln!(out, "controller {}, control from {}", arguments.controller, arguments.control_from)?;
-    write!(out, "{report}")?;
-    if arguments.usage {
-        writeln!(out, "\n{}\n\n{}", map.terminal(), report.usage())?;
-    }
-    let peak = output::peak_resident_mb().map_or("unknown".into(), |mb| format!("{mb:.0} MB"));
-    writeln!(out, "loaded in {load_seconds:.2} s, peak memory {peak}")?;
-    Ok(())
+    let printed = if closed { Ok(()) } else { answer.print(arguments, prompt_ids, generation.report(), load_seconds) };
+    saved?;
+    ended?;
+    Ok(printed?)
 }
 
 /// Returns the prompt's token ids; `None` for a conversation.
@@ -160,6 +135,7 @@ fn prompt(source: &Source, tokenizer: &Tokenizer) -> Result<Option<Vec<u32>>, Bo
         Source::Ids(ids) => return Ok(Some(ids.clone())),
         Source::Conversation => return Ok(None),
         Source::Text(text) => text.clone(),
+        Source::File(file) => read_text(file)?,
         Source::Chat(question) => {
             let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; use --prompt")?;
             template.render(&[ChatMessage::new("user", question)], true)?

@@ -11,6 +11,7 @@ pub struct Summary {
     pub token_ids: Vec<u32>,
     /// The generated text, without special tokens.
     pub text: String,
+    /// The reason why the text ended; `interrupted` after Ctrl-C.
     pub stop: Option<String>,
     /// Layers per decode pass that the controller asked for.
     pub layers_per_token: Option<f64>,

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cargo run --release --example hidden_state_study -- [--alphas 0.1,1] [--seeds 0,1,2] [--out DIR] [--work DIR] \
-//!     [--model DIR --data FILE.jsonl]
+//!     [--model DIR --data FILE.jsonl|-]
 //! ```
 
 mod arguments;
@@ -14,26 +14,20 @@ mod output;
 mod texts;
 
 use arguments::Arguments;
-use clap::Parser;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer_examples::tiny_task::TinyTask;
 use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
 use texts::Texts;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(run(&Arguments::read()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    if let Some(folder) = &arguments.out {
-        // The folder is made first, so that an error stops the program before the work.
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
-    let name = arguments.model.as_deref().map_or("tiny".into(), Path::to_string_lossy);
+    output::check(arguments)?;
     let device = arguments.device.device()?;
     let quiet = arguments.quiet || arguments.json;
     let dynlayer_examples::Loaded { tokenizer, model, checkpoint } =
@@ -42,13 +36,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let (report, quality) = match &arguments.data {
         None => {
             let task = TinyTask::new(&model, &tokenizer, router, arguments.batch, arguments.items)?;
-            (study(arguments, &model, &task, &name)?, "exact match")
+            (study(arguments, &model, &task, "problems")?, "exact match")
         }
         Some(data) => {
             let stops = checkpoint.stop_tokens(&tokenizer)?;
             let task = Texts::open(data, &model, &tokenizer, stops, arguments)?;
-            let what = format!("{name} {} {}", data.display(), arguments.tokens);
-            (study(arguments, &model, &task, &what)?, "ROUGE-L")
+            (study(arguments, &model, &task, &task.digest().to_string())?, "ROUGE-L")
         }
     };
     output::write(arguments, &report, quality)
@@ -58,7 +51,7 @@ fn study<T: StudyTask>(
     arguments: &Arguments,
     model: &Llama,
     task: &T,
-    what: &str,
+    data: &str,
 ) -> Result<StudyReport, Box<dyn Error>> {
     let mut training = RouterTraining::new(arguments.steps, arguments.rate, DepthLoss::Price { alpha: 0.0 });
     training.control_from = arguments.control_from;
@@ -67,7 +60,7 @@ fn study<T: StudyTask>(
     let mut study = Study::new(training, arguments.alphas.iter().copied(), arguments.seeds.iter().copied());
     study.inputs.clone_from(&arguments.inputs);
 
-    let what = format!("{what} {:?} {} {}", arguments.router, arguments.bias, arguments.batch);
+    let what = format!("{data} {:?} {} {}", arguments.router, arguments.bias, arguments.batch);
     let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
     let quiet = arguments.quiet || arguments.json;
     let bar = dynlayer_examples::progress_bar(quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}  {msg}");

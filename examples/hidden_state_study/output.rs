@@ -4,11 +4,16 @@ use crate::arguments::Arguments;
 use dynlayer::metrics::output::{write_csv, write_json};
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::metrics::statistics::Interval;
-use dynlayer_examples::study::{Comparison, Measure, StudyPoint, StudyReport, Verdict, input_name};
+use dynlayer::model::format::write_atomic;
+use dynlayer_examples::output;
+use dynlayer_examples::study::{Comparison, Measure, StudyPoint, StudyReport, Verdict, input_name, signed};
 use serde::Serialize;
 use std::error::Error;
-use std::fs;
 use std::io::Write;
+use std::path::Path;
+
+/// The files that a study writes.
+const FILES: [&str; 6] = ["study.csv", "study.json", "quality.svg", "quality.png", "nll.svg", "nll.png"];
 
 /// A line of the CSV file.
 #[derive(Serialize)]
@@ -46,24 +51,68 @@ impl Line {
     }
 }
 
-/// Prints the table and the conclusion, and writes the files if a folder was given.
-pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
-    if let Some(folder) = &arguments.out {
-        let mut csv = Vec::new();
-        write_csv(&mut csv, report.points.iter().map(Line::new))?;
-        fs::write(folder.join("study.csv"), csv)?;
-        write_json(fs::File::create(folder.join("study.json"))?, report)?;
-        let nll = "negative log-likelihood, nats per token";
-        let plots: [(&str, &str, Place); 2] = [
-            ("quality", quality, |p| (p.layers.estimate, p.quality)),
-            ("nll", nll, |p| (p.nll_layers.estimate, p.nll)),
-        ];
-        for (file, label, place) in plots {
-            let plot = plot(report, label, place);
-            fs::write(folder.join(format!("{file}.svg")), plot.svg(Size::default())?)?;
-            fs::write(folder.join(format!("{file}.png")), plot.png(Size::default())?)?;
+/// Checks before the work what would spoil its results: a seed, a price or an input that is given twice, which would
+/// count as two, a folder in which nothing can be written, and files of another study.
+pub fn check(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let lists: [(&str, Vec<String>); 3] = [
+        ("--seeds", arguments.seeds.iter().map(ToString::to_string).collect()),
+        ("--alphas", arguments.alphas.iter().map(ToString::to_string).collect()),
+        ("--inputs", arguments.inputs.iter().copied().map(input_name).collect()),
+    ];
+    for (option, values) in lists {
+        if let Some((_, twice)) = values.iter().enumerate().find(|(i, value)| values[..*i].contains(value)) {
+            return Err(format!("{option}: {twice} comes twice; expected each value once").into());
         }
     }
+    if arguments.tokens == 0 {
+        return Err("--tokens 0 leaves nothing of a prompt; expected at least 1".into());
+    }
+    let Some(folder) = &arguments.out else { return Ok(()) };
+    output::check_folder(folder)?;
+    for file in FILES.map(|name| folder.join(name)) {
+        output::check(&file)?;
+        if !arguments.overwrite && file.is_file() {
+            let file = file.display();
+            return Err(format!(
+                "{file}: belongs to another study; name another folder for --out, or add --overwrite to replace the \
+                 files of that study"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Prints the table and the conclusion, and writes the files if a folder was given.
+pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
+    // A file that cannot be written does not take the results away.
+    let written = arguments.out.as_deref().map_or(Ok(()), |folder| write_files(folder, report, quality));
+    let printed = print(arguments, report, quality);
+    written.and(printed)
+}
+
+fn write_files(folder: &Path, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
+    let save = |name: &str, bytes: &[u8]| {
+        let file = folder.join(name);
+        write_atomic(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    let (mut csv, mut json) = (Vec::new(), Vec::new());
+    write_csv(&mut csv, report.points.iter().map(Line::new))?;
+    save("study.csv", &csv)?;
+    write_json(&mut json, report)?;
+    save("study.json", &json)?;
+    let nll = "negative log-likelihood, nats per token";
+    let plots: [(&str, &str, Place); 2] =
+        [("quality", quality, |p| (p.layers.estimate, p.quality)), ("nll", nll, |p| (p.nll_layers.estimate, p.nll))];
+    for (name, label, place) in plots {
+        let plot = plot(report, label, place);
+        save(&format!("{name}.svg"), plot.svg(Size::default())?.as_bytes())?;
+        save(&format!("{name}.png"), &plot.png(Size::default())?)?;
+    }
+    Ok(())
+}
+
+fn print(arguments: &Arguments, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     if arguments.json {
         serde_json::to_writer(&mut out, report)?;
@@ -81,14 +130,12 @@ pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Resu
 
 /// Returns the conclusion about hidden states as a sentence.
 fn conclusion(comparison: &Comparison, unit: &str) -> String {
-    let gain = match comparison.gain {
-        Some(Interval { low, estimate, high }) => format!("{estimate:+.4} [{low:+.4}, {high:+.4}] {unit}"),
-        None => String::new(),
-    };
+    let gain = comparison.gain.map_or_else(String::new, |gain| format!("{} {unit}", signed(gain)));
     match comparison.verdict() {
         Verdict::Better => format!("Hidden states helped here, at equal depth by {gain}."),
         Verdict::Worse => format!("Hidden states did worse here, at equal depth by {gain}."),
         Verdict::NoDifference => format!("No difference between hidden states and a constant was found: {gain}."),
+        Verdict::Unknown => format!("One item does not tell whether hidden states help: {gain}."),
         Verdict::NotComparable => {
             "Hidden states and the constant reach no depth in common: try other --alphas.".to_owned()
         }

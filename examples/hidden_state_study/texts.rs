@@ -4,20 +4,16 @@ use crate::arguments::Arguments;
 use dynlayer::inference::controllers::AnyRouter;
 use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, TrainingItem};
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
+use dynlayer::metrics::random;
 use dynlayer::metrics::text::Rouge;
-use dynlayer::model::Llama;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer_examples::study::StudyTask;
+use dynlayer::model::{Digest, Llama};
+use dynlayer_examples::data::{Data, Line, unscored_by_rouge};
+use dynlayer_examples::output::warn;
+use dynlayer_examples::study::{StudyTask, purposes};
 use dynlayer_examples::tiny_task::RouterKind;
-use serde::Deserialize;
 use std::error::Error;
 use std::path::Path;
-
-#[derive(Deserialize)]
-struct Line {
-    prompt: String,
-    reference: String,
-}
 
 /// The prompts and references of a file. Routers are measured on the first of them, and learn from the others.
 pub struct Texts<'a> {
@@ -40,35 +36,52 @@ impl<'a> Texts<'a> {
         stop_tokens: Vec<u32>,
         arguments: &Arguments,
     ) -> Result<Self, Box<dyn Error>> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut data = Data::read(path, None)?;
         let template = tokenizer.chat_template()?;
-        let (mut items, mut references) = (Vec::new(), Vec::new());
-        for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let Line { prompt, reference } =
-                serde_json::from_str(line).map_err(|error| format!("{}, line {}: {error}", path.display(), i + 1))?;
+        let item = |line: &Line| -> Result<ScoreItem, Box<dyn Error>> {
             let prompt = match &template {
-                Some(template) => template.render(&[ChatMessage::user(prompt)], true)?,
-                None => prompt,
+                Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
+                None => line.prompt.clone(),
             };
             // Long prompts are cut at the beginning, since the end asks for the answer.
             let mut prompt = tokenizer.encode(&prompt, false)?;
             prompt.drain(..prompt.len().saturating_sub(arguments.tokens));
-            let mut continuation = tokenizer.encode(&reference, false)?;
+            let mut continuation = tokenizer.encode(&line.reference, false)?;
             continuation.extend(stop_tokens.first());
             continuation.truncate(arguments.tokens);
-            items.push(ScoreItem { prompt, continuation });
-            references.push(reference);
-        }
+            for (what, tokens) in [("prompt", &prompt), ("reference", &continuation)] {
+                if tokens.is_empty() {
+                    return Err(format!("the {what} has no token").into());
+                }
+            }
+            Ok(ScoreItem { prompt, continuation })
+        };
+        let items = data.lines.iter().map(|line| item(line).map_err(|error| data.wrong(line, error)));
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let tokens = |item: &ScoreItem| item.prompt.len() + item.continuation.len();
+        let mut items = data.fit(items, tokens, model.config().max_positions, arguments.skip_long)?;
         let measured = usize::try_from(arguments.items)?;
         if items.len() <= measured {
-            let (path, n) = (path.display(), items.len());
-            return Err(format!("{path}: found {n} items; expected more than the {measured} to measure on").into());
+            let (name, n) = (data.name, items.len());
+            return Err(format!("{name}: found {n} items; expected more than the {measured} to measure on").into());
         }
         let learned = items.split_off(measured);
-        references.truncate(measured);
+        data.lines.truncate(measured);
+        if let Some(warning) = unscored_by_rouge(&data.lines) {
+            warn(warning);
+        }
+        let references = data.lines.into_iter().map(|line| line.reference).collect();
         let router = (arguments.router, arguments.bias);
         let (batch, tokens) = (arguments.batch, arguments.tokens);
         Ok(Self { model, tokenizer, stop_tokens, router, batch, tokens, items, references, learned })
+    }
+
+    /// Returns the digest of all texts: what routers learn from, what they are measured on, and the references.
+    pub fn digest(&self) -> Digest {
+        let tokens = |items: &[ScoreItem]| {
+            Digest::of_tokens(items.iter().flat_map(|item| [item.prompt.as_slice(), item.continuation.as_slice()]))
+        };
+        Digest::of([tokens(&self.learned), tokens(&self.items), Digest::of(&self.references)])
     }
 }
 
@@ -81,9 +94,11 @@ impl StudyTask for Texts<'_> {
 
     fn batch(&self, seed: u64, StepPart { step, part }: StepPart) -> Result<TrainingBatch, TrainingError> {
         let first = (step + (part << 32)) * self.batch as u64;
+        let n = self.learned.len() as u64;
+        // Takes all texts in turn. The seed chooses the text to begin with.
+        let start = random::derive(purposes::FIRST_TEXT, seed, [0, 0, 0]) % n;
         let items = (0..self.batch as u64).map(|i| {
-            // Takes all texts in turn. Each seed begins with a different text.
-            let at = (first + i + 7919 * seed) % self.learned.len() as u64;
+            let at = ((first + i) % n + start) % n;
             let ScoreItem { prompt, continuation } =
                 usize::try_from(at).ok().and_then(|at| self.learned.get(at)).cloned().unwrap_or_default();
             TrainingItem { id: first + i, prompt, answer: continuation }

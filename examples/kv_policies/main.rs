@@ -14,9 +14,18 @@ use dynlayer::inference::{
 };
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::model::{Llama, WeightDtype};
+use dynlayer_examples::arguments::trimmed;
+use dynlayer_examples::output::warn;
+use dynlayer_examples::{Loaded, described};
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The default number of tokens of each prompt.
+const PROMPT_TOKENS: usize = 32;
+/// The default number of tokens of each continuation.
+const TOKENS: usize = 64;
 
 #[derive(Parser, Debug)]
 #[command(about = "Measures the cost of each KV policy, and the distance of its predictions from full depth")]
@@ -28,13 +37,14 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// The numbers of layers to skip.
-    #[arg(long, value_name = "K,K,..", value_delimiter = ',', default_value = "2,4,6,10")]
+    #[arg(long, value_name = "K,K,..", value_delimiter = ',', value_parser = trimmed::<usize>)]
+    #[arg(default_value = "2,4,6,10")]
     skipped: Vec<usize>,
-    /// The number of tokens of each prompt.
-    #[arg(long, default_value_t = 32)]
+    /// The number of tokens of each prompt; the embedded model's problems have lengths of their own.
+    #[arg(long, default_value_t = PROMPT_TOKENS)]
     prompt_tokens: usize,
     /// The number of tokens of each continuation.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = TOKENS)]
     tokens: usize,
     /// The largest number of items: prompts with their continuations.
     #[arg(long, default_value_t = 8)]
@@ -46,29 +56,30 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let dynlayer_examples::Loaded { tokenizer, model, .. } =
-        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &Device::flex(), false)?;
-    let (prompt, continuation) = (arguments.prompt_tokens, arguments.tokens);
+    let lengths = (arguments.prompt_tokens, arguments.tokens);
+    if arguments.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
+        warn("--prompt-tokens and --tokens have no effect on the embedded model's problems; give a text by --text");
+    }
+    let loaded = Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &Device::flex(), false)?;
     let items = dynlayer_examples::items(
         arguments.text.as_deref(),
         arguments.model.as_deref(),
-        &tokenizer,
-        prompt,
-        continuation,
+        &loaded,
+        arguments.prompt_tokens,
+        arguments.tokens,
         arguments.limit,
     )?;
+    let model = loaded.model;
     let n_layers = model.layers().len();
-    if let Some(k) = arguments.skipped.iter().find(|k| **k + 2 > n_layers) {
+    if let Some(k) = arguments.skipped.iter().find(|k| **k > n_layers.saturating_sub(2)) {
         return Err(
             format!("cannot skip {k} layers: of the model's {n_layers}, the first and the last always run").into()
         );
     }
     let full = score(&model, FullDepth, &items, KvPolicy::Propagate)?;
-    println!(
-        "{} items of {prompt} + {continuation} tokens, control from last-prompt-token, {n_layers} layers",
-        items.len()
-    );
-    println!("skipped  routes    policy     KL (nats)  top-1  K/V projections per token  owed states (kB)");
+    let mut out = std::io::stdout();
+    writeln!(out, "{}; control from last-prompt-token, {n_layers} layers", described(&items))?;
+    writeln!(out, "skipped  routes    policy     KL (nats)  top-1  K/V projections per token  owed states (kB)")?;
     for k in &arguments.skipped {
         for (routes, controller) in [("fixed", fixed as Make), ("changing", changing as Make)] {
             for policy in KvPolicy::ALL {
@@ -77,10 +88,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
                 let decode = &scores.report.decode.spent;
                 let projections = decode.executed.kv_projections as f64 / decode.tokens as f64;
                 let owed = scores.report.owed_bytes as f64 / 1e3;
-                println!(
+                writeln!(
+                    out,
                     "{k:7}  {routes:8}  {policy:9}  {kl:9.4}  {top1:.3}  {projections:25.2}  {owed:16.1}",
                     policy = policy.to_string()
-                );
+                )?;
             }
         }
     }

@@ -10,7 +10,7 @@ const DEFAULT_BUDGETS: usize = 11;
 /// Returns the candidates to run; puts the full model first if it was not named.
 pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
     let mut specs = match &arguments.candidates {
-        Some(text) => split(text).map(str::parse).collect::<Result<Vec<ControllerSpec>, _>>()?,
+        Some(text) => split(text).iter().map(|spec| spec.trim().parse()).collect::<Result<Vec<ControllerSpec>, _>>()?,
         None => default(n_layers),
     };
     let full = ControllerSpec::Full(FullDepth);
@@ -22,19 +22,22 @@ pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpe
 
 /// Splits a list at the commas that are followed by a controller's name. Options of a controller follow commas, too,
 /// but are numbers (`skip:3,5`) or have an equals sign (`confidence:0.9,min=8`).
-fn split(text: &str) -> impl Iterator<Item = &str> {
+fn split(text: &str) -> Vec<String> {
     let begins = |part: &str| {
         let name = part.split(':').next().unwrap_or_default().trim();
         name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains('=')
     };
-    let mut starts = vec![0];
-    starts.extend(
-        text.match_indices(',')
-            .map(|(at, _)| at + 1)
-            .filter(|at| begins(text[*at..].split(',').next().unwrap_or_default())),
-    );
-    let ends: Vec<usize> = starts.iter().skip(1).map(|start| start - 1).chain([text.len()]).collect();
-    starts.into_iter().zip(ends).map(|(start, end)| text[start..end].trim())
+    let mut specs: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match specs.last_mut() {
+            Some(last) if !begins(part) => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => specs.push(part.to_owned()),
+        }
+    }
+    specs
 }
 
 /// Returns the default candidates: the full model, and budgets of `influence` down to a quarter of the layers.

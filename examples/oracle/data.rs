@@ -1,84 +1,93 @@
 //! Prompts and references.
 
+use crate::arguments::{Arguments, Metric};
 use dynlayer::inference::oracle::Item;
+use dynlayer::model::Llama;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer_examples::data::{Data, Line, unscored_by_rouge};
 use dynlayer_examples::embedded::held_out;
 use dynlayer_tiny::Problem;
-use serde::Deserialize;
+use std::collections::HashMap;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 /// The number of problems that are run if there is no limit.
 const PROBLEMS: usize = 140;
 
-/// A line of the data.
-#[derive(Deserialize)]
-pub struct Line {
-    #[serde(default)]
-    id: Option<serde_json::Value>,
-    prompt: String,
-    reference: String,
-}
-
-impl Line {
-    /// Returns the line's id, or `number` if it has none.
-    pub fn id(&self, number: usize) -> String {
-        match &self.id {
-            Some(serde_json::Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => number.to_string(),
-        }
+/// Reads the data, or returns the first held-out problems of the embedded model if no file was named.
+pub fn read(arguments: &Arguments) -> Result<Data, Box<dyn Error>> {
+    if let Some(file) = &arguments.data {
+        return Data::read(file, arguments.limit);
     }
-}
-
-/// Reads the first `limit` lines of a file, or all lines without a limit.
-pub fn read(file: &Path, limit: Option<usize>) -> Result<Vec<Line>, Box<dyn Error>> {
-    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let reader = BufReader::new(std::fs::File::open(file).map_err(|error| named(&error))?);
-    let mut lines = Vec::new();
-    for (number, text) in (1..).zip(reader.lines()).take(limit.unwrap_or(usize::MAX)) {
-        let named = |error: &dyn std::fmt::Display| format!("{}, line {number}: {error}", file.display());
-        let text = text.map_err(|error| named(&error))?;
-        let line: Line = serde_json::from_str(&text).map_err(|error| {
-            named(&format!("expected an object with the strings \"prompt\" and \"reference\": {error}"))
-        })?;
-        if line.prompt.is_empty() {
-            return Err(named(&"the prompt is empty").into());
-        }
-        lines.push(line);
+    if arguments.model.is_some() {
+        return Err("--model needs --data FILE.jsonl: built-in problems are for the embedded model only".into());
     }
+    let problems = held_out(arguments.limit.unwrap_or(PROBLEMS)).enumerate();
+    let line = |(index, problem): (usize, Problem)| Line {
+        number: index + 1,
+        index: index as u64,
+        id: index.to_string(),
+        prompt: problem.prompt,
+        reference: problem.answer,
+    };
+    let lines: Vec<Line> = problems.map(line).collect();
     if lines.is_empty() {
-        return Err(named(&"expected at least one item, found none").into());
+        return Err("--limit 0 leaves no item; expected at least 1".into());
     }
-    Ok(lines)
+    Ok(Data { name: "the built-in problems".to_owned(), lines, ..Data::default() })
 }
 
-/// Returns the first `limit` held-out problems of the embedded model, or the first [`PROBLEMS`] without a limit.
-pub fn problems(limit: Option<usize>) -> Vec<Line> {
-    let line = |problem: Problem| Line { id: None, prompt: problem.prompt, reference: problem.answer };
-    held_out(limit.unwrap_or(PROBLEMS)).map(line).collect()
-}
-
-/// Converts the lines to items of token ids, with at most `longest` tokens of each reference. An item's id is the
-/// number of its line, counted from 0.
-pub fn items(lines: &[Line], tokenizer: &Tokenizer, chat: bool, longest: usize) -> Result<Vec<Item>, Box<dyn Error>> {
-    let template = if chat {
+/// Converts the lines to items of token ids, with at most `--max-new-tokens` tokens of each reference. An item's id is
+/// the line's index. Lines that do not fit the model's context are refused or left out, as the options say.
+pub fn items(
+    data: &mut Data,
+    arguments: &Arguments,
+    tokenizer: &Tokenizer,
+    model: &Llama,
+) -> Result<Vec<Item>, Box<dyn Error>> {
+    let template = if arguments.chat {
         Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
     } else {
         None
     };
-    let item = |(id, line): (u64, &Line)| -> Result<Item, Box<dyn Error>> {
+    let scored = arguments.metric == Metric::Nll;
+    let item = |line: &Line| -> Result<Item, Box<dyn Error>> {
         let prompt = match &template {
             Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
             None => line.prompt.clone(),
         };
+        let prompt = tokenizer.encode(&prompt, false)?;
+        if prompt.is_empty() {
+            return Err("the prompt has no token".into());
+        }
         // A reference follows the chat template's text directly, but it follows a plain prompt after a space.
-        let spaced = chat || line.prompt.ends_with(char::is_whitespace);
+        let spaced = arguments.chat || line.prompt.ends_with(char::is_whitespace);
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
         let mut reference_tokens = tokenizer.encode(&reference, false)?;
-        reference_tokens.truncate(longest);
-        Ok(Item { id, prompt: tokenizer.encode(&prompt, false)?, reference: line.reference.clone(), reference_tokens })
+        reference_tokens.truncate(arguments.max_new_tokens);
+        if scored && reference_tokens.is_empty() {
+            return Err("the reference has no token that --metric nll could score".into());
+        }
+        Ok(Item { id: line.index, prompt, reference: line.reference.clone(), reference_tokens })
     };
-    (0..).zip(lines).map(item).collect()
+    let items = data.lines.iter().map(|line| item(line).map_err(|error| data.wrong(line, error)));
+    let items = items.collect::<Result<Vec<_>, _>>()?;
+    let tokens = |item: &Item| item.prompt.len() + if scored { item.reference_tokens.len() } else { 0 };
+    data.fit(items, tokens, model.config().max_positions, arguments.skip_long)
+}
+
+/// Returns what is wrong with the data without being an error: references that the metric cannot score, and ids that
+/// do not tell items apart.
+pub fn warnings(data: &Data, metric: Metric) -> Vec<String> {
+    let lines = &data.lines;
+    let unscored = if metric == Metric::RougeL { unscored_by_rouge(lines) } else { None };
+    let mut warnings: Vec<String> =
+        unscored.into_iter().map(|text| format!("{text}; --metric agreement needs no reference")).collect();
+    let mut seen = HashMap::new();
+    let again = lines.iter().find_map(|line| Some((line, seen.insert(&line.id, line.number)?)));
+    if let Some((Line { number, .. }, first)) = again {
+        warnings.push(format!(
+            "lines {first} and {number} have the same id; only the column `sequence` tells such items apart"
+        ));
+    }
+    warnings
 }

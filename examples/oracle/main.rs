@@ -6,13 +6,14 @@
 //! be interpreted.
 //!
 //! ```text
-//! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl --out DIR \
+//! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl|- --out DIR \
 //!     [--candidates full,influence:28,influence:26] [--metric rouge-l|agreement|nll] [--limit N] [--chat] [--json]
 //! ```
 
 mod arguments;
 mod candidates;
 mod data;
+mod folder;
 mod predictor;
 mod results;
 mod run;
@@ -20,33 +21,37 @@ mod summary;
 mod tables;
 
 use arguments::Arguments;
-use clap::Parser;
+use clap::ArgMatches;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::oracle::Candidate;
 use dynlayer_examples::Loaded;
+use dynlayer_examples::output::warn;
 use results::Results;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    let (arguments, matches) = Arguments::read();
+    dynlayer_examples::main_of(run(&arguments, &matches))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     // Everything that can be wrong is checked before the work begins.
-    std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
-    let lines = match &arguments.data {
-        Some(file) => data::read(file, arguments.limit)?,
-        None if arguments.model.is_none() => data::problems(arguments.limit),
-        None => return Err("--model needs --data FILE.jsonl: built-in problems are for the embedded model only".into()),
-    };
+    folder::check(&arguments.out, arguments.overwrite)?;
+    let mut data = data::read(arguments)?;
     let device = arguments.device.device()?;
     let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
-    let items = data::items(&lines, tokenizer, arguments.chat, arguments.max_new_tokens)?;
+    let items = data::items(&mut data, arguments, tokenizer, model)?;
+    let predictor_layer = predictor::layer(arguments, n_layers)?;
     let specs = candidates::specs(arguments, n_layers)?;
+    let mut warnings = arguments.without_effect(matches, specs.iter().any(|spec| spec.needs().calibration));
+    warnings.extend(data::warnings(&data, arguments.metric));
+    for warning in &warnings {
+        warn(warning);
+    }
     let texts = dynlayer_examples::calibration::texts(
         arguments.calibration.as_deref(),
         arguments.model.as_deref(),
@@ -55,18 +60,36 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     )?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
+    let measure = || run::run(arguments, &loaded, candidates(), &specs, &items);
 
-    let measured = run::run(arguments, &loaded, candidates(), &specs, &items)?;
+    if !folder::continues(&arguments.out) {
+        folder::clear(&arguments.out)?;
+    }
+    let measured = match measure() {
+        Err(error) if folder::is_other_run(error.as_ref()) => {
+            if !arguments.overwrite {
+                return Err(format!("{error}; --overwrite replaces that run").into());
+            }
+            folder::clear(&arguments.out)?;
+            measure()?
+        }
+        measured => measured?,
+    };
     let evidence = measured.evidence()?;
     let null = measured.null()?;
-    let states = predictor::states(arguments, model, &items)?;
-    let results = Results::new(arguments, n_layers, &evidence, null.as_ref(), &states)?;
-    tables::write(arguments, &lines, &evidence, null.as_ref(), &results)?;
+    let states = predictor::states(model, &items, predictor_layer)?;
+    let results = Results::new(arguments, n_layers, &evidence, null.as_ref(), &states, (&data, warnings))?;
     let text = summary::text(arguments, &results);
-    std::fs::write(arguments.out.join("summary.txt"), &text)?;
+    let written = tables::write(arguments, &data.lines, &evidence, null.as_ref(), &results, &text);
+    // A file that cannot be written does not take the results away.
+    let printed = print(arguments, &results, &text);
+    written.and(printed)
+}
+
+fn print(arguments: &Arguments, results: &Results, text: &str) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     if arguments.json {
-        serde_json::to_writer(&mut out, &results)?;
+        serde_json::to_writer(&mut out, results)?;
         writeln!(out)?;
     } else {
         write!(out, "{text}")?;

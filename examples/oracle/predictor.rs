@@ -10,9 +10,17 @@ use std::error::Error;
 /// The largest number of folds of the cross-validation.
 const FOLDS: usize = 10;
 
+/// Returns the layer whose input states the predictor reads.
+pub fn layer(arguments: &Arguments, n_layers: usize) -> Result<usize, Box<dyn Error>> {
+    let layer = arguments.predictor_layer.unwrap_or(n_layers / 6);
+    if layer >= n_layers {
+        return Err(format!("--predictor-layer {layer}: expected a layer below {n_layers}").into());
+    }
+    Ok(layer)
+}
+
 /// Measures the mean state of each prompt at an early layer.
-pub fn states(arguments: &Arguments, model: &Llama, items: &[Item]) -> Result<PromptStates, Box<dyn Error>> {
-    let layer = arguments.predictor_layer.unwrap_or(model.layers().len() / 6);
+pub fn states(model: &Llama, items: &[Item], layer: usize) -> Result<PromptStates, Box<dyn Error>> {
     Ok(PromptStates::measure(model, items, layer)?)
 }
 

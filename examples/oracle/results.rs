@@ -6,6 +6,7 @@ use dynlayer::inference::oracle::{PromptPredictor, PromptStates};
 use dynlayer::metrics::allocation::{Allocation, Allocator, EnvelopePoint, Evidence};
 use dynlayer::metrics::baselines::{Baselines, Comparison, ComparisonRow};
 use dynlayer::metrics::statistics::Bootstrap;
+use dynlayer_examples::data::Data;
 use serde::Serialize;
 use std::error::Error;
 
@@ -26,6 +27,10 @@ pub struct Results {
     pub max_new_tokens: usize,
     pub chat: bool,
     pub items: usize,
+    /// The number of items that were left out because they do not fit the model's context.
+    pub left_out: usize,
+    /// The warnings about options and data that were printed before the work.
+    pub warnings: Vec<String>,
     pub n_layers: usize,
     pub router_layer: usize,
     /// Mean quality of the full model.
@@ -34,10 +39,12 @@ pub struct Results {
     pub full_cost: f64,
     /// Mean quality of the full model's halves, if they were measured.
     pub full_halves: Option<f64>,
+    /// The reason why the qualities do not compare the candidates; `None` if they do.
+    pub says_nothing: Option<&'static str>,
     /// The least mean cost at which the oracle reaches the full model's mean quality.
     pub least_cost: f64,
-    /// `least_cost` as a fraction of the full model's cost.
-    pub least_fraction: f64,
+    /// `least_cost` as a fraction of the full model's cost; `None` if the qualities say nothing.
+    pub least_fraction: Option<f64>,
     /// The oracle and its baselines at that cost.
     pub baselines: Baselines,
     /// The means of each candidate, run for all sequences.
@@ -84,6 +91,7 @@ impl Results {
         evidence: &Evidence,
         null: Option<&Evidence>,
         states: &PromptStates,
+        (data, warnings): (&Data, Vec<String>),
     ) -> Result<Self, Box<dyn Error>> {
         let means = |candidate: usize| evidence.static_means(candidate).ok_or("a candidate is missing for an item");
         let full = evidence.candidates().iter().position(|name| name == "full").ok_or("there is no full model")?;
@@ -101,6 +109,7 @@ impl Results {
         let (from, to) = (frontier.first().map_or(0.0, |point| point.mean_cost), full_cost.max(least_cost));
         let budget = |i: usize| from + (to - from) * i as f64 / (BUDGETS - 1) as f64;
         let curves = (0..BUDGETS).map(|i| measured.point(budget(i)));
+        let says_nothing = says_nothing(arguments.metric, full_quality, evidence);
         Ok(Self {
             metric: arguments.metric,
             cost: arguments.cost,
@@ -109,13 +118,16 @@ impl Results {
             max_new_tokens: arguments.max_new_tokens,
             chat: arguments.chat,
             items: evidence.sequences().len(),
+            left_out: data.left_out.len(),
+            warnings,
             n_layers,
             router_layer: states.layer(),
             full_quality,
             full_cost,
             full_halves: halves(evidence, full),
+            says_nothing,
             least_cost,
-            least_fraction: least_cost / full_cost,
+            least_fraction: says_nothing.is_none().then(|| least_cost / full_cost),
             baselines: measured.compare(least_cost, Bootstrap::default())?,
             statics: statics.collect::<Result<_, _>>()?,
             curves: curves.collect::<Result<_, _>>()?,
@@ -126,11 +138,29 @@ impl Results {
     }
 }
 
-/// Returns the mean quality over the sequences and halves of a candidate; `None` if they were not measured.
+/// Returns why the qualities do not compare the candidates; `None` if they do.
+fn says_nothing(metric: Metric, full_quality: f64, evidence: &Evidence) -> Option<&'static str> {
+    // Log-probabilities are at most 0, and the other qualities at least 0.
+    if metric != Metric::Nll && full_quality <= 0.0 {
+        return Some("the full model's quality is 0 for every item");
+    }
+    let same = |sequence: usize| {
+        let candidates = 0..evidence.candidates().len();
+        let qualities = candidates.filter_map(|one| Some(evidence.cell(sequence, one)?.quality));
+        let (low, high) =
+            qualities.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), one| (low.min(one), high.max(one)));
+        low >= high
+    };
+    let all_same = (0..evidence.sequences().len()).all(same);
+    all_same.then_some("all candidates have the same quality, for every item")
+}
+
+/// Returns the mean quality of a candidate over the halves, for the sequences that have them; `None` if none has.
 fn halves(evidence: &Evidence, candidate: usize) -> Option<f64> {
-    let n = evidence.sequences().len();
-    let both = (0..n).map(|sequence| evidence.cell(sequence, candidate)?.halves);
-    Some(both.map(|both| both.map(|[first, second]| f64::midpoint(first, second))).sum::<Option<f64>>()? / n as f64)
+    let sequences = 0..evidence.sequences().len();
+    let both = sequences.filter_map(|sequence| evidence.cell(sequence, candidate)?.halves);
+    let means: Vec<f64> = both.map(|[first, second]| f64::midpoint(first, second)).collect();
+    (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
 }
 
 struct Measured<'a> {

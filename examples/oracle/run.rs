@@ -21,17 +21,6 @@ pub fn run(
     specs: &[ControllerSpec],
     items: &[Item],
 ) -> Result<OracleResults, Box<dyn Error>> {
-    let file_name = |path: &std::path::Path| {
-        path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
-    };
-    let calibration = arguments.calibration.as_deref().map_or_else(|| "built-in".to_owned(), file_name);
-    let labels = [
-        ("model", arguments.model.as_deref().map_or_else(|| "tiny".to_owned(), file_name)),
-        ("data", arguments.data.as_deref().map_or_else(|| "built-in".to_owned(), file_name)),
-        ("calibration", calibration),
-        ("chat", arguments.chat.to_string()),
-    ];
-    let sampled = arguments.metric == Metric::RougeL;
     let options = OracleOptions {
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: checkpoint.stop_tokens(tokenizer)?,
@@ -42,9 +31,8 @@ pub fn run(
             seed: arguments.seed,
             ..RunSettings::default()
         },
-        // The measures that score given tokens always have halves, and do not use the sampling.
-        halves: (!sampled || arguments.halves > 0.0)
-            .then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),
+        // The measures that score given tokens do not use the sampling.
+        halves: (arguments.halves > 0.0).then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),
         null_depths: null_depths(arguments, specs, model.layers().len()),
         cost: match arguments.cost {
             Cost::Layers => oracle::Cost::Layers,
@@ -52,7 +40,7 @@ pub fn run(
             Cost::Milliseconds => oracle::Cost::Milliseconds,
         },
         lanes: arguments.lanes,
-        labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
+        labels: [("chat".to_owned(), arguments.chat.to_string())].into(),
         ..OracleOptions::default()
     };
     let measure = match arguments.metric {

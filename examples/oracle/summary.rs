@@ -15,11 +15,12 @@ pub fn text(arguments: &Arguments, results: &Results) -> String {
 }
 
 fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt::Result {
-    let Results { items, n_layers, full_quality, full_cost, least_cost, least_fraction, baselines, .. } = results;
+    let Results { items, left_out, n_layers, full_quality, full_cost, least_cost, baselines, .. } = results;
     let cost = results.cost.words();
+    let without = if *left_out > 0 { format!(" ({left_out} more do not fit the context)") } else { String::new() };
     writeln!(
         out,
-        "{items} items, {} candidates, {n_layers} layers; control from {}",
+        "{items} items{without}, {} candidates, {n_layers} layers; control from {}",
         baselines.candidates, results.control_from
     )?;
     writeln!(out, "Quality: {}.", results.metric.words())?;
@@ -35,11 +36,20 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
     for one in &results.statics {
         writeln!(out, "{:widest$}  {:7.4}  {:8.4}  {}", one.candidate, one.mean_quality, one.mean_cost, one.chosen)?;
     }
+    write!(out, "\nThe full model reaches {full_quality:.4} at {full_cost:.4} {cost}. ")?;
+    if let Some(why) = results.says_nothing {
+        writeln!(
+            out,
+            "But {why}: this metric does not tell here how many layers are enough. The oracle merely takes the \
+             cheapest candidate for every item, {least_cost:.4} {cost}. At that budget:\n"
+        )?;
+        return writeln!(out, "{baselines}");
+    }
     writeln!(
         out,
-        "\nThe full model reaches {full_quality:.4} at {full_cost:.4} {cost}. The oracle needs {least_cost:.4} {cost} \
-         for the same quality: {:.1} % of the full model's cost. At that budget:\n",
-        100.0 * least_fraction
+        "The oracle needs {least_cost:.4} {cost} for the same quality: {:.1} % of the full model's cost. At that \
+         budget:\n",
+        100.0 * least_cost / full_cost
     )?;
     writeln!(out, "{baselines}\n")?;
     reading(out, results)
@@ -64,9 +74,18 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
     }
     match &baselines.cross_fitted {
         Some(row) => {
-            writeln!(out, "- Chosen on one half of the score and judged on the other, the oracle {}.", gain(row))?;
+            let (halved, all) = (baselines.with_halves, baselines.sequences);
+            let these = if halved < all { format!(" over the {halved} items that have halves") } else { String::new() };
+            writeln!(
+                out,
+                "- Chosen on one half of the score and judged on the other, the oracle {}{these}.",
+                gain(row)
+            )?;
         }
-        None => writeln!(out, "- Without halves of the score, it is unknown how much of the oracle's gain is luck.")?,
+        None => writeln!(
+            out,
+            "- Without halves of the score within the budget, it is unknown how much of the oracle's gain is luck."
+        )?,
     }
     if results.metric == Metric::RougeL && baselines.cross_fitted.is_some() {
         let full = results.full_halves.map_or_else(String::new, |full| format!("; the full model's reach {full:.4}"));
@@ -78,6 +97,9 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
     match baselines.controllers.iter().find(|row| row.name == PREDICTOR) {
         Some(row) => predictor(out, row, results)?,
         None => writeln!(out, "- There are too few items to train a prompt predictor.")?,
+    }
+    if results.items == 1 {
+        return writeln!(out, "- One item is no sample: nothing is known about other items.");
     }
     writeln!(
         out,
@@ -106,9 +128,7 @@ fn predictor(
         gain(row)
     )?;
     match regret {
-        Some(Interval { low, estimate, high }) => {
-            writeln!(out, ", and stays {estimate:.4} [{low:.4}, {high:.4}] below the oracle at its own cost.")
-        }
+        Some(regret) => writeln!(out, ", and stays {regret} below the oracle at its own cost."),
         None => writeln!(out, "."),
     }
 }
@@ -123,13 +143,13 @@ fn gain(row: &ComparisonRow) -> String {
     }
 }
 
-fn amount(Interval { low, estimate, high }: Interval) -> String {
-    let sure = if low > 0.0 {
+fn amount(gain: Interval) -> String {
+    let sure = if !gain.is_known() || gain.low > 0.0 {
         ""
-    } else if high < 0.0 {
+    } else if gain.high < 0.0 {
         " (a loss)"
     } else {
         " (not reliably different from zero)"
     };
-    format!("{estimate:.4} [{low:.4}, {high:.4}]{sure}")
+    format!("{gain}{sure}")
 }

@@ -1,38 +1,41 @@
 //! The output files: tables and the plot.
 
 use crate::arguments::{Arguments, Metric};
-use crate::data::Line;
+use crate::folder::remove;
 use crate::results::{Point, Results};
 use dynlayer::metrics::allocation::{EnvelopePoint, Evidence};
 use dynlayer::metrics::output::write_csv;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use dynlayer::model::format::write_atomic;
+use dynlayer_examples::data::Line;
 use serde::Serialize;
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 
 /// The candidate that was chosen for an item.
 #[derive(Serialize)]
 struct Chosen<'a> {
     sequence: u64,
-    id: String,
+    id: &'a str,
     candidate: &'a str,
     quality: f64,
     cost: f64,
 }
 
-/// Writes all files except `run.jsonl` and the summary.
+/// Writes all files except `run.jsonl`, and removes those that an earlier run has left and this one does not have.
 pub fn write(
     arguments: &Arguments,
     lines: &[Line],
     evidence: &Evidence,
     null: Option<&Evidence>,
     results: &Results,
+    summary: &str,
 ) -> Result<(), Box<dyn Error>> {
     let file = |name: &str| arguments.out.join(name);
     evidence.write_jsonl(file("evidence.jsonl"))?;
-    if let Some(null) = null {
-        null.write_jsonl(file("null.jsonl"))?;
+    match null {
+        Some(null) => null.write_jsonl(file("null.jsonl"))?,
+        None => remove(&file("null.jsonl"))?,
     }
     csv(&file("frontier.csv"), &results.frontier)?;
     csv(&file("curves.csv"), &results.curves)?;
@@ -40,25 +43,30 @@ pub fn write(
     let choices = results.allocation.choices.iter().enumerate();
     let chosen = choices.filter_map(|(index, choice)| {
         let (sequence, cell) = (evidence.sequences()[index], evidence.cell(index, *choice)?);
-        let id = lines.get(index).map_or_else(String::new, |line| line.id(index));
+        let id = lines.get(index).map_or("", |line| line.id.as_str());
         let candidate = &evidence.candidates()[*choice];
         Some(Chosen { sequence, id, candidate, quality: cell.quality, cost: cell.cost })
     });
     csv(&file("allocation.csv"), chosen.collect::<Vec<_>>())?;
-    fs::write(file("baselines.json"), serde_json::to_vec_pretty(&results.baselines)?)?;
-    if let Some(predictor) = &results.predictor {
-        fs::write(file("router.json"), serde_json::to_vec(predictor)?)?;
+    save(&file("controls.json"), &serde_json::to_vec_pretty(&results.baselines)?)?;
+    match &results.predictor {
+        Some(predictor) => save(&file("router.json"), &serde_json::to_vec(predictor)?)?,
+        None => remove(&file("router.json"))?,
     }
     let plot = plot(results);
-    fs::write(file("frontier.svg"), plot.svg(Size::default())?)?;
-    fs::write(file("frontier.png"), plot.png(Size::default())?)?;
-    Ok(())
+    save(&file("frontier.svg"), plot.svg(Size::default())?.as_bytes())?;
+    save(&file("frontier.png"), &plot.png(Size::default())?)?;
+    save(&file("summary.txt"), summary.as_bytes())
 }
 
 fn csv<T: Serialize>(file: &Path, rows: impl IntoIterator<Item = T>) -> Result<(), Box<dyn Error>> {
     let mut bytes = Vec::new();
     write_csv(&mut bytes, rows)?;
-    Ok(fs::write(file, bytes)?)
+    save(file, &bytes)
+}
+
+fn save(file: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    Ok(write_atomic(file, bytes).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 /// Returns a plot of quality against cost: the oracle's frontier and its baselines.

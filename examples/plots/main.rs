@@ -6,28 +6,44 @@
 //!
 //! The numbers are made up, in the shapes that the results of a study have.
 
+use clap::Parser;
 use dynlayer::metrics::Grid;
 use dynlayer::metrics::plot::{Curve, CurvePlot, DepthHistogram, HeatMap, PlotError, Size};
 use dynlayer::metrics::statistics::Interval;
+use dynlayer::model::format::write_atomic;
+use dynlayer_examples::output::check_folder;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 const LAYERS: u32 = 30;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: plots FOLDER")?);
-    std::fs::create_dir_all(&folder)?;
+/// Draws one plot of each kind, as SVG and PNG.
+#[derive(Parser, Debug)]
+struct Arguments {
+    /// The folder to write the plots to.
+    folder: PathBuf,
+}
+
+fn main() -> ExitCode {
+    dynlayer_examples::main_of(run(&Arguments::parse().folder))
+}
+
+fn run(folder: &Path) -> Result<(), Box<dyn Error>> {
+    check_folder(folder)?;
     let size = Size::default();
     let (curves, map, histogram) = (curves(), heat_map()?, histogram()?);
-    save(&folder, "curves", curves.svg(size)?, curves.png(size)?)?;
-    save(&folder, "heat_map", map.svg(size)?, map.png(size)?)?;
-    save(&folder, "depths", histogram.svg(size)?, histogram.png(size)?)?;
+    save(folder, "curves", &curves.svg(size)?, &curves.png(size)?)?;
+    save(folder, "heat_map", &map.svg(size)?, &map.png(size)?)?;
+    save(folder, "depths", &histogram.svg(size)?, &histogram.png(size)?)?;
     Ok(())
 }
 
-fn save(folder: &Path, name: &str, svg: String, png: Vec<u8>) -> std::io::Result<()> {
-    std::fs::write(folder.join(name).with_extension("svg"), svg)?;
-    std::fs::write(folder.join(name).with_extension("png"), png)
+fn save(folder: &Path, name: &str, svg: &str, png: &[u8]) -> Result<(), String> {
+    let file = folder.join(name);
+    let svg = write_atomic(&file.with_extension("svg"), svg.as_bytes());
+    let png = svg.and_then(|()| write_atomic(&file.with_extension("png"), png));
+    png.map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Returns a plot of quality against depth for four methods, two of them with intervals.

@@ -12,9 +12,11 @@ mod show;
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::model::{Backend, WeightDtype};
+use dynlayer_examples::output::check_folder;
 use dynlayer_tiny::{Task, problems};
 use measure::{Bench, Row};
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    check_folder(&arguments.out)?;
     let device = arguments.device.device()?;
     let loaded = dynlayer_examples::Loaded::open(None, WeightDtype::F32, &device, true)?;
     let problems = problems(&Task::ALL, arguments.problems.max(1), arguments.seed);
@@ -84,15 +87,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let oracle = oracle::run(&bench, &candidates)?;
     rows.push(oracle.row.clone());
 
-    show::table(&rows, &bench);
-    show::oracle(&oracle);
-    let io = |error: std::io::Error| format!("{}: {error}", arguments.out.display());
-    std::fs::create_dir_all(&arguments.out).map_err(io)?;
+    let mut out = std::io::stdout();
+    show::table(&mut out, &rows, &bench)?;
+    show::oracle(&mut out, &oracle)?;
     let depths = arguments.out.join("depths.svg");
-    show::depth_map(&bench, &depths)?;
+    show::depth_map(&mut out, &bench, &depths)?;
     let curves = [("uniform", &uniform), ("influence", &influence), ("exit", &exit), ("confidence", &confidence)];
     let router = rows.iter().find(|row| row.name.starts_with("router"));
     let files = plot::write(&arguments.out, &curves, router, &oracle)?;
-    println!("\nQuality against depth: {files}\nThe answers above as an image: {}", depths.display());
+    let depths = depths.display();
+    writeln!(out, "\nQuality against depth: {files}\nThe answers above as an image: {depths}")?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::measure::Row;
 use super::oracle::Oracle;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use dynlayer::model::format::write_atomic;
 use std::error::Error;
 use std::path::Path;
 
@@ -31,7 +32,7 @@ pub fn write(
         curves: drawn,
     };
     let io = |error: std::io::Error| format!("{}: {error}", folder.display());
-    std::fs::write(folder.join("quality.svg"), plot.svg(Size::default())?).map_err(io)?;
-    std::fs::write(folder.join("quality.png"), plot.png(Size::default())?).map_err(io)?;
+    write_atomic(&folder.join("quality.svg"), plot.svg(Size::default())?.as_bytes()).map_err(io)?;
+    write_atomic(&folder.join("quality.png"), &plot.png(Size::default())?).map_err(io)?;
     Ok(format!("{} and .png", folder.join("quality.svg").display()))
 }

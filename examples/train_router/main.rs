@@ -1,7 +1,8 @@
 //! Trains the router that comes with the embedded model, which chooses the layers of a token from its hidden state.
 //!
 //! ```text
-//! cargo run --release --example train_router -- --depth budget:7.5 --out crates/tiny/assets/router.safetensors
+//! cargo run --release --example train_router -- --depth budget:7.5 --out crates/tiny/assets/router.safetensors \
+//!     --overwrite
 //! ```
 
 mod arguments;
@@ -16,7 +17,7 @@ use dynlayer_examples::study::{Evaluation, StudyTask, evaluate};
 use dynlayer_examples::tiny_task::TinyTask;
 use dynlayer_tiny::Task;
 use std::error::Error;
-use std::path::Path;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The first controlled token, chosen so that all generated tokens come from controlled passes, as in every table of
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    writable(&arguments.out)?;
+    arguments.check()?;
     let device = arguments.device.device()?;
     let dynlayer_examples::Loaded { tokenizer, model, .. } =
         dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &device, arguments.quiet)?;
@@ -43,17 +44,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut routed = Routed::load(&arguments.out, &device)?;
     let full = evaluate(&model, &mut FullDepth, &task, FROM, BATCH)?;
     let found = evaluate(&model, &mut routed, &task, FROM, BATCH)?;
-    print(&task, &full, &found);
-    Ok(())
-}
-
-/// Checks that a file can be written, before the work begins.
-fn writable(file: &Path) -> Result<(), Box<dyn Error>> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let named = |error: std::io::Error| format!("{}: {error}", folder.display());
-    std::fs::create_dir_all(folder).map_err(named)?;
-    tempfile::NamedTempFile::new_in(folder).map_err(named)?;
-    Ok(())
+    Ok(print(&task, &full, &found)?)
 }
 
 fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Routed<AnyRouter>, Box<dyn Error>> {
@@ -61,8 +52,8 @@ fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Ro
     training.temperature = Temperature { first: 1.0, last: arguments.final_temperature, steps: arguments.steps };
     training.router.ends = arguments.ends;
     (training.control_from, training.seed) = (FROM, arguments.seed);
-    let model_name = arguments.model.as_deref().map_or("tiny".into(), Path::to_string_lossy);
-    let what = format!("{model_name} {:?} {} {}", arguments.router, arguments.bias, arguments.batch);
+    // The training itself tells models and first batches apart.
+    let what = format!("{:?} {} {}", arguments.router, arguments.bias, arguments.batch);
     let folder = arguments.work.as_deref().map(|path| TrainingFolder { path, what: &what });
     let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
     bar.set_length(arguments.steps);
@@ -78,20 +69,18 @@ fn train(arguments: &Arguments, model: &Llama, task: &TinyTask<'_>) -> Result<Ro
 }
 
 /// Prints a table with a row per task.
-fn print(task: &TinyTask<'_>, full: &Evaluation, found: &Evaluation) {
-    println!("| task | full depth | router | layers per token |");
-    println!("|---|---:|---:|---:|");
-    let row = |name: &str, includes: &dyn Fn(Task) -> bool| {
+fn print(task: &TinyTask<'_>, full: &Evaluation, found: &Evaluation) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| task | full depth | router | layers per token |\n|---|---:|---:|---:|")?;
+    let mut row = |name: &str, includes: &dyn Fn(Task) -> bool| {
         let mean = |values: &[f64]| {
             let chosen = values.iter().zip(task.problems()).filter(|(_, problem)| includes(problem.task));
             let (sum, n) = chosen.fold((0.0, 0.0), |(sum, n), (value, _)| (sum + value, n + 1.0));
             sum / n
         };
         let (all, quality, layers) = (mean(&full.quality), mean(&found.quality), mean(&found.layers));
-        println!("| {name} | {:.1} | {:.1} | {layers:.2} |", 100.0 * all, 100.0 * quality);
+        writeln!(out, "| {name} | {:.1} | {:.1} | {layers:.2} |", 100.0 * all, 100.0 * quality)
     };
-    for task in Task::ALL {
-        row(task.name(), &|other| other == task);
-    }
-    row("all", &|_| true);
+    Task::ALL.iter().try_for_each(|task| row(task.name(), &|other| other == *task))?;
+    row("all", &|_| true)
 }

@@ -6,6 +6,8 @@ use super::stage::stages;
 use dynlayer::inference::training::StepReport;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::model::Llama;
+use dynlayer::model::format::write_atomic;
+use dynlayer_examples::output::warn;
 use dynlayer_tiny::Problem;
 use std::error::Error;
 use std::fmt::Write;
@@ -23,11 +25,12 @@ pub fn write(arguments: &Arguments, model: &Llama, table: &Table) -> Result<(), 
     for stage in stages(arguments) {
         let log = stage.folder.join("steps.jsonl");
         let Ok(text) = std::fs::read_to_string(&log) else {
-            eprintln!("no {}: the existing card is kept", log.display());
+            warn(format_args!("no {}: the existing card is kept", log.display()));
             return Ok(());
         };
-        for line in text.lines() {
-            let report: StepReport = serde_json::from_str(line)?;
+        for (number, line) in (1..).zip(text.lines()) {
+            let report: StepReport = serde_json::from_str(line)
+                .map_err(|error| format!("{}, line {number}: expected a step's report: {error}", log.display()))?;
             steps.push(StepReport { step: report.step + stage.after, ..report });
         }
     }
@@ -37,7 +40,7 @@ pub fn write(arguments: &Arguments, model: &Llama, table: &Table) -> Result<(), 
 }
 
 fn save(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
-    Ok(std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?)
+    Ok(write_atomic(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport]) -> Result<String, Box<dyn Error>> {
@@ -75,7 +78,7 @@ fn card(arguments: &Arguments, model: &Llama, table: &Table, steps: &[StepReport
     writeln!(out, "## Training\n")?;
     writeln!(
         out,
-        "```sh\ncargo run --release --example train_tiny -- --steps {n} --more-steps {more_steps} --batch {batch} \\\n    --rate {rate} \
+        "```sh\ncargo run --release --example train_tiny -- --overwrite --steps {n} --more-steps {more_steps} --batch {batch} \\\n    --rate {rate} \
          --more-rate {more_rate} --dropout {dropout} --exit-scale {exit_scale} --seed {seed}\n```\n"
     )?;
     writeln!(

@@ -1,7 +1,7 @@
 //! Trains the embedded model: a Llama of 12 layers on problems of graded difficulty, by `LayerSkip`'s recipe.
 //!
 //! ```text
-//! cargo run --release --example train_tiny -- --out crates/tiny/assets
+//! cargo run --release --example train_tiny -- --out crates/tiny/assets --overwrite
 //! ```
 //!
 //! A stopped training continues from its last checkpoint when it is started again with the same options.
@@ -21,12 +21,16 @@ use dynlayer::burn;
 use dynlayer::inference::training::{
     self, ExitLoss, LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingError,
 };
+use dynlayer::metrics::random;
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer_examples::output::tell;
+use dynlayer_examples::study::purposes;
 use dynlayer_tiny::{Task, problems};
 use stage::{Stage, stages};
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    arguments.check()?;
     if !arguments.evaluate_only {
         train(arguments)?;
     }
@@ -62,7 +67,6 @@ fn config(vocab_size: usize) -> Result<LlamaConfig, Box<dyn Error>> {
 }
 
 fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    // Written first, so that a folder that cannot be written stops the program before the work.
     tokenizer::save(&arguments.out)?;
     let tokenizer = Tokenizer::from_hf_folder(&arguments.out)?;
     let config = config(tokenizer.vocab_size())?;
@@ -88,9 +92,10 @@ fn train_stage(
     options.adamw.weight_decay = 0.05;
     let exits = ExitLoss { scale: arguments.exit_scale, rotation: 1 };
     let dropout = LayerDropout { max: arguments.dropout, curriculum: Some(*steps), seed: arguments.seed, step: 0 };
+    let first = data.batch(&model, 0, 0)?.digest();
     let what = serde_json::json!({
         "config": config, "seed": arguments.seed, "batch": arguments.batch, "exits": exits, "dropout": dropout,
-        "tasks": tasks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "tasks": tasks.iter().map(ToString::to_string).collect::<Vec<_>>(), "first_batch": first,
     });
     let trainer = Trainer::in_folder(folder, &what.to_string(), model, options)?;
     let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} {elapsed} left {eta}  {msg}");
@@ -117,7 +122,7 @@ fn train_stage(
         bar.set_message(format!("loss {smooth:.4}"));
         bar.inc(1);
         if arguments.quiet && report.step.is_multiple_of(100) {
-            eprintln!("step {} loss {smooth:.4} ({:.2} s)", report.step, report.seconds);
+            tell(format_args!("step {} loss {smooth:.4} ({:.2} s)\n", report.step, report.seconds));
         }
     })?;
     bar.finish();
@@ -130,10 +135,11 @@ fn report(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let tokenizer = checkpoint.tokenizer()?;
     let model = checkpoint.load(WeightDtype::F16, &arguments.device.device()?, |_| {})?;
     let started = Instant::now();
-    let problems = problems(&Task::ALL, arguments.problems, arguments.seed.wrapping_add(1));
+    let seed = random::derive(purposes::MEASURED, arguments.seed, [0, 0, 0]);
+    let problems = problems(&Task::ALL, arguments.problems, seed);
     let table = evaluate::table(&model, &tokenizer, &problems)?;
-    println!("{table}");
-    eprintln!("measured in {:.0} s", started.elapsed().as_secs_f64());
+    writeln!(std::io::stdout(), "{table}")?;
+    tell(format_args!("measured in {:.0} s\n", started.elapsed().as_secs_f64()));
 
     card::write(arguments, &model, &table)
 }

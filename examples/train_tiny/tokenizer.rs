@@ -1,5 +1,6 @@
 //! The tokenizer: a word for each task, and single characters.
 
+use dynlayer::model::format::write_atomic;
 use std::error::Error;
 use std::path::Path;
 use tokenizers::decoders::fuse::Fuse;
@@ -27,11 +28,13 @@ pub fn save(folder: &Path) -> Result<(), Box<dyn Error>> {
     tokenizer.with_decoder(Some(Fuse::new()));
     tokenizer.add_special_tokens([AddedToken::from(END, true), AddedToken::from(UNKNOWN, true)]).map_err(text)?;
     let path = folder.join("tokenizer.json");
-    tokenizer.save(&path, true).map_err(text)?;
+    write(&path, &tokenizer.to_string(true).map_err(text)?)?;
     let roles = serde_json::json!({"eos_token": END, "unk_token": UNKNOWN});
-    let path = folder.join("tokenizer_config.json");
-    std::fs::write(&path, format!("{roles:#}\n")).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(())
+    write(&folder.join("tokenizer_config.json"), &format!("{roles:#}\n"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+    Ok(write_atomic(path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

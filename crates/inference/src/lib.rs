@@ -174,6 +174,7 @@ mod embedding;
 mod engine;
 mod files;
 mod generation;
+mod identity;
 pub mod oracle;
 mod parameters;
 mod random;
@@ -197,6 +198,8 @@ pub use generation::{
     score, score_batch,
 };
 pub use parameters::DeviceReadError;
+#[doc(hidden)]
+pub use random::PURPOSES;
 pub use shared::Shared;
 pub use tokens::TokenProblem;
 pub use unknown_name::UnknownName;

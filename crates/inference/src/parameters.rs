@@ -2,21 +2,11 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
+pub use dynlayer_model::DeviceReadError;
 use std::collections::BTreeMap;
 
 /// Tensors on the host by name: the shape and the numbers of each, in row-major order.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-/// The error for a tensor that cannot be read from its device.
-#[derive(Debug, thiserror::Error)]
-#[error("reading {what} from the device failed: {reason}")]
-#[non_exhaustive]
-pub struct DeviceReadError {
-    /// A description of the tensor.
-    pub what: String,
-    /// The device's reason.
-    pub reason: String,
-}
 
 /// Reads the numbers of a tensor to the host, in row-major order.
 pub(crate) fn to_host<const D: usize>(

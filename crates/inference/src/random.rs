@@ -1,45 +1,34 @@
-//! Random generators whose seed depends only on the place where their numbers are used.
+//! The purposes of this crate's random draws.
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+pub(crate) use dynlayer_metrics::random::{at, derive};
 
-/// Makes the random generator for one purpose at one place, which is a sequence, a position and a stream (usually a
-/// layer).
-///
-/// The key of the `ChaCha` stream is the 32 bytes `seed | sequence | position | purpose`, little-endian, and `stream`
-/// is its 64-bit stream number. Nothing is hashed, so different places never share a generator. The batch and the order
-/// of calls have no influence, so a row draws the same numbers alone and in a batch.
-pub(crate) fn at(purpose: [u8; 8], seed: u64, sequence: u64, position: u64, stream: u64) -> ChaCha8Rng {
-    let mut key = [0u8; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&sequence.to_le_bytes());
-    key[16..24].copy_from_slice(&position.to_le_bytes());
-    key[24..].copy_from_slice(&purpose);
-    let mut rng = ChaCha8Rng::from_seed(key);
-    rng.set_stream(stream);
-    rng
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::Rng;
-    use std::collections::HashSet;
-
-    #[test]
-    fn places_do_not_share_a_generator() {
-        let mut seen = HashSet::new();
-        for (purpose, seed, sequence, position, stream) in [
-            (*b"sampling", 0, 0, 0, 0),
-            (*b"sampling", 1, 0, 0, 0),
-            (*b"sampling", 0, 1, 0, 0),
-            (*b"sampling", 0, 0, 1, 0),
-            (*b"sampling", 0, 0, 0, 1),
-            (*b"bernoull", 0, 0, 0, 0),
-        ] {
-            let first: u64 = at(purpose, seed, sequence, position, stream).random();
-            assert_eq!(first, at(purpose, seed, sequence, position, stream).random::<u64>());
-            assert!(seen.insert(first));
-        }
-    }
+dynlayer_metrics::purposes! {
+    /// The choice of a token; the indices are the stream and the position.
+    pub(crate) SAMPLING = b"sampling";
+    /// A layer of [`BernoulliSkip`](crate::controllers::BernoulliSkip), drawn by [`Row::draw`](crate::Row::draw).
+    pub(crate) BERNOULLI = b"bernoull";
+    /// A route of [`RandomSkip`](crate::controllers::RandomSkip); the index is the stream.
+    pub(crate) RANDOM_SKIP = b"randskip";
+    /// The first centroids of a layer's clusters; the last index is the layer.
+    pub(crate) CLUSTERS = b"clusters";
+    /// The weights of a linear router; the last index is the layer.
+    pub(crate) LINEAR_ROUTER = b"linroute";
+    /// The inner weights of an MLP router; the last index is the layer.
+    pub(crate) MLP_UP = b"mlpruppr";
+    /// The outer weights of an MLP router; the last index is the layer.
+    pub(crate) MLP_DOWN = b"mlprdown";
+    /// The noise of gates; the indices are the stream, the position, and the training step with the layer.
+    pub(crate) GATES = b"logistic";
+    /// A permutation of states; the indices are the stream, the training step and the layer.
+    pub(crate) PERMUTATION = b"permutes";
+    /// A reservoir of states; the indices are the stream, the position and the layer.
+    pub(crate) RESERVOIR = b"reservoi";
+    /// Layer dropout; the indices are the stream, the training step and the layer.
+    pub(crate) LAYER_DROPOUT = b"laydropt";
+    /// The division of sequences for a trial of the predictor.
+    pub(crate) TRIAL_FOLDS = b"folds\0\0\0";
+    /// The seed of a random route of the null oracle; the indices are the depth and the number.
+    pub(crate) NULL_ROUTE = b"nullrout";
+    /// The seed of an output that is sampled for a half of the score; the index is the half.
+    pub(crate) HALF = b"halfseed";
 }

@@ -14,7 +14,7 @@
 pub struct UnknownName {
     /// The name of the setting.
     pub setting: &'static str,
-    /// The text that was given.
+    /// The text that was given, cut to 80 characters.
     pub found: String,
     /// The names of the setting's values, separated by commas.
     pub known: String,
@@ -28,6 +28,6 @@ pub(crate) fn find<T: Copy>(
     found: &str,
 ) -> Result<T, UnknownName> {
     let known = || values.iter().map(|value| name(*value)).collect::<Vec<_>>().join(", ");
-    let unknown = || UnknownName { setting, found: found.to_owned(), known: known() };
+    let unknown = || UnknownName { setting, found: found.chars().take(80).collect(), known: known() };
     values.iter().copied().find(|value| name(*value) == found).ok_or_else(unknown)
 }

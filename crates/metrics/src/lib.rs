@@ -86,6 +86,7 @@
 //! | [`statistics`] | bootstrap intervals, a paired test, and corrections for choosing the best of several |
 //! | [`allocation`] | the best candidate for every sequence within a budget: the oracle |
 //! | [`baselines`] | the results that an oracle has to be compared with |
+//! | [`random`] | independent random generators from one seed |
 //! | [`output`] | results as CSV and JSON |
 //! | `plot` | curves, heat maps and histograms as SVG and PNG (feature `plot`) |
 //!
@@ -112,6 +113,7 @@ mod numbers;
 pub mod output;
 #[cfg(feature = "plot")]
 pub mod plot;
+pub mod random;
 pub mod statistics;
 #[cfg(feature = "tensors")]
 mod tensors;

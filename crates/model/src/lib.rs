@@ -113,7 +113,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | the root | [`Checkpoint`], [`Backend`], [`WeightDtype`], their errors, and the main types of [`decoder`] |
+//! | the root | [`Checkpoint`], [`Backend`], [`WeightDtype`], [`Digest`], errors, and the main types of [`decoder`] |
 //! | [`config`] | [`LlamaConfig`]: the sizes and switches of a model, read from `config.json` and validated |
 //! | [`decoder`] | [`Llama`], its [`Block`]s, their [`KvCache`], and the [`Frame`] of a pass |
 //! | [`format`](mod@format) | readers for safetensors and GGUF files, independent of burn |
@@ -146,6 +146,7 @@ extern crate self as dynlayer_model;
 pub mod config;
 pub mod decoder;
 mod device;
+mod digest;
 mod files;
 pub mod format;
 mod load;
@@ -154,6 +155,7 @@ pub mod text;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
 pub use device::{Backend, DeviceError, DtypeError, WeightDtype, is_gpu};
+pub use digest::{DeviceReadError, Digest, DigestError};
 #[doc(hidden)]
 pub use load::standard_normal;
 pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMismatch};

@@ -1,6 +1,6 @@
 //! Texts that controllers are calibrated on.
 
-use crate::embedded;
+use crate::{embedded, read_text};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
 use std::error::Error;
@@ -28,7 +28,7 @@ pub fn texts(
     let text = match file {
         None if model_path.is_none() => return embedded::calibration(tokenizer),
         None => BUILT_IN.to_owned(),
-        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        Some(path) => read_text(path)?,
     };
     let mut ids = tokenizer.encode(&text, false)?;
     ids.truncate(LIMIT);

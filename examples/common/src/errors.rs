@@ -1,6 +1,9 @@
 //! Errors printed with their causes.
 
+use crate::interrupt::{self, Interrupted};
+use crate::output::tell;
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// Joins the messages of an error and of its causes with colons.
@@ -15,13 +18,49 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// The exit status of a program whose standard output was closed, as shells report it: 128 and the number of the signal
+/// that ends most programs then.
+const CLOSED_OUTPUT: u8 = 141;
+
 /// Converts the result of an example to the exit code of `main`; prints an error and its causes to standard error.
+///
+/// Two ends are no errors and print nothing: [`Interrupted`], and a standard output whose reader has gone, as in
+/// `generate .. | head`.
 pub fn main_of(result: Result<(), Box<dyn Error>>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if error.is::<Interrupted>() {
+        return ExitCode::from(interrupt::STATUS);
+    }
+    if is_closed_output(error.as_ref()) {
+        return ExitCode::from(CLOSED_OUTPUT);
+    }
+    tell(format_args!("error: {}\n", chain(error.as_ref())));
+    ExitCode::FAILURE
+}
+
+/// Returns `true` for the error of writing to a standard output whose reader has gone. Only the error itself counts,
+/// not its causes: the errors of files name the file, and have the system's error as their cause.
+fn is_closed_output(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let json = || error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    io.or_else(json) == Some(ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_output_is_told_from_a_closed_file() {
+        let closed = || io::Error::from(ErrorKind::BrokenPipe);
+        let json = serde_json::Error::io(closed());
+        for (error, expected) in [
+            (Box::<dyn Error>::from(closed()), true),
+            (json.into(), true),
+            (io::Error::from(ErrorKind::StorageFull).into(), false),
+            (format!("pipe: {}", closed()).into(), false),
+        ] {
+            assert_eq!(is_closed_output(error.as_ref()), expected, "{error}");
         }
     }
 }

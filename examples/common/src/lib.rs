@@ -1,16 +1,20 @@
-//! Code that the examples share: loading a model, texts to measure on, errors printed with their causes, and a study of
-//! whether hidden states help a router.
+//! Code that the examples share: loading a model, texts to measure on, command lines, output, Ctrl-C, errors printed
+//! with their causes, and a study of whether hidden states help a router.
 #![forbid(unsafe_code)]
 #![allow(clippy::missing_errors_doc, reason = "the errors are texts for the user of an example")]
 
+pub mod arguments;
 pub mod calibration;
+pub mod data;
 pub mod embedded;
 mod errors;
+pub mod interrupt;
 mod load;
+pub mod output;
 pub mod study;
 mod texts;
 pub mod tiny_task;
 
 pub use errors::main_of;
 pub use load::{Loaded, progress_bar};
-pub use texts::items;
+pub use texts::{Lengths, described, items, read_text};

@@ -1,5 +1,6 @@
 //! Loading of a model: the embedded one or the user's.
 
+use crate::output::escape_codes;
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
@@ -33,9 +34,10 @@ impl Loaded {
     }
 }
 
-/// Returns a progress bar on standard error in `indicatif`'s template syntax; a hidden one if `quiet`.
+/// Returns a progress bar on standard error in `indicatif`'s template syntax. It is hidden if `quiet`, if standard
+/// error is no terminal, and where escape codes are not wanted.
 pub fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let target = if quiet || !escape_codes() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

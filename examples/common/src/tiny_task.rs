@@ -1,19 +1,18 @@
 //! Training data and held-out problems for routers of the embedded model.
 
-use crate::study::StudyTask;
+use crate::study::{StudyTask, purposes};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use dynlayer::burn;
 use dynlayer::inference::controllers::{AnyRouter, LinearRouter, MlpRouter};
 use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, TrainingItem};
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
+use dynlayer::metrics::random;
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
 use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 use std::error::Error;
 
-/// The first seed of the problems that routers learn from, far from the seeds that the model itself was trained with.
-const FIRST_SEED: u64 = 1_000_000;
 /// The seed of the held-out problems that routers are measured on.
 const MEASURED: u64 = 2_000_000;
 
@@ -92,9 +91,11 @@ impl StudyTask for TinyTask<'_> {
 
     fn batch(&self, seed: u64, StepPart { step, part }: StepPart) -> Result<TrainingBatch, TrainingError> {
         let first = (step + (part << 32)) * self.batch as u64;
+        // Not the seed itself: the embedded model was trained with its problems.
+        let seed = random::derive(purposes::LEARNED, seed, [0, 0, 0]);
         let items = (0..self.batch).map(|i| {
             let id = first + i as u64;
-            let problem = Problem::new(Task::ALL[i % Task::ALL.len()], FIRST_SEED + seed, id, false);
+            let problem = Problem::new(Task::ALL[i % Task::ALL.len()], seed, id, false);
             // A problem that cannot be encoded leaves an empty item, which the batch refuses.
             let (prompt, answer) = self.tokens(&problem).unwrap_or_default();
             TrainingItem { id, prompt, answer }

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{ControllerError, GenerateError, TokenProblem};
 use serde_json::{Value, json};
 use std::error::Error;
@@ -114,6 +115,10 @@ impl From<&GenerateError> for ApiError {
                      prompt, or lower `max_tokens`"
                 );
                 Self { code: "context_length_exceeded", ..Self::invalid(Some("max_tokens"), message) }
+            }
+            GenerateError::SpecialInStopString { .. } => Self::invalid(Some("stop"), error.to_string()),
+            GenerateError::Draw { source: source @ SamplingError::Penalty { .. }, .. } => {
+                Self::invalid(Some("repetition_penalty"), source.to_string())
             }
             GenerateError::Controller(ControllerError::Sequence { source, .. }) => {
                 Self::invalid(Some("controller"), format!("the controller cannot be used: {}", chain(source)))

@@ -297,6 +297,8 @@ fn a_wrong_request_is_an_error_that_names_the_field() {
         (text, of(json!({"logit_bias": {"31": 1}})), 400, Some("logit_bias"), "below 31"),
         (text, of(json!({"logprobs": 6})), 400, Some("logprobs"), "from 0 to 5"),
         (text, of(json!({"stop": [""]})), 400, Some("stop"), "none of them empty"),
+        (text, of(json!({"stop": "a<|end|>"})), 400, Some("stop"), "the special token \"<|end|>\""),
+        (text, of(json!({"repetition_penalty": 1e-40})), 400, Some("repetition_penalty"), "infinite"),
         (text, of(json!({"seed": 0.5})), 400, Some("seed"), "integer"),
         (text, of(json!({"stream": 1})), 400, Some("stream"), "true or false"),
         (text, of(json!({"stream_options": {}})), 400, Some("stream_options"), "with `stream`"),

@@ -135,7 +135,7 @@ impl Sequence<'_> {
     /// Draws a number from 0 to 1, 1 excluded, that depends only on the sequence's seed and stream, the index and the
     /// purpose, like [`Row::draw`]. Every turn, and a copy of the sequence, draws the same numbers.
     pub fn draw(&self, purpose: &[u8; 8], index: usize) -> f64 {
-        random::at(*purpose, self.seed, self.stream, u64::MAX, index as u64).random()
+        random::at(*purpose, self.seed, [self.stream, u64::MAX, index as u64]).random()
     }
 }
 

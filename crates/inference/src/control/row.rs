@@ -64,6 +64,6 @@ impl Row {
     /// # let _: &dyn dynlayer_inference::Controller = &half;
     /// ```
     pub fn draw(&self, purpose: &[u8; 8], layer: usize) -> f64 {
-        random::at(*purpose, self.seed, self.stream, self.position as u64, layer as u64).random()
+        random::at(*purpose, self.seed, [self.stream, self.position as u64, layer as u64]).random()
     }
 }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// assert_eq!(options.run.kv_policy, KvPolicy::Propagate);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RunSettings {
     /// The first token that the controller decides about.
     pub control_from: ControlFrom,

@@ -3,6 +3,7 @@
 use super::Ends;
 use super::spec::{Fields, SpecForm};
 use crate::control::{Action, Controller, ControllerError, Decision, Event, Row, Site};
+use crate::random;
 use serde::{Deserialize, Serialize};
 
 /// Runs each layer of each token with probability `p`, independently: stochastic depth (Huang et al. 2016,
@@ -43,7 +44,7 @@ impl BernoulliSkip {
     }
 
     fn runs(&self, row: &Row, layer: usize) -> bool {
-        row.draw(b"bernoull", layer) < f64::from(self.probability)
+        row.draw(&random::BERNOULLI, layer) < f64::from(self.probability)
     }
 }
 

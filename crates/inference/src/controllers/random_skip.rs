@@ -12,7 +12,8 @@ use std::collections::HashMap;
 ///
 /// This is the random skipping of arXiv 2410.20022, and one of the oracle's baselines. All sets of this size are
 /// equally probable; with [`Ends::Kept`], the default, only sets that include the first and the last layer are drawn.
-/// The draw depends only on the sequence's seed and stream, and a later turn keeps it.
+/// The draw depends only on the sequence's seed and stream, and a later turn keeps it. With equal seeds and streams, the
+/// layers of a smaller budget are among those of a larger one.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{Ends, RandomSkip};
@@ -62,7 +63,7 @@ impl RandomSkip {
         let mut runs: Vec<bool> = (0..n_layers).map(|layer| self.ends.keeps(layer, n_layers)).collect();
         let mut others: Vec<usize> = (0..n_layers).filter(|layer| !runs[*layer]).collect();
         let wanted = self.budget.saturating_sub(n_layers - others.len()).min(others.len());
-        let mut rng = random::at(*b"randskip", seed, stream, 0, 0);
+        let mut rng = random::at(random::RANDOM_SKIP, seed, [stream, 0, 0]);
         // The first `wanted` steps of a Fisher-Yates shuffle.
         for i in 0..wanted {
             let drawn = rng.random_range(i..others.len());
@@ -137,5 +138,7 @@ mod tests {
         let route = |seed, sequence| RandomSkip::new(15).route(30, seed, sequence);
         assert_ne!(route(0, 0), route(0, 1));
         assert_ne!(route(0, 0), route(1, 0));
+        let larger = RandomSkip::new(20).route(30, 0, 0);
+        assert!(route(0, 0).iter().zip(larger).all(|(runs, larger)| larger || !runs));
     }
 }

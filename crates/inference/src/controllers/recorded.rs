@@ -76,7 +76,7 @@ impl<C: Controller> Controller for Recorded<C> {
         self.inner.on(event)?;
         self.live.on(event);
         match event {
-            Event::Start(setup) => self.recording = Recording::new(setup.n_layers()),
+            Event::Start(setup) => self.recording = Recording::of(setup),
             Event::Begin(sequence) if sequence.joins => {
                 let original = sequence.copy_of.and_then(|id| self.recording.passes(id));
                 let passes = original.unwrap_or_default().to_vec();

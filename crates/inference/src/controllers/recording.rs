@@ -1,9 +1,10 @@
 //! The actions of a controller in a run, as data.
 
-use crate::control::Action;
+use crate::control::{Action, ControlFrom, RunSettings, Setup};
 use crate::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 /// The version of the file format.
@@ -30,13 +31,32 @@ const VERSION: u32 = 1;
 pub struct Recording {
     version: u32,
     n_layers: usize,
+    /// The settings of the run that decide what the controlled passes are; `None` if they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    control_from: Option<ControlFrom>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prefill_chunk: Option<usize>,
     sequences: BTreeMap<u64, Vec<Vec<Action>>>,
 }
 
 impl Recording {
-    /// An empty recording for a model with this many layers.
+    /// An empty recording for a model with this many layers, which fits any start of control.
     pub fn new(n_layers: usize) -> Self {
-        Self { version: VERSION, n_layers, sequences: BTreeMap::new() }
+        Self { version: VERSION, n_layers, control_from: None, prefill_chunk: None, sequences: BTreeMap::new() }
+    }
+
+    /// An empty recording of a run.
+    pub(super) fn of(setup: &Setup<'_>) -> Self {
+        let RunSettings { control_from, prefill_chunk, .. } = setup.settings();
+        // Only then are the chunks of a prompt controlled.
+        let prefill_chunk = Some(prefill_chunk).filter(|_| control_from == ControlFrom::All);
+        Self { control_from: Some(control_from), prefill_chunk, ..Self::new(setup.n_layers()) }
+    }
+
+    /// The start of control in the recorded run; `None` if it is not known, as in a recording that was made with
+    /// [`new`](Self::new).
+    pub fn control_from(&self) -> Option<ControlFrom> {
+        self.control_from
     }
 
     /// The number of layers of the model that the recording was made with.
@@ -140,6 +160,14 @@ impl Recording {
         Ok(recording)
     }
 
+    /// Returns an error if the controlled passes of this run are not those of the recording.
+    pub(super) fn check_run(&self, setup: &Setup<'_>) -> Result<(), RecordingError> {
+        self.check_layers(setup.n_layers())?;
+        let RunSettings { control_from, prefill_chunk, .. } = setup.settings();
+        same("control_from", self.control_from, control_from)?;
+        same("prefill_chunk", self.prefill_chunk, prefill_chunk)
+    }
+
     /// Returns an error unless the recording was made with a model of `expected` layers.
     pub(super) fn check_layers(&self, expected: usize) -> Result<(), RecordingError> {
         let found = self.n_layers;
@@ -151,6 +179,15 @@ impl Recording {
             let mut passes = passes.iter().enumerate();
             passes.try_for_each(|(pass, actions)| check(*sequence, pass, actions, self.n_layers))
         })
+    }
+}
+
+fn same<T: PartialEq + Display>(setting: &'static str, recorded: Option<T>, now: T) -> Result<(), RecordingError> {
+    match recorded {
+        Some(recorded) if recorded != now => {
+            Err(RecordingError::Setting { setting, recorded: recorded.to_string(), found: now.to_string() })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -210,6 +247,19 @@ pub enum RecordingError {
         found: usize,
         /// The number of layers of the model.
         expected: usize,
+    },
+    /// The recorded run had another setting, so its passes were others.
+    #[error(
+        "the recording was made with {setting} {recorded}; this run has {found}, which would give the recorded routes \
+         to other tokens: set {setting} to {recorded}"
+    )]
+    Setting {
+        /// The name of the setting, a field of [`RunSettings`].
+        setting: &'static str,
+        /// Its value in the recorded run.
+        recorded: String,
+        /// Its value in this run.
+        found: String,
     },
     /// A sequence is not in the recording.
     #[error("the recording has no sequence {sequence}")]

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 /// Repeats the actions of a [`Recording`], by sequence id and pass. The batch and its order may differ. A sequence that is
 /// shortened goes back to the first pass after the tokens that are left, and a copy goes on from where it was copied.
 ///
-/// The run ends with an error, whose source is a [`RecordingError`](super::RecordingError), if a sequence is not in the
-/// recording or has more passes than were recorded.
+/// The run ends with an error, whose source is a [`RecordingError`](super::RecordingError), if control begins elsewhere
+/// than in the recorded run, or if a sequence is not in the recording or has more passes than were recorded. Under
+/// [`ControlFrom::All`](crate::ControlFrom::All) each chunk of a prompt is a pass, so give the same prompts.
 ///
 /// ```
 /// use dynlayer_inference::Action;
@@ -78,11 +79,11 @@ impl Controller for Replayed {
     }
 
     /// # Errors
-    /// If the recording was made with a model of another number of layers.
+    /// If the recording was made with a model of another number of layers, or with another start of control.
     fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
         self.passes.on(event);
         match event {
-            Event::Start(setup) => self.recording.check_layers(setup.n_layers()).map_err(ControllerError::other)?,
+            Event::Start(setup) => self.recording.check_run(setup).map_err(ControllerError::other)?,
             Event::Pass(pass) if pass.controlled() => {
                 pass.rows().iter().for_each(|row| self.passes.entry(row.id).push(row.position, ()));
             }

@@ -92,6 +92,18 @@ pub enum GenerateError {
         /// The stop string's index.
         index: usize,
     },
+    /// A stop string holds the spelling of a special token among other text. The generated text has no special tokens,
+    /// so the string would never be found.
+    #[error(
+        "stop string {index} holds the special token {token:?} and other text, but special tokens are not part of the \
+         generated text; give the token as a stop string of its own, or leave it out"
+    )]
+    SpecialInStopString {
+        /// The stop string's index.
+        index: usize,
+        /// The special token.
+        token: String,
+    },
     /// A sampling option is out of its range.
     #[error(transparent)]
     Sampling(#[from] SamplingError),

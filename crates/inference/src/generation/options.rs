@@ -25,7 +25,8 @@ pub struct GenerateOptions<'a> {
     pub max_new_tokens: usize,
     /// Tokens that end a sequence.
     pub stop_tokens: Vec<u32>,
-    /// Strings that end a sequence and are left out of its text; they need a [`tokenizer`](Self::tokenizer).
+    /// Strings that end a sequence and are left out of its text; they need a [`tokenizer`](Self::tokenizer). See
+    /// [`SequenceOptions::stop_strings`] for special tokens.
     pub stop_strings: Vec<String>,
     /// The tokenizer that decodes the events' text; with `None` the text is empty.
     pub tokenizer: Option<&'a Tokenizer>,

@@ -14,7 +14,7 @@ pub(crate) fn check(model: &Llama, prompts: &[Vec<u32>], options: &GenerateOptio
         tokens::check(model, ids).map_err(|problem| GenerateError::Prompt { prompt, problem })?;
     }
     check_ids(prompts.len(), &options.sequence_ids)?;
-    options.sequence().check(options.tokenizer.is_some())
+    options.sequence().check(options.tokenizer)
 }
 
 fn check_ids(prompts: usize, ids: &[u64]) -> Result<(), GenerateError> {

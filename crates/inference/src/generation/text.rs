@@ -27,6 +27,10 @@ impl<'a> TextStream<'a> {
     /// Adds a token, after which the sequence ends if there is a `stop`. Returns the new text, and the reason why the
     /// sequence ends, stop strings included.
     pub(super) fn token(&mut self, token: u32, stop: Option<Stop>) -> Result<(String, Option<Stop>), GenerateError> {
+        let stop = match stop {
+            Some(Stop::Token(_)) => stop,
+            _ => self.named(token).map(Stop::String).or(stop),
+        };
         let (mut text, mut found) = (String::new(), None);
         if !matches!(stop, Some(Stop::Token(_))) {
             (text, found) = self.push(token)?;
@@ -37,6 +41,13 @@ impl<'a> TextStream<'a> {
             found = late;
         }
         Ok((text, found.map(Stop::String).or(stop)))
+    }
+
+    /// The stop string that is this token's spelling, if it is a special token: those have no text to find it in.
+    fn named(&self, token: u32) -> Option<String> {
+        let tokenizer = self.decoder.as_ref()?.tokenizer();
+        let spelling = tokenizer.is_special(token).then(|| tokenizer.id_to_token(token)).flatten()?;
+        self.filter.stops.contains(&spelling).then_some(spelling)
     }
 
     /// Adds a token. Returns the new text that cannot be part of a stop string, and the stop string that the token

@@ -35,6 +35,11 @@ impl Piece {
         self.depth / f64::from(self.tokens)
     }
 
+    /// The text without control characters other than line ends and tabs.
+    fn printable(&self) -> String {
+        self.text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    }
+
     /// The mean depth as a share of the model's layers, from 0 to 1.
     fn share(&self) -> f64 {
         (self.depth() / self.n_layers.max(1) as f64).clamp(0.0, 1.0)
@@ -61,12 +66,18 @@ impl DepthMap {
         self.pieces.push(Piece { text: text.to_owned(), depth: 0.0, tokens: 0, n_layers: 0 });
     }
 
+    /// The text without colours, for a terminal that shall not get escape codes. Control characters are left out as in
+    /// [`terminal`](Self::terminal).
+    pub fn plain(&self) -> String {
+        self.pieces.iter().map(Piece::printable).collect()
+    }
+
     /// Renders the text for a terminal of 256 colours (ANSI escape codes). Deeper tokens have a darker background.
     /// Control characters other than line ends and tabs are left out, so that the text cannot inject escape codes.
     pub fn terminal(&self) -> String {
         let mut out = String::new();
         for piece in &self.pieces {
-            let text: String = piece.text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+            let text = piece.printable();
             if piece.tokens == 0 {
                 out.push_str(&text);
                 continue;
@@ -85,9 +96,13 @@ impl DepthMap {
         out
     }
 
-    /// Renders the text as one HTML `<pre>` whose spans have their depth as a tooltip.
+    /// Renders the text as an HTML document in UTF-8: one `<pre>` whose spans have their depth as a tooltip.
     pub fn html(&self) -> String {
-        let mut out = String::from("<pre class=\"depth-map\" style=\"white-space:pre-wrap\">");
+        // Browsers leave out a line end after `<pre>`, so that one is not the text's.
+        let mut out = String::from(
+            "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Depth map</title></head>\n\
+             <body>\n<pre class=\"depth-map\" style=\"white-space:pre-wrap\">\n",
+        );
         for piece in &self.pieces {
             let text = escaped(&piece.text);
             if piece.tokens == 0 {
@@ -101,7 +116,7 @@ impl DepthMap {
                 "<span style=\"background:{ground};color:{ink}\" title=\"{depth} of {n_layers} layers\">{text}</span>"
             );
         }
-        out.push_str("</pre>\n");
+        out.push_str("</pre>\n</body>\n</html>\n");
         out
     }
 
@@ -206,6 +221,7 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
             c if c.is_control() && !matches!(c, '\n' | '\t') => {}
             c => out.push(c),
         }
@@ -236,9 +252,19 @@ mod tests {
     #[test]
     fn text_writes_no_codes_of_its_own() {
         let mut map = DepthMap::default();
-        map.push("a\x1b[2Jb\n<script>\"", &route(2));
+        map.push("a\x1b[2Jb\n<script>\"'&", &route(2));
         assert_eq!(map.terminal().matches('\x1b').count(), 4, "two lines, each set and reset");
-        assert!(map.html().contains("a[2Jb\n&lt;script&gt;&quot;"));
+        assert_eq!(map.plain(), "a[2Jb\n<script>\"'&");
+        assert!(map.html().contains("a[2Jb\n&lt;script&gt;&quot;&#39;&amp;"));
+    }
+
+    #[test]
+    fn the_page_is_a_whole_document() {
+        let page = DepthMap::default().html();
+        assert!(page.starts_with("<!doctype html>\n<html lang=\"en\">") && page.ends_with("</html>\n"), "{page}");
+        let parts = ["<meta charset=\"utf-8\">", "<title>", "</head>", "<body>", "<pre", "</pre>", "</body>"];
+        let places: Vec<usize> = parts.iter().map(|part| page.find(part).unwrap()).collect();
+        assert!(places.is_sorted(), "{page}");
     }
 
     #[test]

@@ -24,9 +24,11 @@ pub(crate) fn pick(logits: &[f32], seen: &[u32], sampling: &Sampling, place: Pla
     let mut logits = Cow::Borrowed(logits);
     #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch the penalty off")]
     if sampling.repetition_penalty != 1.0 {
-        penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty);
+        penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty)?;
     }
     let token = if sampling.temperature > 0.0 { draw(&logits, sampling, place) } else { largest(&logits) };
+    // If every token is ruled out, the largest logit is negative infinity too.
+    let token = token.filter(|token| logits[*token] > f32::NEG_INFINITY);
     token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
 }
 
@@ -71,16 +73,18 @@ fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
     if let Some(p) = sampling.min_p {
         (kept, total) = at_least(&mut candidates, weight, kept, f64::from(p));
     }
-    let mut rng = random::at(*b"sampling", place.seed, place.sequence, place.position as u64, 0);
+    let mut rng = random::at(random::SAMPLING, place.seed, [place.sequence, place.position as u64, 0]);
     let mut left = rng.random::<f64>() * total;
     let mut last = None;
     for rank in 0..kept {
         let (token, logit) = candidates.get(rank)?;
-        left -= weight(logit);
+        let weight = weight(logit);
+        left -= weight;
         if left < 0.0 {
             return Some(token);
         }
-        last = Some(token);
+        // A token without probability is never drawn, whatever rounding leaves.
+        last = if weight > 0.0 { Some(token) } else { last };
     }
     last // reached only if rounding leaves a remainder
 }
@@ -148,8 +152,49 @@ mod tests {
     #[test]
     fn repetition_penalty_moves_both_signs_down_once() {
         let mut logits = vec![2.0, -2.0, 1.0];
-        penalise_repetition(&mut logits, &[0, 1, 1, 0, 99], 2.0);
+        penalise_repetition(&mut logits, &[0, 1, 1, 0, 99], 2.0).unwrap();
         assert_eq!(logits, [1.0, -4.0, 1.0]);
+    }
+
+    #[test]
+    fn a_penalty_that_overflows_is_named() {
+        let logits = [0.5, -2.0, 3.0, f32::NEG_INFINITY, 0.0];
+        let choose = |seen: &[u32], repetition_penalty, temperature| {
+            pick(&logits, seen, &Sampling { temperature, repetition_penalty, ..sampling() }, Place::default())
+        };
+        for temperature in [0.0, 1.0] {
+            let error = choose(&[0, 2], 1e-39, temperature).unwrap_err();
+            assert!(matches!(error, SamplingError::Penalty { token: 0, .. }), "{error}");
+            assert!(error.to_string().starts_with("the repetition penalty 1e-39 makes the logit of token 0, 0.5, inf"));
+            // Multiplied, a negative logit overflows at the other end.
+            let error = choose(&[1], 3e38, temperature).unwrap_err();
+            assert!(matches!(error, SamplingError::Penalty { token: 1, .. }), "{error}");
+            // A token that a hook has ruled out stays so, and a logit of 0 stays 0.
+            assert!(choose(&[3, 4], 1e-39, temperature).is_ok());
+            assert!(choose(&[3, 4], 3e38, temperature).is_ok());
+        }
+        assert_eq!(choose(&[3, 4], 3e38, 0.0), Ok(2));
+    }
+
+    #[test]
+    fn a_token_that_is_ruled_out_is_never_chosen() {
+        let (never, tiny) = (f32::NEG_INFINITY, f32::from_bits(1));
+        for temperature in [0.0, tiny, 1.0, f32::MAX] {
+            let choose = |logits: &[f32]| pick(logits, &[], &Sampling { temperature, ..sampling() }, Place::default());
+            assert_eq!(choose(&[never, -3e38, never]), Ok(1));
+            assert_eq!(choose(&[never, never]), Err(SamplingError::Empty));
+        }
+        // At the smallest temperature the quotients overflow, but not that of the likeliest token.
+        let cold = Sampling { temperature: tiny, ..sampling() };
+        assert_eq!(pick(&[-3e38, 1.0, 3e38], &[], &cold, Place::default()), Ok(2));
+    }
+
+    #[test]
+    fn filters_have_no_effect_on_a_greedy_choice() {
+        let filtered = Sampling { temperature: 0.0, top_k: Some(3), min_p: Some(0.1), ..sampling() };
+        assert_eq!(filtered.without_effect(), ["top_k", "min_p"]);
+        assert!(Sampling { temperature: 0.1, ..filtered }.without_effect().is_empty());
+        assert!(Sampling { repetition_penalty: 1.2, ..Sampling::default() }.without_effect().is_empty());
     }
 
     #[test]

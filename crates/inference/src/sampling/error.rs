@@ -14,7 +14,7 @@ pub enum SamplingError {
         /// The values that are allowed.
         expected: &'static str,
     },
-    /// The model's logits hold NaN or positive infinity.
+    /// The logits, as the model gave them or as a hook left them, hold NaN or positive infinity.
     #[error("the logit of token {token} is {value}; expected a finite number or negative infinity")]
     NotFinite {
         /// The first token with such a logit.
@@ -22,7 +22,20 @@ pub enum SamplingError {
         /// Its logit.
         value: f32,
     },
-    /// There are no logits.
-    #[error("no logits to choose from")]
+    /// The repetition penalty makes a logit infinite.
+    #[error(
+        "the repetition penalty {penalty:?} makes the logit of token {token}, {logit:?}, infinite; expected a penalty \
+         that keeps logits finite, such as 1.2"
+    )]
+    Penalty {
+        /// The first token of the sequence with such a logit.
+        token: u32,
+        /// Its logit before the penalty.
+        logit: f32,
+        /// The penalty.
+        penalty: f32,
+    },
+    /// No token has a probability above 0: there are no logits, or all are negative infinity.
+    #[error("no token to choose from: there are no logits, or all are negative infinity")]
     Empty,
 }

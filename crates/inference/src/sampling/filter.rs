@@ -1,16 +1,23 @@
 //! Filters of the candidates for the next token.
 
+use super::SamplingError;
 use std::cmp::Ordering;
 
 /// Divides the positive and multiplies the negative logits of the tokens in `seen` by `penalty` (Keskar et al. 2019).
-pub(super) fn penalise_repetition(logits: &mut [f32], seen: &[u32], penalty: f32) {
+/// A finite logit must stay finite.
+pub(super) fn penalise_repetition(logits: &mut [f32], seen: &[u32], penalty: f32) -> Result<(), SamplingError> {
     let mut done = std::collections::HashSet::new();
     for token in seen {
-        let Some(logit) = usize::try_from(*token).ok().and_then(|i| logits.get_mut(i)) else { continue };
+        let Some(found) = usize::try_from(*token).ok().and_then(|i| logits.get_mut(i)) else { continue };
         if done.insert(*token) {
-            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            let logit = *found;
+            *found = if logit > 0.0 { logit / penalty } else { logit * penalty };
+            if logit.is_finite() && !found.is_finite() {
+                return Err(SamplingError::Penalty { token: *token, logit, penalty });
+            }
         }
     }
+    Ok(())
 }
 
 /// The tokens with the `top_k` largest logits, including ties with the last of them, in descending order of logits, and

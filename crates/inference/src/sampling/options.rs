@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(sampling.validate().is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sampling {
     /// Divides the logits by this number; 0 chooses greedily.
     pub temperature: f32,
@@ -28,7 +28,8 @@ pub struct Sampling {
     /// Keeps tokens at least `p` times as probable as the most probable one (Nguyen et al. 2024).
     pub min_p: Option<f32>,
     /// Divides the positive and multiplies the negative logits of tokens seen in the prompt or the output by this
-    /// number (Keskar et al. 2019, section 4.1); 1 changes nothing. The penalty applies to greedy choice too.
+    /// number (Keskar et al. 2019, section 4.1); 1 changes nothing. The penalty applies to greedy choice too. A penalty
+    /// that makes a logit infinite ends the generation with [`SamplingError::Penalty`].
     pub repetition_penalty: f32,
 }
 
@@ -60,5 +61,13 @@ impl Sampling {
         }
         let r = self.repetition_penalty;
         check("repetition_penalty", r, r.is_finite() && r > 0.0, "a finite number above 0")
+    }
+
+    /// The names of the fields that are set and have no effect: the filters of a draw, if the choice is greedy.
+    pub fn without_effect(&self) -> Vec<&'static str> {
+        let greedy = self.temperature <= 0.0;
+        let filters =
+            [("top_k", self.top_k.is_some()), ("top_p", self.top_p.is_some()), ("min_p", self.min_p.is_some())];
+        filters.into_iter().filter(|(_, set)| *set && greedy).map(|(name, _)| name).collect()
     }
 }

@@ -4,7 +4,7 @@ use super::TrainingError;
 use crate::control::{ControlFrom, Row};
 use crate::tokens;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use dynlayer_model::Llama;
+use dynlayer_model::{Digest, Llama};
 use std::ops::Range;
 
 /// A prompt and the answer that is to be learned.
@@ -66,6 +66,13 @@ impl TrainingBatch {
     /// The items, in the order of the rows.
     pub fn items(&self) -> &[TrainingItem] {
         &self.items
+    }
+
+    /// The digest of the items, with their ids and in their order.
+    pub fn digest(&self) -> Digest {
+        let texts = self.items.iter().flat_map(|item| [&item.prompt[..], &item.answer]);
+        let ids: Vec<u8> = self.items.iter().flat_map(|item| item.id.to_le_bytes()).collect();
+        Digest::of([Digest::of_tokens(texts).as_ref(), &ids[..]])
     }
 
     /// The number of places per row, padding included.

@@ -4,6 +4,7 @@ use super::TrainingError;
 use super::optimizer::Moments;
 use super::weights;
 use crate::files::{FileError, Kind, TensorFile, save_tensors};
+use crate::identity::{Identity, difference};
 use crate::parameters::{self, Tensors, to_host};
 use burn::module::Module;
 use burn::optim::AdaptiveMomentumState;
@@ -14,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The kind of file. Everything that is not a tensor is stored as JSON in the metadata.
-const FILE: Kind = Kind { key: "dynlayer.training", what: "the header of a training", version: 1 };
+const FILE: Kind = Kind { key: "dynlayer.training", what: "the header of a training", version: 2 };
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,8 +23,8 @@ struct Header {
     version: u32,
     /// The number of steps done.
     step: u64,
-    /// The options that the training began with, as JSON. A training with other options cannot continue from here.
-    identity: String,
+    /// Everything that the training depends on. A training that differs in it cannot continue from here.
+    identity: Identity,
     /// The number of updates of each parameter.
     updates: BTreeMap<String, usize>,
 }
@@ -63,7 +64,7 @@ pub(super) fn save<M: Module>(
     module: &M,
     moments: &BTreeMap<String, Moments>,
     step: u64,
-    identity: &str,
+    identity: &Identity,
 ) -> Result<(), TrainingError> {
     let mut tensors: Tensors =
         parameters::values(module)?.into_iter().map(|(name, values)| (format!("weights.{name}"), values)).collect();
@@ -77,7 +78,7 @@ pub(super) fn save<M: Module>(
             tensors.insert(key, (vec![values.len()], values));
         }
     }
-    let header = Header { version: FILE.version, step, identity: identity.to_owned(), updates };
+    let header = Header { version: FILE.version, step, identity: identity.clone(), updates };
     Ok(save_tensors(&file(folder), FILE, &header, &tensors)?)
 }
 
@@ -86,15 +87,15 @@ pub(super) fn load<M: Module>(
     folder: &Path,
     module: M,
     device: &Device,
-    identity: &str,
-) -> Result<Option<Loaded<M>>, FileError> {
+    identity: &Identity,
+) -> Result<Option<Loaded<M>>, TrainingError> {
     let path = file(folder);
     if !path.exists() {
         return Ok(None);
     }
     let (file, header): (_, Header) = TensorFile::open(&path, FILE)?;
-    if header.identity != identity {
-        return Err(FileError::content(&path, "the training's options", header.identity, identity));
+    if let Some((setting, expected, found)) = difference(identity, &header.identity) {
+        return Err(TrainingError::OtherTraining { file: path.clone(), setting, expected, found });
     }
     let (mut saved, mut moments) = (Tensors::new(), BTreeMap::new());
     for (name, shape) in file.shapes() {
@@ -120,7 +121,7 @@ pub(super) fn load<M: Module>(
         states.insert(name.clone(), Moments::new(state));
     }
     if let Some(name) = moments.keys().next() {
-        return Err(FileError::content(&path, name, "there", "no such tensor"));
+        return Err(FileError::content(&path, name, "there", "no such tensor").into());
     }
     let module = weights::restore(module, saved, &path)?;
     Ok(Some(Loaded { module, moments: states, step: header.step }))

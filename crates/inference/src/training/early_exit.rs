@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(weights, [0.0 / sum, 1.0 / sum, 3.0 / sum, 6.0 / sum]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ExitLoss {
     /// The weight of early exits, at least 0; `LayerSkip` uses 0.1 to 1.
     pub scale: f64,

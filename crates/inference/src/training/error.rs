@@ -73,9 +73,25 @@ pub enum TrainingError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A checkpoint cannot be read or written, or belongs to another training.
+    /// A checkpoint cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A checkpoint belongs to another training.
+    #[error(
+        "{}: belongs to a training that differs in {setting}: expected {expected}, found {found}; use another folder, \
+         or remove this file",
+        file.display()
+    )]
+    OtherTraining {
+        /// The checkpoint.
+        file: PathBuf,
+        /// The first setting that differs, such as `options.seed` or `the first batch`.
+        setting: String,
+        /// The setting's value in this training; of contents, the digest.
+        expected: String,
+        /// The setting's value in the checkpoint.
+        found: String,
+    },
     /// The device did not deliver a number.
     #[error(transparent)]
     Device(#[from] DeviceReadError),

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct TrainingFolder<'a> {
     /// The folder.
     pub path: &'a Path,
-    /// A name for the model and the data. Together with all options it tells one training from another.
+    /// A name for what the training depends on besides its options, the weights that it begins with and its first
+    /// batch, such as the rest of the data. A checkpoint with another name is refused.
     pub what: &'a str,
 }
 

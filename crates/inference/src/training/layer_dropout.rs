@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 /// assert!((dropout.probability(11, 12) - 0.2).abs() < 1e-12);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LayerDropout {
     /// The probability at the last layer, at least 0 and below 1.
     pub max: f64,
@@ -58,8 +59,8 @@ impl Controller for LayerDropout {
         if p <= 0.0 {
             return Ok(Action::Run.into());
         }
-        let draw = |stream| random::at(*b"laydropt", self.seed, stream, self.step, layer as u64).random::<f64>();
-        let action = |row: &Row| if draw(row.stream) < p { Action::Skip } else { Action::Run };
+        let rng = |stream| random::at(random::LAYER_DROPOUT, self.seed, [stream, self.step, layer as u64]);
+        let action = |row: &Row| if rng(row.stream).random::<f64>() < p { Action::Skip } else { Action::Run };
         Ok(Decision::per_row(site.rows().iter().map(action)))
     }
 

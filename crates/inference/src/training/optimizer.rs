@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 /// let options = AdamWOptions { weight_decay: 0.0, ..AdamWOptions::default() };
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AdamWOptions {
     /// The decay rate of the running mean of gradients.
     pub beta_1: f32,

@@ -6,11 +6,13 @@ use super::{
 };
 use crate::control::ControlFrom;
 use crate::controllers::{Routed, Router, RouterOptions};
+use crate::identity::named;
 use crate::parameters::to_host;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Training of a router: the loss is the cross-entropy of the answers under sampled gates, plus a [`DepthLoss`].
 ///
@@ -43,6 +45,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RouterTraining {
     /// The number of steps, the learning rate, accumulation and checkpoints.
     pub trainer: TrainerOptions,
@@ -102,7 +105,13 @@ impl RouterTraining {
         self.temperature.check()?;
         // Without autodiff for the model, gradients reach only the router.
         let model = model.valid();
-        let trainer = Trainer::start(folder, &(self, model.config()), router.train(), self.trainer)?;
+        let recipe = || {
+            let weights = json!(model.weights_digest()?);
+            let config = json!(model.config());
+            let values = [("options", json!(self)), ("configuration", config), ("the model's weights", weights)];
+            Ok::<_, TrainingError>(named(values))
+        };
+        let trainer = Trainer::start(folder, recipe, &mut data, router.train(), self.trainer)?;
         let router = trainer.run(|router, at| self.loss(&model, router, &data(at)?, at.step), progress)?;
         Ok(Routed::new(router.valid(), self.final_options()))
     }
@@ -120,8 +129,9 @@ impl RouterTraining {
         progress: impl FnMut(&StepReport),
     ) -> Result<(Llama, Routed<R>), TrainingError> {
         self.temperature.check()?;
-        let recipe = (self, model.config().clone(), "jointly");
-        let trainer = Trainer::start(folder, &recipe, Joint { model, router }.train(), self.trainer)?;
+        let config = json!(model.config());
+        let recipe = || Ok(named([("options", json!(self)), ("configuration", config), ("jointly", json!(true))]));
+        let trainer = Trainer::start(folder, recipe, &mut data, Joint { model, router }.train(), self.trainer)?;
         let loss = |joint: &Joint<R>, at: StepPart| self.loss(&joint.model, &joint.router, &data(at)?, at.step);
         let Joint { model, router } = trainer.run(loss, progress)?.valid();
         Ok((model, Routed::new(router, self.final_options())))

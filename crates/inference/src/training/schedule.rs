@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 /// assert!((rate.at(110) - 0.1e-3).abs() < 1e-9);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LearningRate {
     /// The highest rate.
     pub peak: f64,
@@ -57,6 +58,7 @@ impl LearningRate {
 /// assert_eq!(Temperature::default().at(7), 1.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Temperature {
     /// The temperature of the first step, above 0.
     pub first: f64,

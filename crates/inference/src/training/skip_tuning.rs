@@ -6,10 +6,12 @@ use super::{
     pass,
 };
 use crate::control::{Action, ControlFrom, Decision, Site, controller_fn};
+use crate::identity::named;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// Fine-tuning of a model that will skip some of its layers: the loss is the cross-entropy of the answers while those
@@ -25,6 +27,7 @@ use std::collections::BTreeSet;
 /// let tuning = SkipTuning::new((1..24).step_by(2), TrainerOptions::new(2000, 2e-5));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SkipTuning {
     /// The layers that are skipped and frozen.
     pub skipped: BTreeSet<usize>,
@@ -58,10 +61,11 @@ impl SkipTuning {
         if let Some(&layer) = self.skipped.iter().find(|layer| **layer >= n_layers) {
             return Err(TrainingError::LayerOutOfRange { layer, n_layers });
         }
-        let recipe = (self, model.config().clone());
+        let config = json!(model.config());
+        let recipe = || Ok(named([("options", json!(self)), ("configuration", config)]));
         let prefixes: Vec<String> = self.skipped.iter().map(|layer| format!("layers.{layer}.")).collect();
         let model = freeze(model.train(), |name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
-        let trainer = Trainer::start(folder, &recipe, model, self.trainer)?;
+        let trainer = Trainer::start(folder, recipe, &mut data, model, self.trainer)?;
         let tuned = trainer.run(|model, at| self.loss(model, &data(at)?), progress)?;
         Ok(tuned.valid())
     }

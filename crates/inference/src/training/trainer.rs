@@ -3,17 +3,21 @@
 use super::checkpoint::{self, Loaded};
 use super::folder::Log;
 use super::optimizer::{Optimizer, finite};
-use super::{AdamWOptions, LearningRate, TrainingError, TrainingFolder};
+use super::{AdamWOptions, LearningRate, TrainingBatch, TrainingError, TrainingFolder};
+use crate::identity::{Identity, named};
 use crate::parameters::to_host;
 use burn::module::Module;
 use burn::tensor::Tensor;
+use dynlayer_model::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Options of a training, for any loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrainerOptions {
     /// The learning rate of each step, and the number of steps.
     pub rate: LearningRate,
@@ -105,7 +109,7 @@ pub struct Trainer<M> {
     options: TrainerOptions,
     optimizer: Optimizer<M>,
     step: u64,
-    folder: Option<(PathBuf, Log, String)>,
+    folder: Option<(PathBuf, Log, Identity)>,
 }
 
 impl<M: Module> Trainer<M> {
@@ -124,7 +128,9 @@ impl<M: Module> Trainer<M> {
 
     /// Begins a training in a folder, or continues it from the folder's checkpoint.
     ///
-    /// `what` names the model, the data and the seed. A checkpoint with another name or other options is refused.
+    /// `what` names what the loss depends on, such as its seed and the [digest](dynlayer_model::Digest) of its data. A
+    /// checkpoint with another name or other options is refused, as is one of a training that began with other weights
+    /// than `module` has.
     ///
     /// # Errors
     /// If an option is out of its range, the folder cannot be written or has no room for the checkpoints, or its
@@ -135,10 +141,15 @@ impl<M: Module> Trainer<M> {
         module: M,
         options: TrainerOptions,
     ) -> Result<Self, TrainingError> {
-        let folder = folder.as_ref();
+        Self::begin(folder.as_ref(), named([("what", json!(what))]), module, options)
+    }
+
+    /// Begins a training in a folder or continues it, as [`in_folder`](Self::in_folder) does.
+    fn begin(folder: &Path, mut identity: Identity, module: M, options: TrainerOptions) -> Result<Self, TrainingError> {
         let mut trainer = Self::new(module, options)?;
-        let identity = identity(folder, &(what, options))?;
         checkpoint::prepare(folder, &trainer.module)?;
+        let weights = Digest::of_weights(&trainer.module)?;
+        identity.extend(named([("trainer", json!(options)), ("the first weights", json!(weights))]));
         let device = trainer.module.devices().into_iter().next().unwrap_or_default().inner();
         if let Some(Loaded { module, moments, step }) =
             checkpoint::load(folder, trainer.module.clone(), &device, &identity)?
@@ -150,16 +161,20 @@ impl<M: Module> Trainer<M> {
         Ok(trainer)
     }
 
-    /// Begins or continues a training in the folder, or without a folder begins one that writes nothing to disk.
-    /// `recipe` is part of the training's identity: a checkpoint with another recipe is refused.
+    /// Begins or continues a training in the folder, or without a folder begins one that writes nothing to disk. The
+    /// recipe and the first batch are part of the training's identity: a checkpoint with others is refused.
     pub(super) fn start(
         folder: Option<TrainingFolder<'_>>,
-        recipe: &impl Serialize,
+        recipe: impl FnOnce() -> Result<Identity, TrainingError>,
+        data: &mut impl FnMut(StepPart) -> Result<TrainingBatch, TrainingError>,
         module: M,
         options: TrainerOptions,
     ) -> Result<Self, TrainingError> {
         let Some(TrainingFolder { path, what }) = folder else { return Self::new(module, options) };
-        Self::in_folder(path, &identity(path, &(what, recipe))?, module, options)
+        let first = data(StepPart { step: 0, part: 0 })?.digest();
+        let mut identity = named([("what", json!(what)), ("the first batch", json!(first))]);
+        identity.extend(recipe()?);
+        Self::begin(path, identity, module, options)
     }
 
     /// The module with its current weights.
@@ -242,15 +257,6 @@ impl<M: Module> Trainer<M> {
             None => Ok(()),
         }
     }
-}
-
-/// The options of a training as JSON, which identifies it.
-fn identity(folder: &Path, options: &impl Serialize) -> Result<String, TrainingError> {
-    serde_json::to_string(options).map_err(|source| TrainingError::Io {
-        path: folder.to_path_buf(),
-        what: "the options cannot be written as JSON",
-        source: source.into(),
-    })
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ pub enum AllocationError {
         /// The value.
         found: f64,
     },
-    /// The evidence lacks a column of qualities.
-    #[error("the evidence has no column {column:?}")]
+    /// The evidence lacks a column of qualities, for all or for some of its sequences.
+    #[error("the evidence does not have column {column:?} for every sequence")]
     Column {
         /// The column that is missing.
         column: Column,

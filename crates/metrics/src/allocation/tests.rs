@@ -289,7 +289,7 @@ fn errors_name_what_is_wrong() {
     }
     assert!(text(allocator.least_cost(f64::NAN)).contains("expected a finite number, found NaN"));
     let missing = Allocator::by(&evidence, Column::FirstHalf).unwrap_err();
-    assert_eq!(missing.to_string(), "the evidence has no column FirstHalf");
+    assert_eq!(missing.to_string(), "the evidence does not have column FirstHalf for every sequence");
     let huge = super::tests::evidence(&vec![vec![(1e10, 1.0)]]);
     assert!(matches!(Allocator::new(&huge), Err(AllocationError::TooLarge { what: "qualities", .. })));
     let dear = super::tests::evidence(&vec![vec![(1.0, 1e308)], vec![(1.0, 1e308)]]);

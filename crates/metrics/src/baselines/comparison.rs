@@ -81,6 +81,9 @@ impl<'a> Comparison<'a> {
     /// Values are those of exact allocations. Every resample is allocated anew, by the linear relaxation, and has its
     /// own best single candidate and best mix. The dealt candidates, random routes and controllers stay the same.
     ///
+    /// The cross-fitted oracle and what it is compared with rest on the sequences that have halves. Its resamples draw
+    /// as many of these sequences as there are. The intervals of a single sequence have infinite bounds.
+    ///
     /// # Errors
     /// [`ComparisonError`] if the budget is infeasible, the sequences of the random routes or of a controller differ
     /// from those of the evidence, or the bootstrap has fewer than 2 resamples or a confidence out of range.
@@ -92,17 +95,18 @@ impl<'a> Comparison<'a> {
             return Err(StatisticsError::TooFew { what: "resamples", found: bootstrap.resamples, needed: 2 }.into());
         }
         let statics: Rc<[Statics]> = Rc::new([Statics::new(evidence, Column::Quality, Column::Quality)]);
-        let allocator = self.allocator(Column::Quality)?;
+        let allocator = self.allocator(evidence, Column::Quality)?;
         let curve = Curve::new(&allocator, Column::Quality);
         let allocation = allocator.most_quality(budget)?;
         let null = self.null.map(|routes| Null::new(routes, evidence)).transpose()?;
+        let halved = evidence.with_halves();
+        let cross_fitted = halved.as_deref().map_or(Ok(None), |halved| self.cross_fitted(halved))?;
 
         // All numbers are computed together on the same resamples, so they are collected first.
         let mut plan = Plan { ones: vec![1.0; n], numbers: Vec::new() };
         let blind = plan.blind(&statics, move |_| budget);
         let quality = plan.number(allocation.mean_quality, |weights| curve.score(weights, budget));
         let oracle = PlannedRow { cost: allocation.mean_cost, quality, blind };
-        let cross_fitted = evidence.has(Column::FirstHalf).then(|| self.cross_fitted(&mut plan)).transpose()?;
         let label_free = evidence.has(Column::LabelFree).then(|| self.label_free(&mut plan, blind)).transpose()?;
         let (qualities, costs) = dealt(evidence, &allocation);
         let dealt = PlannedRow { cost: mean(&costs), quality: plan.mean(qualities), blind };
@@ -138,7 +142,8 @@ impl<'a> Comparison<'a> {
             bootstrap: self.bootstrap,
             proof: allocation.proof,
             oracle: row(oracle),
-            cross_fitted: cross_fitted.map(row),
+            with_halves: halved.map_or(0, |halved| halved.sequences().len()),
+            cross_fitted,
             label_free: label_free.map(row),
             best_static,
             best_mix: best_mix.map(|(mix, quality)| row(PlannedRow { cost: mix.cost, quality, blind })),
@@ -150,8 +155,8 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    fn allocator(&self, column: Column) -> Result<Allocator<'a>, AllocationError> {
-        let allocator = Allocator::by(self.evidence, column)?;
+    fn allocator<'e>(&self, evidence: &'e Evidence, column: Column) -> Result<Allocator<'e>, AllocationError> {
+        let allocator = Allocator::by(evidence, column)?;
         Ok(match self.work_limit {
             Some(limit) => allocator.work_limit(limit),
             None => allocator,
@@ -159,37 +164,47 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns the cost of the best allocation by the column `choose`, its mean in the column `score`, and its curve.
-    fn chosen_by(&self, choose: Column, score: Column) -> Result<(f64, f64, Curve), AllocationError> {
-        let allocator = self.allocator(choose)?;
+    fn chosen_by(
+        &self,
+        evidence: &Evidence,
+        choose: Column,
+        score: Column,
+    ) -> Result<(f64, f64, Curve), AllocationError> {
+        let allocator = self.allocator(evidence, choose)?;
         let found = allocator.most_quality(self.budget)?;
-        let (cost, value) =
-            Allocation::means(self.evidence, &found.choices, |cell| cell.value(score).unwrap_or_default());
+        let (cost, value) = Allocation::means(evidence, &found.choices, |cell| cell.value(score).unwrap_or_default());
         Ok((cost, value, Curve::new(&allocator, score)))
     }
 
     /// Adds the oracle that chooses by the similarity to the full model's output.
     fn label_free(&self, plan: &mut Plan<'_>, blind: Blind) -> Result<PlannedRow, AllocationError> {
         let budget = self.budget;
-        let (cost, value, curve) = self.chosen_by(Column::LabelFree, Column::Quality)?;
+        let (cost, value, curve) = self.chosen_by(self.evidence, Column::LabelFree, Column::Quality)?;
         let quality = plan.number(value, move |weights| curve.score(weights, budget));
         Ok(PlannedRow { cost, quality, blind })
     }
 
-    /// Adds the oracle and its blind baselines that are chosen on one half and judged on the other. The baselines are
-    /// computed from the halves too, since these may be on another scale than the quality, as with sampled outputs.
-    fn cross_fitted(&self, plan: &mut Plan<'_>) -> Result<PlannedRow, AllocationError> {
-        let budget = self.budget;
+    /// The oracle that is chosen on one half and judged on the other, of a table in which all sequences have halves;
+    /// `None` if even the cheapest candidates of these sequences exceed the budget. Its blind baselines are computed
+    /// from the halves too, since these may be on another scale than the quality, as with sampled outputs.
+    fn cross_fitted(&self, halved: &Evidence) -> Result<Option<ComparisonRow>, AllocationError> {
+        let (budget, n) = (self.budget, halved.sequences().len());
+        let first = match self.chosen_by(halved, Column::FirstHalf, Column::SecondHalf) {
+            Err(AllocationError::Budget { .. }) => return Ok(None),
+            found => found?,
+        };
+        let second = self.chosen_by(halved, Column::SecondHalf, Column::FirstHalf)?;
         let swapped = [(Column::FirstHalf, Column::SecondHalf), (Column::SecondHalf, Column::FirstHalf)];
-        let statics: Rc<[Statics]> = Rc::new(swapped.map(|(choose, score)| Statics::new(self.evidence, choose, score)));
+        let statics: Rc<[Statics]> = Rc::new(swapped.map(|(choose, score)| Statics::new(halved, choose, score)));
+        let mut plan = Plan { ones: vec![1.0; n], numbers: Vec::new() };
         let blind = plan.blind(&statics, move |_| budget);
-        let first = self.chosen_by(Column::FirstHalf, Column::SecondHalf)?;
-        let second = self.chosen_by(Column::SecondHalf, Column::FirstHalf)?;
         let (cost, value) = (f64::midpoint(first.0, second.0), f64::midpoint(first.1, second.1));
         let curves = (first.2, second.2);
         let quality = plan.number(value, move |weights| {
             f64::midpoint(curves.0.score(weights, budget), curves.1.score(weights, budget))
         });
-        Ok(PlannedRow { cost, quality, blind })
+        let resampled = resample(&self.bootstrap, n, &plan.numbers);
+        Ok(Some(PlannedRow { cost, quality, blind }.row(&resampled, &self.bootstrap)))
     }
 }
 

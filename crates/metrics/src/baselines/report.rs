@@ -65,8 +65,11 @@ pub struct Baselines {
     pub oracle: ComparisonRow,
     /// The proof that the oracle's allocation is the best.
     pub proof: Proof,
-    /// The cross-fitted oracle: chosen on one half of the score and judged on the other, both ways, averaged. `None`
-    /// without halves.
+    /// Number of sequences that have halves. The cross-fitted oracle rests on these, and leaves the others out.
+    #[serde(default)]
+    pub with_halves: usize,
+    /// The cross-fitted oracle: chosen on one half of the score and judged on the other, both ways, averaged. `None` if
+    /// no sequence has halves, or if no allocation of those that have is within the budget.
     pub cross_fitted: Option<ComparisonRow>,
     /// The label-free oracle: chosen by the similarity to the full model's output, judged by the reference. `None`
     /// without that column.
@@ -106,6 +109,17 @@ impl fmt::Display for Baselines {
         writeln!(f, "{:62} {:27} {:27} {:27} cost", "", "quality", "over one for all", "over the best mix")?;
         row(f, "oracle (has seen the scores)", Some(&self.oracle))?;
         row(f, "cross-fitted oracle (chosen on one half, scored on the other)", self.cross_fitted.as_ref())?;
+        match (&self.cross_fitted, self.with_halves) {
+            (Some(_), halved) if (1..self.sequences).contains(&halved) => {
+                let (all, left_out) = (self.sequences, self.sequences - halved);
+                writeln!(f, "  rests on {halved} of {all} sequences; the others ({left_out}) have no halves")?;
+            }
+            (None, 0) => writeln!(f, "  no sequence has halves")?,
+            (None, halved) => {
+                writeln!(f, "  no allocation of the {halved} sequences with halves is within the budget")?;
+            }
+            (Some(_), _) => {}
+        }
         row(f, "label-free oracle (chosen by the full model's output)", self.label_free.as_ref())?;
         row(f, "null oracle (the best of as many random routes)", self.null_best.as_ref())?;
         row(f, "random routes, their mean", self.null_mean.as_ref())?;
@@ -118,7 +132,7 @@ impl fmt::Display for Baselines {
         for controller in &self.controllers {
             row(f, &format!("controller {}", controller.name), Some(&controller.row))?;
             match controller.regret {
-                Some(regret) => writeln!(f, "  {} below the oracle at the same cost", text(regret))?,
+                Some(regret) => writeln!(f, "  {regret} below the oracle at the same cost")?,
                 None => writeln!(f, "  cheaper than every allocation of the candidates, so no oracle to compare with")?,
             }
         }
@@ -128,11 +142,11 @@ impl fmt::Display for Baselines {
                 writeln!(f, "An allocation may be better than the oracle's, by at most {gap:.3e}: proven.")?;
             }
         }
-        write!(
-            f,
-            "The oracle chooses by the scores that it is judged by, so a part of its gain is luck; the null and the \
-             cross-fitted oracle tell how much."
-        )
+        write!(f, "The oracle chooses by the scores that it is judged by, so a part of its gain is luck; ")?;
+        match (&self.null_best, &self.cross_fitted) {
+            (None, None) => write!(f, "how much is unknown without a null or a cross-fitted oracle."),
+            _ => write!(f, "the null and the cross-fitted oracle tell how much."),
+        }
     }
 }
 
@@ -141,10 +155,7 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, row: Option<&ComparisonRow>) -> f
     let Some(ComparisonRow { mean_cost, quality, gain, over_mix }) = row else {
         return writeln!(f, "{name:62} not measured");
     };
-    let compared = |gain: &Option<Interval>| gain.map_or("none to compare with".to_owned(), text);
-    writeln!(f, "{name:62} {:27} {:27} {:27} {mean_cost:.4}", text(*quality), compared(gain), compared(over_mix))
-}
-
-fn text(Interval { low, estimate, high }: Interval) -> String {
-    format!("{estimate:.4} [{low:.4}, {high:.4}]")
+    let quality = quality.to_string();
+    let compared = |gain: &Option<Interval>| gain.map_or("none to compare with".to_owned(), |gain| gain.to_string());
+    writeln!(f, "{name:62} {quality:27} {:27} {:27} {mean_cost:.4}", compared(gain), compared(over_mix))
 }

@@ -8,6 +8,8 @@ pub(super) type Estimator<'a> = Box<dyn Fn(&[f64]) -> f64 + 'a>;
 /// A number computed from the original sample of sequences and from every resample.
 #[derive(Clone, Debug)]
 pub(super) struct Resampled {
+    /// The number of sequences that every resample draws.
+    sequences: usize,
     /// The value that is reported.
     value: f64,
     /// The estimator's value on the original sample. Resamples are allocated by the linear relaxation, which lies
@@ -21,6 +23,7 @@ pub(super) struct Resampled {
 pub(super) fn resample(bootstrap: &Bootstrap, sequences: usize, estimators: &[(f64, Estimator<'_>)]) -> Vec<Resampled> {
     let mut weights = vec![1.0; sequences];
     let start = |(value, estimator): &(f64, Estimator<'_>)| Resampled {
+        sequences,
         value: *value,
         estimate: estimator(&weights),
         draws: Vec::with_capacity(bootstrap.resamples),
@@ -42,6 +45,7 @@ impl Resampled {
     /// Returns the difference from `other`, resample by resample.
     pub fn minus(&self, other: &Self) -> Self {
         Self {
+            sequences: self.sequences,
             value: self.value - other.value,
             estimate: self.estimate - other.estimate,
             draws: self.draws.iter().zip(&other.draws).map(|(a, b)| a - b).collect(),
@@ -50,7 +54,7 @@ impl Resampled {
 
     /// The reported value with the percentile interval of the draws, shifted by the difference of value and estimate.
     pub fn interval(&self, bootstrap: &Bootstrap) -> Interval {
-        let (low, high) = bootstrap.percentiles(self.draws.clone());
+        let (low, high) = bootstrap.percentiles(self.sequences, self.draws.clone());
         let shift = self.value - self.estimate;
         Interval { low: low + shift, estimate: self.value, high: high + shift }
     }

@@ -87,6 +87,82 @@ fn where_depth_matters_per_sequence_all_oracles_gain() {
 }
 
 #[test]
+fn sequences_without_halves_are_left_out_of_the_cross_fitted_row() {
+    let evidence = measured(21, 60, 1.0, |_, _| 0.0);
+    let without = |left_out: fn(u64) -> bool| {
+        let records = evidence
+            .records()
+            .map(|record| Record { halves: record.halves.filter(|_| !left_out(record.sequence)), ..record });
+        Comparison::new(&Evidence::new(records).unwrap(), 12.0).run().unwrap()
+    };
+    let some = without(|sequence| sequence % 20 == 3);
+    let kept = Evidence::new(evidence.records().filter(|record| record.sequence % 20 != 3)).unwrap();
+    assert_eq!((some.sequences, some.with_halves), (60, 57));
+    // The row is that of the other sequences alone, and only this row changes.
+    assert_eq!(some.cross_fitted, Comparison::new(&kept, 12.0).run().unwrap().cross_fitted);
+    let whole = without(|_| false);
+    assert_eq!((some.oracle, whole.with_halves), (whole.oracle, 60));
+    assert_ne!(some.cross_fitted, whole.cross_fitted);
+    let line = "rests on 57 of 60 sequences; the others (3) have no halves";
+    assert!(some.to_string().contains(line) && !whole.to_string().contains("rests on"), "{some}");
+    // A resample of one sequence says nothing of the spread, however many other sequences there are.
+    let one = without(|sequence| sequence != 7);
+    let row = one.cross_fitted.unwrap();
+    assert!(!row.quality.is_known() && !row.gain.unwrap().is_known() && one.oracle.quality.is_known(), "{one}");
+    let none = without(|_| true);
+    assert_eq!((none.with_halves, none.cross_fitted), (0, None));
+    assert!(none.to_string().contains("no sequence has halves"), "{none}");
+}
+
+#[test]
+fn a_budget_below_the_sequences_with_halves_gives_no_cross_fitted_row() {
+    let dear = Record { halves: Some([1.0; 2]), ..Record::new(1, "full", 1.0, 10.0) };
+    let evidence = Evidence::new([Record::new(0, "exit", 1.0, 1.0), dear]).unwrap();
+    let baselines = Comparison::new(&evidence, 5.5).run().unwrap();
+    assert_eq!((baselines.with_halves, baselines.cross_fitted), (1, None));
+    let text = baselines.to_string();
+    assert!(text.contains("no allocation of the 1 sequences with halves is within the budget"), "{text}");
+}
+
+/// A single token has no halves. Counted as both, it hands the luck of the choice to the cross-fitted oracle.
+#[test]
+fn a_token_that_counts_as_both_halves_would_gain_on_noise() {
+    let evidence = measured(22, 400, 1.0, |_, _| 0.0);
+    let gain = |halves: fn(&Record) -> Option<[f64; 2]>| {
+        let records = evidence.records().map(|record| Record { halves: halves(&record), ..record });
+        let row = Comparison::new(&Evidence::new(records).unwrap(), 12.0).run().unwrap().cross_fitted;
+        row.map(|row| row.gain.unwrap().low)
+    };
+    assert!(gain(|record| Some([record.quality; 2])).unwrap() > 0.2);
+    assert!(gain(|record| record.halves).unwrap() <= 0.0);
+    // The same if half of the sequences have a single token.
+    assert!(
+        gain(|record| if record.sequence % 2 == 0 { Some([record.quality; 2]) } else { record.halves }).unwrap() > 0.05
+    );
+    assert!(gain(|record| if record.sequence % 2 == 0 { None } else { record.halves }).unwrap() <= 0.0);
+}
+
+#[test]
+fn one_sequence_has_no_intervals() {
+    let evidence = measured(23, 1, 1.0, |_, _| 0.0);
+    let null = routes(24, 1, 1.0, |_, _| 0.0);
+    let outcome = Outcome { sequence: 0, quality: 0.5, cost: 12.0 };
+    let baselines = Comparison::new(&evidence, 12.0).null(&null).controller("one", [outcome]).run().unwrap();
+    let controller = &baselines.controllers[0];
+    let rows = [Some(baselines.oracle), baselines.cross_fitted, baselines.null_best, Some(controller.row)];
+    for row in rows.into_iter().map(Option::unwrap) {
+        for interval in [row.quality, row.gain.unwrap(), row.over_mix.unwrap()] {
+            assert!(interval.estimate.is_finite() && interval.covers(-1e9) && interval.covers(1e9), "{interval:?}");
+        }
+    }
+    assert!(!controller.regret.unwrap().is_known());
+    let text = baselines.to_string();
+    assert!(text.contains("[unknown: one item]") && !text.contains("inf") && !text.contains("NaN"), "{text}");
+    let json = serde_json::to_string(&baselines).unwrap();
+    assert_eq!(serde_json::from_str::<Baselines>(&json).unwrap(), baselines);
+}
+
+#[test]
 fn the_best_mix_is_the_concave_envelope_of_the_single_candidates() {
     // Random means; the envelope is also computed as the best of all lotteries over a grid of shares.
     let mut rng = ChaCha8Rng::seed_from_u64(11);

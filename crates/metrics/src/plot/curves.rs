@@ -54,9 +54,10 @@ impl Curve {
         Self { name: name.into(), points }
     }
 
-    /// A curve of estimates with their intervals.
+    /// A curve of estimates with their intervals; an interval that is not known gives no band.
     pub fn with_bands(name: impl Into<String>, points: impl IntoIterator<Item = (f64, Interval)>) -> Self {
-        let point = |(x, y): (f64, Interval)| CurvePoint { x, y: y.estimate, band: Some((y.low, y.high)) };
+        let band = |y: Interval| y.is_known().then_some((y.low, y.high));
+        let point = |(x, y): (f64, Interval)| CurvePoint { x, y: y.estimate, band: band(y) };
         Self { name: name.into(), points: points.into_iter().map(point).collect() }
     }
 }

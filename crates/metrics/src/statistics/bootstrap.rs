@@ -2,25 +2,69 @@
 
 use super::{StatisticsError, check_values};
 use crate::numbers::{ToF64, index};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use crate::random;
+use rand::Rng;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// An estimate with a confidence interval.
+///
+/// An interval needs at least two items: one item says nothing of how much items differ. The bounds of a mean of one
+/// item are therefore infinite. Such a bound is `null` in JSON, and `Display` writes "unknown: one item" for the bounds.
+///
+/// ```
+/// use dynlayer_metrics::statistics::{Bootstrap, Interval};
+///
+/// let one = Bootstrap::new(1).mean(&[0.5])?;
+/// assert_eq!(one, Interval { low: f64::NEG_INFINITY, estimate: 0.5, high: f64::INFINITY });
+/// assert_eq!(format!("{one:.2}"), "0.50 [unknown: one item]");
+/// assert_eq!(format!("{:.2}", Interval { low: 0.25, estimate: 0.5, high: 1.0 }), "0.50 [0.25, 1.00]");
+/// # Ok::<(), dynlayer_metrics::statistics::StatisticsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower bound.
+    #[serde(deserialize_with = "lower")]
     pub low: f64,
     /// The statistic of the original data.
     pub estimate: f64,
     /// The upper bound.
+    #[serde(deserialize_with = "upper")]
     pub high: f64,
+}
+
+/// Reads a lower bound, which is `null` where it is infinite.
+fn lower<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NEG_INFINITY))
+}
+
+/// Reads an upper bound, which is `null` where it is infinite.
+fn upper<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
 }
 
 impl Interval {
     /// Returns true if a value lies within the interval, its bounds included.
     pub fn covers(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
+    }
+
+    /// Returns true if the bounds are finite, that is, if there were at least two items.
+    pub fn is_known(&self) -> bool {
+        self.low.is_finite() && self.high.is_finite()
+    }
+}
+
+impl fmt::Display for Interval {
+    /// Writes the estimate and the bounds, with 4 decimals unless a precision is given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { low, estimate, high } = self;
+        let digits = f.precision().unwrap_or(4);
+        if self.is_known() {
+            write!(f, "{estimate:.digits$} [{low:.digits$}, {high:.digits$}]")
+        } else {
+            write!(f, "{estimate:.digits$} [unknown: one item]")
+        }
     }
 }
 
@@ -29,6 +73,9 @@ impl Interval {
 /// Each resample draws as many items as the data have, with replacement, and the statistic is computed from it. The
 /// bounds are quantiles of these values, interpolated linearly. The draws depend only on the seed and the number of
 /// items, so all statistics of the same items are computed on the same resamples.
+///
+/// All resamples of one item are the same, so its interval has infinite bounds. For a few items the intervals are too
+/// narrow, since the resamples hold no values beyond those that were measured.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::Bootstrap;
@@ -109,12 +156,15 @@ impl Bootstrap {
         self.each_resample(items, |drawn| values.push(statistic(drawn)));
         check_values("the statistic's values", &[estimate])?;
         check_values("the statistic's resampled values", &values)?;
-        let (low, high) = self.percentiles(values);
+        let (low, high) = self.percentiles(items, values);
         Ok(Interval { low, estimate, high })
     }
 
-    /// The two quantiles between which `confidence` of the values lie.
-    pub(crate) fn percentiles(&self, mut values: Vec<f64>) -> (f64, f64) {
+    /// The two quantiles between which `confidence` of the values lie, each from a resample of `items` items.
+    pub(crate) fn percentiles(&self, items: usize, mut values: Vec<f64>) -> (f64, f64) {
+        if items < 2 {
+            return (f64::NEG_INFINITY, f64::INFINITY);
+        }
         values.sort_by(f64::total_cmp);
         let tail = (1.0 - self.confidence) / 2.0;
         (quantile(&values, tail), quantile(&values, 1.0 - tail))
@@ -137,7 +187,7 @@ impl Bootstrap {
 
     /// Calls `each` with the items of every resample.
     pub(crate) fn each_resample(&self, items: usize, mut each: impl FnMut(&[usize])) {
-        let mut draw = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draw = random::at(random::RESAMPLES, self.seed, [items as u64, 0, 0]);
         let mut drawn = vec![0; items];
         for _ in 0..self.resamples {
             for item in &mut drawn {
@@ -167,7 +217,7 @@ mod tests {
         /// Intervals lie within the values, around the mean, and move and scale with them.
         #[test]
         fn intervals_follow_the_values(
-            values in prop::collection::vec(-100.0..100.0_f64, 1..30), scale in 0.01..100.0_f64, by in -50.0..50.0_f64,
+            values in prop::collection::vec(-100.0..100.0_f64, 2..30), scale in 0.01..100.0_f64, by in -50.0..50.0_f64,
         ) {
             let bootstrap = Bootstrap { resamples: 100, ..Bootstrap::new(9) };
             let found = bootstrap.mean(&values).unwrap();
@@ -219,6 +269,19 @@ mod tests {
             })
             .count();
         assert!((265..=297).contains(&covered), "{covered}");
+    }
+
+    #[test]
+    fn one_item_has_no_bounds() {
+        let bootstrap = Bootstrap::new(1);
+        let mean = bootstrap.mean(&[0.25]).unwrap();
+        assert!((mean.estimate, mean.is_known(), mean.covers(1e300)) == (0.25, false, true), "{mean}");
+        assert!(!bootstrap.ratio(&[1.0], &[2.0]).unwrap().is_known());
+        assert!(bootstrap.mean(&[0.25, 0.5]).unwrap().is_known());
+        let json = serde_json::to_string(&mean).unwrap();
+        assert_eq!(json, r#"{"low":null,"estimate":0.25,"high":null}"#);
+        assert_eq!(serde_json::from_str::<super::Interval>(&json).unwrap(), mean);
+        assert!(serde_json::from_str::<super::Interval>(r#"{"estimate":0.25}"#).is_err(), "bounds are not optional");
     }
 
     #[test]

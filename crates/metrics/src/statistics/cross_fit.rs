@@ -6,9 +6,8 @@
 
 use super::{StatisticsError, check_values};
 use crate::numbers::ToF64;
-use rand::SeedableRng;
+use crate::random;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// A split of items into one part to make a choice with, and another to score it with.
@@ -42,7 +41,7 @@ pub fn folds(items: usize, k: usize, seed: u64) -> Result<Vec<Fold>, StatisticsE
         return Err(StatisticsError::TooFew { what: "items", found: items, needed: k });
     }
     let mut order: Vec<usize> = (0..items).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    order.shuffle(&mut random::at(random::FOLDS, seed, [items as u64, k as u64, 0]));
     let mut fold_of = vec![0; items];
     for (place, item) in order.into_iter().enumerate() {
         fold_of[item] = place % k;

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct PairedTest {
     /// Mean over items of the first method's score minus the second's.
     pub difference: Interval,
-    /// Share of resamples in which the first method's mean is higher; ties count half.
+    /// Share of resamples in which the first method's mean is higher; ties count half. Of one item it is 0, 0.5 or 1,
+    /// and says nothing.
     pub wins: f64,
-    /// Two-sided p-value of the hypothesis that the mean difference is 0.
+    /// Two-sided p-value of the hypothesis that the mean difference is 0; 1 for one item.
     pub p_value: f64,
 }
 
@@ -21,8 +22,10 @@ pub struct PairedTest {
 ///
 /// `wins` is Koehn's statistic (2004, "Statistical significance tests for machine translation evaluation", section 4).
 /// `p_value` is the bootstrap test of a mean (Efron and Tibshirani 1993, section 16.4): differences are shifted to mean
-/// 0, and p = (1 + #{|resampled mean| ≥ |observed mean|}) / (1 + resamples). It is at least
-/// 1 / (1 + resamples), and not reliable for fewer than about 20 items.
+/// 0, and p = (1 + #{|resampled mean| ≥ |observed mean|}) / (1 + resamples). It is at least 1 / (1 + resamples), and at
+/// least 2^(1 - n) for n items: without a difference, all n items favour the same method that often. So one item, whose
+/// spread is unknown, gives 1, and differences that are all equal count as much as their number allows. The test is not
+/// reliable for fewer than about 20 items.
 ///
 /// ```
 /// use dynlayer_metrics::statistics::{Bootstrap, paired_bootstrap};
@@ -58,6 +61,8 @@ pub fn paired_bootstrap(first: &[f64], second: &[f64], bootstrap: &Bootstrap) ->
     });
     let resamples = bootstrap.resamples.to_f64();
     let p_value = (extreme + 1).to_f64() / (1.0 + resamples);
+    // 2^(1 - n), the least p-value of a test of n signs. The bootstrap alone would take n equal differences for certain.
+    let p_value = p_value.max((1.0 - n).exp2());
     Ok(PairedTest { difference, wins: wins / resamples, p_value })
 }
 
@@ -72,6 +77,15 @@ mod tests {
         let scores = [0.3, 0.1, 0.8, 0.9];
         let test = paired_bootstrap(&scores, &scores, &Bootstrap::new(1)).unwrap();
         assert_eq!((test.difference.estimate, test.wins, test.p_value), (0.0, 0.5, 1.0));
+    }
+
+    #[test]
+    fn a_few_items_prove_little() {
+        for (items, least) in [(1, 1.0), (2, 0.5), (5, 0.0625), (10, 1.0 / 512.0), (40, 1.0 / 1001.0)] {
+            let test = paired_bootstrap(&vec![1.0; items], &vec![0.0; items], &Bootstrap::new(1)).unwrap();
+            assert!((test.p_value - least).abs() < 1e-12, "{items} items: {}", test.p_value);
+            assert_eq!(test.difference.is_known(), items > 1);
+        }
     }
 
     #[test]

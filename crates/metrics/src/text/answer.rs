@@ -1,5 +1,6 @@
 //! Scores of short answers: exact match and token F1.
 
+use super::marks::in_word;
 use super::{Score, TextError};
 use std::collections::HashMap;
 
@@ -10,7 +11,8 @@ const ARTICLES: [&str; 3] = ["a", "an", "the"];
 ///
 /// The text is lower-cased, the 32 ASCII punctuation characters are removed (so that "don't" becomes "dont"), the
 /// words "a", "an" and "the" are dropped, and the rest is split at white space (Rajpurkar et al. 2016, arXiv
-/// 1606.05250, section 6.1).
+/// 1606.05250, section 6.1). Words and white space are those of Python, in which the script is written: combining marks
+/// are no parts of words, and U+001C to U+001F are white space.
 ///
 /// ```
 /// use dynlayer_metrics::text::normalize_answer;
@@ -27,7 +29,7 @@ pub fn normalize_answer(text: &str) -> Vec<String> {
         word.clear();
     };
     for character in kept.chars() {
-        if character.is_alphanumeric() || character == '_' {
+        if in_word(character) {
             word.push(character);
         } else {
             end(&mut word, &mut without);
@@ -35,7 +37,9 @@ pub fn normalize_answer(text: &str) -> Vec<String> {
         }
     }
     end(&mut word, &mut without);
-    without.split_whitespace().map(str::to_owned).collect()
+    // The four separators are the only white space of Python's that Rust does not know.
+    let space = |character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character);
+    without.split(space).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// Returns true if the prediction equals one of the references, after [`normalize_answer`].
@@ -127,6 +131,19 @@ mod tests {
                 assert_eq!(normalize_answer(text), expected, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn words_and_white_space_are_pythons() {
+        assert_eq!(normalize_answer("a\u{1c}b\u{1f}c d"), ["b", "c", "d"], "separators are white space");
+        assert_eq!(
+            normalize_answer("a\u{903} an\u{301} theatre"),
+            ["\u{903}", "\u{301}", "theatre"],
+            "marks are not letters"
+        );
+        assert_eq!(normalize_answer("the\u{24d0} \u{24d0}"), ["\u{24d0}", "\u{24d0}"], "nor are circled letters");
+        assert_eq!(normalize_answer("a\u{b2} the\u{2160}"), ["a\u{b2}", "the\u{2170}"], "all kinds of numbers are");
+        assert_eq!(normalize_answer("ΣΊΣΥΦΟΣ"), ["σίσυφος"], "a sigma at the end of a word has its own form");
     }
 
     #[test]

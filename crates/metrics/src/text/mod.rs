@@ -6,6 +6,7 @@ mod answer;
 mod corpus;
 mod error;
 mod lcs;
+mod marks;
 mod ngrams;
 mod porter;
 mod rouge;

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 ///   rouge-score's backtracking finds is used. For long lines of n and m tokens this takes about √n·m/4 bytes.
 ///
 /// Texts are lower-cased and split at all characters except a-z and 0-9. Text in other scripts has no tokens, and a
-/// text without tokens scores 0.
+/// text without tokens scores 0. If no reference has a token, every score is 0 and says nothing: [`tokenize`] tells.
+///
+/// [`tokenize`]: Self::tokenize
 ///
 /// ```
 /// use dynlayer_metrics::text::Rouge;
@@ -117,7 +119,15 @@ impl Rouge {
         Self { stem: true }
     }
 
-    /// The tokens of a text.
+    /// The tokens of a text; none if it has no letter a-z and no digit 0-9, like a text in Chinese.
+    ///
+    /// ```
+    /// use dynlayer_metrics::text::Rouge;
+    ///
+    /// let references = ["今天下雨", "他说不"];
+    /// let blind = references.iter().all(|reference| Rouge::plain().tokenize(reference).is_empty());
+    /// assert!(blind, "ROUGE scores 0 whatever the predictions are");
+    /// ```
     pub fn tokenize(self, text: &str) -> Vec<String> {
         tokenize::tokenize(text, self.stem)
     }

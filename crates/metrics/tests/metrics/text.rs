@@ -142,6 +142,49 @@ fn corpora_have_the_intervals_of_rouge_score() {
     assert!(aggregate_rouge(&[], &bootstrap).is_err());
 }
 
+/// Words and white space are those of Python's `re` and `str.split`, at every code point that its Unicode knows. Capital
+/// letters are left out: their small letters count.
+#[test]
+fn every_character_is_a_part_of_a_word_or_white_space_as_in_python() {
+    #[derive(Deserialize)]
+    struct Python {
+        unicode: String,
+        word: Vec<(usize, usize)>,
+        unassigned: Vec<(usize, usize)>,
+        space: Vec<(usize, usize)>,
+    }
+    let python: Python = serde_json::from_str(include_str!("../fixtures/words.json")).unwrap();
+    let table = |ranges: &[(usize, usize)]| {
+        let mut table = vec![false; 0x11_0000];
+        for &(first, last) in ranges {
+            table[first..=last].fill(true);
+        }
+        table
+    };
+    let (word, space, unassigned) = (table(&python.word), table(&python.space), table(&python.unassigned));
+    let mut seen = 0;
+    for (code, character) in (0..0x11_0000).filter_map(|code| Some((code as usize, char::from_u32(code)?))) {
+        if unassigned[code] || character.is_ascii_punctuation() || !character.to_lowercase().eq([character]) {
+            continue;
+        }
+        seen += 1;
+        // Next to a part of a word, "a" is no article.
+        let stays = normalize_answer(&format!("{character}a")).concat().ends_with('a');
+        assert_eq!(stays, word[code], "U+{code:04X}, Unicode {}", python.unicode);
+        let splits = normalize_answer(&format!("x{character}y")).len() == 2;
+        assert_eq!(splits, space[code], "U+{code:04X}, Unicode {}", python.unicode);
+    }
+    assert!(seen > 250_000, "{seen}");
+}
+
+#[test]
+fn squad_scores_at_the_edges_of_words() {
+    for (reference, prediction) in [("a\u{1c}b", "b"), ("cat", "\u{1c}cat"), ("\u{903} cat", "a\u{903} cat")] {
+        assert_eq!(exact_match(&[reference], prediction), Ok(true), "{reference:?} and {prediction:?}");
+        assert_eq!(token_f1(&[reference], prediction).unwrap().f1, 1.0, "{reference:?} and {prediction:?}");
+    }
+}
+
 /// Lines of words over a few letters, so that texts share words, pairs and subsequences.
 fn text() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec!["a", "b", "running", "runs", "Café", "3", "don't", "."]);

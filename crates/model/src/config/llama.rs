@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The fields are public so that a configuration can be filled in from any source; [`validate`](Self::validate) then
 /// checks it. Deserializing a configuration with serde does not validate it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LlamaConfig {
     /// The number of tokens in the vocabulary: rows of the embedding, and logits per token.
     pub vocab_size: usize,
@@ -42,6 +43,7 @@ pub struct LlamaConfig {
 
 /// The biases of a block: for each group of linear layers, `true` if they have a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AttentionBias {
     /// The query, key and value projections.
     pub qkv: bool,
@@ -53,6 +55,7 @@ pub struct AttentionBias {
 
 /// The rotary position embedding, which turns positions into angles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RopeConfig {
     /// The base of the frequencies: pair `i` of a head turns by `theta^(-2 i / head_dim)` per position.
     pub theta: f64,
@@ -62,6 +65,7 @@ pub struct RopeConfig {
 
 /// Changes of the rotary frequencies for a context longer than that of the first pre-training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub enum RopeScaling {
     /// The frequencies are unchanged.

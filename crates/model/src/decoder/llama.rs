@@ -4,6 +4,7 @@
 
 use super::{Frame, KvCache, LayerKv, Rope};
 use crate::config::LlamaConfig;
+use crate::digest::{DeviceReadError, Digest};
 use crate::ops::{self, CachedRow};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -43,6 +44,14 @@ impl Llama {
     /// The rotary frequencies, which [`Frame::new`] takes; [`frame`](Self::frame) passes them itself.
     pub fn rope(&self) -> &Rope {
         &self.rope
+    }
+
+    /// Returns the digest of the weights, as [`Digest::of_weights`] does. The configuration is not part of it.
+    ///
+    /// # Errors
+    /// If a weight cannot be read from the device.
+    pub fn weights_digest(&self) -> Result<Digest, DeviceReadError> {
+        Digest::of_weights(self)
     }
 
     /// The device that holds the weights.

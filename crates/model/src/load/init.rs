@@ -37,7 +37,7 @@ impl LlamaConfig {
     /// ```
     pub fn init(&self, seed: u64, dtype: WeightDtype, device: &Device) -> Result<Llama, ConfigError> {
         self.validate()?;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = generator(seed);
         let Ok(model) = assemble(self, device, |tensor| -> Result<TensorData, Infallible> {
             let n: usize = tensor.shape.iter().product();
             let data = match tensor.shape.as_slice() {
@@ -55,6 +55,15 @@ impl LlamaConfig {
         });
         Ok(model)
     }
+}
+
+/// The generator of a seed's weights. It is derived as all random draws of dynlayer are (`dynlayer_metrics::random`,
+/// which this crate does not depend on), so no other draw from an equal seed shares it.
+fn generator(seed: u64) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[24..].copy_from_slice(b"weights\0");
+    ChaCha8Rng::from_seed(key)
 }
 
 /// Draws a standard normal number (Box and Muller 1958).

@@ -60,6 +60,12 @@ impl<T: Deref<Target = Tokenizer>> StreamDecoder<T> {
         Self { tokenizer, skip_special, state }
     }
 
+    /// The tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// Takes the next id, and returns the text that it completes, if any.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::text::{GgufTokenizerData, TextError, TextErrorKind, Tokenizer};
+use crate::text::{GgufTokenizerData, SpecialTokens, TextError, TextErrorKind, Tokenizer};
 
 /// GPT-2's alphabet, in the order of the bytes.
 pub(super) fn alphabet() -> Vec<String> {
@@ -304,4 +304,33 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn digests_tell_tokenizers_and_templates_apart() {
+    let digest = |tokenizer: &Tokenizer| tokenizer.digest().unwrap();
+    let json = |value: &Value| Tokenizer::from_json(value.to_string().as_bytes(), "a test").unwrap();
+    let tokenizer = json(&tokenizer_json());
+    assert_eq!(digest(&tokenizer), digest(&json(&tokenizer_json())));
+    // The order of the vocabulary in memory must not show.
+    assert_eq!(digest(&bpe_tokenizer()), digest(&bpe_tokenizer()));
+    let mut special = tokenizer_json();
+    special["added_tokens"][1]["special"] = json!(true);
+    let role = SpecialTokens { eos: Some("<s>".into()), ..SpecialTokens::default() };
+    let template = |text: &str| tokenizer.clone().with_chat(SpecialTokens::default(), Some(text.into()));
+    let all = [
+        tokenizer.clone(),
+        bpe_tokenizer(),
+        bpe_data("gpt-2").build().unwrap(),
+        json(&special),
+        tokenizer.clone().with_chat(role, None),
+        template(""),
+        template("{{ messages }}"),
+    ];
+    let digests: std::collections::HashSet<_> = all.iter().map(digest).collect();
+    assert_eq!(digests.len(), all.len());
+    let mut far = tokenizer_json();
+    far["model"]["vocab"]["</s>"] = json!(4_000_000_000_u32);
+    let error = json(&far).digest().unwrap_err();
+    assert!(matches!(error.kind(), TextErrorKind::Vocabulary { id: 4_000_000_000, .. }), "{error}");
 }

@@ -8,6 +8,7 @@ use super::error::{TextError, TextErrorKind};
 use super::guard::guarded;
 use super::precheck::precheck;
 use super::special_tokens::SpecialTokens;
+use crate::digest::Digest;
 
 /// A tokenizer, which turns text into token ids and back.
 ///
@@ -119,6 +120,15 @@ impl Tokenizer {
         self.special_ids.contains(&id)
     }
 
+    /// Returns a special token that is written out in a text, as it is spelled in the vocabulary; the one with the
+    /// lowest id if there are several, and `None` if there is none.
+    #[must_use]
+    pub fn special_token_in(&self, text: &str) -> Option<String> {
+        let spelled = self.special_ids.iter().filter_map(|id| Some((*id, self.id_to_token(*id)?)));
+        let written = spelled.filter(|(_, token)| !token.is_empty() && text.contains(token.as_str()));
+        written.min_by_key(|(id, _)| *id).map(|(_, token)| token)
+    }
+
     /// Checks that every token has a row in a model's embedding.
     ///
     /// The model may have more rows than there are tokens, since many models pad their vocabulary.
@@ -170,6 +180,22 @@ impl Tokenizer {
         self.roles = roles;
         self.chat_template = template;
         self
+    }
+
+    /// Returns the digest of everything that texts and chats depend on: vocabulary and rules, special tokens, and the
+    /// chat template.
+    ///
+    /// # Errors
+    /// The library cannot write the tokenizer as JSON, or a token's id is 2^24 or more.
+    pub fn digest(&self) -> Result<Digest, TextError> {
+        // The library lists all ids that are missing below the highest one.
+        self.check_vocab(1 << 24)?;
+        guarded("writing a tokenizer as JSON", || {
+            let rules = self.inner.to_string(false).map_err(TextErrorKind::Library)?;
+            let SpecialTokens { bos, eos, unk, pad } = &self.roles;
+            let chat = serde_json::to_vec(&(bos, eos, unk, pad, &self.chat_template))?;
+            Ok(Digest::of([rules.as_bytes(), &chat]))
+        })
     }
 
     pub(super) fn decoding(&self) -> Decoding {

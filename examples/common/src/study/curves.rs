@@ -1,10 +1,10 @@
 //! Curves of quality against depth, on resampled items and seeds.
 
-use super::{Evaluation, Measure, StudyRun};
+use super::{Evaluation, Measure, StudyRun, purposes};
 use dynlayer::metrics::frontier::{Between, Frontier, Point};
+use dynlayer::metrics::random;
 use dynlayer::metrics::statistics::{Bootstrap, Interval, StatisticsError};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 
 /// The number of steps in depth over which the distance between two curves is averaged.
 const DEPTHS: u32 = 100;
@@ -47,7 +47,7 @@ pub(super) fn bootstrap(
     mut statistic: impl FnMut(Drawn<'_>) -> f64,
 ) -> Result<Interval, StatisticsError> {
     // Seeds are drawn independently of items and, like items, in the same way for every statistic.
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0x5eed_5eed);
+    let mut rng = random::at(purposes::RUNS, options.seed, [seeds as u64, 0, 0]);
     let mut whole = true;
     options.statistic(items, |items| {
         // The first call computes the estimate, with every item and every seed once.

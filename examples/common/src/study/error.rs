@@ -3,6 +3,7 @@
 use dynlayer::inference::GenerateError;
 use dynlayer::inference::training::TrainingError;
 use dynlayer::metrics::statistics::StatisticsError;
+use dynlayer::model::text::TextError;
 use std::path::PathBuf;
 
 /// The error of a study that cannot begin or continue.
@@ -56,14 +57,22 @@ pub enum StudyError {
         /// The parser's reason.
         source: serde_json::Error,
     },
+    /// The tokenizer has no digest.
+    #[error(transparent)]
+    Tokenizer(#[from] TextError),
     /// A stored run belongs to another study.
-    #[error("{path}: a stored run of {found}; expected {expected}")]
+    #[error(
+        "{path}: a stored run that differs in {setting}: expected {expected}, found {found}; use another folder, or \
+         remove this file"
+    )]
     Stored {
         /// The file.
         path: PathBuf,
-        /// The recipe of the stored run.
-        found: String,
-        /// The recipe of this study.
+        /// The first setting that differs, such as `recipe` or `the model's weights`.
+        setting: String,
+        /// The setting's value in this study; of contents, the digest.
         expected: String,
+        /// The setting's value in the stored run.
+        found: String,
     },
 }

@@ -21,6 +21,7 @@
 mod curves;
 mod error;
 mod evaluation;
+pub mod purposes;
 mod report;
 mod runs;
 mod store;
@@ -30,7 +31,7 @@ mod tests;
 
 pub use error::StudyError;
 pub use evaluation::{Evaluation, evaluate};
-pub use report::{Comparison, Measure, StudyPoint, StudyReport, Verdict};
+pub use report::{Comparison, Measure, StudyPoint, StudyReport, Verdict, signed};
 pub use runs::{Study, StudyProgress, StudyRun};
 pub use store::input_name;
 pub use task::StudyTask;

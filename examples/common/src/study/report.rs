@@ -65,6 +65,8 @@ pub enum Verdict {
     Worse,
     /// The interval contains 0.
     NoDifference,
+    /// The interval is not known, as there is only one item.
+    Unknown,
     /// There is no depth that both inputs reach.
     NotComparable,
 }
@@ -157,6 +159,7 @@ impl Comparison {
     pub fn verdict(&self) -> Verdict {
         match self.gain {
             None => Verdict::NotComparable,
+            Some(gain) if !gain.is_known() => Verdict::Unknown,
             Some(gain) if gain.low > 0.0 => Verdict::Better,
             Some(gain) if gain.high < 0.0 => Verdict::Worse,
             Some(_) => Verdict::NoDifference,
@@ -176,14 +179,24 @@ impl fmt::Display for Comparison {
             Verdict::Better => "is better than",
             Verdict::Worse => "is worse than",
             Verdict::NoDifference | Verdict::NotComparable => "does not differ from",
+            Verdict::Unknown => "cannot be told from",
         };
         let unit = match self.measure {
             Measure::Quality => "in quality",
             Measure::Nll => "nats per token of likelihood",
         };
-        let Interval { low, estimate, high } = gain;
-        write!(f, "{input} {verdict} {baseline} at equal depth: {estimate:+.4} [{low:+.4}, {high:+.4}] {unit}")?;
+        write!(f, "{input} {verdict} {baseline} at equal depth: {} {unit}", signed(gain))?;
         write!(f, " ({from:.1} to {to:.1} layers)")
+    }
+}
+
+/// Returns an interval as text in which every number has its sign.
+pub fn signed(gain: Interval) -> String {
+    let Interval { low, estimate, high } = gain;
+    if gain.is_known() {
+        format!("{estimate:+.4} [{low:+.4}, {high:+.4}]")
+    } else {
+        format!("{estimate:+.4} [unknown: one item]")
     }
 }
 
@@ -205,18 +218,12 @@ impl fmt::Display for StudyReport {
         for point in &self.points {
             writeln!(
                 f,
-                "| {} | {} | {:.2} [{:.2}, {:.2}] | {:.3} [{:.3}, {:.3}] | {:.4} [{:.4}, {:.4}] | {:.2} |",
+                "| {} | {} | {:.2} | {:.3} | {:.4} | {:.2} |",
                 input_name(point.input),
                 point.depth,
-                point.layers.estimate,
-                point.layers.low,
-                point.layers.high,
-                point.quality.estimate,
-                point.quality.low,
-                point.quality.high,
-                point.nll.estimate,
-                point.nll.low,
-                point.nll.high,
+                point.layers,
+                point.quality,
+                point.nll,
                 point.nll_layers.estimate,
             )?;
         }
@@ -224,5 +231,25 @@ impl fmt::Display for StudyReport {
             write!(f, "\n- {comparison}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_item_gives_no_verdict() {
+        let gain = Interval { low: f64::NEG_INFINITY, estimate: 0.25, high: f64::INFINITY };
+        let comparison = Comparison {
+            input: RouterInput::Hidden,
+            baseline: RouterInput::Constant,
+            measure: Measure::Quality,
+            layers: Some((2.0, 4.0)),
+            gain: Some(gain),
+        };
+        assert_eq!(comparison.verdict(), Verdict::Unknown);
+        let text = comparison.to_string();
+        assert!(text.contains("cannot be told from constant at equal depth: +0.2500 [unknown: one item]"), "{text}");
     }
 }

@@ -33,7 +33,7 @@ pub struct Study {
     pub depths: Vec<DepthLoss>,
     /// The seeds of weights, data and noise.
     pub seeds: Vec<u64>,
-    /// The number of items that are measured together, which changes only the speed.
+    /// The number of items that are measured together, which changes the speed, and the results by rounding.
     pub batch: usize,
     /// The bootstrap of the intervals.
     pub bootstrap: Bootstrap,
@@ -105,7 +105,9 @@ impl Study {
     /// Trains and measures all routers.
     ///
     /// With a folder, every finished run is stored there as a file and is not repeated. Studies that share inputs,
-    /// prices or seeds may use the same folder, also at the same time.
+    /// prices or seeds may use the same folder, also at the same time. A stored run of another model, other items,
+    /// other settings or another first batch is refused. The folder's `what` names everything else: the rest of the
+    /// data, and the measure of quality.
     ///
     /// # Errors
     /// If a list is empty, the folder cannot be used or holds runs of another study, or a training or measurement
@@ -124,7 +126,7 @@ impl Study {
                 return Err(StudyError::Empty { what });
             }
         }
-        let store = Store::open(folder)?;
+        let store = Store::open(folder, model, task, self.batch)?;
         let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
         let total = self.inputs.len() * self.depths.len() * self.seeds.len();
         let mut runs = Vec::with_capacity(total);
@@ -134,14 +136,14 @@ impl Study {
             for &depth in &self.depths {
                 for &input in &self.inputs {
                     let recipe = self.recipe(input, depth, seed);
-                    let run = match store.load(&recipe, task.items().len())? {
+                    let run = match store.load(&recipe, task)? {
                         Some(run) => run,
                         None => {
                             let step = |report: &StepReport| {
                                 progress(StudyProgress::Step { run: (input, depth, seed), report });
                             };
                             let run = self.train_and_measure(model, task, &recipe, step)?;
-                            store.save(&recipe, task.items().len(), &run)?;
+                            store.save(&recipe, task, &run)?;
                             run
                         }
                     };

@@ -1,61 +1,122 @@
 //! Finished runs on disk, so that a study can be stopped and continued.
 
-use super::{StudyError, StudyRun};
+use super::{StudyError, StudyRun, StudyTask};
+use dynlayer::inference::GenerateOptions;
 use dynlayer::inference::controllers::RouterInput;
-use dynlayer::inference::training::{DepthLoss, RouterTraining, TrainingFolder};
+use dynlayer::inference::training::{DepthLoss, RouterTraining, StepPart, TrainingError, TrainingFolder};
 use dynlayer::model::format::write_atomic;
+use dynlayer::model::text::Tokenizer;
+use dynlayer::model::{Digest, Llama};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// Everything that a run depends on, by name. Contents stand as their digests.
+type Identity = BTreeMap<String, Value>;
 
 /// The folder of finished runs, with a file per run; `None` if runs are not stored.
 #[derive(Debug)]
-pub(super) struct Store<'a>(Option<TrainingFolder<'a>>);
+pub(super) struct Store<'a> {
+    folder: Option<TrainingFolder<'a>>,
+    /// Everything that all runs have in common.
+    common: Identity,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The recipe of the run, as JSON.
-    identity: String,
+    identity: Identity,
     run: StudyRun,
 }
 
 impl<'a> Store<'a> {
-    /// Creates the folder and checks that files can be written there.
-    pub(super) fn open(folder: Option<TrainingFolder<'a>>) -> Result<Self, StudyError> {
-        if let Some(TrainingFolder { path, .. }) = folder {
-            let io = |what| move |source| StudyError::Io { path: path.to_path_buf(), what, source };
-            std::fs::create_dir_all(path).map_err(io("the folder cannot be made"))?;
-            tempfile::NamedTempFile::new_in(path).map_err(io("nothing can be written there"))?;
-        }
-        Ok(Self(folder))
+    /// Creates the folder and checks that files can be written there. Without a folder, nothing is read.
+    pub(super) fn open<T: StudyTask>(
+        folder: Option<TrainingFolder<'a>>,
+        model: &Llama,
+        task: &T,
+        batch: usize,
+    ) -> Result<Self, StudyError> {
+        let Some(TrainingFolder { path, what }) = folder else {
+            return Ok(Self { folder, common: Identity::new() });
+        };
+        let io = |what| move |source| StudyError::Io { path: path.to_path_buf(), what, source };
+        std::fs::create_dir_all(path).map_err(io("the folder cannot be made"))?;
+        tempfile::NamedTempFile::new_in(path).map_err(io("nothing can be written there"))?;
+        let items = task.items().iter().flat_map(|item| [&item.prompt[..], &item.continuation]);
+        // By name, so that no option is forgotten. The study sets the ids.
+        let GenerateOptions {
+            run,
+            max_new_tokens,
+            stop_tokens,
+            stop_strings,
+            tokenizer,
+            sampling,
+            log_probabilities: _,
+            sequence_ids: _,
+        } = task.options();
+        let common = [
+            ("what", json!(what)),
+            ("the model's weights", json!(model.weights_digest().map_err(TrainingError::from)?)),
+            ("the model's configuration", json!(model.config())),
+            ("the tokenizer or its chat template", json!(tokenizer.map(Tokenizer::digest).transpose()?)),
+            ("the items", json!(Digest::of_tokens(items))),
+            ("the number of items that are measured together", json!(batch)),
+            ("the settings of generation", json!(run)),
+            ("max_new_tokens", json!(max_new_tokens)),
+            ("stop_tokens", json!(stop_tokens)),
+            ("stop_strings", json!(stop_strings)),
+            ("sampling", json!(sampling)),
+        ];
+        Ok(Self { folder, common: common.map(|(name, value)| (name.to_owned(), value)).into() })
     }
 
     /// Reads a run that was finished before; `None` if it was not.
-    pub(super) fn load(&self, recipe: &RouterTraining, items: usize) -> Result<Option<StudyRun>, StudyError> {
-        let Some((path, expected)) = self.place(recipe, items)? else { return Ok(None) };
+    pub(super) fn load<T: StudyTask>(&self, recipe: &RouterTraining, task: &T) -> Result<Option<StudyRun>, StudyError> {
+        let Some((path, identity)) = self.place(recipe, task)? else { return Ok(None) };
         if !path.exists() {
             return Ok(None);
         }
         let io = |source| StudyError::Io { path: path.clone(), what: "cannot be read", source };
         let text = std::fs::read_to_string(&path).map_err(io)?;
         let json = |source| StudyError::Json { path: path.clone(), source };
-        let File { identity: found, run } = serde_json::from_str(&text).map_err(json)?;
-        if found == expected { Ok(Some(run)) } else { Err(StudyError::Stored { path, found, expected }) }
+        let File { identity: stored, run } = serde_json::from_str(&text).map_err(json)?;
+        let mut names = identity.keys().chain(stored.keys());
+        let Some(name) = names.find(|name| identity.get(*name) != stored.get(*name)) else { return Ok(Some(run)) };
+        let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        let (setting, expected, found) = (name.clone(), text(identity.get(name)), text(stored.get(name)));
+        Err(StudyError::Stored { path, setting, expected, found })
     }
 
     /// Stores a finished run.
-    pub(super) fn save(&self, recipe: &RouterTraining, items: usize, run: &StudyRun) -> Result<(), StudyError> {
-        let Some((path, identity)) = self.place(recipe, items)? else { return Ok(()) };
+    pub(super) fn save<T: StudyTask>(
+        &self,
+        recipe: &RouterTraining,
+        task: &T,
+        run: &StudyRun,
+    ) -> Result<(), StudyError> {
+        let Some((path, identity)) = self.place(recipe, task)? else { return Ok(()) };
         let file = File { identity, run: run.clone() };
         let text = serde_json::to_vec(&file).map_err(|source| StudyError::Json { path: path.clone(), source })?;
         write_atomic(&path, &text).map_err(|source| StudyError::Io { path, what: "cannot be written", source })
     }
 
-    /// Returns the file of a run and its recipe as JSON; `None` if runs are not stored.
-    fn place(&self, recipe: &RouterTraining, items: usize) -> Result<Option<(PathBuf, String)>, StudyError> {
-        let Some(TrainingFolder { path, what }) = self.0 else { return Ok(None) };
-        let json = |source| StudyError::Json { path: path.to_path_buf(), source };
-        let identity = serde_json::to_string(&(what, recipe, items)).map_err(json)?;
+    /// Returns the file of a run, and what the run depends on; `None` if runs are not stored.
+    fn place<T: StudyTask>(
+        &self,
+        recipe: &RouterTraining,
+        task: &T,
+    ) -> Result<Option<(PathBuf, Identity)>, StudyError> {
+        let Some(TrainingFolder { path, .. }) = self.folder else { return Ok(None) };
+        let first = task.batch(recipe.seed, StepPart { step: 0, part: 0 })?.digest();
+        let router = Digest::of_weights(&task.router(recipe.seed)).map_err(TrainingError::from)?;
+        let mut identity = self.common.clone();
+        for (name, value) in
+            [("recipe", json!(recipe)), ("the first batch", json!(first)), ("the untrained router", json!(router))]
+        {
+            identity.insert(name.to_owned(), value);
+        }
         let name = format!("{}_{}_{}.json", input_name(recipe.router.input), depth_name(recipe.depth), recipe.seed);
         Ok(Some((path.join(name), identity)))
     }

@@ -128,10 +128,22 @@ fn a_study_is_a_table_and_an_answer() {
     assert_eq!(again, 0);
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<StudyReport>(&json).unwrap(), report);
+    let differs = |study: &Study, model: &Llama, task: &Counting| match study.run(model, task, kept, |_| {}) {
+        Err(StudyError::Stored { setting, .. }) => setting,
+        other => panic!("{other:?}"),
+    };
     let mut other = study.clone();
     other.training.trainer.rate.peak = 1e-3;
-    let refused = other.run(counting_model(), &task, kept, |_| {});
-    assert!(matches!(refused, Err(StudyError::Stored { .. })), "{refused:?}");
+    assert_eq!(differs(&other, counting_model(), &task), "recipe");
+    assert_eq!(
+        differs(&Study { batch: 4, ..study.clone() }, counting_model(), &task),
+        "the number of items that are measured together"
+    );
+    let random = small_model(&Device::flex()).unwrap();
+    assert_eq!(differs(&study, &random, &task), "the model's weights");
+    let mut others = Counting::new();
+    others.items[3].continuation[0] += 1;
+    assert_eq!(differs(&study, counting_model(), &others), "the items");
     other.seeds.clear();
     assert!(matches!(other.run(counting_model(), &task, kept, |_| {}), Err(StudyError::Empty { what: "seeds" })));
 }

@@ -93,7 +93,7 @@ impl StateEffects {
         }
         let mut layers = Vec::with_capacity(model.layers().len());
         states::walk(model, texts, |states| {
-            let mut rng = random::at(*b"clusters", seed, 0, 0, states.layer as u64);
+            let mut rng = random::at(random::CLUSTERS, seed, [0, 0, states.layer as u64]);
             let points = unit(states.entering, states.width);
             let (centroids, members) = k_means::cluster(&points, states.width, clusters, &mut rng);
             let mut sums = vec![(0f64, 0usize); centroids.len()];

@@ -21,7 +21,7 @@ pub(super) fn logistic(step: u64, rows: &[Row], tokens: usize, layer: usize, dev
         (0..tokens).map(move |token| {
             let position = (row.position + 1 + token).saturating_sub(tokens) as u64;
             // From the open interval, so that both logarithms are finite.
-            let u = random::at(*b"logistic", row.seed, row.stream, position, place)
+            let u = random::at(random::GATES, row.seed, [row.stream, position, place])
                 .random::<f64>()
                 .clamp(1e-12, 1.0 - 1e-12);
             #[expect(clippy::cast_possible_truncation, reason = "noise of at most 28")]
@@ -35,7 +35,7 @@ pub(super) fn logistic(step: u64, rows: &[Row], tokens: usize, layer: usize, dev
 
 /// Standard normal numbers for the weights of a layer.
 pub(super) fn normals(purpose: [u8; 8], seed: u64, layer: usize, n: usize) -> Vec<f32> {
-    let mut rng = random::at(purpose, seed, 0, 0, layer as u64);
+    let mut rng = random::at(purpose, seed, [0, 0, layer as u64]);
     (0..n).map(|_| standard_normal(&mut rng)).collect()
 }
 

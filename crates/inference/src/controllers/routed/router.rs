@@ -1,6 +1,7 @@
 //! Learned modules that give a logit per token and layer.
 
 use super::noise::normals;
+use crate::random;
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -143,7 +144,7 @@ impl LinearRouter {
     /// Returns a router for `[n_layers, d_model]` with random weights. They are normal with standard deviation
     /// `0.01 / sqrt(d_model)`, so that all logits are nearly `bias`.
     pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
-        let layer = |layer| Linear::nearly_constant(*b"linroute", d_model, bias, seed, layer, device);
+        let layer = |layer| Linear::nearly_constant(random::LINEAR_ROUTER, d_model, bias, seed, layer, device);
         Self { layers: (0..n_layers).map(layer).collect() }
     }
 }
@@ -190,9 +191,9 @@ impl MlpRouter {
     pub fn new([n_layers, d_model]: [usize; 2], bias: f32, seed: u64, device: &Device) -> Self {
         let inner = Self::inner_width(d_model);
         let layer = |layer| {
-            let up = normals(*b"mlpruppr", seed, layer, inner * d_model);
+            let up = normals(random::MLP_UP, seed, layer, inner * d_model);
             let up = scaled(up, std::f32::consts::SQRT_2, d_model);
-            let down = Linear::nearly_constant(*b"mlprdown", inner, bias, seed, layer, device);
+            let down = Linear::nearly_constant(random::MLP_DOWN, inner, bias, seed, layer, device);
             Mlp { up: Linear::new(up, vec![0.0; inner], device), down }
         };
         Self { layers: (0..n_layers).map(layer).collect() }

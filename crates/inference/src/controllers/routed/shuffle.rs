@@ -16,7 +16,7 @@ pub(super) fn permute(hidden: Tensor<3>, labels: &[Range<usize>], rows: &[Row], 
     let shape @ [_, tokens, d_model] = hidden.dims();
     let mut places: Vec<usize> = (0..rows.len() * tokens).collect();
     for (i, (row, labels)) in rows.iter().zip(labels).enumerate() {
-        let mut rng = random::at(*b"permutes", row.seed, row.stream, step, layer as u64);
+        let mut rng = random::at(random::PERMUTATION, row.seed, [row.stream, step, layer as u64]);
         let places = &mut places[i * tokens..(i + 1) * tokens];
         let end = labels.end.min(tokens);
         for at in labels.start..end {
@@ -56,7 +56,8 @@ impl Reservoir {
                 return state;
             }
             let passes = self.0.entry(row.id).0.entry(layer).or_default();
-            let mut rng = random::at(*b"reservoi", row.seed, row.stream, row.position as u64, layer as u64);
+            let place = [row.stream, row.position as u64, layer as u64];
+            let mut rng = random::at(random::RESERVOIR, row.seed, place);
             let replaces = rng.random_range(0..=passes.len() as u64) == 0;
             let state = match passes.last() {
                 Some(held) if !replaces => held.clone(),

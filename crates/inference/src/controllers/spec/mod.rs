@@ -2,6 +2,7 @@
 
 mod error;
 mod form;
+mod inputs;
 mod resources;
 #[cfg(test)]
 mod tests;

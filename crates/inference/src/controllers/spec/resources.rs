@@ -2,9 +2,10 @@
 
 use super::super::{CalibrationError, ControllerSpec, LayerInfluence, Recording, StateEffects};
 use super::BuildError;
-use dynlayer_model::Llama;
+use dynlayer_model::{Digest, Llama};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,10 +47,16 @@ pub struct Resources {
     seed: u64,
     /// The layer influence, once it is given or measured. A panic while a lock is held leaves the value unchanged, so a
     /// poisoned lock is used like any other.
-    influence: Mutex<Option<LayerInfluence>>,
+    influence: Mutex<Option<Measured<LayerInfluence>>>,
     /// The state effects that are given or measured so far, by number of clusters.
-    effects: Mutex<HashMap<usize, StateEffects>>,
+    effects: Mutex<HashMap<usize, Measured<StateEffects>>>,
 }
+
+/// Digests by name.
+pub(super) type Inputs = BTreeMap<String, Digest>;
+
+/// A measurement, with the digests of what it comes from.
+type Measured<T> = (T, Inputs);
 
 impl Resources {
     /// Returns resources without texts, whose folder is the current one; these are enough for most specifications.
@@ -115,12 +122,14 @@ impl Resources {
 
     /// Sets a layer influence that was measured before, so that none is measured.
     pub fn influence(self, influence: LayerInfluence) -> Self {
-        Self { influence: Mutex::new(Some(influence)), ..self }
+        let inputs = given(&influence);
+        Self { influence: Mutex::new(Some((influence, inputs))), ..self }
     }
 
     /// Sets state effects that were measured before, for specifications with this number of clusters.
     pub fn effects(mut self, clusters: usize, effects: StateEffects) -> Self {
-        self.effects.get_mut().unwrap_or_else(PoisonError::into_inner).insert(clusters, effects);
+        let inputs = given(&effects);
+        self.effects.get_mut().unwrap_or_else(PoisonError::into_inner).insert(clusters, (effects, inputs));
         self
     }
 
@@ -159,11 +168,34 @@ impl Resources {
     /// The model's layer influence, measured once.
     pub(in crate::controllers) fn measured_influence(&self, model: &Llama) -> Result<LayerInfluence, BuildError> {
         let mut kept = self.influence.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(influence) = &*kept {
+        if let Some((influence, _)) = &*kept {
             return Ok(influence.clone());
         }
         let measured = self.measure("influence", |texts| LayerInfluence::measure(model, texts))?;
-        Ok(kept.insert(measured).clone())
+        Ok(kept.insert((measured, self.texts_inputs())).0.clone())
+    }
+
+    /// The digests of what the layer influence comes from, or will come from.
+    pub(super) fn influence_inputs(&self) -> Inputs {
+        let kept = self.influence.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map_or_else(|| self.texts_inputs(), |(_, inputs)| inputs.clone())
+    }
+
+    /// The digests of what the state effects for this number of clusters come from, or will come from.
+    pub(super) fn effects_inputs(&self, clusters: usize) -> Inputs {
+        let kept = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(&clusters).map_or_else(|| self.seeded_inputs(), |(_, inputs)| inputs.clone())
+    }
+
+    fn texts_inputs(&self) -> Inputs {
+        let texts = self.texts.iter().map(Vec::as_slice);
+        Inputs::from([("calibration texts".to_owned(), Digest::of_tokens(texts))])
+    }
+
+    fn seeded_inputs(&self) -> Inputs {
+        let mut inputs = self.texts_inputs();
+        inputs.insert("calibration seed".to_owned(), Digest::of([self.seed.to_le_bytes()]));
+        inputs
     }
 
     /// The model's state effects for this number of clusters, measured once.
@@ -173,11 +205,11 @@ impl Resources {
         clusters: usize,
     ) -> Result<StateEffects, BuildError> {
         let mut kept = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(effects) = kept.get(&clusters) {
+        if let Some((effects, _)) = kept.get(&clusters) {
             return Ok(effects.clone());
         }
         let measured = self.measure("similarity", |texts| StateEffects::measure(model, texts, clusters, self.seed))?;
-        Ok(kept.entry(clusters).or_insert(measured).clone())
+        Ok(kept.entry(clusters).or_insert((measured, self.seeded_inputs())).0.clone())
     }
 
     fn measure<T>(
@@ -190,6 +222,11 @@ impl Resources {
         }
         measure(&self.texts).map_err(|source| BuildError::Calibration { controller, source })
     }
+}
+
+/// The inputs of a measurement that was given. Its numbers were not measured here, so they are the same everywhere.
+fn given(measurement: &impl fmt::Debug) -> Inputs {
+    Inputs::from([("given measurement".to_owned(), Digest::of([format!("{measurement:?}")]))])
 }
 
 /// The place of a router or a recording.

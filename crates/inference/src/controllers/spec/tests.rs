@@ -271,3 +271,76 @@ fn calibrations_can_be_made_ahead() {
     let other: ControllerSpec = "similarity:0.1,clusters=3".parse().unwrap();
     assert!(matches!(other.build(&model, &without_text), Err(BuildError::NoCalibrationText { .. })));
 }
+
+#[test]
+fn inputs_are_what_the_controller_is_made_from() {
+    let model = small_model(&Device::flex()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let router = |bias| {
+        let router = LinearRouter::new([6, 32], bias, 0, &Device::flex());
+        Routed::new(router, RouterOptions::default()).save(at("gates")).unwrap();
+        std::fs::read(at("gates")).unwrap()
+    };
+    let recording = |action| {
+        let mut recording = Recording::new(6);
+        recording.push(0, vec![action; 6]).unwrap();
+        recording.save(at("run.json")).unwrap();
+        recording
+    };
+    let inputs = |resources: &Resources, text: &str| {
+        let spec: ControllerSpec = text.parse().unwrap();
+        let inputs = spec.inputs(resources).unwrap();
+        let needs = spec.needs();
+        assert_eq!(inputs.is_empty(), needs.files.is_empty() && !needs.calibration, "{text}");
+        inputs
+    };
+    let texts = |id| Resources::new().folder(folder.path()).texts(vec![vec![1, 2, 3], vec![id]]);
+    let resources = texts(4);
+    router(0.0);
+    recording(Action::Run);
+    for form in ControllerSpec::all() {
+        // Every controller that needs something has an input.
+        let value = match form.name() {
+            "full" => "",
+            "schedule" => ":5..4,to=9",
+            "router" => ":gates",
+            "replay" => ":run.json",
+            "budgeted" => ":4:warmup:1:router:gates",
+            "warmup" => ":1:replay:run.json",
+            _ => ":1",
+        };
+        inputs(&resources, &format!("{}{value}", form.name()));
+    }
+
+    // A file and the same content in memory are the same; another content is not.
+    let first_router = inputs(&resources, "router:gates");
+    let first_run = inputs(&resources, "warmup:1:replay:run.json");
+    let given = Resources::new().without_files().router("g", router(0.0)).recording("r", recording(Action::Run));
+    assert_eq!(inputs(&given, "budgeted:3:router:g"), first_router);
+    assert_eq!(inputs(&given, "replay:r"), first_run);
+    assert!(first_router.keys().eq(["router"]) && first_run.keys().eq(["recording"]));
+    router(1.0);
+    recording(Action::Skip);
+    assert_ne!(inputs(&resources, "router:gates"), first_router);
+    assert_ne!(inputs(&resources, "replay:run.json"), first_run);
+    std::fs::remove_file(at("gates")).unwrap();
+    let missing = "router:gates".parse::<ControllerSpec>().unwrap().inputs(&resources).unwrap_err();
+    assert!(matches!(missing, BuildError::File { controller: "router", .. }), "{missing}");
+
+    // Measurements count by what they come from, measured or not.
+    let before = inputs(&resources, "influence:3");
+    "influence:3".parse::<ControllerSpec>().unwrap().build(&model, &resources).unwrap();
+    assert_eq!(inputs(&resources, "influence:4"), before);
+    assert_ne!(inputs(&texts(5), "influence:3"), before);
+    assert_eq!(inputs(&texts(4).seed(9), "influence:3"), before, "nothing is drawn");
+    let similarity = inputs(&resources, "similarity:0.1");
+    assert_ne!(inputs(&texts(4).seed(9), "similarity:0.1"), similarity);
+    "similarity:0.1".parse::<ControllerSpec>().unwrap().build(&model, &resources).unwrap();
+    assert_eq!(inputs(&resources, "similarity:0.2"), similarity);
+    let without_texts = resources.texts(Vec::new());
+    assert_eq!(inputs(&without_texts, "influence:3"), before);
+    let influence = LayerInfluence::measure(&model, &[vec![1, 2, 3]]).unwrap();
+    let given = inputs(&texts(4).influence(influence), "influence:3");
+    assert!(given.keys().eq(["given measurement"]));
+}

@@ -448,7 +448,7 @@ impl<'a, C: Controller> Session<'a, C> {
 
     /// Refuses options that this sequence cannot run with.
     fn check_options(&self, id: u64, options: &SequenceOptions) -> Result<(), GenerateError> {
-        options.check(self.options.tokenizer.is_some())?;
+        options.check(self.options.tokenizer.as_deref())?;
         tokens::check_vocabulary(&self.model, &options.given)
             .map_err(|problem| GenerateError::Tokens { sequence: id, problem })
     }

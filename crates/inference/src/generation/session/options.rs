@@ -56,7 +56,9 @@ pub struct SequenceOptions {
     pub max_new_tokens: usize,
     /// Tokens that end a turn.
     pub stop_tokens: Vec<u32>,
-    /// Strings that end a turn and are left out of its text; they need [`SessionOptions::tokenizer`].
+    /// Strings that end a turn and are left out of its text; they need [`SessionOptions::tokenizer`]. The spelling of a
+    /// special token, such as `<|im_end|>`, ends the turn at that token. It cannot be a part of a longer stop string,
+    /// because special tokens are not part of the text.
     pub stop_strings: Vec<String>,
     /// The choice of each token from the logits; greedy by default.
     pub sampling: Sampling,
@@ -96,12 +98,16 @@ impl Default for SequenceOptions {
 
 impl SequenceOptions {
     /// Refuses options that no sequence can run with.
-    pub(in crate::generation) fn check(&self, tokenizer: bool) -> Result<(), GenerateError> {
-        if let Some(index) = self.stop_strings.iter().position(String::is_empty) {
-            return Err(GenerateError::EmptyStopString { index });
-        }
-        if !self.stop_strings.is_empty() && !tokenizer {
-            return Err(GenerateError::StopStringsWithoutTokenizer);
+    pub(in crate::generation) fn check(&self, tokenizer: Option<&Tokenizer>) -> Result<(), GenerateError> {
+        for (index, stop) in self.stop_strings.iter().enumerate() {
+            if stop.is_empty() {
+                return Err(GenerateError::EmptyStopString { index });
+            }
+            let tokenizer = tokenizer.ok_or(GenerateError::StopStringsWithoutTokenizer)?;
+            let is_special = tokenizer.token_to_id(stop).is_some_and(|id| tokenizer.is_special(id));
+            if let Some(token) = tokenizer.special_token_in(stop).filter(|_| !is_special) {
+                return Err(GenerateError::SpecialInStopString { index, token });
+            }
         }
         Ok(self.sampling.validate()?)
     }

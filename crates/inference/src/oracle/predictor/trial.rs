@@ -62,7 +62,7 @@ impl PredictorTrial {
             return few("sequences", self.folds, n);
         }
         let mut order: Vec<usize> = (0..n).collect();
-        order.shuffle(&mut random::at(*b"folds\0\0\0", self.seed, 0, 0, 0));
+        order.shuffle(&mut random::at(random::TRIAL_FOLDS, self.seed, [0, 0, 0]));
         let mut outcomes = Vec::with_capacity(n);
         for fold in 0..self.folds {
             let in_fold = |(place, _): &(usize, &usize)| place % self.folds == fold;

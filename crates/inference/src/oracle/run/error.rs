@@ -3,6 +3,8 @@
 use crate::controllers::BuildError;
 use crate::generation::GenerateError;
 use dynlayer_metrics::allocation::EvidenceError;
+use dynlayer_model::DeviceReadError;
+use dynlayer_model::text::TextError;
 use std::path::PathBuf;
 
 /// The error for a run over prompts and candidates that cannot begin or continue. Finished items stay in the file.
@@ -91,14 +93,32 @@ pub enum OracleError {
         /// The fault that the parser found, or "none" if the line is missing.
         found: String,
     },
-    /// The file belongs to a run with other settings.
-    #[error("{}: belongs to a run that differs in {setting}: expected {expected}, found {found}", file.display())]
+    /// The file was written by another version of this library.
+    #[error(
+        "{}: expected a run's file of version {expected}, found version {found}, which cannot be continued or read; \
+         use another file, or remove this one",
+        file.display()
+    )]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// The version that this library writes.
+        expected: u32,
+        /// The file's version.
+        found: u32,
+    },
+    /// The file belongs to a run with other settings, another model or other inputs.
+    #[error(
+        "{}: belongs to a run that differs in {setting}: expected {expected}, found {found}; use another file, or \
+         remove this one",
+        file.display()
+    )]
     OtherRun {
         /// The file.
         file: PathBuf,
-        /// The first setting that differs.
+        /// The first setting that differs, such as `run.seed` or `the weights`.
         setting: String,
-        /// The setting's value in this run.
+        /// The setting's value in this run; of contents, the digest.
         expected: String,
         /// The setting's value in the file.
         found: String,
@@ -115,6 +135,12 @@ pub enum OracleError {
         /// The id of the item in the file.
         found: u64,
     },
+    /// A weight cannot be read from the device.
+    #[error(transparent)]
+    Device(#[from] DeviceReadError),
+    /// The tokenizer has no digest.
+    #[error(transparent)]
+    Tokenizer(#[from] TextError),
     /// The results are not a valid table.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),

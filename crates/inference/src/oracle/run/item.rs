@@ -1,5 +1,6 @@
 //! Items: prompts with their references.
 
+use dynlayer_model::Digest;
 use serde::{Deserialize, Serialize};
 
 /// A prompt, with the reference that its outputs are scored against.
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// let item = Item { id: 3, prompt: vec![1, 5, 9], reference: "a cat".to_owned(), reference_tokens: vec![7, 8] };
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Item {
     /// The sequence's id, distinct for each item. Random choices depend on it.
     pub id: u64,
@@ -23,34 +25,10 @@ pub struct Item {
 }
 
 impl Item {
-    /// A digest of the prompt and the reference: FNV-1a, 64 bits, over both token lists, each after its length, and the
-    /// reference's text. It does not protect against forgery.
-    pub(super) fn digest(&self) -> String {
-        let mut digest = Fnv::default();
-        for part in [&self.prompt, &self.reference_tokens] {
-            digest.add(&(part.len() as u64).to_le_bytes());
-            for token in part {
-                digest.add(&token.to_le_bytes());
-            }
-        }
-        digest.add(self.reference.as_bytes());
-        format!("{:016x}", digest.0)
-    }
-}
-
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+    /// The digest of the prompt and the reference.
+    pub(super) fn digest(&self) -> Digest {
+        let tokens = Digest::of_tokens([&self.prompt[..], &self.reference_tokens]);
+        Digest::of([tokens.as_ref(), self.reference.as_bytes()])
     }
 }
 
@@ -59,10 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_is_fnv_1a_and_tells_items_apart() {
-        let mut digest = Fnv::default();
-        digest.add(b"foobar");
-        assert_eq!(digest.0, 0x8594_4171_f739_67e8, "a published test vector");
+    fn the_digest_tells_items_apart() {
         let item = |prompt: &[u32], reference: &str, tokens: &[u32]| Item {
             prompt: prompt.to_vec(),
             reference: reference.into(),
@@ -70,7 +45,7 @@ mod tests {
             id: 0,
         };
         let all = [item(&[1, 2], "a", &[]), item(&[1], "a", &[2]), item(&[1, 2], "b", &[]), item(&[2, 1], "a", &[])];
-        let digests: std::collections::HashSet<String> = all.iter().map(Item::digest).collect();
+        let digests: std::collections::HashSet<Digest> = all.iter().map(Item::digest).collect();
         assert_eq!(digests.len(), all.len());
     }
 }

@@ -8,6 +8,7 @@ use super::scoring::Scoring;
 use super::{Candidate, Cost, Item, Measure, OracleError, OracleRun};
 use crate::controllers::{FullDepth, RandomSkip, SkipLayers};
 use crate::generation::{GenerateError, Prefilled, SequenceOptions};
+use crate::random;
 use crate::report::{RunReport, SequenceReport};
 use crate::sampling::Sampling;
 use std::collections::HashMap;
@@ -85,8 +86,7 @@ impl OracleRun<'_> {
             Owner::Full => Box::new(FullDepth),
             Owner::Candidate(index) => self.candidates[index].build()?,
             Owner::Route { depth, number } => {
-                // The routes of a depth have different seeds, so that their draws for the same sequence differ.
-                let seed = self.options.run.seed.wrapping_add(number as u64);
+                let seed = random::derive(random::NULL_ROUTE, self.options.run.seed, [depth as u64, number as u64, 0]);
                 let runs = RandomSkip::new(depth).route(self.model.layers().len(), seed, item.id);
                 Box::new(SkipLayers::new((0..runs.len()).filter(|layer| !runs[*layer])))
             }
@@ -97,7 +97,9 @@ impl OracleRun<'_> {
     fn sequence_options(&self, task: Task) -> SequenceOptions {
         let seed = self.options.run.seed;
         let (sampling, seed) = match (task, &self.options.halves) {
-            (Task::Sampled(half), Some(sampling)) => (sampling.clone(), seed.wrapping_add(half)),
+            (Task::Sampled(half), Some(sampling)) => {
+                (sampling.clone(), random::derive(random::HALF, seed, [half, 0, 0]))
+            }
             _ => (Sampling::default(), seed),
         };
         SequenceOptions {

@@ -68,7 +68,8 @@ impl OracleResults {
     /// Reads the file of a run, finished or not. A last line that is cut off is left out.
     ///
     /// # Errors
-    /// [`OracleError::Io`], or [`OracleError::Syntax`] if the file was not written by a run.
+    /// [`OracleError::Io`]; [`OracleError::Syntax`] if the file was not written by a run; or [`OracleError::Version`]
+    /// if another version of this library wrote it.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, OracleError> {
         let path = file.as_ref();
         let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
@@ -89,7 +90,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<MeasuredItem>), Oracl
     let syntax = |line, expected, found| OracleError::Syntax { file: path.to_owned(), line, expected, found };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').zip(1..);
     let header = lines.next().ok_or_else(|| syntax(1, HEADER, "none".to_owned()))?.0;
-    let header = serde_json::from_slice(header).map_err(|error| syntax(1, HEADER, error.to_string()))?;
+    let header: Header = serde_json::from_slice(header).map_err(|error| syntax(1, HEADER, error.to_string()))?;
+    header.check_version(path)?;
     let item = |(line, at): (&[u8], usize)| {
         serde_json::from_slice(line).map_err(|error| syntax(at, "a finished item", error.to_string()))
     };

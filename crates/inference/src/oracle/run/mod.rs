@@ -46,7 +46,8 @@ use std::path::Path;
 ///
 /// The results go to a file of JSON lines, one per finished item, each on the disk before the next item begins. An
 /// interrupted run can be continued, and ends with the same file as an undisturbed one, except for wall times. A file
-/// that belongs to other settings, another model or other items is refused and not changed.
+/// of a run with other settings, weights, tokenizer, items, or inputs of candidates is refused and not changed; the
+/// file holds their digests.
 ///
 /// ```
 /// use dynlayer_inference::controllers::UniformSkip;
@@ -105,20 +106,24 @@ impl<'a> OracleRun<'a> {
     ///
     /// # Errors
     /// [`OracleError`]: before anything runs, if options, candidates or items are not valid or the file belongs to
-    /// another run; later, if a controller breaks its contract, a quality is not finite, or the file cannot be written.
-    /// After an error, the file keeps the items that were finished before it.
+    /// another run; later, if a controller breaks its contract, a quality is not finite, a file that a candidate reads
+    /// was replaced, or the file cannot be written. After an error, the file keeps the items that were finished before
+    /// it.
     pub fn run(
         &self,
         file: impl AsRef<Path>,
         items: &[Item],
         mut progress: impl FnMut(&OracleProgress),
     ) -> Result<OracleResults, OracleError> {
+        let file = file.as_ref();
         self.check(items)?;
-        let (mut journal, mut done) = Journal::open(file.as_ref(), &Header::new(self)?, items)?;
+        let header = Header::new(self)?;
+        let (mut journal, mut done) = Journal::open(file, &header, items)?;
         let (resumed, total) = (done.len(), items.len());
         progress(&OracleProgress { done: resumed, resumed, total });
         for item in &items[resumed..] {
             let measured = self.measure_item(item)?;
+            header.check_inputs(&self.candidates, file)?;
             journal.append(&measured)?;
             done.push(measured);
             progress(&OracleProgress { done: done.len(), resumed, total });

@@ -12,7 +12,7 @@ pub struct MeasuredItem {
     /// The item's id.
     pub sequence: u64,
     /// The digest of the item's prompt and reference.
-    pub(super) digest: String,
+    pub(super) digest: dynlayer_model::Digest,
     /// The full model's own output, if it was generated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<Output>,

@@ -91,7 +91,7 @@ impl Scoring<'_> {
     fn of_tokens(&self, owner: Owner, task: Task, value: impl Fn(&(f64, bool)) -> f64) -> MeasuredCell {
         let LaneResult { scored, cost, .. } = self.result(owner, task).cloned().unwrap_or_default();
         let (quality, halves) = means(&scored, value);
-        MeasuredCell { candidate: String::new(), quality, cost, halves: Some(halves), label_free: None, output: None }
+        MeasuredCell { candidate: String::new(), quality, cost, halves, label_free: None, output: None }
     }
 
     fn result(&self, owner: Owner, task: Task) -> Option<&LaneResult> {
@@ -99,15 +99,14 @@ impl Scoring<'_> {
     }
 }
 
-/// The mean over tokens, and the means over odd and even positions, counted from 1. A single token counts as both
-/// halves.
-fn means<T>(tokens: &[T], value: impl Fn(&T) -> f64) -> (f64, [f64; 2]) {
+/// The mean over tokens, and the means over odd and even positions, counted from 1. A single token has no halves: as
+/// both, it would hand the luck of the choice to the cross-fitted oracle.
+fn means<T>(tokens: &[T], value: impl Fn(&T) -> f64) -> (f64, Option<[f64; 2]>) {
     let mean = |from: usize, step: usize| {
         let chosen = || tokens.iter().skip(from).step_by(step);
         chosen().map(&value).sum::<f64>() / as_f64(chosen().count())
     };
-    let all = mean(0, 1);
-    (all, if tokens.len() < 2 { [all; 2] } else { [mean(0, 2), mean(1, 2)] })
+    (mean(0, 1), (tokens.len() >= 2).then(|| [mean(0, 2), mean(1, 2)]))
 }
 
 #[cfg(test)]
@@ -117,7 +116,7 @@ mod tests {
 
     #[test]
     fn halves_are_every_other_token() {
-        assert_eq!(means(&[1.0, 2.0, 5.0], |x| *x), (8.0 / 3.0, [3.0, 2.0]));
-        assert_eq!(means(&[4.0], |x| *x), (4.0, [4.0; 2]));
+        assert_eq!(means(&[1.0, 2.0, 5.0], |x| *x), (8.0 / 3.0, Some([3.0, 2.0])));
+        assert_eq!(means(&[4.0], |x| *x), (4.0, None));
     }
 }

@@ -2,17 +2,22 @@
 
 use super::*;
 use crate::conformance::small_model;
-use crate::control::Controller;
-use crate::control::{ControlFrom, RunSettings};
+use crate::control::{Action, ControlFrom, Controller, KvPolicy, PartialSkips, RunSettings};
 use crate::controllers::{
-    BernoulliSkip, Budgeted, ConfidenceExit, ExitAfter, ExitRule, FullDepth, RandomSkip, SaturationExit, UniformSkip,
+    BernoulliSkip, Budgeted, ConfidenceExit, ExitAfter, ExitRule, FullDepth, LinearRouter, RandomSkip, Recording,
+    Resources, Routed, RouterOptions, SaturationExit, UniformSkip,
 };
 use crate::generation::{GenerateOptions, ScoreOptions, generate, score};
 use crate::oracle::{OracleController, PredictorController, PredictorTrial, PromptPredictor, PromptStates};
+use crate::random;
 use crate::sampling::Sampling;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
 use dynlayer_metrics::allocation::Allocator;
 use dynlayer_metrics::baselines::Comparison;
-use dynlayer_model::{Backend, Llama};
+use dynlayer_model::config::LlamaConfig;
+use dynlayer_model::text::{SpecialTokens, Tokenizer};
+use dynlayer_model::{Backend, Digest, Llama, WeightDtype};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::cell::Cell as Counter;
@@ -131,14 +136,13 @@ fn a_lane_does_what_its_candidate_does_alone() {
             let full = measured.full.as_ref().unwrap();
             assert_eq!(cell.label_free, Some(judge(&tokens, "", &full.tokens)));
             let half = |half| {
-                let tokens = run(SEED + half, halves.clone()).0;
+                let tokens = run(random::derive(random::HALF, SEED, [half, 0, 0]), halves.clone()).0;
                 judge(&tokens, &item.reference, &item.reference_tokens)
             };
-            assert_eq!(cell.halves.unwrap()[0], half(0), "{}", candidate.name());
             // A run alone has one seed for sampling and for the controller, so here a random controller would draw
             // other layers than in the lane.
             if !candidate.name().starts_with("random") && !candidate.name().starts_with("bernoulli") {
-                assert_eq!(cell.halves.unwrap()[1], half(1), "{}", candidate.name());
+                assert_eq!(cell.halves.unwrap(), [half(0), half(1)], "{}", candidate.name());
             }
             stopped += usize::from(tokens.len() < 6);
         }
@@ -283,9 +287,12 @@ fn another_run_is_refused_and_left_alone() {
                 oracle_run(&model, OracleOptions { run: RunSettings { seed: 6, ..options().run }, ..options() }),
                 &items,
             ),
-            "differs in seed",
+            "differs in run.seed: expected 6, found 5",
         ),
-        (refused(oracle_run(&model, OracleOptions { labels, ..options() }), &items), "differs in labels"),
+        (
+            refused(oracle_run(&model, OracleOptions { labels, ..options() }), &items),
+            "differs in labels.model: expected \"another\", found nothing; use another file",
+        ),
         (refused(oracle_run(&model, options()), &items[..1]), "line 3: expected no more than 1 items, found item 99"),
         (refused(oracle_run(&model, options()), &[items[1].clone(), items[0].clone()]), "line 2: expected item 99"),
         (
@@ -300,10 +307,6 @@ fn another_run_is_refused_and_left_alone() {
     for (found, expected) in cases {
         assert!(found.contains(expected), "{found:?} should say {expected:?}");
     }
-    // Other weights of the same dimensions.
-    let device = Backend::Flex.device().unwrap();
-    let other = model.config().clone().init(99, dynlayer_model::WeightDtype::F32, &device).unwrap();
-    assert!(refused(oracle_run(&other, options()), &items).contains("differs in model"));
     // The file is being written by another run.
     let held = std::fs::File::open(&file).unwrap();
     held.lock().unwrap();
@@ -323,6 +326,228 @@ fn another_run_is_refused_and_left_alone() {
     let error = oracle_run(&model, options()).run(&file, &items, |_| {}).unwrap_err();
     assert!(matches!(error, OracleError::Syntax { line: 2, .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+/// Multiplies the weights whose name contains `part` by `factor`.
+fn scaled(model: &Llama, part: &str, factor: f32) -> Llama {
+    struct Scale<'a> {
+        path: Vec<String>,
+        part: &'a str,
+        factor: f32,
+    }
+    impl ModuleMapper for Scale<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let changes = self.path.join(".").contains(self.part);
+            if changes { param.map(|weight| weight.mul_scalar(self.factor)) } else { param }
+        }
+    }
+    model.clone().map(&mut Scale { path: Vec::new(), part, factor })
+}
+
+fn tokenizer(first: &str) -> Tokenizer {
+    let json = format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "post_processor": null, "decoder": null,
+            "model": {{"type": "WordLevel", "vocab": {{"{first}": 0, "b": 1}}, "unk_token": "b"}}}}"#
+    );
+    Tokenizer::from_json(json.as_bytes(), "a test").unwrap()
+}
+
+fn with(tokenizer: &Tokenizer) -> OracleOptions<'_> {
+    OracleOptions { tokenizer: Some(tokenizer), ..options() }
+}
+
+#[test]
+fn another_model_is_refused_by_name() {
+    let (model, (_folder, file)) = (model(), scratch());
+    let (items, text) = (items(2), tokenizer("a"));
+    let run = |model: &Llama, options: OracleOptions<'_>, items: &[Item]| {
+        let measure = Measure::output("hash", hash);
+        OracleRun::new(model, candidates(), measure).options(options).run(&file, items, |_| {})
+    };
+    run(&model, with(&text), &items[..1]).unwrap();
+    let before = std::fs::read(&file).unwrap();
+    let differs = |model: &Llama, options: OracleOptions<'_>| {
+        let Err(OracleError::OtherRun { setting, .. }) = run(model, options, &items) else { panic!("not refused") };
+        assert_eq!(std::fs::read(&file).unwrap(), before, "{setting}");
+        setting
+    };
+    let device = Backend::Flex.device().unwrap();
+    let weights = "the weights";
+    for changed in [
+        scaled(&model, "q_proj", -1.0),
+        scaled(&model, "layers.5.post_attention_layernorm", 1.001),
+        model.config().init(99, WeightDtype::F32, &device).unwrap(),
+        model.config().init(11, WeightDtype::F16, &device).unwrap(),
+    ] {
+        assert_eq!(differs(&changed, with(&text)), weights);
+    }
+    let mut config = model.config().clone();
+    config.rope.theta = 20000.0;
+    let rotated = config.init(11, WeightDtype::F32, &device).unwrap();
+    assert_eq!(rotated.weights_digest(), model.weights_digest(), "only the configuration differs");
+    assert_eq!(differs(&rotated, with(&text)), "configuration.rope.theta");
+    let roles = || SpecialTokens { bos: Some("a".into()), ..SpecialTokens::default() };
+    for other in [
+        tokenizer("c"),
+        text.clone().with_chat(SpecialTokens::default(), Some("{{ messages }}".into())),
+        text.clone().with_chat(roles(), None),
+    ] {
+        assert_eq!(differs(&model, with(&other)), "the tokenizer or its chat template");
+    }
+    assert_eq!(differs(&model, options()), "the tokenizer or its chat template");
+    // The same model, loaded again, continues.
+    assert_eq!(run(&super::tests::model(), with(&tokenizer("a")), &items).unwrap().items.len(), 2);
+}
+
+#[test]
+fn every_option_is_checked_by_name() {
+    let (model, (_folder, file)) = (model(), scratch());
+    let (items, text) = (items(1), tokenizer("a"));
+    let options = || with(&text);
+    oracle_run(&model, options()).run(&file, &items, |_| {}).unwrap();
+    let run = |run: RunSettings| OracleOptions { run, ..options() };
+    let settings = options().run;
+    for (setting, changed) in [
+        ("run.kv_policy", run(RunSettings { kv_policy: KvPolicy::Omit, ..settings })),
+        ("run.partial_skips", run(RunSettings { partial_skips: PartialSkips::RunAll, ..settings })),
+        ("run.prefill_chunk", run(RunSettings { prefill_chunk: 3, ..settings })),
+        ("run.seed", run(RunSettings { seed: 6, ..settings })),
+        ("max_new_tokens", OracleOptions { max_new_tokens: 7, ..options() }),
+        ("stop_tokens", OracleOptions { stop_tokens: vec![3, 4], ..options() }),
+        ("stop_strings", OracleOptions { stop_strings: vec!["b".into()], ..options() }),
+        ("halves", OracleOptions { halves: Some(Sampling { temperature: 0.5, ..Sampling::default() }), ..options() }),
+        ("label_free", OracleOptions { label_free: false, ..options() }),
+        ("null_depths", OracleOptions { null_depths: vec![2], ..options() }),
+        ("cost", OracleOptions { cost: Cost::Gigaflops, ..options() }),
+        ("lanes", OracleOptions { lanes: 6, ..options() }),
+    ] {
+        let refused = oracle_run(&model, changed).run(&file, &items, |_| {});
+        match refused {
+            Err(OracleError::OtherRun { setting: found, .. }) => assert_eq!(found, setting),
+            other => panic!("{setting}: {other:?}"),
+        }
+    }
+}
+
+/// A specification, the name of what it reads, and a function that changes that.
+type Change<'a> = (&'a str, &'a str, &'a dyn Fn(bool));
+
+#[test]
+fn other_inputs_of_candidates_are_refused_by_name() {
+    let model = model();
+    let (folder, items) = (tempfile::tempdir().unwrap(), items(2));
+    let at = |name: &str| folder.path().join(name);
+    let router = |bias| {
+        let router = LinearRouter::new([6, 32], bias, 0, &model.device());
+        Routed::new(router, RouterOptions::default()).save(at("gates")).unwrap();
+    };
+    let record = |action| {
+        let mut recording = Recording::new(6);
+        for item in &items {
+            (0..10).for_each(|_| recording.push(item.id, vec![action; 6]).unwrap());
+        }
+        recording.save(at("run.json")).unwrap();
+    };
+    let resources = |text: u32| Resources::new().folder(folder.path()).texts(vec![vec![1, 2, text]]);
+    let run = |spec: &str, resources: &Resources, items: &[Item], meanwhile: &dyn Fn()| {
+        let candidates = vec![Candidate::full(), Candidate::from_spec(&spec.parse().unwrap(), &model, resources)];
+        let measure = Measure::output("hash", |output| {
+            meanwhile();
+            hash(output)
+        });
+        let name = spec.split(':').next().unwrap();
+        OracleRun::new(&model, candidates, measure).options(options()).run(at(name), items, |_| {})
+    };
+    let nothing = &|| {};
+    let changes: [Change<'_>; 3] = [
+        ("influence:3", "the calibration texts of candidate influence:3", &|_| {}),
+        ("router:gates", "the router of candidate router:gates", &|other| router(if other { -1.0 } else { 1.0 })),
+        ("replay:run.json", "the recording of candidate replay:run.json", &|other| {
+            record(if other { Action::SkipMlp } else { Action::Run });
+        }),
+    ];
+    for (spec, setting, change) in changes {
+        let refused = |result: Result<OracleResults, OracleError>| match result {
+            Err(OracleError::OtherRun { setting: found, .. }) => assert_eq!(found, setting),
+            other => panic!("{spec}: {other:?}"),
+        };
+        let path = at(spec.split(':').next().unwrap());
+        change(false);
+        run(spec, &resources(3), &items[..1], nothing).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        change(true);
+        refused(run(spec, &resources(4), &items, nothing));
+        assert_eq!(std::fs::read(&path).unwrap(), before, "{spec}");
+        change(false);
+        if spec != "influence:3" {
+            // The file is replaced while the second item runs.
+            refused(run(spec, &resources(3), &items, &|| change(true)));
+            assert_eq!(std::fs::read(&path).unwrap(), before, "{spec}");
+            change(false);
+        }
+        assert_eq!(run(spec, &resources(3), &items, nothing).unwrap().items.len(), 2, "{spec}");
+    }
+    // What a candidate's own function reads is known by the digest that is given with it.
+    let file = at("own");
+    let own = |list: &'static str| {
+        let candidate = Candidate::new("own", || UniformSkip::new(3)).reading("list", Digest::of([list]));
+        OracleRun::new(&model, vec![candidate], Measure::Agreement).options(options()).run(&file, &items, |_| {})
+    };
+    own("3,5").unwrap();
+    own("3,5").unwrap();
+    let error = own("3,4").unwrap_err().to_string();
+    assert!(error.contains("differs in the list of candidate own"), "{error}");
+}
+
+#[test]
+fn files_of_an_earlier_version_are_refused() {
+    let (model, (_folder, file)) = (model(), scratch());
+    let text = "{\"format\":\"dynlayer-oracle-run\",\"version\":1,\"probe\":-4.0,\"settings\":{\"seed\":5}}\n";
+    std::fs::write(&file, text).unwrap();
+    let continued = oracle_run(&model, options()).run(&file, &items(1), |_| {});
+    for result in [continued, OracleResults::read(&file)] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, OracleError::Version { expected: 2, found: 1, .. }), "{error}");
+        assert!(error.to_string().contains("use another file, or remove this one"), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    std::fs::write(&file, text.replace("oracle-run", "other")).unwrap();
+    assert!(matches!(OracleResults::read(&file), Err(OracleError::Syntax { line: 1, .. })));
+}
+
+#[test]
+fn lanes_and_threads_change_nothing_on_the_processor() {
+    // Wide enough for the kernels to divide their products among threads, and a prompt longer than the 64 tokens up to
+    // which a product is computed by the kernels for few tokens.
+    let json = r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 256, "intermediate_size": 512,
+        "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}"#;
+    let config = LlamaConfig::from_hf_json(json, "a test").unwrap();
+    let model = config.init(1, WeightDtype::F32, &Backend::Flex.device().unwrap()).unwrap();
+    let mut items = items(2);
+    items[1].prompt = (0..100).collect();
+    let run = |threads: usize, lanes: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (_folder, file) = scratch();
+        let halves = Some(Sampling { temperature: 0.8, ..Sampling::default() });
+        pool.install(|| {
+            let options = OracleOptions { lanes, halves, null_depths: vec![2], ..options() };
+            oracle_run(&model, options).run(&file, &items, |_| {}).unwrap();
+        });
+        timeless(&file).split_once('\n').unwrap().1.to_owned()
+    };
+    let expected = run(1, 16);
+    for (threads, lanes) in [(3, 16), (16, 16), (3, 1), (3, 3)] {
+        assert_eq!(run(threads, lanes), expected, "{threads} threads, {lanes} lanes");
+    }
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use super::super::tests::{config, item, model, weights};
 use super::super::{
     ExitLoss, LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch,
-    TrainingError, TrainingItem, pass,
+    TrainingError, TrainingItem, checkpoint, pass,
 };
 use crate::files::FileError;
 use burn::module::Module;
 use burn::tensor::Device;
 use dynlayer_model::Llama;
+use dynlayer_model::config::LlamaConfig;
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 
@@ -91,18 +92,27 @@ fn another_training_is_refused() {
     let model = || model(&Device::flex().autodiff());
     let refused = |what, model, options| {
         let error = Trainer::<Llama>::in_folder(folder.path(), what, model, options).unwrap_err();
-        assert!(matches!(error, TrainingError::File(FileError::Content { .. })), "{error}");
+        assert!(matches!(error, TrainingError::OtherTraining { .. }), "{error}");
         error.to_string()
     };
-    assert!(refused("another", model(), options()).contains("options"));
-    refused("a test", model(), TrainerOptions { accumulation: 3, ..options() });
-    let mut config = config();
-    config.n_layers = 5;
-    let deeper = config.init(3, dynlayer_model::WeightDtype::F32, &Device::flex().autodiff()).unwrap();
-    assert!(refused("a test", deeper, options()).contains("layers.4."));
-    config.n_layers = 3;
-    let flatter = config.init(3, dynlayer_model::WeightDtype::F32, &Device::flex().autodiff()).unwrap();
-    assert!(refused("a test", flatter, options()).contains("layers.3."));
+    let what = refused("another", model(), options());
+    assert!(what.contains("differs in what: expected \"another\", found \"a test\"; use another folder"), "{what}");
+    let other = refused("a test", model(), TrainerOptions { accumulation: 3, ..options() });
+    assert!(other.contains("differs in trainer.accumulation: expected 3, found 2"), "{other}");
+    let init = |seed, n_layers| {
+        let config = LlamaConfig { n_layers, ..config() };
+        config.init(seed, dynlayer_model::WeightDtype::F32, &Device::flex().autodiff()).unwrap()
+    };
+    assert!(refused("a test", init(4, 4), options()).contains("differs in the first weights"));
+    start(folder.path()).unwrap();
+    // A checkpoint of another shape, which only another program can have written.
+    let (_, _, identity) = trainer.folder.as_ref().unwrap();
+    let load = |module: Llama| {
+        let loaded = checkpoint::load(folder.path(), module, &Device::flex(), identity);
+        loaded.map(drop).unwrap_err().to_string()
+    };
+    assert!(load(init(3, 5)).contains("layers.4."));
+    assert!(load(init(3, 3)).contains("layers.3."));
 }
 
 #[test]
@@ -140,7 +150,7 @@ fn broken_checkpoints_are_errors() {
         // Nothing may panic. A flipped bit may leave a checkpoint that can be read.
         match start(folder.path()) {
             Ok(_) => assert!(i % 3 != 0, "a part of a file was taken for the whole"),
-            Err(TrainingError::File(_)) => {}
+            Err(TrainingError::File(_) | TrainingError::OtherTraining { .. }) => {}
             Err(error) => panic!("{error}"),
         }
         assert_eq!(std::fs::read(&path).unwrap(), bytes, "the file is left alone");

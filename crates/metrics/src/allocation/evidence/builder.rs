@@ -14,12 +14,14 @@ pub(super) struct Builder {
     /// Index by sequence id, in the order of first appearance.
     sequence_index: HashMap<u64, usize>,
     sequences: Vec<u64>,
-    // Each of these vectors is a column with one entry per cell; the optional columns may be empty.
+    /// True for each sequence whose cells have halves.
+    halved: Vec<bool>,
+    // Each of these vectors is a column with one entry per cell; the last of them may be empty.
     sequence: Vec<usize>,
     candidate: Vec<u32>,
     quality: Vec<f64>,
     cost: Vec<f64>,
-    halves: Vec<[f64; 2]>,
+    halves: Vec<Option<[f64; 2]>>,
     label_free: Vec<f64>,
     /// The line that each cell stands on; empty where cells do not come from a file.
     lines: Vec<u64>,
@@ -30,7 +32,7 @@ impl Evidence {
     ///
     /// # Errors
     /// [`EvidenceError`] if there are no cells, a candidate has no name, a number is not finite, a cost is negative, a
-    /// cell occurs twice, or only some cells have `halves` or `label_free`.
+    /// cell occurs twice, or only some cells of a sequence have `halves`, or of the table `label_free`.
     pub fn new(records: impl IntoIterator<Item = Record>) -> Result<Self, EvidenceError> {
         let mut builder = Builder::default();
         records.into_iter().try_for_each(|record| builder.push(&record))?;
@@ -69,23 +71,33 @@ impl Builder {
         if let Some(fault) = record.fault() {
             return refuse(fault);
         }
-        let optional = [
-            ("halves", record.halves.is_some(), !self.halves.is_empty()),
-            ("label_free", record.label_free.is_some(), !self.label_free.is_empty()),
-        ];
-        match optional.into_iter().find(|(_, here, before)| here != before) {
-            Some((column, true, _)) if !self.quality.is_empty() => {
-                refuse((column, "nothing, as in the cells before", "a value".to_owned()))
+        let sequence = record.sequence;
+        let halved = self.sequence_index.get(&sequence).map(|index| self.halved[*index]);
+        match (record.halves.is_some(), halved) {
+            (true, Some(false)) => {
+                let expected = "nothing, as in the sequence's cells before";
+                return refuse(("halves", expected, format!("a value for sequence {sequence}")));
             }
-            Some((column, false, _)) => refuse((column, "a value, as in the cells before", "nothing".to_owned())),
+            (false, Some(true)) => {
+                let expected = "a value, as in the sequence's cells before";
+                return refuse(("halves", expected, format!("nothing for sequence {sequence}")));
+            }
+            _ => {}
+        }
+        match (record.label_free.is_some(), !self.label_free.is_empty()) {
+            (true, false) if !self.quality.is_empty() => {
+                refuse(("label_free", "nothing, as in the cells before", "a value".to_owned()))
+            }
+            (false, true) => refuse(("label_free", "a value, as in the cells before", "nothing".to_owned())),
             _ => Ok(()),
         }
     }
 
     fn add(&mut self, record: &Record) {
-        let sequences = &mut self.sequences;
+        let (sequences, halved) = (&mut self.sequences, &mut self.halved);
         let sequence = *self.sequence_index.entry(record.sequence).or_insert_with(|| {
             sequences.push(record.sequence);
+            halved.push(record.halves.is_some());
             sequences.len() - 1
         });
         let candidate = match self.candidate_index.get(&record.candidate) {
@@ -101,7 +113,7 @@ impl Builder {
         self.candidate.push(candidate);
         self.quality.push(record.quality);
         self.cost.push(record.cost);
-        self.halves.extend(record.halves);
+        self.halves.push(record.halves);
         self.label_free.extend(record.label_free);
     }
 
@@ -136,7 +148,7 @@ impl Builder {
             candidate: order.iter().map(|cell| self.candidate[*cell]).collect(),
             quality: gather(&self.quality),
             cost: gather(&self.cost),
-            halves: (!self.halves.is_empty()).then(|| order.iter().map(|cell| self.halves[*cell]).collect()),
+            halves: self.halved.contains(&true).then(|| order.iter().map(|cell| self.halves[*cell]).collect()),
             label_free: (!self.label_free.is_empty()).then(|| gather(&self.label_free)),
             candidates,
             sequences: self.sequences,

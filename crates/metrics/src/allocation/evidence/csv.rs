@@ -25,7 +25,8 @@ impl Evidence {
     /// Reads a file of comma-separated values, one line at a time. After the header, each line is one [`Record`].
     ///
     /// The columns, in any order, are `sequence`, `candidate` (quoted if the name has a comma, as `"skip:3,5"`),
-    /// `quality`, `cost`, and optionally `first_half` with `second_half`, and `label_free`.
+    /// `quality`, `cost`, and optionally `first_half` with `second_half`, and `label_free`. The halves of a sequence
+    /// without halves are empty. Empty lines and a byte order mark are skipped.
     ///
     /// # Errors
     /// [`EvidenceError`] with the file and the line.

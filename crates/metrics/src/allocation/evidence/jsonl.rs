@@ -9,8 +9,12 @@ use std::path::Path;
 const EXPECTED: &str =
     "one JSON object per line, with sequence, candidate, quality, cost and optionally halves, label_free";
 
+/// The mark with which some programs begin a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 impl Evidence {
-    /// Reads a file of one JSON object per line, each a [`Record`](super::Record), line by line.
+    /// Reads a file of one JSON object per line, each a [`Record`](super::Record), line by line. Blank lines and a byte
+    /// order mark are skipped.
     ///
     /// # Errors
     /// [`EvidenceError`] with the file and the line. A truncated last line is an error too.
@@ -25,12 +29,16 @@ impl Evidence {
             if reader.read_until(b'\n', &mut bytes).map_err(io("reading"))? == 0 {
                 break;
             }
+            let text = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| line == 1).unwrap_or(&bytes).trim_ascii_end();
+            if text.is_empty() {
+                continue;
+            }
             let syntax = |found| EvidenceError::Syntax { place: builder.line_place(line), found, expected: EXPECTED };
             // serde would also accept a list of values as a record.
-            if bytes.trim_ascii_start().first() != Some(&b'{') {
+            if text.trim_ascii_start().first() != Some(&b'{') {
                 return Err(syntax("no JSON object".to_owned()));
             }
-            let record = serde_json::from_slice(bytes.trim_ascii_end()).map_err(|error| syntax(in_line(&error)))?;
+            let record = serde_json::from_slice(text).map_err(|error| syntax(in_line(&error)))?;
             builder.push_line(line, &record)?;
         }
         builder.finish()
@@ -39,6 +47,7 @@ impl Evidence {
     /// Writes one JSON object per line. Reading them returns the same numbers, bit for bit.
     ///
     /// The file appears complete or not at all: it is written under another name in the same folder and then renamed.
+    /// The target of a link is replaced, not the link; a pipe or a device is written to directly.
     ///
     /// # Errors
     /// [`EvidenceError::Io`].

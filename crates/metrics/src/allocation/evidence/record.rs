@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// As a line of JSON:
 /// `{"sequence":7,"candidate":"uniform:5","quality":0.31,"cost":5.0,"halves":[0.30,0.32],"label_free":0.55}`. The last
-/// two fields are optional, but a table has them in all of its cells or in none.
+/// two fields are optional. All cells of a sequence have `halves` or none has; all cells of a table have `label_free` or
+/// none has.
 ///
 /// ```
 /// use dynlayer_metrics::allocation::Record;
@@ -26,7 +27,8 @@ pub struct Record {
     pub quality: f64,
     /// Cost of the output, in a unit that all cells share, such as layers, operations or seconds; finite, at least 0.
     pub cost: f64,
-    /// The same quality measured twice, independently: from two sampled outputs, or from odd and even tokens.
+    /// The same quality measured twice, independently: from two sampled outputs, or from odd and even tokens. A single
+    /// token has no halves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halves: Option<[f64; 2]>,
     /// Quality measured against the full model's own output, which needs no reference.

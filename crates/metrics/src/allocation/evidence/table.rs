@@ -3,6 +3,7 @@
 use super::{EvidenceError, Record};
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A column of qualities, by which an allocation chooses or is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +25,8 @@ pub enum Column {
 ///
 /// A sequence may lack candidates, but has at least one. Sequences are in the order in which they first appeared, and
 /// candidates in the order in which they first appear when the table is read sequence by sequence, so a table that is
-/// written and read again is the same table. Either all cells have `halves` or none has, and the same is true of
-/// `label_free`.
+/// written and read again is the same table. Either all cells of a sequence have `halves` or none has; either all cells
+/// of the table have `label_free` or none has.
 ///
 /// ```
 /// use dynlayer_metrics::allocation::{Evidence, Record};
@@ -52,7 +53,8 @@ pub struct Evidence {
     pub(super) candidate: Vec<u32>,
     pub(super) quality: Vec<f64>,
     pub(super) cost: Vec<f64>,
-    pub(super) halves: Option<Vec<[f64; 2]>>,
+    /// `None` if no sequence has halves.
+    pub(super) halves: Option<Vec<Option<[f64; 2]>>>,
     pub(super) label_free: Option<Vec<f64>>,
 }
 
@@ -100,13 +102,35 @@ impl Evidence {
         self.candidate.len()
     }
 
-    /// Returns true if the quality in a column was measured.
+    /// Returns true if the quality in a column was measured for every sequence.
     pub fn has(&self, column: Column) -> bool {
         match column {
             Column::Quality => true,
-            Column::FirstHalf | Column::SecondHalf => self.halves.is_some(),
+            Column::FirstHalf | Column::SecondHalf => {
+                self.halves.as_ref().is_some_and(|halves| halves.iter().all(Option::is_some))
+            }
             Column::LabelFree => self.label_free.is_some(),
         }
+    }
+
+    /// The table of those sequences that have halves, which is the whole table if all have them; `None` if none has.
+    ///
+    /// ```
+    /// use dynlayer_metrics::allocation::{Evidence, Record};
+    ///
+    /// // The answer to the second prompt is a single token, so it has no halves.
+    /// let evidence = Evidence::new([
+    ///     Record { halves: Some([0.5, 0.7]), ..Record::new(0, "full", 0.6, 8.0) },
+    ///     Record::new(1, "full", 1.0, 8.0),
+    /// ])?;
+    /// assert_eq!(evidence.with_halves().map(|halved| halved.sequences().to_vec()), Some(vec![0]));
+    /// # Ok::<(), dynlayer_metrics::allocation::EvidenceError>(())
+    /// ```
+    pub fn with_halves(&self) -> Option<Cow<'_, Self>> {
+        if self.has(Column::FirstHalf) {
+            return Some(Cow::Borrowed(self));
+        }
+        Self::new(self.records().filter(|record| record.halves.is_some())).ok().map(Cow::Owned)
     }
 
     /// The cells of a sequence, given by index (not id), ascending by candidate.
@@ -160,7 +184,7 @@ impl Evidence {
             candidate: self.candidate[at] as usize,
             quality: self.quality[at],
             cost: self.cost[at],
-            halves: self.halves.as_ref().map(|halves| halves[at]),
+            halves: self.halves.as_ref().and_then(|halves| halves[at]),
             label_free: self.label_free.as_ref().map(|values| values[at]),
         }
     }

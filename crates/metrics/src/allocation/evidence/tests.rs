@@ -34,7 +34,11 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
             cells.into_iter().map(|(id, name, ..)| (id % 5 + u64::MAX / 2, name)).zip(cells_values(halves, label_free));
         cells
             .filter(|(key, _)| seen.insert(*key))
-            .map(|((sequence, name), value)| Record { sequence, candidate: names[name].to_owned(), ..value })
+            .map(|((sequence, name), value)| {
+                // Every other sequence has halves, or none.
+                let halves = value.halves.filter(|_| sequence % 2 == 0);
+                Record { sequence, candidate: names[name].to_owned(), halves, ..value }
+            })
             .collect()
     })
 }
@@ -96,7 +100,7 @@ proptest! {
 fn errors_name_the_line() {
     let good = r#"{"sequence":1,"candidate":"a","quality":0.5,"cost":2}"#;
     for (line, expected) in [
-        ("", "FILE, line 2: no JSON object; expected one JSON object per line, with sequence, candidate"),
+        ("1", "FILE, line 2: no JSON object; expected one JSON object per line, with sequence, candidate"),
         (
             r#"{"sequence":2,"candidate":"a","qual"#,
             "FILE, line 2: EOF while parsing a string at column 35; expected one",
@@ -142,8 +146,8 @@ fn errors_name_the_line() {
             "line 2: invalid length 1, expected an array of length 2",
         ),
         (
-            r#"{"sequence":2,"candidate":"a","quality":1,"cost":2,"halves":[1,2]}"#,
-            "column halves: expected nothing, as in the cells before, found a value",
+            r#"{"sequence":1,"candidate":"b","quality":1,"cost":2,"halves":[1,2]}"#,
+            "line 2, column halves: expected nothing, as in the sequence's cells before, found a value for sequence 1",
         ),
         (
             r#"{"sequence":2,"candidate":"a","quality":1,"cost":2,"label_free":1}"#,
@@ -160,6 +164,57 @@ fn errors_name_the_line() {
     );
     assert_eq!(jsonl(b"").unwrap_err(), "FILE: no evidence: expected at least one cell, found none");
     assert_eq!(jsonl(good.as_bytes()).unwrap().n_cells(), 1, "the last line needs no end");
+}
+
+#[test]
+fn blank_lines_and_a_byte_order_mark_are_skipped_in_both_formats() {
+    let line = r#"{"sequence":3,"candidate":"a","quality":1,"cost":2}"#;
+    for text in [format!("\u{feff}{line}\n"), format!("{line}\n\n"), format!("\u{feff}\r\n\r\n{line}\r\n\r\n  \n")] {
+        assert_eq!(jsonl(text.as_bytes()).unwrap().sequences(), [3], "{text:?}");
+    }
+    for text in
+        ["\u{feff}sequence,candidate,quality,cost\n3,a,1,2\n", "sequence,candidate,quality,cost\n\n3,a,1,2\n\r\n"]
+    {
+        assert_eq!(csv(text).unwrap().sequences(), [3], "{text:?}");
+    }
+    // Lines are still counted, and the mark is one only at the beginning.
+    assert!(jsonl(format!("\n\n{line}\n[1]\n").as_bytes()).unwrap_err().starts_with("FILE, line 4: no JSON"));
+    assert!(jsonl(format!("{line}\n\u{feff}\n").as_bytes()).unwrap_err().starts_with("FILE, line 2: no JSON"));
+    assert!(jsonl("\u{feff}\n".as_bytes()).unwrap_err().starts_with("FILE: no evidence"));
+}
+
+#[test]
+fn sequences_have_halves_or_not_but_not_both() {
+    let cell = |sequence, candidate: &str, halved: bool| Record {
+        halves: halved.then_some([0.5, 1.5]),
+        ..Record::new(sequence, candidate, 1.0, 2.0)
+    };
+    let evidence = Evidence::new([
+        cell(7, "a", true),
+        cell(8, "a", false),
+        cell(8, "b", false),
+        cell(7, "b", true),
+        cell(9, "c", true),
+    ])
+    .unwrap();
+    assert_eq!((evidence.has(Column::FirstHalf), evidence.has(Column::Quality)), (false, true));
+    let halved = evidence.with_halves().unwrap();
+    assert_eq!((halved.sequences(), halved.candidates().len()), (&[7, 9][..], 3));
+    assert!(halved.has(Column::SecondHalf));
+    assert_eq!(*halved.with_halves().unwrap(), *halved);
+    assert_eq!(Evidence::new([cell(8, "a", false)]).unwrap().with_halves(), None);
+    let refused = |cells: [Record; 2]| Evidence::new(cells).unwrap_err().to_string();
+    assert_eq!(
+        refused([cell(7, "a", true), cell(7, "b", false)]),
+        "sequence 7, candidate \"b\", column halves: expected a value, as in the sequence's cells before, found nothing \
+         for sequence 7"
+    );
+    // The same in a file of comma-separated values.
+    let head = "sequence,candidate,quality,cost,first_half,second_half";
+    assert_eq!(csv(&format!("{head}\n1,a,1,1,,\n2,a,1,1,1,2\n")).unwrap().cell(1, 0).unwrap().halves, Some([1.0, 2.0]));
+    let error = csv(&format!("{head}\n1,a,1,1,,\n1,b,1,1,1,2\n")).unwrap_err();
+    assert!(error.contains("line 3, column halves: expected nothing, as in the sequence's cells before"), "{error}");
+    assert!(csv(&format!("{head}\n1,a,1,1,1,\n")).unwrap_err().contains("first_half or second_half alone"));
 }
 
 #[test]

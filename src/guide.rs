@@ -9,7 +9,7 @@
 pub mod controllers {}
 
 #[doc = "[controllers-guide]: crate::guide::controllers\n[kv-cache-guide]: crate::guide::kv_cache\n"]
-#[doc = "[sessions-guide]: crate::guide::sessions\n"]
+#[doc = "[loading-guide]: crate::guide::loading\n[sessions-guide]: crate::guide::sessions\n"]
 #[doc = include_str!("../docs/generate.md")]
 pub mod generate {}
 

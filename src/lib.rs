@@ -21,7 +21,7 @@
 //! let model = checkpoint.load(WeightDtype::F32, &Backend::Flex.device()?, |_progress| {})?;
 //!
 //! // Ten of its twelve layers, evenly spread.
-//! let prompt = tokenizer.encode("sort 52938174=", false)?;
+//! let prompt = tokenizer.encode("sort 52938174=", true)?;
 //! let options = GenerateOptions {
 //!     max_new_tokens: 8,
 //!     tokenizer: Some(&tokenizer),
@@ -85,6 +85,7 @@
 //! | `cuda`, `wgpu` | | GPUs |
 //! | `plot` | | plots as SVG and PNG |
 //! | `tiny` | | the embedded model, 4.6 MB in the program |
+//! | `hub` | | checkpoints from the Hugging Face hub: `Checkpoint::from_hub` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -3,8 +3,8 @@
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::{ControlFrom, KvPolicy};
-use dynlayer::model::{Backend, WeightDtype};
-use dynlayer_examples::arguments::trimmed;
+use dynlayer::model::WeightDtype;
+use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -16,9 +16,8 @@ pub const TOKENS: usize = 24;
 /// Compares controllers with the full model on given text.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArguments,
     /// A text file to measure on; by default a short built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     pub text: Option<PathBuf>,
@@ -54,9 +53,6 @@ pub struct Arguments {
     /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    pub device: Backend,
     /// The type in which weights are stored: f32 or f16.
     #[arg(long, default_value_t = WeightDtype::F32)]
     pub dtype: WeightDtype,

@@ -32,14 +32,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         output::check(folder, arguments.overwrite)?;
     }
     let lengths = (arguments.prompt_tokens, arguments.tokens);
-    if arguments.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
+    if arguments.model.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
         warn("--prompt-tokens and --tokens have no effect on the embedded model's problems; give a text by --text");
     }
-    let device = arguments.device.device()?;
-    let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
+    let loaded = Loaded::open(&arguments.model, arguments.dtype, arguments.json)?;
     let items = dynlayer_examples::items(
         arguments.text.as_deref(),
-        arguments.model.as_deref(),
+        &arguments.model,
         &loaded,
         arguments.prompt_tokens,
         arguments.tokens,
@@ -53,12 +52,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Err(format!("--control-from {from} needs continuations of at least {least} tokens to compare").into());
     }
     let Loaded { tokenizer, model, .. } = loaded;
-    let texts = dynlayer_examples::calibration::texts(
-        arguments.calibration.as_deref(),
-        arguments.model.as_deref(),
-        &tokenizer,
-        &model,
-    )?;
+    let texts =
+        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, &tokenizer, &model)?;
+    let bos = arguments.model.bos(&tokenizer)?.is_some();
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
     let n_layers = model.layers().len();
@@ -84,7 +80,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.get())) as u64);
     let results = Comparison { model: &model, arguments, bar: &bar }.run(&items, controllers)?;
     bar.finish_and_clear();
-    output::write(arguments, &items, n_layers, &results)
+    output::write(arguments, &items, bos, n_layers, &results)
 }
 
 /// Returns budgets from seven eighths of the layers down to a quarter, in steps of an eighth.

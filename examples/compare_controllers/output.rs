@@ -20,6 +20,8 @@ const TABLE: &str = "comparison.csv";
 struct Document<'a> {
     control_from: String,
     kv_policy: String,
+    /// `true` if prompts and calibration texts begin with a special token that the tokenizer adds.
+    bos: bool,
     items: usize,
     /// The lengths of the items' prompts.
     prompt_tokens: Lengths,
@@ -40,8 +42,14 @@ pub fn check(folder: &Path, overwrite: bool) -> Result<(), String> {
 }
 
 /// Prints the table, and writes the files if a folder was given.
-pub fn write(arguments: &Arguments, items: &[ScoreItem], n_layers: usize, rows: &[Row]) -> Result<(), Box<dyn Error>> {
-    let printed = print(arguments, items, n_layers, rows);
+pub fn write(
+    arguments: &Arguments,
+    items: &[ScoreItem],
+    bos: bool,
+    n_layers: usize,
+    rows: &[Row],
+) -> Result<(), Box<dyn Error>> {
+    let printed = print(arguments, items, bos, n_layers, rows);
     // The files are written even if nobody reads the table.
     if let Some(folder) = &arguments.out {
         save(folder, rows)?;
@@ -65,7 +73,7 @@ fn save(folder: &Path, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn print(arguments: &Arguments, items: &[ScoreItem], n_layers: usize, rows: &[Row]) -> std::io::Result<()> {
+fn print(arguments: &Arguments, items: &[ScoreItem], bos: bool, n_layers: usize, rows: &[Row]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let Arguments { control_from, kv_policy, .. } = arguments;
     if arguments.json {
@@ -73,6 +81,7 @@ fn print(arguments: &Arguments, items: &[ScoreItem], n_layers: usize, rows: &[Ro
         let document = Document {
             control_from: control_from.to_string(),
             kv_policy: kv_policy.to_string(),
+            bos,
             items: items.len(),
             prompt_tokens,
             tokens,

@@ -4,7 +4,7 @@
 //! cargo run --example custom_controller -- --model DIR|FILE.gguf [--chat TEXT] [--threshold 0.99]
 //! ```
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use clap::Parser;
 use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::{
@@ -12,10 +12,11 @@ use dynlayer::inference::{
 };
 use dynlayer::model::WeightDtype;
 use dynlayer::model::text::ChatMessage;
+use dynlayer_examples::Loaded;
+use dynlayer_examples::arguments::ModelArguments;
 use dynlayer_examples::output::colours;
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 // The whole controller: a row exits before a layer whose input hardly differs from the input of the layer before it.
@@ -42,9 +43,8 @@ impl Controller for Saturated {
 #[derive(Parser, Debug)]
 #[command(about = "Checks and runs a custom controller, which this example defines in some 15 lines")]
 struct Arguments {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArguments,
     /// A message to answer, through the model's chat template; by default a problem for the embedded model, and a
     /// question for other models.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -62,14 +62,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let device = Device::flex();
+    let device = arguments.model.device.device()?;
     let controller = || Saturated { threshold: arguments.threshold, previous: None };
     // Checks the rules of the trait on a small model first.
     conformance::check(&conformance::small_model(&device)?, conformance::Rule::ALL, controller)?;
 
-    let dynlayer_examples::Loaded { checkpoint, tokenizer, model } =
-        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F16, &device, false)?;
-    let prompt = if arguments.chat.is_none() && arguments.model.is_none() {
+    let Loaded { checkpoint, tokenizer, model } = Loaded::open(&arguments.model, WeightDtype::F16, false)?;
+    let prompt = if arguments.chat.is_none() && arguments.model.model.is_none() {
         "sort 52938174=".to_owned()
     } else {
         let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template")?;

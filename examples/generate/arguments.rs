@@ -4,17 +4,16 @@ use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, KvPolicy};
-use dynlayer::model::{Backend, WeightDtype};
-use dynlayer_examples::arguments::trimmed;
+use dynlayer::model::WeightDtype;
+use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use std::path::PathBuf;
 
 /// Generates text with a Llama-style model while a controller decides which layers run.
 #[derive(Parser, Debug)]
 #[command(name = "generate")]
 struct Raw {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArguments,
     #[command(flatten)]
     source: RawSource,
     /// The controller, which decides which layers run; --help lists all of them.
@@ -31,9 +30,6 @@ struct Raw {
     /// first).
     #[arg(long, default_value = "first-generated")]
     control_from: ControlFrom,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value = "flex")]
-    device: Backend,
     /// The type in which weights are stored: f32 or f16.
     #[arg(long, default_value = "f32")]
     dtype: WeightDtype,
@@ -111,7 +107,7 @@ struct RawSource {
     /// Continue the text of this file, with all its spaces and line ends; - is standard input.
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
-    /// Continue these token ids.
+    /// Continue these token ids. A model without a usable tokenizer runs too; its answer has no text.
     #[arg(long, value_name = "1,2,3", value_delimiter = ',', value_parser = trimmed::<u32>)]
     prompt_ids: Option<Vec<u32>>,
     /// Answer this message, through the model's chat template (--chat=TEXT if it begins with a hyphen); without a text,
@@ -123,7 +119,7 @@ struct RawSource {
 /// The parsed command line.
 #[derive(Debug)]
 pub struct Arguments {
-    pub model: Option<PathBuf>,
+    pub model: ModelArguments,
     pub source: Source,
     pub controller: ControllerSpec,
     pub calibration: Option<PathBuf>,
@@ -132,7 +128,6 @@ pub struct Arguments {
     pub kv_policy: KvPolicy,
     pub depth_map: Option<PathBuf>,
     pub usage: bool,
-    pub device: Backend,
     pub dtype: WeightDtype,
     pub max_new_tokens: usize,
     pub ignore_eos: bool,
@@ -181,7 +176,6 @@ impl Arguments {
             kv_policy: raw.kv_policy,
             depth_map: raw.depth_map,
             usage: raw.usage,
-            device: raw.device,
             dtype: raw.dtype,
             max_new_tokens: raw.max_new_tokens,
             ignore_eos: raw.ignore_eos,
@@ -205,9 +199,11 @@ impl Arguments {
         // name only leaves out the warning.
         let draws = ["random", "bernoulli", "similarity"].iter().any(|name| spec.contains(name));
         let logits_only = self.logits_top.is_some();
+        let plain = matches!(self.source, Source::Text(_) | Source::File(_));
         for (option, useless, reason) in [
             ("--seed", self.seed != 0 && self.sampling.temperature <= 0.0 && !draws, "as nothing is drawn at random"),
             ("--calibration", self.calibration.is_some() && !calibrated, "as the controller needs no calibration"),
+            ("--no-bos", self.model.no_bos && !plain && !calibrated, "as all texts are chats or token ids"),
             ("--kv-policy", self.kv_policy != KvPolicy::Propagate && full, "as the controller skips no layer"),
             ("--usage", self.usage && self.json, "with --json"),
             ("--controller", !full && logits_only, "with --logits-top"),

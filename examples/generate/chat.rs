@@ -3,8 +3,8 @@
 use super::arguments::Arguments;
 use dynlayer::inference::report::Route;
 use dynlayer::inference::{Controller, SequenceOptions, Session, SessionOptions, Stop};
-use dynlayer::model::text::{ChatMessage, ChatTemplate};
-use dynlayer_examples::Loaded;
+use dynlayer::model::Llama;
+use dynlayer::model::text::{ChatMessage, ChatTemplate, Tokenizer};
 use dynlayer_examples::interrupt::{self, Interrupted};
 use dynlayer_examples::output::tell;
 use std::error::Error;
@@ -21,13 +21,13 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Answers line after line of the standard input, until it ends.
 pub fn converse<C: Controller>(
     arguments: &Arguments,
-    loaded: &Loaded,
+    (model, tokenizer): (&Llama, &Tokenizer),
     controller: C,
     session: SessionOptions<'_>,
     sequence: &SequenceOptions,
 ) -> Result<(), Box<dyn Error>> {
-    let template = loaded.tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; use --prompt")?;
-    let mut session = Session::new(&loaded.model, controller, session)?;
+    let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; use --prompt")?;
+    let mut session = Session::new(model, controller, session)?;
     let mut messages: Vec<ChatMessage> = Vec::new();
     let controller = &arguments.controller;
     tell(format_args!("controller {controller}; /new starts a new conversation, an end of file (Ctrl-D) ends\n"));
@@ -44,7 +44,7 @@ pub fn converse<C: Controller>(
             }
             message => messages.push(ChatMessage::user(message)),
         }
-        match turn(&mut session, loaded, &template, &messages, sequence) {
+        match turn(&mut session, tokenizer, &template, &messages, sequence) {
             Ok(answer) => messages.push(ChatMessage::assistant(answer)),
             // Standard output cannot be written.
             Err(error) if error.is::<io::Error>() => return Err(error),
@@ -62,13 +62,13 @@ pub fn converse<C: Controller>(
 /// Generates and prints the answer to the last message; after Ctrl-C, as much of it as there is.
 fn turn<C: Controller>(
     session: &mut Session<'_, C>,
-    loaded: &Loaded,
+    tokenizer: &Tokenizer,
     template: &ChatTemplate,
     messages: &[ChatMessage],
     options: &SequenceOptions,
 ) -> Result<String, Box<dyn Error>> {
     let started = Instant::now();
-    let tokens = loaded.tokenizer.encode(&template.render(messages, true)?, false)?;
+    let tokens = tokenizer.encode(&template.render(messages, true)?, false)?;
     let kept = if session.completion(CONVERSATION).is_some() {
         session.resume(CONVERSATION, &tokens)?
     } else {

@@ -18,9 +18,10 @@ use dynlayer::inference::{
     Controller, GenerateError, GenerateOptions, RunSettings, SequenceOptions, SessionOptions, generate,
 };
 use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer::model::{Checkpoint, Llama};
 use dynlayer_examples::interrupt::{self, Interrupted};
 use dynlayer_examples::output::{check, warn};
-use dynlayer_examples::{Loaded, read_text};
+use dynlayer_examples::{calibration, chain, read_text, weights};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -37,18 +38,50 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     for (option, reason) in arguments.without_effect() {
         warn(format_args!("{option} has no effect {reason}"));
     }
-    let device = arguments.device.device()?;
     let started = Instant::now();
-    let quiet = arguments.json || arguments.logits_top.is_some();
-    let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, quiet)?;
+    let opened = Opened::new(arguments)?;
     let load_seconds = started.elapsed().as_secs_f64();
-    let Some(prompt) = prompt(&arguments.source, &loaded.tokenizer)? else { return converse(arguments, &loaded) };
+    let Some(prompt) = prompt(arguments, &opened)? else { return converse(arguments, &opened) };
 
     if let Some(n) = arguments.logits_top {
-        output::print(&inspect::inspect(&loaded.model, &prompt, n)?)?;
+        output::print(&inspect::inspect(&opened.model, &prompt, n)?)?;
         return Ok(());
     }
-    complete(arguments, &loaded, prompt, load_seconds)
+    complete(arguments, &opened, prompt, load_seconds)
+}
+
+/// The checkpoint and the loaded model. Token ids are continued without a tokenizer too.
+struct Opened {
+    checkpoint: Checkpoint,
+    tokenizer: Option<Tokenizer>,
+    model: Llama,
+}
+
+impl Opened {
+    fn new(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
+        let device = arguments.model.device.device()?;
+        let checkpoint = arguments.model.checkpoint()?;
+        let tokenizer = match checkpoint.tokenizer() {
+            Ok(tokenizer) => Some(tokenizer),
+            Err(error) if matches!(arguments.source, Source::Ids(_)) => {
+                let error = chain(&error);
+                if !arguments.stop.is_empty() {
+                    return Err(format!("--stop needs the model's tokenizer, which cannot be used: {error}").into());
+                }
+                warn(format_args!("there are token ids only (--json shows them), and no text: {error}"));
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let quiet = arguments.json || arguments.logits_top.is_some();
+        let model = weights(&checkpoint, arguments.dtype, &device, quiet)?;
+        Ok(Self { checkpoint, tokenizer, model })
+    }
+
+    /// Returns the tokenizer for something that needs one.
+    fn tokenizer(&self, what: &str) -> Result<&Tokenizer, String> {
+        self.tokenizer.as_ref().ok_or_else(|| format!("{what} needs the model's tokenizer, which cannot be used"))
+    }
 }
 
 fn settings(arguments: &Arguments) -> RunSettings {
@@ -60,21 +93,29 @@ fn settings(arguments: &Arguments) -> RunSettings {
     }
 }
 
-fn stop_tokens(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<u32>, Box<dyn Error>> {
+fn stop_tokens(arguments: &Arguments, opened: &Opened) -> Result<Vec<u32>, Box<dyn Error>> {
     if arguments.ignore_eos {
         return Ok(Vec::new());
     }
-    Ok(loaded.checkpoint.stop_tokens(&loaded.tokenizer)?)
+    Ok(match &opened.tokenizer {
+        Some(tokenizer) => opened.checkpoint.stop_tokens(tokenizer)?,
+        None => opened.checkpoint.config().eos_tokens.clone(),
+    })
 }
 
 /// Makes the controller, calibrated if it needs to be.
-fn controller(arguments: &Arguments, loaded: &Loaded) -> Result<Box<dyn Controller + Send>, Box<dyn Error>> {
-    let (calibration, model) = (arguments.calibration.as_deref(), arguments.model.as_deref());
-    let texts = dynlayer_examples::calibration::texts(calibration, model, &loaded.tokenizer, &loaded.model)?;
-    Ok(arguments.controller.build(&loaded.model, &Resources::new().texts(texts).seed(arguments.seed))?)
+fn controller(arguments: &Arguments, opened: &Opened) -> Result<Box<dyn Controller + Send>, Box<dyn Error>> {
+    let spec = &arguments.controller;
+    let mut resources = Resources::new().seed(arguments.seed);
+    if spec.needs().calibration {
+        let tokenizer = opened.tokenizer(&format!("the calibration of {spec}"))?;
+        let file = arguments.calibration.as_deref();
+        resources = resources.texts(calibration::texts(file, &arguments.model, tokenizer, &opened.model)?);
+    }
+    Ok(spec.build(&opened.model, &resources)?)
 }
 
-fn converse(arguments: &Arguments, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
+fn converse(arguments: &Arguments, opened: &Opened) -> Result<(), Box<dyn Error>> {
     let single = [
         ("--json", arguments.json),
         ("--record", arguments.record.is_some()),
@@ -85,34 +126,33 @@ fn converse(arguments: &Arguments, loaded: &Loaded) -> Result<(), Box<dyn Error>
     if let Some((option, _)) = single.iter().find(|(_, given)| *given) {
         return Err(format!("{option} is for one answer; give --chat a text").into());
     }
-    let session = SessionOptions {
-        run: settings(arguments),
-        tokenizer: Some((&loaded.tokenizer).into()),
-        ..SessionOptions::default()
-    };
+    let tokenizer = opened.tokenizer("--chat")?;
+    let session =
+        SessionOptions { run: settings(arguments), tokenizer: Some(tokenizer.into()), ..SessionOptions::default() };
     let sequence = SequenceOptions {
         max_new_tokens: arguments.max_new_tokens,
-        stop_tokens: stop_tokens(arguments, loaded)?,
+        stop_tokens: stop_tokens(arguments, opened)?,
         stop_strings: arguments.stop.clone(),
         sampling: arguments.sampling.clone(),
         ..SequenceOptions::default()
     };
-    chat::converse(arguments, loaded, controller(arguments, loaded)?, session, &sequence)
+    let controller = controller(arguments, opened)?;
+    chat::converse(arguments, (&opened.model, tokenizer), controller, session, &sequence)
 }
 
-fn complete(arguments: &Arguments, loaded: &Loaded, prompt: Vec<u32>, load_seconds: f64) -> Result<(), Box<dyn Error>> {
+fn complete(arguments: &Arguments, opened: &Opened, prompt: Vec<u32>, load_seconds: f64) -> Result<(), Box<dyn Error>> {
     let options = GenerateOptions {
         run: settings(arguments),
         max_new_tokens: arguments.max_new_tokens,
-        stop_tokens: stop_tokens(arguments, loaded)?,
+        stop_tokens: stop_tokens(arguments, opened)?,
         stop_strings: arguments.stop.clone(),
-        tokenizer: Some(&loaded.tokenizer),
+        tokenizer: opened.tokenizer.as_ref(),
         sampling: arguments.sampling.clone(),
         ..GenerateOptions::default()
     };
     let prompts = [prompt];
-    let controller = Recorded::new(controller(arguments, loaded)?);
-    let mut generation = generate(&loaded.model, controller, &prompts, options)?;
+    let controller = Recorded::new(controller(arguments, opened)?);
+    let mut generation = generate(&opened.model, controller, &prompts, options)?;
     interrupt::watch()?;
     let mut answer = Answer::default();
     let ended = answer.generate(&mut generation, arguments);
@@ -130,16 +170,16 @@ fn complete(arguments: &Arguments, loaded: &Loaded, prompt: Vec<u32>, load_secon
 }
 
 /// Returns the prompt's token ids; `None` for a conversation.
-fn prompt(source: &Source, tokenizer: &Tokenizer) -> Result<Option<Vec<u32>>, Box<dyn Error>> {
-    let text = match source {
-        Source::Ids(ids) => return Ok(Some(ids.clone())),
-        Source::Conversation => return Ok(None),
-        Source::Text(text) => text.clone(),
-        Source::File(file) => read_text(file)?,
+fn prompt(arguments: &Arguments, opened: &Opened) -> Result<Option<Vec<u32>>, Box<dyn Error>> {
+    Ok(match &arguments.source {
+        Source::Ids(ids) => Some(ids.clone()),
+        Source::Conversation => None,
+        Source::Text(text) => Some(arguments.model.encode(opened.tokenizer("--prompt")?, text)?),
+        Source::File(file) => Some(arguments.model.encode(opened.tokenizer("--prompt-file")?, &read_text(file)?)?),
         Source::Chat(question) => {
+            let tokenizer = opened.tokenizer("--chat")?;
             let template = tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; use --prompt")?;
-            template.render(&[ChatMessage::new("user", question)], true)?
+            Some(tokenizer.encode(&template.render(&[ChatMessage::user(question)], true)?, false)?)
         }
-    };
-    Ok(Some(tokenizer.encode(&text, false)?))
+    })
 }

@@ -5,19 +5,18 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::RouterInput;
 use dynlayer::inference::training::DepthLoss;
-use dynlayer::model::Backend;
-use dynlayer_examples::arguments::trimmed;
+use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use dynlayer_examples::output::warn;
 use dynlayer_examples::tiny_task::RouterKind;
 use std::path::PathBuf;
 
-/// Trains the same router with several inputs, and compares them at equal depth: do hidden states help?
+/// Trains the same router with several inputs, and compares them at equal depth: do hidden states help? The weights of
+/// the model are not trained.
 #[derive(Parser, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line are bools")]
 pub struct Arguments {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model. Its weights are not trained.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArguments,
     /// A file of prompts with references to learn from and to measure on, with one JSON object per line (`prompt`,
     /// `reference`), or `-` for standard input; by default the tasks of the embedded model. Blank lines are skipped.
     #[arg(long, value_name = "FILE.jsonl|-")]
@@ -78,9 +77,6 @@ pub struct Arguments {
     /// or seeds may use the same folder at the same time.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    pub device: Backend,
     /// Print the report as JSON instead of a table.
     #[arg(long)]
     pub json: bool,

@@ -16,6 +16,7 @@ mod texts;
 use arguments::Arguments;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
+use dynlayer_examples::Loaded;
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer_examples::tiny_task::TinyTask;
 use std::error::Error;
@@ -28,23 +29,22 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     output::check(arguments)?;
-    let device = arguments.device.device()?;
     let quiet = arguments.quiet || arguments.json;
-    let dynlayer_examples::Loaded { tokenizer, model, checkpoint } =
-        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &device, quiet)?;
+    let Loaded { tokenizer, model, checkpoint } = Loaded::open(&arguments.model, WeightDtype::F32, quiet)?;
+    let bos = arguments.model.bos(&tokenizer)?;
     let router = (arguments.router, arguments.bias);
     let (report, quality) = match &arguments.data {
         None => {
-            let task = TinyTask::new(&model, &tokenizer, router, arguments.batch, arguments.items)?;
+            let task = TinyTask::new(&arguments.model, &model, &tokenizer, router, arguments.batch, arguments.items)?;
             (study(arguments, &model, &task, "problems")?, "exact match")
         }
         Some(data) => {
             let stops = checkpoint.stop_tokens(&tokenizer)?;
-            let task = Texts::open(data, &model, &tokenizer, stops, arguments)?;
+            let task = Texts::open(data, &model, &tokenizer, (bos, stops), arguments)?;
             (study(arguments, &model, &task, &task.digest().to_string())?, "ROUGE-L")
         }
     };
-    output::write(arguments, &report, quality)
+    output::write(arguments, bos.is_some(), &report, quality)
 }
 
 fn study<T: StudyTask>(

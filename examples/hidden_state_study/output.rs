@@ -15,6 +15,15 @@ use std::path::Path;
 /// The files that a study writes.
 const FILES: [&str; 6] = ["study.csv", "study.json", "quality.svg", "quality.png", "nll.svg", "nll.png"];
 
+/// The report as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    /// `true` if texts that are no chats begin with a special token that the tokenizer adds.
+    bos: bool,
+    #[serde(flatten)]
+    report: &'a StudyReport,
+}
+
 /// A line of the CSV file.
 #[derive(Serialize)]
 struct Line {
@@ -84,14 +93,16 @@ pub fn check(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints the table and the conclusion, and writes the files if a folder was given.
-pub fn write(arguments: &Arguments, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
+pub fn write(arguments: &Arguments, bos: bool, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
+    let document = Document { bos, report };
     // A file that cannot be written does not take the results away.
-    let written = arguments.out.as_deref().map_or(Ok(()), |folder| write_files(folder, report, quality));
-    let printed = print(arguments, report, quality);
+    let written = arguments.out.as_deref().map_or(Ok(()), |folder| write_files(folder, &document, quality));
+    let printed = print(arguments, &document, quality);
     written.and(printed)
 }
 
-fn write_files(folder: &Path, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
+fn write_files(folder: &Path, document: &Document<'_>, quality: &str) -> Result<(), Box<dyn Error>> {
+    let report = document.report;
     let save = |name: &str, bytes: &[u8]| {
         let file = folder.join(name);
         write_atomic(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
@@ -99,7 +110,7 @@ fn write_files(folder: &Path, report: &StudyReport, quality: &str) -> Result<(),
     let (mut csv, mut json) = (Vec::new(), Vec::new());
     write_csv(&mut csv, report.points.iter().map(Line::new))?;
     save("study.csv", &csv)?;
-    write_json(&mut json, report)?;
+    write_json(&mut json, document)?;
     save("study.json", &json)?;
     let nll = "negative log-likelihood, nats per token";
     let plots: [(&str, &str, Place); 2] =
@@ -112,10 +123,11 @@ fn write_files(folder: &Path, report: &StudyReport, quality: &str) -> Result<(),
     Ok(())
 }
 
-fn print(arguments: &Arguments, report: &StudyReport, quality: &str) -> Result<(), Box<dyn Error>> {
+fn print(arguments: &Arguments, document: &Document<'_>, quality: &str) -> Result<(), Box<dyn Error>> {
+    let report = document.report;
     let mut out = std::io::stdout().lock();
     if arguments.json {
-        serde_json::to_writer(&mut out, report)?;
+        serde_json::to_writer(&mut out, document)?;
         writeln!(out)?;
         return Ok(());
     }

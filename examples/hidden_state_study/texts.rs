@@ -33,19 +33,21 @@ impl<'a> Texts<'a> {
         path: &Path,
         model: &'a Llama,
         tokenizer: &'a Tokenizer,
-        stop_tokens: Vec<u32>,
+        (bos, stop_tokens): (Option<u32>, Vec<u32>),
         arguments: &Arguments,
     ) -> Result<Self, Box<dyn Error>> {
         let mut data = Data::read(path, None)?;
         let template = tokenizer.chat_template()?;
         let item = |line: &Line| -> Result<ScoreItem, Box<dyn Error>> {
-            let prompt = match &template {
-                Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
-                None => line.prompt.clone(),
+            let mut prompt = match &template {
+                Some(template) => {
+                    tokenizer.encode(&template.render(&[ChatMessage::user(&line.prompt)], true)?, false)?
+                }
+                None => arguments.model.encode(tokenizer, &line.prompt)?,
             };
-            // Long prompts are cut at the beginning, since the end asks for the answer.
-            let mut prompt = tokenizer.encode(&prompt, false)?;
-            prompt.drain(..prompt.len().saturating_sub(arguments.tokens));
+            // Long prompts are cut at the beginning, since the end asks for the answer. What begins every text stays.
+            let from = usize::from(bos.is_some_and(|bos| prompt.starts_with(&[bos])));
+            prompt.drain(from..from + prompt.len().saturating_sub(arguments.tokens));
             let mut continuation = tokenizer.encode(&line.reference, false)?;
             continuation.extend(stop_tokens.first());
             continuation.truncate(arguments.tokens);

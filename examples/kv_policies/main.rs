@@ -5,7 +5,7 @@
 //! cargo run --example kv_policies -- --model DIR|FILE.gguf [--text FILE] [--skipped 2,4,6,10]
 //! ```
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use clap::Parser;
 use dynlayer::inference::controllers::{FullDepth, UniformSkip};
 use dynlayer::inference::{
@@ -14,7 +14,7 @@ use dynlayer::inference::{
 };
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::model::{Llama, WeightDtype};
-use dynlayer_examples::arguments::trimmed;
+use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use dynlayer_examples::output::warn;
 use dynlayer_examples::{Loaded, described};
 use std::error::Error;
@@ -30,9 +30,8 @@ const TOKENS: usize = 64;
 #[derive(Parser, Debug)]
 #[command(about = "Measures the cost of each KV policy, and the distance of its predictions from full depth")]
 struct Arguments {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArguments,
     /// A text file to measure on; by default a short built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
@@ -57,13 +56,13 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let lengths = (arguments.prompt_tokens, arguments.tokens);
-    if arguments.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
+    if arguments.model.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
         warn("--prompt-tokens and --tokens have no effect on the embedded model's problems; give a text by --text");
     }
-    let loaded = Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &Device::flex(), false)?;
+    let loaded = Loaded::open(&arguments.model, WeightDtype::F32, false)?;
     let items = dynlayer_examples::items(
         arguments.text.as_deref(),
-        arguments.model.as_deref(),
+        &arguments.model,
         &loaded,
         arguments.prompt_tokens,
         arguments.tokens,

@@ -3,7 +3,8 @@
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use dynlayer::inference::KvPolicy;
-use dynlayer::model::{Backend, WeightDtype};
+use dynlayer::model::WeightDtype;
+use dynlayer_examples::arguments::ModelArguments;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -11,9 +12,8 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line are bools")]
 pub struct Arguments {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArguments,
     /// A file of prompts with references, with one JSON object per line (`prompt`, `reference` and optionally `id`), or
     /// `-` for standard input; by default built-in problems for the embedded model. Blank lines are skipped.
     #[arg(long, value_name = "FILE.jsonl|-")]
@@ -75,9 +75,6 @@ pub struct Arguments {
     /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    pub device: Backend,
     /// The type in which weights are stored: f32 or f16.
     #[arg(long, default_value_t = WeightDtype::F32)]
     pub dtype: WeightDtype,

@@ -18,7 +18,7 @@ pub fn read(arguments: &Arguments) -> Result<Data, Box<dyn Error>> {
     if let Some(file) = &arguments.data {
         return Data::read(file, arguments.limit);
     }
-    if arguments.model.is_some() {
+    if arguments.model.model.is_some() {
         return Err("--model needs --data FILE.jsonl: built-in problems are for the embedded model only".into());
     }
     let problems = held_out(arguments.limit.unwrap_or(PROBLEMS)).enumerate();
@@ -52,10 +52,9 @@ pub fn items(
     let scored = arguments.metric == Metric::Nll;
     let item = |line: &Line| -> Result<Item, Box<dyn Error>> {
         let prompt = match &template {
-            Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
-            None => line.prompt.clone(),
+            Some(template) => tokenizer.encode(&template.render(&[ChatMessage::user(&line.prompt)], true)?, false)?,
+            None => arguments.model.encode(tokenizer, &line.prompt)?,
         };
-        let prompt = tokenizer.encode(&prompt, false)?;
         if prompt.is_empty() {
             return Err("the prompt has no token".into());
         }

@@ -40,8 +40,7 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     // Everything that can be wrong is checked before the work begins.
     folder::check(&arguments.out, arguments.overwrite)?;
     let mut data = data::read(arguments)?;
-    let device = arguments.device.device()?;
-    let loaded = Loaded::open(arguments.model.as_deref(), arguments.dtype, &device, arguments.json)?;
+    let loaded = Loaded::open(&arguments.model, arguments.dtype, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
     let items = data::items(&mut data, arguments, tokenizer, model)?;
@@ -52,12 +51,8 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     for warning in &warnings {
         warn(warning);
     }
-    let texts = dynlayer_examples::calibration::texts(
-        arguments.calibration.as_deref(),
-        arguments.model.as_deref(),
-        tokenizer,
-        model,
-    )?;
+    let texts =
+        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
     let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
     let measure = || run::run(arguments, &loaded, candidates(), &specs, &items);
@@ -78,7 +73,8 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     let evidence = measured.evidence()?;
     let null = measured.null()?;
     let states = predictor::states(model, &items, predictor_layer)?;
-    let results = Results::new(arguments, n_layers, &evidence, null.as_ref(), &states, (&data, warnings))?;
+    let bos = arguments.model.bos(tokenizer)?.is_some();
+    let results = Results::new(arguments, n_layers, bos, &evidence, null.as_ref(), &states, (&data, warnings))?;
     let text = summary::text(arguments, &results);
     let written = tables::write(arguments, &data.lines, &evidence, null.as_ref(), &results, &text);
     // A file that cannot be written does not take the results away.

@@ -26,6 +26,8 @@ pub struct Results {
     pub kv_policy: String,
     pub max_new_tokens: usize,
     pub chat: bool,
+    /// `true` if texts that are no chats begin with a special token that the tokenizer adds.
+    pub bos: bool,
     pub items: usize,
     /// The number of items that were left out because they do not fit the model's context.
     pub left_out: usize,
@@ -88,6 +90,7 @@ impl Results {
     pub fn new(
         arguments: &Arguments,
         n_layers: usize,
+        bos: bool,
         evidence: &Evidence,
         null: Option<&Evidence>,
         states: &PromptStates,
@@ -117,6 +120,7 @@ impl Results {
             kv_policy: arguments.kv_policy.to_string(),
             max_new_tokens: arguments.max_new_tokens,
             chat: arguments.chat,
+            bos,
             items: evidence.sequences().len(),
             left_out: data.left_out.len(),
             warnings,

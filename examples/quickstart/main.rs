@@ -12,6 +12,8 @@ mod show;
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::model::{Backend, WeightDtype};
+use dynlayer_examples::Loaded;
+use dynlayer_examples::arguments::ModelArguments;
 use dynlayer_examples::output::check_folder;
 use dynlayer_tiny::{Task, problems};
 use measure::{Bench, Row};
@@ -63,8 +65,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     check_folder(&arguments.out)?;
-    let device = arguments.device.device()?;
-    let loaded = dynlayer_examples::Loaded::open(None, WeightDtype::F32, &device, true)?;
+    let loaded = Loaded::open(&ModelArguments::embedded(arguments.device), WeightDtype::F32, true)?;
     let problems = problems(&Task::ALL, arguments.problems.max(1), arguments.seed);
     let bench = Bench::new(&loaded, &problems, arguments.timed)?;
     let n_layers = loaded.model.layers().len();

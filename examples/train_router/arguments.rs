@@ -3,18 +3,18 @@
 use clap::Parser;
 use dynlayer::inference::controllers::Ends;
 use dynlayer::inference::training::DepthLoss;
-use dynlayer::model::Backend;
+use dynlayer_examples::arguments::ModelArguments;
 use dynlayer_examples::output;
 use dynlayer_examples::tiny_task::RouterKind;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Trains a router for the embedded model, from hidden states.
+/// Trains a router for the embedded model, or for another version of it that `train_tiny` has written, from hidden
+/// states.
 #[derive(Parser, Debug)]
 pub struct Arguments {
-    /// A folder with another version of the embedded model, as `train_tiny` writes it; by default the built-in one.
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArguments,
     /// The file to write the router to.
     #[arg(long, value_name = "FILE", default_value = "crates/tiny/assets/router.safetensors")]
     pub out: PathBuf,
@@ -54,9 +54,6 @@ pub struct Arguments {
     /// A folder to store checkpoints and the log of steps in, so that a stopped training can continue.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    pub device: Backend,
     /// Print no progress bar.
     #[arg(long)]
     pub quiet: bool,

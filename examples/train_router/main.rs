@@ -13,6 +13,7 @@ use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{AnyRouter, FullDepth, Routed};
 use dynlayer::inference::training::{RouterTraining, StepReport, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
+use dynlayer_examples::Loaded;
 use dynlayer_examples::study::{Evaluation, StudyTask, evaluate};
 use dynlayer_examples::tiny_task::TinyTask;
 use dynlayer_tiny::Task;
@@ -32,16 +33,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     arguments.check()?;
-    let device = arguments.device.device()?;
-    let dynlayer_examples::Loaded { tokenizer, model, .. } =
-        dynlayer_examples::Loaded::open(arguments.model.as_deref(), WeightDtype::F32, &device, arguments.quiet)?;
+    let Loaded { tokenizer, model, .. } = Loaded::open(&arguments.model, WeightDtype::F32, arguments.quiet)?;
     let new = (arguments.router, arguments.bias);
-    let task = TinyTask::new(&model, &tokenizer, new, arguments.batch, arguments.problems)?;
+    let task = TinyTask::new(&arguments.model, &model, &tokenizer, new, arguments.batch, arguments.problems)?;
     let routed = train(arguments, &model, &task)?;
     routed.save(&arguments.out)?;
 
     // Measures the router as stored in the file.
-    let mut routed = Routed::load(&arguments.out, &device)?;
+    let mut routed = Routed::load(&arguments.out, &model.device())?;
     let full = evaluate(&model, &mut FullDepth, &task, FROM, BATCH)?;
     let found = evaluate(&model, &mut routed, &task, FROM, BATCH)?;
     Ok(print(&task, &full, &found)?)

@@ -1,6 +1,8 @@
 //! Equalities between different ways to compute the same results.
 
-use crate::support::{Routes, SMALL, asked_for, assert_close, config, device, masked, rows, skipped, small};
+use crate::support::{
+    Routes, SMALL, asked_for, assert_close, config, device, masked, random, rows, skipped, small, small_configs,
+};
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{
     Action, ControlFrom, Decision, GenerateOptions, KvPolicy, PartialSkips, RunSettings, ScoreItem, ScoreOptions,
@@ -57,8 +59,9 @@ proptest! {
     #[test]
     fn skipped_equals_masked(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..8), policy in policy(),
+        config in small_configs(),
     ) {
-        let model = small(&device());
+        let model = random(&config, &device());
         let mut options = last_prompt_token();
         options.run.kv_policy = policy;
         let found = skipped(&model, &routes, &prompt, &continuation, &options);
@@ -71,8 +74,9 @@ proptest! {
     #[test]
     fn deferred_equals_propagated(
         routes in routes(), prompt in tokens(1..24), continuation in tokens(1..10), control in control(),
+        config in small_configs(),
     ) {
-        let model = small(&device());
+        let model = random(&config, &device());
         let run = |kv_policy| {
             let run = RunSettings { kv_policy, control_from: control, ..RunSettings::default() };
             let options = ScoreOptions { run, ..ScoreOptions::default() };
@@ -86,8 +90,9 @@ proptest! {
     #[test]
     fn policies_agree_where_the_route_is_fixed(
         route in prop::collection::vec(action(), LAYERS), prompt in tokens(1..24), continuation in tokens(1..8),
+        config in small_configs(),
     ) {
-        let model = small(&device());
+        let model = random(&config, &device());
         let run = |kv_policy| {
             let mut options = last_prompt_token();
             options.run.kv_policy = kv_policy;
@@ -102,9 +107,9 @@ proptest! {
     #[test]
     fn mixed_batch_equals_solo(
         items in prop::collection::vec((tokens(1..16), tokens(0..8), routes()), 1..9),
-        policy in policy(), control in control(), skips in skips(),
+        policy in policy(), control in control(), skips in skips(), config in small_configs(),
     ) {
-        let model = small(&device());
+        let model = random(&config, &device());
         let run =
             RunSettings { kv_policy: policy, control_from: control, partial_skips: skips, ..RunSettings::default() };
         let options = |sequence_ids| ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids };
@@ -142,8 +147,8 @@ proptest! {
 
     /// One pass over a text agrees with one pass per token.
     #[test]
-    fn cached_equals_uncached(text in tokens(2..30), cut in 1usize..29) {
-        let model = small(&device());
+    fn cached_equals_uncached(text in tokens(2..30), cut in 1usize..29, config in small_configs()) {
+        let model = random(&config, &device());
         let cut = cut.min(text.len() - 1);
         let mut cache = model.cache(1, text.len());
         let mut found = Vec::new();
@@ -160,8 +165,10 @@ proptest! {
 
     /// Truncated tokens leave no trace.
     #[test]
-    fn truncation_forgets(text in tokens(4..20), keep in 1usize..3, wrong in tokens(1..6)) {
-        let model = small(&device());
+    fn truncation_forgets(
+        text in tokens(4..20), keep in 1usize..3, wrong in tokens(1..6), config in small_configs(),
+    ) {
+        let model = random(&config, &device());
         let run = |detour: bool| {
             let mut cache = model.cache(1, 40);
             let pass = |cache: &mut _, tokens: &[u32], start: usize| {
@@ -187,8 +194,9 @@ proptest! {
         stop in 0u32..97,
         control in control(),
         policy in policy(),
+        config in small_configs(),
     ) {
-        let model = small(&device());
+        let model = random(&config, &device());
         let run = RunSettings { kv_policy: policy, control_from: control, ..RunSettings::default() };
         let options = |ids: Vec<u64>| GenerateOptions {
             run,

@@ -1,10 +1,12 @@
-//! Equality of every supported model family with a plain forward pass in `f64` that does not use the library.
+//! Equality of every supported model family with a plain forward pass in `f64` that does not use the library, and with
+//! transformers.
 
-use crate::checkpoints::tensors;
+use crate::checkpoints::{tensors, write_safetensors};
 use crate::support::{assert_close, config, device, rows};
-use dynlayer::model::WeightDtype;
 use dynlayer::model::config::{LlamaConfig, RopeScaling};
-use std::collections::BTreeMap;
+use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SIZES: &str = r#""vocab_size": 61, "hidden_size": 40, "intermediate_size": 72, "num_hidden_layers": 3,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-6"#;
@@ -56,7 +58,8 @@ impl Plain {
             .collect()
     }
 
-    fn heads(&self, name: &str, norm: &str, x: &[f64], position: usize) -> Vec<Vec<f64>> {
+    /// Without a position, the heads are not rotated.
+    fn heads(&self, name: &str, norm: &str, x: &[f64], position: Option<usize>) -> Vec<Vec<f64>> {
         let flat = self.linear(name, x);
         flat.chunks(self.config.head_dim)
             .map(|head| {
@@ -65,7 +68,10 @@ impl Plain {
                 } else {
                     head.to_vec()
                 };
-                self.rotate(&head, position)
+                match position {
+                    Some(position) => self.rotate(&head, position),
+                    None => head,
+                }
             })
             .collect()
     }
@@ -77,29 +83,31 @@ impl Plain {
         let mut h: Vec<Vec<f64>> = text.iter().map(row).collect();
         for layer in 0..c.n_layers {
             let at = |name: &str| format!("model.layers.{layer}.{name}");
+            let position = |p: usize| (!c.unrotated.contains(&layer)).then_some(p);
+            let window = c.windows.get(&layer).copied().unwrap_or(usize::MAX);
             let normed: Vec<_> = h.iter().map(|x| self.norm(&at("input_layernorm"), x)).collect();
             let keys: Vec<_> = normed
                 .iter()
                 .enumerate()
-                .map(|(p, x)| self.heads(&at("self_attn.k_proj"), &at("self_attn.k_norm"), x, p))
+                .map(|(p, x)| self.heads(&at("self_attn.k_proj"), &at("self_attn.k_norm"), x, position(p)))
                 .collect();
             let values: Vec<Vec<f64>> = normed.iter().map(|x| self.linear(&at("self_attn.v_proj"), x)).collect();
             for (p, x) in normed.iter().enumerate() {
-                let queries = self.heads(&at("self_attn.q_proj"), &at("self_attn.q_norm"), x, p);
+                let queries = self.heads(&at("self_attn.q_proj"), &at("self_attn.q_norm"), x, position(p));
+                let first = (p + 1).saturating_sub(window);
                 let mut mixed = Vec::new();
                 for (i, q) in queries.iter().enumerate() {
                     let kv = i / (c.n_heads / c.n_kv_heads);
-                    let scores: Vec<f64> = (0..=p)
+                    let scores: Vec<f64> = (first..=p)
                         .map(|s| {
                             q.iter().zip(&keys[s][kv]).map(|(a, b)| a * b).sum::<f64>() / (c.head_dim as f64).sqrt()
                         })
                         .map(f64::exp)
                         .collect();
                     let total: f64 = scores.iter().sum();
-                    mixed.extend(
-                        (0..c.head_dim)
-                            .map(|d| (0..=p).map(|s| scores[s] / total * values[s][kv * c.head_dim + d]).sum::<f64>()),
-                    );
+                    let value = |s: usize, d: usize| values[first + s][kv * c.head_dim + d];
+                    let sum = |d: usize| scores.iter().enumerate().map(|(s, e)| e / total * value(s, d)).sum::<f64>();
+                    mixed.extend((0..c.head_dim).map(sum));
                 }
                 for (h, y) in h[p].iter_mut().zip(self.linear(&at("self_attn.o_proj"), &mixed)) {
                     *h += y;
@@ -121,16 +129,23 @@ impl Plain {
 }
 
 fn agrees(json: &str) {
-    let config = config(json);
+    config_agrees(&config(json));
+}
+
+fn config_agrees(config: &LlamaConfig) {
     let model = config.init(11, WeightDtype::F32, &device()).unwrap();
     for length in [1, 5, 33] {
         let text: Vec<u32> = (0..length).map(|i| (i * 17 + 3) % 61).collect();
-        let mut cache = model.cache(1, text.len());
-        let frame = model.frame(&cache, &[0], &[(0..text.len()).collect()]);
-        let found = rows(model.logits(model.forward(model.tokens(&[&text]), &frame, &mut cache)));
         let plain = Plain { config: config.clone(), tensors: tensors(&model) };
-        assert_close(&found, &plain.logits(&text));
+        assert_close(&whole(&model, &text), &plain.logits(&text));
     }
+}
+
+/// The logits of a text in one pass.
+fn whole(model: &Llama, text: &[u32]) -> Vec<Vec<f32>> {
+    let mut cache = model.cache(1, text.len());
+    let frame = model.frame(&cache, &[0], &[(0..text.len()).collect()]);
+    rows(model.logits(model.forward(model.tokens(&[text]), &frame, &mut cache)))
 }
 
 #[test]
@@ -168,4 +183,70 @@ fn qwen_2_biases() {
 #[test]
 fn qwen_3_norms() {
     agrees(&format!(r#"{{"model_type": "qwen3", {SIZES}, "head_dim": 12}}"#));
+}
+
+#[test]
+fn windows_and_unrotated_layers() {
+    for model_type in ["llama", "qwen3"] {
+        let plain = config(&format!(r#"{{"model_type": "{model_type}", {SIZES}, "head_dim": 12}}"#));
+        for (windows, unrotated) in [
+            (BTreeMap::from([(0, 4), (2, 20)]), BTreeSet::new()),
+            (BTreeMap::from([(0, 1), (1, 7), (2, 7)]), BTreeSet::from([1])),
+            (BTreeMap::new(), BTreeSet::from([0, 2])),
+        ] {
+            config_agrees(&LlamaConfig { windows, unrotated, ..plain.clone() });
+        }
+    }
+}
+
+/// A tiny model as `tests/reference/families.py` saves it, without its weights.
+#[derive(Deserialize)]
+struct Family {
+    name: String,
+    config: serde_json::Value,
+    tokens: Vec<u32>,
+    /// The tokens whose logits are known.
+    at: Vec<usize>,
+    logits: Vec<Vec<f32>>,
+}
+
+/// Draws the weights of a tensor as `tests/reference/families.py` does.
+fn drawn(name: &str, n: usize) -> Vec<f32> {
+    let seed = name.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+    let centre = if name.contains("norm") { 1.0 } else { 0.0 };
+    let weight = |i: u32| {
+        let x = i.wrapping_mul(2_654_435_761).wrapping_add(seed);
+        let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+        ((x ^ (x >> 16)) >> 9) as f32 / (1u32 << 23) as f32 - 0.5 + centre
+    };
+    (0..n as u32).map(weight).collect()
+}
+
+/// The folders load with the configurations that transformers writes. Their prompts are longer than their windows.
+#[test]
+fn families_agree_with_transformers() {
+    let families: Vec<Family> = serde_json::from_str(include_str!("fixtures/families.json")).unwrap();
+    for Family { name, config: written, tokens, at, logits } in families {
+        let json = written.to_string();
+        let random = config(&json).init(1, WeightDtype::F32, &device()).unwrap();
+        let mut weights = tensors(&random);
+        for (name, (_, values)) in &mut weights {
+            *values = drawn(name, values.len());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), &json).unwrap();
+        write_safetensors(&weights, &folder.path().join("model.safetensors"));
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let windowed = !checkpoint.config().windows.is_empty();
+        assert_eq!(windowed, name.contains("window"), "{name}");
+        let model = checkpoint.load(WeightDtype::F32, &device(), |_| {}).unwrap();
+        let found = whole(&model, &tokens);
+        for (token, expected) in at.into_iter().zip(&logits) {
+            let found = &found[token];
+            let largest = expected.iter().fold(0f32, |most, x| most.max(x.abs()));
+            let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(worst <= 1e-4 * largest, "{name}, token {token}: {worst:e} of {largest}");
+        }
+    }
 }

@@ -12,6 +12,7 @@
     reason = "small numbers in tests, compared exactly on purpose"
 )]
 
+mod adapters;
 mod backends;
 mod before_mlp;
 mod checkpoints;
@@ -25,6 +26,8 @@ mod generation;
 mod guide_controllers;
 mod honest_rows;
 mod hostile;
+#[cfg(feature = "hub")]
+mod hub;
 mod long_runs;
 mod options;
 mod partial;
@@ -34,3 +37,4 @@ mod seeds;
 mod sessions;
 mod support;
 mod tiny;
+mod windows;

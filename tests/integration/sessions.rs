@@ -1,6 +1,6 @@
 //! Sessions: sequences that join, continue, are copied and leave.
 
-use crate::support::device;
+use crate::support::{device, random};
 use dynlayer::inference::controllers::{
     BernoulliSkip, ConfidenceExit, ExitAfter, ExitRule, FullDepth, PerSequence, RandomSkip, SkipLayers, UniformSkip,
 };
@@ -12,7 +12,7 @@ use dynlayer::inference::{
 };
 use dynlayer::model::Llama;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +21,17 @@ type Boxed = Box<dyn Controller + Send>;
 /// A model of six layers, with a vocabulary of 64 and a context of 64 tokens.
 fn random_model() -> Llama {
     conformance::small_model(&device()).unwrap()
+}
+
+/// The random model, or one of the same sizes with windows and layers without rotation.
+fn model_with(windows: bool) -> Llama {
+    if !windows {
+        return random_model();
+    }
+    let mut config = random_model().config().clone();
+    config.windows = BTreeMap::from([(0, 5), (1, 3), (3, 11), (4, 5)]);
+    config.unrotated = BTreeSet::from([2, 4]);
+    random(&config, &device())
 }
 
 fn tokens(start: usize, n: usize) -> Vec<u32> {
@@ -258,8 +269,9 @@ proptest! {
         from in prop::sample::select(ControlFrom::ALL.to_vec()),
         policy in prop::sample::select(KvPolicy::ALL.to_vec()),
         prompts_first: bool,
+        windows: bool,
     ) {
-        let model = random_model();
+        let model = model_with(windows);
         let order = if prompts_first { PassOrder::PromptsFirst } else { PassOrder::Alternate };
         let settings = settings(from, policy, order);
         let histories = play(&model, &settings, &script);
@@ -274,8 +286,9 @@ proptest! {
     #[test]
     fn a_continued_sequence_at_full_depth_equals_one_prompt(
         script in prop::collection::vec((any::<u8>(), Just(0u8), any::<u8>()), 1..60),
+        windows: bool,
     ) {
-        let model = random_model();
+        let model = model_with(windows);
         let settings = settings(ControlFrom::FirstGenerated, KvPolicy::Propagate, PassOrder::Alternate);
         // `kind(0)` is full depth.
         let script: Vec<(u8, u8, u8)> = script.into_iter().map(|(op, which, seed)| (op, which, seed - seed % 7)).collect();
@@ -302,8 +315,9 @@ proptest! {
         prompt in prop::collection::vec(0u32..64, 1..50), chunk in 1usize..20,
         policy in prop::sample::select(KvPolicy::ALL.to_vec()),
         from in prop::sample::select(vec![ControlFrom::FirstGenerated, ControlFrom::LastPromptToken]),
+        windows: bool,
     ) {
-        let model = random_model();
+        let model = model_with(windows);
         let items = [ScoreItem { prompt, continuation: vec![5, 6, 7] }];
         let run = RunSettings { control_from: from, kv_policy: policy, ..RunSettings::default() };
         let scored = |run| {

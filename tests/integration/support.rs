@@ -6,6 +6,8 @@ use dynlayer::inference::report::{Ran, SequenceReport, Shared};
 use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::{Backend, Llama, WeightDtype};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A Llama configuration in which as many dimensions as possible differ.
 pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80,
@@ -26,7 +28,22 @@ pub fn config(json: &str) -> LlamaConfig {
 }
 
 pub fn small(device: &Device) -> Llama {
-    config(SMALL).init(7, WeightDtype::F32, device).unwrap()
+    random(&config(SMALL), device)
+}
+
+pub fn random(config: &LlamaConfig, device: &Device) -> Llama {
+    config.init(7, WeightDtype::F32, device).unwrap()
+}
+
+/// The configurations of [`small`] and, half of the time, of small models with windows and layers without rotation.
+pub fn small_configs() -> impl Strategy<Value = LlamaConfig> {
+    let windows = prop::collection::btree_map(0usize..5, 1usize..12, 0..6);
+    let unrotated = prop::collection::btree_set(0usize..5, 0..3);
+    let varied = |(windows, unrotated, varied): (BTreeMap<usize, usize>, BTreeSet<usize>, bool)| {
+        let plain = config(SMALL);
+        if varied { LlamaConfig { windows, unrotated, ..plain } } else { plain }
+    };
+    (windows, unrotated, any::<bool>()).prop_map(varied)
 }
 
 /// Sets all weights whose path contains one of these names to the same number.

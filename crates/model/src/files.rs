@@ -1,5 +1,6 @@
 //! The files of a checkpoint, in a folder or in memory, behind one interface for the readers.
 
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,6 +46,19 @@ impl Files {
             Self::Folder(folder) => folder.join(name).try_exists(),
             Self::Memory(files) => Ok(files.contains_key(name)),
         }
+    }
+
+    /// Returns the names of all files, sorted; of a folder, no more than the first `limit` that the system lists.
+    pub(crate) fn names(&self, limit: usize) -> io::Result<Vec<String>> {
+        let mut names = match self {
+            Self::Folder(folder) => fs::read_dir(folder)?
+                .take(limit)
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect::<io::Result<Vec<_>>>()?,
+            Self::Memory(files) => files.keys().cloned().collect(),
+        };
+        names.sort();
+        Ok(names)
     }
 
     /// Opens a file for reading. If it does not exist, the error is of kind [`NotFound`](io::ErrorKind::NotFound).
@@ -100,6 +114,35 @@ pub(crate) fn read_limited(reader: impl Read, limit: u64) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
+/// Parses JSON in which Python has written numbers that JSON lacks: `NaN`, `Infinity` and `-Infinity` become strings.
+///
+/// A reader that needs such a field thus refuses it by name, and all others ignore it.
+pub(crate) fn python_json(json: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(json).or_else(|error| serde_json::from_slice(&quote_literals(json)).map_err(|_| error))
+}
+
+/// Puts Python's numbers outside of strings in quotes.
+fn quote_literals(json: &[u8]) -> Vec<u8> {
+    const LITERALS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    let (mut quoted, mut rest) = (Vec::with_capacity(json.len()), json);
+    let (mut in_string, mut escaped) = (false, false);
+    while let [first, others @ ..] = rest {
+        let literal = LITERALS.into_iter().find(|literal| !in_string && rest.starts_with(literal));
+        if let Some(literal) = literal {
+            quoted.push(b'"');
+            quoted.extend_from_slice(literal);
+            quoted.push(b'"');
+            rest = &rest[literal.len()..];
+            continue;
+        }
+        in_string ^= *first == b'"' && !escaped;
+        escaped = in_string && *first == b'\\' && !escaped;
+        quoted.push(*first);
+        rest = others;
+    }
+    quoted
+}
+
 /// Formats a value from a file for a message, cut to 80 characters, because a hostile file may hold very long values.
 pub(crate) fn shorten(value: &impl ToString) -> String {
     const SHOWN: usize = 80;
@@ -107,5 +150,15 @@ pub(crate) fn shorten(value: &impl ToString) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
+    }
+}
+
+/// Joins the first names of a list for a message, each cut as by [`shorten`], and says how many more there are.
+pub(crate) fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).map(shorten).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A usual forward pass runs all layers in order. Here it is split into its parts (embedding, layers, output head,
 //! cache, positions), so that a program can decide which layers run, and read or change the hidden states between them.
-//! The crate runs Llama, Mistral, Qwen2 and Qwen3 models from Hugging Face folders and GGUF files; see [`config`] for
-//! the exact list.
+//! The crate runs Llama, Mistral, Qwen2, Qwen3 and `SmolLM3` models from Hugging Face folders and GGUF files; see
+//! [`config`] for the exact list.
 //!
 //! This crate is a part of dynlayer. The crate `dynlayer-inference` builds on it: there, controllers choose the layers
 //! while text is generated. Most programs depend on `dynlayer`, which re-exports this crate as `dynlayer::model`.
@@ -129,14 +129,15 @@
 //!
 //! # Cargo features
 //!
-//! Each feature compiles a burn backend in.
+//! Each feature compiles a burn backend in, but for `hub`.
 //!
-//! | feature | default | backend |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `flex` | yes | CPU, with kernels for decoding |
 //! | `ndarray` | | CPU, through burn-ndarray (deprecated upstream and slow; kept for comparison) |
 //! | `cuda` | | NVIDIA GPUs |
 //! | `wgpu` | | GPUs, through WebGPU |
+//! | `hub` | | [`Checkpoint`]`::from_hub`: downloads from the Hugging Face hub |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -158,7 +159,9 @@ pub use device::{Backend, DeviceError, DtypeError, WeightDtype, is_gpu};
 pub use digest::{DeviceReadError, Digest, DigestError};
 #[doc(hidden)]
 pub use load::standard_normal;
-pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMismatch};
+pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMismatch, Warning};
+#[cfg(feature = "hub")]
+pub use load::{HubError, HubErrorKind, HubOptions, HubProgress};
 pub use ops::select_rows;
 
 #[cfg(test)]

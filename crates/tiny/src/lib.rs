@@ -13,7 +13,7 @@
 //! let tokenizer = checkpoint.tokenizer()?;
 //! let model = checkpoint.load(WeightDtype::F32, &Backend::Flex.device()?, |_progress| {})?;
 //!
-//! let prompt = tokenizer.encode("sort 52938174=", false)?;
+//! let prompt = tokenizer.encode("sort 52938174=", true)?;
 //! let controller = ConfidenceExit::new(ExitRule::new(0.9));
 //! let (completions, report) = generate(&model, controller, &[prompt], dynlayer_tiny::options(&tokenizer))?.finish()?;
 //! assert_eq!(completions[0].text, "12345789");

@@ -1,5 +1,6 @@
 //! Texts that controllers are calibrated on.
 
+use crate::arguments::ModelArguments;
 use crate::{embedded, read_text};
 use dynlayer::model::Llama;
 use dynlayer::model::text::Tokenizer;
@@ -14,19 +15,20 @@ const PIECE: usize = 256;
 /// The largest number of tokens in total; the rest of a text is not used.
 const LIMIT: usize = 4096;
 
-/// Returns the token ids of a text file, in pieces of at most 256 tokens. Without a file, returns those of the built-in
-/// text or, for the embedded model (no `model_path`), of problems of its tasks.
+/// Returns the token ids of a text file, in pieces of at most 256 tokens, each of which begins like a text of its own:
+/// with the special token that the tokenizer adds, if there is one. Without a file, returns those of the built-in text
+/// or, for the embedded model, of problems of its tasks.
 ///
 /// # Errors
 /// If the file cannot be read or holds no token.
 pub fn texts(
     file: Option<&Path>,
-    model_path: Option<&Path>,
+    arguments: &ModelArguments,
     tokenizer: &Tokenizer,
     model: &Llama,
 ) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
     let text = match file {
-        None if model_path.is_none() => return embedded::calibration(tokenizer),
+        None if arguments.model.is_none() => return embedded::calibration(tokenizer),
         None => BUILT_IN.to_owned(),
         Some(path) => read_text(path)?,
     };
@@ -36,5 +38,7 @@ pub fn texts(
         let file = file.map_or_else(String::new, |path| path.display().to_string());
         return Err(format!("{file}: no text to calibrate on").into());
     }
-    Ok(ids.chunks(PIECE.min(model.config().max_positions)).map(<[u32]>::to_vec).collect())
+    let bos: Vec<u32> = arguments.bos(tokenizer)?.into_iter().collect();
+    let of_text = PIECE.min(model.config().max_positions).saturating_sub(bos.len()).max(1);
+    Ok(ids.chunks(of_text).map(|piece| [bos.as_slice(), piece].concat()).collect())
 }

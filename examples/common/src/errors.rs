@@ -7,15 +7,9 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// Joins the messages of an error and of its causes with colons.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+pub fn chain(error: &dyn Error) -> String {
+    let messages = std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
+    messages.collect::<Vec<_>>().join(": ")
 }
 
 /// The exit status of a program whose standard output was closed, as shells report it: 128 and the number of the signal

@@ -15,6 +15,6 @@ pub mod study;
 mod texts;
 pub mod tiny_task;
 
-pub use errors::main_of;
-pub use load::{Loaded, progress_bar};
+pub use errors::{chain, main_of};
+pub use load::{Loaded, progress_bar, weights};
 pub use texts::{Lengths, described, items, read_text};

@@ -1,12 +1,12 @@
 //! Loading of a model: the embedded one or the user's.
 
+use crate::arguments::ModelArguments;
 use crate::output::escape_codes;
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer::model::{Checkpoint, Llama, LoadError, WeightDtype};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::error::Error;
-use std::path::Path;
 
 /// A checkpoint with its tokenizer and its loaded model.
 pub struct Loaded {
@@ -19,19 +19,25 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads the model at `path`, or the embedded one without a path. Shows a progress bar on standard error unless
-    /// `quiet`.
-    pub fn open(path: Option<&Path>, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Self, Box<dyn Error>> {
-        let checkpoint = path.map_or_else(dynlayer_tiny::checkpoint, Checkpoint::open)?;
+    /// Loads the model that the command line names. Shows a progress bar on standard error unless `quiet`.
+    pub fn open(arguments: &ModelArguments, dtype: WeightDtype, quiet: bool) -> Result<Self, Box<dyn Error>> {
+        let device = arguments.device.device()?;
+        let checkpoint = arguments.checkpoint()?;
         let tokenizer = checkpoint.tokenizer()?;
-        let bar = progress_bar(quiet, "loading {bar:40} {bytes} of {total_bytes}");
-        let model = checkpoint.load(dtype, device, |progress| {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
-        })?;
-        bar.finish_and_clear();
+        let model = weights(&checkpoint, dtype, &device, quiet)?;
         Ok(Self { checkpoint, tokenizer, model })
     }
+}
+
+/// Loads the weights of a checkpoint. Shows a progress bar on standard error unless `quiet`.
+pub fn weights(checkpoint: &Checkpoint, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Llama, LoadError> {
+    let bar = progress_bar(quiet, "loading {bar:40} {bytes} of {total_bytes}");
+    let model = checkpoint.load(dtype, device, |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })?;
+    bar.finish_and_clear();
+    Ok(model)
 }
 
 /// Returns a progress bar on standard error in `indicatif`'s template syntax. It is hidden if `quiet`, if standard

@@ -1,5 +1,6 @@
 //! Texts that controllers are measured on.
 
+use crate::arguments::ModelArguments;
 use crate::{Loaded, embedded};
 use dynlayer::inference::ScoreItem;
 use serde::Serialize;
@@ -30,15 +31,16 @@ pub fn read_text(file: &Path) -> Result<String, String> {
 }
 
 /// Cuts a text file into at most `limit` consecutive items of `prompt` and `continuation` tokens, from its beginning.
-/// Without a file, cuts the built-in text or, for the embedded model (no `model_path`), returns problems with their
-/// answers, of any length.
+/// Each prompt begins like a text of its own: its first token is the special token that the tokenizer adds, if there is
+/// one. Without a file, cuts the built-in text or, for the embedded model, returns problems with their answers, of any
+/// length.
 ///
 /// # Errors
 /// If the file cannot be read, a length or the limit is zero, an item would be longer than the model's context, or the
 /// text is too short for one item.
 pub fn items(
     file: Option<&Path>,
-    model_path: Option<&Path>,
+    arguments: &ModelArguments,
     loaded: &Loaded,
     prompt: usize,
     continuation: usize,
@@ -50,7 +52,7 @@ pub fn items(
     }
     let text = match file {
         Some(file) => read_text(file)?,
-        None if model_path.is_none() => return embedded::items(tokenizer, limit),
+        None if arguments.model.is_none() => return embedded::items(tokenizer, limit),
         None => BUILT_IN.to_owned(),
     };
     if prompt == 0 || continuation == 0 {
@@ -67,11 +69,15 @@ pub fn items(
     let wanted = limit.saturating_mul(length).saturating_mul(8);
     let end = (0..=wanted.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let tokens = tokenizer.encode(&text[..end], false)?;
-    let item =
-        |tokens: &[u32]| ScoreItem { prompt: tokens[..prompt].to_vec(), continuation: tokens[prompt..].to_vec() };
-    let items: Vec<ScoreItem> = tokens.chunks_exact(length).take(limit).map(item).collect();
+    let bos: Vec<u32> = arguments.bos(tokenizer)?.into_iter().collect();
+    let item = |tokens: &[u32]| {
+        let (rest, continuation) = tokens.split_at(prompt - bos.len());
+        ScoreItem { prompt: [bos.as_slice(), rest].concat(), continuation: continuation.to_vec() }
+    };
+    let of_text = length - bos.len();
+    let items: Vec<ScoreItem> = tokens.chunks_exact(of_text).take(limit).map(item).collect();
     if items.is_empty() {
-        return Err(format!("the text has {} tokens; one item needs {length}", tokens.len()).into());
+        return Err(format!("the text has {} tokens; one item needs {of_text}", tokens.len()).into());
     }
     Ok(items)
 }
@@ -113,8 +119,9 @@ pub fn described(items: &[ScoreItem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
-    use dynlayer::model::WeightDtype;
+    use crate::arguments::tests::{END, with_bos};
+    use crate::calibration;
+    use dynlayer::model::{Backend, WeightDtype};
     use std::fs;
 
     #[test]
@@ -127,12 +134,10 @@ mod tests {
 
     #[test]
     fn items_that_cannot_be_made_are_refused() {
-        let loaded = Loaded::open(None, WeightDtype::F32, &Device::flex(), true).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("digits.txt");
-        fs::write(&file, "0123456789".repeat(20)).unwrap();
-        let items =
-            |prompt, continuation, limit| items(Some(file.as_path()), None, &loaded, prompt, continuation, limit);
+        let arguments = ModelArguments::embedded(Backend::Flex);
+        let loaded = Loaded::open(&arguments, WeightDtype::F32, true).unwrap();
+        let (_folder, file) = digits();
+        let items = |prompt, continuation, limit| items(Some(&file), &arguments, &loaded, prompt, continuation, limit);
         assert_eq!(items(10, 5, 3).unwrap().len(), 3);
         for (prompt, continuation, limit, expected) in [
             (10, 5, 0, "0 items"),
@@ -143,6 +148,41 @@ mod tests {
             let error = items(prompt, continuation, limit).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn every_item_and_every_piece_begins_like_a_text() {
+        let mut arguments = ModelArguments::embedded(Backend::Flex);
+        let loaded = Loaded::open(&arguments, WeightDtype::F32, true).unwrap();
+        let loaded = Loaded { tokenizer: with_bos(), ..loaded };
+        let (_folder, file) = digits();
+        let text = loaded.tokenizer.encode(&read_text(&file).unwrap(), false).unwrap();
+        let items =
+            |arguments: &ModelArguments, prompt| items(Some(&file), arguments, &loaded, prompt, 5, 100).unwrap();
+        let pieces = |arguments: &ModelArguments| {
+            calibration::texts(Some(&file), arguments, &loaded.tokenizer, &loaded.model).unwrap()
+        };
+        let found = items(&arguments, 10);
+        // Of each item's 15 tokens, 14 are the text's: none is lost to the special one.
+        assert_eq!(found.len(), text.len() / 14);
+        for (item, text) in found.iter().zip(text.chunks(14)) {
+            assert_eq!((item.prompt[0], &item.prompt[1..], &item.continuation[..]), (END, &text[..9], &text[9..]));
+        }
+        assert!(items(&arguments, 1).iter().all(|item| item.prompt == [END]));
+        for (piece, text) in pieces(&arguments).iter().zip(text.chunks(63)) {
+            assert_eq!((piece[0], &piece[1..]), (END, text));
+        }
+        arguments.no_bos = true;
+        assert_eq!(items(&arguments, 10)[0].prompt, text[..10]);
+        assert_eq!(pieces(&arguments), text.chunks(64).collect::<Vec<_>>());
+    }
+
+    /// A file of 200 digits, in its folder.
+    fn digits() -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("digits.txt");
+        fs::write(&file, "0123456789".repeat(20)).unwrap();
+        (folder, file)
     }
 
     #[test]

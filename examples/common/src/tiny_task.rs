@@ -1,5 +1,6 @@
 //! Training data and held-out problems for routers of the embedded model.
 
+use crate::arguments::ModelArguments;
 use crate::study::{StudyTask, purposes};
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -39,6 +40,7 @@ impl RouterKind {
 
 /// The data and the measure of quality for training routers on the embedded model's tasks.
 pub struct TinyTask<'a> {
+    arguments: &'a ModelArguments,
     model: &'a Llama,
     tokenizer: &'a Tokenizer,
     end: u32,
@@ -53,6 +55,7 @@ impl<'a> TinyTask<'a> {
     /// Returns a task with batches of `batch` problems to learn from, and `measured` held-out problems of each task to
     /// measure routers on.
     pub fn new(
+        arguments: &'a ModelArguments,
         model: &'a Llama,
         tokenizer: &'a Tokenizer,
         (kind, bias): (RouterKind, f32),
@@ -61,7 +64,7 @@ impl<'a> TinyTask<'a> {
     ) -> Result<Self, Box<dyn Error>> {
         let end = tokenizer.eos_id().ok_or("the tokenizer has no end-of-text token")?;
         let problems = problems(&Task::ALL, measured, MEASURED);
-        let mut task = Self { model, tokenizer, end, kind, bias, batch, problems, items: Vec::new() };
+        let mut task = Self { arguments, model, tokenizer, end, kind, bias, batch, problems, items: Vec::new() };
         for problem in &task.problems {
             let (prompt, continuation) = task.tokens(problem)?;
             task.items.push(ScoreItem { prompt, continuation });
@@ -78,7 +81,7 @@ impl<'a> TinyTask<'a> {
     fn tokens(&self, problem: &Problem) -> Result<(Vec<u32>, Vec<u32>), Box<dyn Error>> {
         let mut answer = self.tokenizer.encode(&problem.answer, false)?;
         answer.push(self.end);
-        Ok((self.tokenizer.encode(&problem.prompt, false)?, answer))
+        Ok((self.arguments.encode(self.tokenizer, &problem.prompt)?, answer))
     }
 }
 

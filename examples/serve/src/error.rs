@@ -4,8 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dynlayer::inference::sampling::SamplingError;
 use dynlayer::inference::{ControllerError, GenerateError, TokenProblem};
+use dynlayer_examples::chain;
 use serde_json::{Value, json};
-use std::error::Error;
 
 /// The longest part of a wrong value that an error shows, in characters.
 const SHOWN: usize = 60;
@@ -131,12 +131,6 @@ impl From<&GenerateError> for ApiError {
 /// A JSON value as a body with its content type.
 pub fn json_body(value: &Value) -> impl IntoResponse + use<> {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string())
-}
-
-/// Joins the messages of an error and of its causes with colons.
-pub fn chain(error: &dyn Error) -> String {
-    let messages = std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string);
-    messages.collect::<Vec<_>>().join(": ")
 }
 
 /// The beginning of a value's JSON.

@@ -22,6 +22,7 @@
 //! | field | meaning | default |
 //! |---|---|---|
 //! | `controller` | the controller in its text form, such as `confidence:0.9` | `--controller` |
+//! | `add_special_tokens` | a completion's text gets the special tokens that the tokenizer adds | without `--no-bos` |
 //! | `timeout` | the seconds that the request may take, up to `--timeout` | `--timeout` |
 //! | `top_k`, `min_p`, `repetition_penalty` | as in `Sampling` | none |
 //!
@@ -59,8 +60,9 @@ use clap::Parser;
 use dynlayer::inference::controllers::{ControllerSpec, Recording, Resources};
 use dynlayer::inference::{ControlFrom, KvPolicy, RunSettings, Session, SessionOptions};
 use dynlayer::model::text::{ChatTemplate, Tokenizer};
-use dynlayer::model::{Backend, Llama, WeightDtype};
-use dynlayer_examples::{Loaded, calibration};
+use dynlayer::model::{Llama, WeightDtype};
+use dynlayer_examples::arguments::ModelArguments;
+use dynlayer_examples::{Loaded, calibration, chain};
 use metrics::Metrics;
 use std::error::Error;
 use std::ffi::OsStr;
@@ -82,9 +84,8 @@ const EMBEDDED_TEMPLATE: &str = "{{ messages[-1].content }}";
 #[derive(Parser, Debug)]
 #[command(name = "serve", args_override_self = true)]
 struct Arguments {
-    /// A Hugging Face folder or a GGUF file; by default the embedded model.
-    #[arg(long, value_name = "DIR|FILE.gguf")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArguments,
     /// The model's name in requests and answers; by default that of its file or folder.
     #[arg(long)]
     name: Option<String>,
@@ -115,9 +116,6 @@ struct Arguments {
     /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     kv_policy: KvPolicy,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value = "flex")]
-    device: Backend,
     /// The type in which weights are stored: f32 or f16.
     #[arg(long, default_value = "f32")]
     dtype: WeightDtype,
@@ -164,6 +162,8 @@ struct Service {
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     stop_tokens: Vec<u32>,
+    /// `true` if a completion's text gets the special tokens that the tokenizer adds. A request may say otherwise.
+    bos: bool,
     /// Files and measurements of the operator's controllers. Requests can use them, and cause no further ones.
     resources: Resources,
     controller: ControllerSpec,
@@ -181,9 +181,8 @@ struct Service {
 impl Service {
     /// Loads the model, and prepares a worker for it.
     fn open(arguments: &Arguments) -> Result<(Self, Worker), Box<dyn Error>> {
-        let path = arguments.model.as_deref();
-        let Loaded { checkpoint, tokenizer, model } =
-            Loaded::open(path, arguments.dtype, &arguments.device.device()?, false)?;
+        let path = arguments.model.model.as_deref();
+        let Loaded { checkpoint, tokenizer, model } = Loaded::open(&arguments.model, arguments.dtype, false)?;
         let template = match &arguments.chat_template {
             Some(file) => Some(ChatTemplate::new(&read(file)?, tokenizer.special_tokens().clone())?),
             None if path.is_none() => Some(ChatTemplate::new(EMBEDDED_TEMPLATE, tokenizer.special_tokens().clone())?),
@@ -216,6 +215,7 @@ impl Service {
             tokenizer,
             template,
             stop_tokens,
+            bos: !arguments.model.no_bos,
             resources,
             controller: arguments.controller.clone(),
             max_tokens: arguments.max_tokens.get(),
@@ -254,8 +254,7 @@ fn resources(
     model: &Llama,
     run: RunSettings,
 ) -> Result<Resources, Box<dyn Error>> {
-    let path = arguments.model.as_deref();
-    let mut resources = if path.is_none() { dynlayer_tiny::resources() } else { Resources::new() };
+    let mut resources = if arguments.model.model.is_none() { dynlayer_tiny::resources() } else { Resources::new() };
     let specs = || std::iter::once(&arguments.controller).chain(&arguments.prepare);
     for file in specs().flat_map(|spec| spec.needs().files).filter(|file| file.is_file()) {
         resources = match Recording::load(&file) {
@@ -267,12 +266,13 @@ fn resources(
         };
     }
     if specs().any(|spec| spec.needs().calibration) {
-        resources = resources.texts(calibration::texts(arguments.calibration.as_deref(), path, tokenizer, model)?);
+        let file = arguments.calibration.as_deref();
+        resources = resources.texts(calibration::texts(file, &arguments.model, tokenizer, model)?);
     }
     for spec in specs() {
         let options = SessionOptions { run, ..SessionOptions::default() };
         Session::new(model, spec.build(model, &resources)?, options)
-            .map_err(|error| format!("{spec}: {}", error::chain(&error)))?;
+            .map_err(|error| format!("{spec}: {}", chain(&error)))?;
     }
     Ok(resources.texts(Vec::new()).without_files())
 }

@@ -1,13 +1,14 @@
 //! Reading of a request: the fields of the JSON become prompts, options and controllers.
 
 use crate::Service;
-use crate::error::{ApiError, chain, shorten};
+use crate::error::{ApiError, shorten};
 use crate::worker::Sequence;
 use axum::http::StatusCode;
 use dynlayer::inference::controllers::{BuildError, ControllerSpec};
 use dynlayer::inference::sampling::{Sampling, SamplingError};
 use dynlayer::inference::{Controller, LogitsHook, SequenceOptions};
 use dynlayer::model::text::{ChatMessage, TextError};
+use dynlayer_examples::chain;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -159,10 +160,12 @@ fn part(part: &Value) -> Option<&str> {
 /// The prompts of a completion: a text, a list of texts, token ids, or a list of lists of token ids.
 fn prompts(service: &Service, fields: &mut Fields) -> Result<Vec<Vec<u32>>, ApiError> {
     let expected = "a text, a list of texts, a list of token ids, or a list of such lists";
+    let special = fields.take("add_special_tokens", "true or false", Value::as_bool)?.unwrap_or(service.bos);
+    let prompt = |value: &Value| prompt(service, special, value);
     let several = |list: &Vec<Value>| list.first().is_some_and(|first| !first.is_number());
     let prompts = fields.take("prompt", expected, |value| match value {
-        Value::Array(list) if several(list) => list.iter().map(|one| prompt(service, one)).collect(),
-        one => Some(vec![prompt(service, one)?]),
+        Value::Array(list) if several(list) => list.iter().map(prompt).collect(),
+        one => Some(vec![prompt(one)?]),
     })?;
     let prompts = prompts.ok_or_else(|| ApiError::missing("prompt", expected))?;
     let prompts: Result<_, TextError> = prompts.into_iter().collect();
@@ -170,9 +173,9 @@ fn prompts(service: &Service, fields: &mut Fields) -> Result<Vec<Vec<u32>>, ApiE
 }
 
 /// The tokens of one prompt; `None` if the value is neither a text nor token ids.
-fn prompt(service: &Service, value: &Value) -> Option<Result<Vec<u32>, TextError>> {
+fn prompt(service: &Service, special: bool, value: &Value) -> Option<Result<Vec<u32>, TextError>> {
     match value {
-        Value::String(text) => Some(service.tokenizer.encode(text, true)),
+        Value::String(text) => Some(service.tokenizer.encode(text, special)),
         Value::Array(ids) => ids.iter().map(|id| u32::try_from(id.as_u64()?).ok()).collect::<Option<_>>().map(Ok),
         _ => None,
     }

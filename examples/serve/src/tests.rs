@@ -256,6 +256,31 @@ fn a_chat_has_messages_and_log_probabilities() {
 }
 
 #[test]
+fn a_completion_begins_with_what_the_tokenizer_adds() {
+    let folder = longer(64);
+    let file = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    tokenizer["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": [0], "tokens": ["<|end|>"]}},
+    });
+    fs::write(file, tokenizer.to_string()).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let tokens = |server: &Running, more| {
+        let answer = server.complete("sort 52938174=", with(json!({"max_tokens": 1}), more));
+        answer["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    let server = Running::start(&["--model", path]);
+    assert_eq!(tokens(&server, json!({})), 11);
+    assert_eq!(tokens(&server, json!({"add_special_tokens": false})), 10);
+    let server = Running::start(&["--model", path, "--no-bos"]);
+    assert_eq!(tokens(&server, json!({})), 10);
+    assert_eq!(tokens(&server, json!({"add_special_tokens": true})), 11);
+}
+
+#[test]
 fn equal_seeds_give_equal_texts() {
     let server = Running::start(&[]);
     let text = |more| {
@@ -300,6 +325,7 @@ fn a_wrong_request_is_an_error_that_names_the_field() {
         (text, of(json!({"stop": "a<|end|>"})), 400, Some("stop"), "the special token \"<|end|>\""),
         (text, of(json!({"repetition_penalty": 1e-40})), 400, Some("repetition_penalty"), "infinite"),
         (text, of(json!({"seed": 0.5})), 400, Some("seed"), "integer"),
+        (text, of(json!({"add_special_tokens": 1})), 400, Some("add_special_tokens"), "true or false"),
         (text, of(json!({"stream": 1})), 400, Some("stream"), "true or false"),
         (text, of(json!({"stream_options": {}})), 400, Some("stream_options"), "with `stream`"),
         (text, of(json!({"stream": true, "stream_options": {"x": 1}})), 400, Some("stream_options.x"), "not supported"),

@@ -1,7 +1,7 @@
 //! Keys and values that are still to be computed, for `KvPolicy::Deferred`.
 
 use burn::tensor::Tensor;
-use dynlayer_model::{Block, Frame, LayerKv, Llama};
+use dynlayer_model::{Block, LayerKv, Llama};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,8 +129,8 @@ impl Settlement {
             return;
         }
         let hidden = Tensor::cat(states, 1); // [1, owed tokens, d_model]
-        let frame = Frame::uncached(model.rope(), &[positions], &[0], &hidden.device());
-        let (k, v) = block.keys_values(hidden, &frame); // [1, kv_heads, owed tokens, head_dim]
+        let rotation = model.rope().at(&[positions], &hidden.device());
+        let (k, v) = block.keys_values(hidden, &rotation); // [1, kv_heads, owed tokens, head_dim]
         let mut from = 0;
         for Slots { row, slots } in runs {
             let part = |x: &Tensor<4>| x.clone().narrow(2, from, slots.len());

@@ -74,7 +74,7 @@ pub(crate) fn run<C: Controller + ?Sized>(
     }
     let started = Instant::now();
     controller.on(&Event::Pass(&Pass { phase, controlled, rows: &rows }))?;
-    let mut tally = Tally::new(dimensions, &rows);
+    let mut tally = Tally::new(dimensions, &model.config().windows, &rows);
     tally.controller_seconds += started.elapsed().as_secs_f64();
     let embedded = model.embed(tokens); // [rows, tokens, d_model]
     let n = rows.len();

@@ -5,6 +5,7 @@ use super::stream::Stream;
 use super::tally::Tally;
 use crate::control::{KvPolicy, Row};
 use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama, select_rows};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(crate) struct PolicyCache {
     policy: KvPolicy,
     /// One entry per row of the cache.
     memories: Vec<Memory>,
+    /// The windows of the model's layers, by layer.
+    windows: BTreeMap<usize, usize>,
     meter: Arc<Meter>,
 }
 
@@ -30,7 +33,8 @@ enum Memory {
 impl PolicyCache {
     /// Makes a cache without sequences.
     pub(crate) fn new(model: &Llama, policy: KvPolicy) -> Self {
-        Self { cache: model.cache(0, 0), policy, memories: Vec::new(), meter: Arc::default() }
+        let windows = model.config().windows.clone();
+        Self { cache: model.cache(0, 0), policy, memories: Vec::new(), windows, meter: Arc::default() }
     }
 
     /// Adds an empty sequence with room for `slots` tokens; its row is the last.
@@ -56,6 +60,7 @@ impl PolicyCache {
             cache: self.cache.clone(),
             policy: self.policy,
             memories: self.memories.clone(),
+            windows: self.windows.clone(),
             meter: Arc::default(),
         };
         let rows = cache.memories.len();
@@ -106,9 +111,15 @@ impl PolicyCache {
         self.meter.most()
     }
 
-    /// The number of holes of a pass's row at a layer: slots that [`KvPolicy::Omit`] hides from the row's tokens.
+    /// The number of slots that [`KvPolicy::Omit`] hides from a row's tokens at a layer, summed over the tokens. Those
+    /// that the layer's window hides anyway do not count.
     pub(super) fn holes(&self, layer: usize, frame: &Frame, row: usize) -> usize {
-        frame.slots().nth(row).map_or(0, |(row, _)| self.memories[row].holes(layer).len())
+        let Some((row, start)) = frame.slots().nth(row) else { return 0 };
+        let holes = self.memories[row].holes(layer);
+        let Some(window) = self.windows.get(&layer) else { return frame.tokens() * holes.len() };
+        // Here, slots are positions.
+        let before = |own: usize| holes.partition_point(|hole| own.saturating_sub(*hole) >= *window);
+        (start..start + frame.tokens()).map(|own| holes.len() - before(own)).sum()
     }
 
     /// Prepares a layer's attention for some rows of a pass: computes the keys and values that the layer owes them, or

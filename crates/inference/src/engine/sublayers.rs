@@ -28,7 +28,7 @@ impl Sublayers<'_> {
     /// Runs the whole layer for all rows.
     pub(super) fn everything(&mut self, layer: usize) {
         let holes = self.cache.ready(layer, &self.everyone, self.model, self.frame, &mut self.tally);
-        self.tally.attention(&self.everyone, &self.everyone, |row| self.cache.holes(layer, self.frame, row));
+        self.tally.attention(layer, &self.everyone, &self.everyone, |row| self.cache.holes(layer, self.frame, row));
         self.tally.mlp(&self.everyone, &self.everyone);
         let frame = holes.as_ref().unwrap_or(self.frame);
         let block = &self.model.layers()[layer];
@@ -50,7 +50,7 @@ impl Sublayers<'_> {
         let weights = self.dimensions.attention_weights();
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), weights);
         let launched = if gathers { &running } else { &self.everyone };
-        self.tally.attention(&running, launched, |row| self.cache.holes(layer, self.frame, row));
+        self.tally.attention(layer, &running, launched, |row| self.cache.holes(layer, self.frame, row));
         let (hidden, kv) = (self.stream.hidden(), self.cache.layer_mut(layer));
         let hidden = if gathers {
             let ran = block.attention(select_rows(hidden.clone(), &running), &frame.select_rows(&running), kv);
@@ -88,7 +88,7 @@ impl Sublayers<'_> {
         let (block, frame, batch) = (&self.model.layers()[layer], self.frame, &self.rows);
         let (running, skipping) = split(runs);
         let holes = self.cache.ready(layer, &running, self.model, frame, &mut self.tally);
-        self.tally.attention(&running, &self.everyone, |row| self.cache.holes(layer, self.frame, row));
+        self.tally.attention(layer, &running, &self.everyone, |row| self.cache.holes(layer, self.frame, row));
         self.tally.mlp(&running, &self.everyone);
         let hidden = self.stream.hidden().clone();
         let ran = block.forward(hidden.clone(), holes.as_ref().unwrap_or(frame), self.cache.layer_mut(layer));

@@ -4,6 +4,7 @@ use crate::control::{Phase, Ran, Row};
 use crate::report::{LayerUsage, PhaseReport, RunReport, Shared, Spent};
 use dynlayer_metrics::cost::{Counts, Dimensions};
 use dynlayer_model::Llama;
+use std::collections::BTreeMap;
 
 /// The work of one pass, counted for each row and in launches.
 #[derive(Debug)]
@@ -24,15 +25,17 @@ pub(crate) struct Tally {
     dimensions: Dimensions,
     /// The number of tokens of each row, without padding.
     tokens: Vec<usize>,
-    /// The number of positions that each row's tokens attend to in total, holes included.
+    /// The number of positions that each row's tokens attend to in total, holes included, in a layer without a window.
     positions: Vec<u64>,
+    /// For each layer with a window, the number of these positions that it hides, row by row.
+    hidden: BTreeMap<usize, Vec<u64>>,
     /// `true` if the pass predicts a token for every row.
     predicts: bool,
     layers: Vec<LayerUsage>,
 }
 
 impl Tally {
-    pub(super) fn new(dimensions: Dimensions, rows: &[Row]) -> Self {
+    pub(super) fn new(dimensions: Dimensions, windows: &BTreeMap<usize, usize>, rows: &[Row]) -> Self {
         let tokens: Vec<usize> = rows.iter().map(|row| row.tokens).collect();
         let zero = vec![Counts::default(); tokens.len()];
         let positions = rows.iter().map(|row| {
@@ -41,6 +44,18 @@ impl Tally {
             n * end - n * n.saturating_sub(1) / 2
         });
         let positions = positions.collect();
+        let hidden = windows.iter().map(|(layer, window)| {
+            // A text's token number `window + 1` is the first that does not see all before it: one is hidden from it,
+            // and from every other token one more than from the token before.
+            let from_first = |tokens: usize| {
+                let n = tokens.saturating_sub(*window) as u64;
+                n * (n + 1) / 2
+            };
+            let end = |row: &Row| row.position + 1;
+            let hides = |row: &Row| from_first(end(row)) - from_first(end(row).saturating_sub(row.tokens));
+            (*layer, rows.iter().map(hides).collect())
+        });
+        let hidden = hidden.collect();
         Self {
             nominal: zero.clone(),
             executed: zero,
@@ -51,6 +66,7 @@ impl Tally {
             dimensions,
             tokens,
             positions,
+            hidden,
             predicts: false,
             layers: vec![LayerUsage::default(); dimensions.n_layers],
         }
@@ -69,18 +85,26 @@ impl Tally {
         usage.mlp += if ran.mlp { tokens } else { 0 };
     }
 
-    /// Counts an attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` returns the
-    /// number of slots that are hidden from a row.
-    pub(super) fn attention(&mut self, runs: &[usize], launched: &[usize], holes: impl Fn(usize) -> usize) {
+    /// Counts a layer's attention that the rows `runs` asked for and that ran for the rows `launched`; `holes` returns
+    /// the number of holes that a row's tokens have before them, summed over the tokens.
+    pub(super) fn attention(
+        &mut self,
+        layer: usize,
+        runs: &[usize],
+        launched: &[usize],
+        holes: impl Fn(usize) -> usize,
+    ) {
+        let hidden = self.hidden.get(&layer);
+        let attended = |row: usize| self.positions[row] - hidden.map_or(0, |hidden| hidden[row]);
         for row in runs {
             let counts = &mut self.nominal[*row];
             counts.attention += self.tokens[*row] as u64;
-            counts.attended += self.positions[*row] - (self.tokens[*row] * holes(*row)) as u64;
+            counts.attended += attended(*row) - holes(*row) as u64;
         }
         for row in launched {
             let counts = &mut self.executed[*row];
             counts.attention += self.tokens[*row] as u64;
-            counts.attended += self.positions[*row];
+            counts.attended += attended(*row);
         }
         self.launches.attention += 1;
         self.add_weights(runs, self.dimensions.attention_weights());
@@ -139,7 +163,7 @@ impl Tally {
         let (n_layers, tokens) = (self.dimensions.n_layers as u64, self.tokens[row] as u64);
         Counts {
             attention: n_layers * tokens,
-            attended: n_layers * self.positions[row],
+            attended: n_layers * self.positions[row] - self.hidden.values().map(|hidden| hidden[row]).sum::<u64>(),
             mlp: n_layers * tokens,
             head_products: u64::from(self.predicts),
             ..Counts::default()

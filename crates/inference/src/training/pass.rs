@@ -8,7 +8,7 @@ use crate::control::{
 use crate::engine::{self, Chooser, PassInput, PolicyCache};
 use crate::generation::GenerateError;
 use burn::tensor::{Tensor, activation::log_softmax};
-use dynlayer_model::{Frame, Llama};
+use dynlayer_model::Llama;
 
 /// Options of a training pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -73,7 +73,7 @@ pub fn pass<C: Controller + ?Sized>(
     let mut gated = Gated { controller, mask, gates: Vec::new() };
     // Nobody reads the keys and values after the pass, so they are not cached.
     let mut cache = PolicyCache::new(model, KvPolicy::default());
-    let frame = Frame::uncached(model.rope(), batch.positions(), batch.padding(), &device);
+    let frame = model.uncached_frame(batch.positions(), batch.padding());
     let input = PassInput {
         model,
         tokens: batch.tokens(model),

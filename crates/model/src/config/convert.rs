@@ -1,25 +1,24 @@
 //! Conversion between `config.json` and [`LlamaConfig`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use super::error::ConfigErrorKind;
 use super::family::Family;
-use super::hf::{HfConfig, HfRope};
+use super::hf::{HfConfig, HfRope, OneOrMany};
 use super::llama::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
+use super::validate::limits;
 use crate::files::shorten;
 
 const DEFAULT_NORM_EPS: f64 = 1e-6;
-const DEFAULT_THETA: f64 = 1e4;
 const ROPE_TYPES: &str = "default, linear, llama3";
-/// The sliding window of a Mistral or Qwen configuration without the field `sliding_window`.
-const DEFAULT_WINDOW: u64 = 4096;
 
 /// Converts the fields of `config.json`. The result is not validated yet.
 pub(super) fn from_hf(hf: HfConfig) -> Result<LlamaConfig, ConfigErrorKind> {
     let family = Family::detect(&hf)?;
     let max_positions = hf.max_position_embeddings.unwrap_or(family.default_max_positions());
     refuse_unsupported(&hf)?;
-    refuse_windows(&hf, family, max_positions)?;
 
     let d_model = required(hf.hidden_size, "hidden_size")?;
     let n_heads = required(hf.num_attention_heads, "num_attention_heads")?;
@@ -42,33 +41,46 @@ pub(super) fn from_hf(hf: HfConfig) -> Result<LlamaConfig, ConfigErrorKind> {
         None => family.default_kv_heads().unwrap_or(n_heads),
     };
     let qkv = family == Family::Qwen2 || (family != Family::Mistral && hf.attention_bias.unwrap_or(false));
+    let n_layers = size(required(hf.num_hidden_layers, "num_hidden_layers")?, "num_hidden_layers")?;
+    let unrotated = unrotated(&hf, family, n_layers)?;
 
     Ok(LlamaConfig {
         vocab_size: size(required(hf.vocab_size, "vocab_size")?, "vocab_size")?,
         d_model: size(d_model, "hidden_size")?,
         d_ff: size(required(hf.intermediate_size, "intermediate_size")?, "intermediate_size")?,
-        n_layers: size(required(hf.num_hidden_layers, "num_hidden_layers")?, "num_hidden_layers")?,
+        n_layers,
         n_heads: size(n_heads, "num_attention_heads")?,
         n_kv_heads: size(n_kv_heads, "num_key_value_heads")?,
         head_dim: size(head_dim, "head_dim")?,
         max_positions: size(max_positions, "max_position_embeddings")?,
         norm_eps: hf.rms_norm_eps.unwrap_or(DEFAULT_NORM_EPS),
-        rope: rope(&hf, max_positions)?,
-        tied_embeddings: hf.tie_word_embeddings.unwrap_or(false),
+        rope: rope(&hf, family, max_positions)?,
+        tied_embeddings: hf.tie_word_embeddings.unwrap_or(family.default_tied()),
         attention_bias: AttentionBias {
             qkv,
             output: qkv && family != Family::Qwen2,
-            // Only Llama's class has this field; the others would ignore it.
-            mlp: family == Family::Llama && hf.mlp_bias.unwrap_or(false),
+            // Only these two classes have this field; the others would ignore it.
+            mlp: matches!(family, Family::Llama | Family::SmolLm3) && hf.mlp_bias.unwrap_or(false),
         },
         qk_norm: family == Family::Qwen3,
-        bos_token: hf.bos_token_id.unwrap_or(family.default_bos()),
-        eos_tokens: match hf.eos_token_id {
-            None => family.default_eos().into_iter().collect(),
-            Some(None) => Vec::new(),
-            Some(Some(ids)) => ids.into_vec(),
-        },
+        windows: windows(&hf, family, n_layers, max_positions, &unrotated)?,
+        unrotated,
+        bos_token: tokens(hf.bos_token_id, family.default_bos(), "bos_token_id")?.first().copied(),
+        eos_tokens: tokens(hf.eos_token_id, family.default_eos(), "eos_token_id")?,
     })
+}
+
+#[expect(clippy::option_option, reason = "an absent field is not an explicit null")]
+fn tokens(
+    given: Option<Option<OneOrMany>>,
+    default: Option<u32>,
+    field: &'static str,
+) -> Result<Vec<u32>, ConfigErrorKind> {
+    match given {
+        None => Ok(default.into_iter().collect()),
+        Some(None) => Ok(Vec::new()),
+        Some(Some(ids)) => ids.into_tokens(field),
+    }
 }
 
 fn required(value: Option<u64>, field: &'static str) -> Result<u64, ConfigErrorKind> {
@@ -94,7 +106,9 @@ fn refuse_unsupported(hf: &HfConfig) -> Result<(), ConfigErrorKind> {
         return unsupported("hidden_act", &act, "silu (also called swish)");
     }
     if let Some(quantization) = &hf.quantization_config {
-        return unsupported("quantization_config", quantization, "absent or null: weights in f32, f16 or bf16");
+        const PLAIN: &str = "absent or null: weights in f32, f16 or bf16; take the model's GGUF file, or its \
+                             folder from before it was quantised";
+        return unsupported("quantization_config", quantization, PLAIN);
     }
     for (field, experts) in [("num_local_experts", hf.num_local_experts), ("num_experts", hf.num_experts)] {
         if let Some(experts @ 1..) = experts {
@@ -104,39 +118,94 @@ fn refuse_unsupported(hf: &HfConfig) -> Result<(), ConfigErrorKind> {
     Ok(())
 }
 
-/// Refuses sliding windows that are shorter than the context. Windows at least as long hide nothing.
-fn refuse_windows(hf: &HfConfig, family: Family, max_positions: u64) -> Result<(), ConfigErrorKind> {
-    const WINDOW: &str = "null, or not shorter than max_position_embeddings";
-    let window = hf.sliding_window.unwrap_or(Some(DEFAULT_WINDOW));
-    let Some(window) = window.filter(|window| *window < max_positions) else {
-        return refuse_layer_types(hf, false);
-    };
-    refuse_layer_types(hf, true)?;
-    let slides = match family {
+/// Returns the layers whose queries and keys are not rotated.
+fn unrotated(hf: &HfConfig, family: Family, n_layers: usize) -> Result<BTreeSet<usize>, ConfigErrorKind> {
+    if family != Family::SmolLm3 {
+        return Ok(BTreeSet::new());
+    }
+    let layers = 0..n_layers.min(limits::LAYERS); // more layers are refused later
+    if let Some(rotated) = &hf.no_rope_layers {
+        // In spite of its name, the field holds a 1 for a layer that rotates.
+        check_length("no_rope_layers", rotated.len(), layers.len())?;
+        return Ok(layers.filter(|layer| rotated.get(*layer) == Some(&0)).collect());
+    }
+    let field = "no_rope_layer_interval";
+    let every = size(hf.no_rope_layer_interval.unwrap_or(4), field)?;
+    if every == 0 {
+        return Err(ConfigErrorKind::Invalid { field, found: "0".to_owned(), expected: "at least 1".to_owned() });
+    }
+    Ok(layers.filter(|layer| (layer + 1).is_multiple_of(every)).collect())
+}
+
+/// Returns the sliding windows by layer. Windows that are not shorter than the context hide nothing and are left out.
+fn windows(
+    hf: &HfConfig,
+    family: Family,
+    n_layers: usize,
+    max_positions: u64,
+    unrotated: &BTreeSet<usize>,
+) -> Result<BTreeMap<usize, usize>, ConfigErrorKind> {
+    let slides = hf.layer_types.as_deref().map(layer_types).transpose()?;
+    let used = match family {
         Family::Llama => false,
         Family::Mistral => true,
-        Family::Qwen2 | Family::Qwen3 => {
-            // A list of layer types, which was checked above, overrides the other two fields.
-            hf.use_sliding_window.unwrap_or(false)
-                && hf.layer_types.is_none()
-                && hf.max_window_layers.unwrap_or(28) < hf.num_hidden_layers.unwrap_or(u64::MAX)
+        Family::Qwen2 | Family::Qwen3 | Family::SmolLm3 => hf.use_sliding_window.unwrap_or(false),
+    };
+    let window = hf.sliding_window.unwrap_or(family.default_window());
+    let hides = window.is_some_and(|window| window < max_positions);
+    let Some(window) = window.filter(|_| used) else {
+        // Libraries disagree about a list that contradicts the other fields.
+        if hides && slides.is_some_and(|slides| slides.contains(&true)) {
+            let supported = "full_attention for every layer, because the other fields switch the windows off";
+            return unsupported("layer_types", &"sliding_attention", supported);
+        }
+        return Ok(BTreeMap::new());
+    };
+    if !hides {
+        return Ok(BTreeMap::new());
+    }
+    let window = size(window, "sliding_window")?;
+    let layers = n_layers.min(limits::LAYERS); // more layers are refused later
+    let slides = match (family, slides) {
+        (Family::Mistral, Some(slides)) if slides.contains(&false) => {
+            return unsupported("layer_types", &"full_attention", "sliding_attention for every layer of this family");
+        }
+        (Family::Llama | Family::Mistral, _) => vec![true; layers],
+        (_, Some(slides)) => {
+            check_length("layer_types", slides.len(), layers)?;
+            slides
+        }
+        (Family::SmolLm3, None) => (0..layers).map(|layer| unrotated.contains(&layer)).collect(),
+        (Family::Qwen2 | Family::Qwen3, None) => {
+            let first = size(hf.max_window_layers.unwrap_or(28), "max_window_layers")?;
+            (0..layers).map(|layer| layer >= first).collect()
         }
     };
-    if slides { unsupported("sliding_window", &window, WINDOW) } else { Ok(()) }
+    let slides = slides.into_iter().take(layers).enumerate();
+    Ok(slides.filter(|(_, slides)| *slides).map(|(layer, _)| (layer, window)).collect())
 }
 
-fn refuse_layer_types(hf: &HfConfig, window_is_short: bool) -> Result<(), ConfigErrorKind> {
-    for kind in hf.layer_types.iter().flatten() {
-        match kind.as_str() {
-            "full_attention" => {}
-            "sliding_attention" if !window_is_short => {}
-            _ => return unsupported("layer_types", kind, "full_attention for every layer"),
-        }
+/// Returns `true` for each layer with a sliding window.
+fn layer_types(names: &[String]) -> Result<Vec<bool>, ConfigErrorKind> {
+    let slides = |name: &String| match name.as_str() {
+        "full_attention" | "attention" => Ok(false),
+        "sliding_attention" => Ok(true),
+        _ => unsupported("layer_types", name, "full_attention, sliding_attention"),
+    };
+    names.iter().map(slides).collect()
+}
+
+/// Checks that a list has an entry for every layer. More entries are ignored, since people cut layers off by lowering
+/// `num_hidden_layers` alone.
+fn check_length(field: &'static str, found: usize, layers: usize) -> Result<(), ConfigErrorKind> {
+    if found >= layers {
+        return Ok(());
     }
-    Ok(())
+    let expected = format!("an entry for each of the {layers} layers");
+    Err(ConfigErrorKind::Invalid { field, found: format!("{found} entries"), expected })
 }
 
-fn rope(hf: &HfConfig, max_positions: u64) -> Result<RopeConfig, ConfigErrorKind> {
+fn rope(hf: &HfConfig, family: Family, max_positions: u64) -> Result<RopeConfig, ConfigErrorKind> {
     // As in transformers, a non-empty `rope_scaling` takes precedence over `rope_parameters`.
     let given = [("rope_scaling", &hf.rope_scaling), ("rope_parameters", &hf.rope_parameters)]
         .into_iter()
@@ -148,13 +217,13 @@ fn rope(hf: &HfConfig, max_positions: u64) -> Result<RopeConfig, ConfigErrorKind
         return unsupported("partial_rotary_factor", &part, "1: the whole head rotates");
     }
     let Some((field, rope)) = given else {
-        return Ok(RopeConfig { theta: hf.rope_theta.unwrap_or(DEFAULT_THETA), scaling: RopeScaling::None });
+        return Ok(RopeConfig { theta: hf.rope_theta.unwrap_or(family.default_theta()), scaling: RopeScaling::None });
     };
     if let Some((layer_type, _)) = rope.rest.iter().find(|(_, value)| value.is_object()) {
         return unsupported(field, layer_type, "one set of rotary parameters for every layer");
     }
     Ok(RopeConfig {
-        theta: rope.rope_theta.or(hf.rope_theta).unwrap_or(DEFAULT_THETA),
+        theta: rope.rope_theta.or(hf.rope_theta).unwrap_or(family.default_theta()),
         scaling: scaling(rope, hf.original_max_position_embeddings, max_positions)?,
     })
 }
@@ -184,8 +253,7 @@ fn scaling(rope: &HfRope, outer_original: Option<u64>, max_positions: u64) -> Re
 }
 
 /// Converts a validated configuration to `config.json`, with every field explicit, so that no reader's defaults matter.
-pub(super) fn to_hf(config: &LlamaConfig) -> Value {
-    let family = Family::of_config(config).unwrap_or(Family::Llama);
+pub(super) fn to_hf(config: &LlamaConfig, family: Family) -> Value {
     let mut hf = json!({
         "architectures": [family.architecture()],
         "model_type": family.model_type(),
@@ -214,11 +282,28 @@ pub(super) fn to_hf(config: &LlamaConfig) -> Value {
     if family != Family::Qwen2 {
         hf["attention_bias"] = config.attention_bias.qkv.into();
     }
-    if family == Family::Llama {
+    if matches!(family, Family::Llama | Family::SmolLm3) {
         hf["mlp_bias"] = config.attention_bias.mlp.into();
     }
-    if family.is_qwen() {
-        hf["use_sliding_window"] = false.into();
+    let some_layers_slide = family.is_qwen() || family == Family::SmolLm3;
+    if some_layers_slide {
+        hf["use_sliding_window"] = (!config.windows.is_empty()).into();
+    }
+    if let Some((first, window)) = config.windows.first_key_value() {
+        hf["sliding_window"] = json!(window);
+        if some_layers_slide {
+            let slides = |layer: usize| config.windows.contains_key(&layer);
+            let kind = |layer| if slides(layer) { "sliding_attention" } else { "full_attention" };
+            hf["layer_types"] = (0..config.n_layers).map(kind).collect();
+        }
+        if family.is_qwen() {
+            hf["max_window_layers"] = json!(first); // for releases of transformers without `layer_types`
+        }
+    }
+    if family == Family::SmolLm3 {
+        let rotates = |layer: usize| u8::from(!config.unrotated.contains(&layer));
+        hf["no_rope_layers"] = (0..config.n_layers).map(rotates).collect();
+        hf["pad_token_id"] = Value::Null; // the default would lie outside a small vocabulary
     }
     hf
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::error::ConfigErrorKind;
-use crate::files::shorten;
+use crate::files::{python_json, shorten};
 
 /// The fields of `config.json` that are used. Others are ignored.
 ///
@@ -42,8 +42,10 @@ pub(super) struct HfConfig {
     pub sliding_window: Option<Option<u64>>,
     pub max_window_layers: Option<u64>,
     pub layer_types: Option<Vec<String>>,
+    pub no_rope_layers: Option<Vec<u64>>,
+    pub no_rope_layer_interval: Option<u64>,
     #[serde(deserialize_with = "present")]
-    pub bos_token_id: Option<Option<u32>>,
+    pub bos_token_id: Option<Option<OneOrMany>>,
     #[serde(deserialize_with = "present")]
     pub eos_token_id: Option<Option<OneOrMany>>,
     pub quantization_config: Option<Value>,
@@ -70,27 +72,36 @@ pub(super) struct HfRope {
     pub rest: BTreeMap<String, Value>,
 }
 
-/// A value that may be written alone or in a list.
+/// Token ids, written alone or in a list.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
+    One(i64),
+    Many(Vec<i64>),
 }
 
 impl OneOrMany {
-    pub(super) fn into_vec(self) -> Vec<u32> {
-        match self {
+    /// Returns the tokens, without -1, which means that there is none.
+    pub(super) fn into_tokens(self, field: &'static str) -> Result<Vec<u32>, ConfigErrorKind> {
+        let ids = match self {
             Self::One(id) => vec![id],
             Self::Many(ids) => ids,
-        }
+        };
+        let token = |id: i64| {
+            u32::try_from(id).map_err(|_| ConfigErrorKind::Invalid {
+                field,
+                found: id.to_string(),
+                expected: "token ids, or -1 for none".to_owned(),
+            })
+        };
+        ids.into_iter().filter(|id| *id != -1).map(token).collect()
     }
 }
 
 impl HfConfig {
     /// Parses the text of a `config.json`.
     pub(super) fn parse(json: &[u8]) -> Result<Self, ConfigErrorKind> {
-        let value: Value = serde_json::from_slice(json).map_err(ConfigErrorKind::Json)?;
+        let value = python_json(json).map_err(ConfigErrorKind::Json)?;
         let Value::Object(fields) = value else {
             return Err(ConfigErrorKind::NotAnObject { found: shorten(&value) });
         };

@@ -1,6 +1,7 @@
 //! The configuration of a model.
 
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The configuration of a Llama-style decoder: all sizes and options that its forward pass depends on.
 ///
@@ -35,6 +36,13 @@ pub struct LlamaConfig {
     pub attention_bias: AttentionBias,
     /// If `true`, queries and keys pass through an RMS norm per head before rotation (Qwen3).
     pub qk_norm: bool,
+    /// The sliding windows, by layer: there, a token attends to at most this many positions, its own and those before
+    /// it. A layer that is absent attends to all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub windows: BTreeMap<usize, usize>,
+    /// The layers whose queries and keys are not rotated, and which thus do not know positions (`SmolLM3`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unrotated: BTreeSet<usize>,
     /// The token that starts a text, if the model has one.
     pub bos_token: Option<u32>,
     /// The tokens that end a text; empty if the configuration names none.

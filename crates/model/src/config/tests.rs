@@ -1,5 +1,7 @@
 //! Tests of reading, writing and checking configurations.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -53,6 +55,8 @@ fn smollm2() {
         tied_embeddings: true,
         attention_bias: AttentionBias::default(),
         qk_norm: false,
+        windows: BTreeMap::new(),
+        unrotated: BTreeSet::new(),
         bos_token: Some(1),
         eos_tokens: vec![2],
     };
@@ -122,7 +126,9 @@ fn what_is_not_implemented_is_refused_by_name() {
     for (json, field, found) in [
         (with(llama(), "model_type", json!("mixtral")), "model_type", "mixtral"),
         (with(llama(), "architectures", json!(["Phi3ForCausalLM"])), "architectures", "Phi3"),
-        (with(llama(), "architectures", json!(["LlamaModel"])), "architectures", "LlamaModel"),
+        (with(llama(), "architectures", json!(["LlamaForVision"])), "architectures", "LlamaForVision"),
+        (with(llama(), "model_type", json!("gemma2")), "model_type", "gemma2 (other arithmetic: "),
+        (with(llama(), "model_type", json!("qwen2_moe")), "model_type", "qwen2_moe (other arithmetic: a mixture"),
         (with(llama(), "hidden_act", json!("gelu")), "hidden_act", "gelu"),
         (with(llama(), "rope_scaling", json!({"rope_type": "yarn", "factor": 4})), "rope_scaling.rope_type", "yarn"),
         (with(llama(), "rope_scaling", json!({"type": "dynamic", "factor": 4})), "rope_scaling.rope_type", "dynamic"),
@@ -131,14 +137,9 @@ fn what_is_not_implemented_is_refused_by_name() {
         (with(llama(), "quantization_config", json!({"bits": 4})), "quantization_config", "bits"),
         (with(llama(), "num_local_experts", json!(8)), "num_local_experts", "8"),
         (with(llama(), "layer_types", json!(["linear_attention"])), "layer_types", "linear_attention"),
-        (mistral.clone(), "sliding_window", "4096"),
-        (with(mistral, "sliding_window", json!(1024)), "sliding_window", "1024"),
-        (
-            with(with(qwen2.clone(), "use_sliding_window", json!(true)), "max_window_layers", json!(1)),
-            "sliding_window",
-            "4096",
-        ),
+        (with(mistral, "layer_types", json!(["full_attention"])), "layer_types", "full_attention"),
         (with(qwen2.clone(), "layer_types", json!(["sliding_attention"])), "layer_types", "sliding_attention"),
+        (with(llama(), "layer_types", json!(["sliding_attention"])), "layer_types", "sliding_attention"),
     ] {
         let error = read(&json).unwrap_err();
         assert!(
@@ -156,10 +157,105 @@ fn what_is_not_implemented_is_refused_by_name() {
         with(llama(), "partial_rotary_factor", json!(1.0)),
         with(llama(), "quantization_config", Value::Null),
         with(llama(), "sliding_window", json!(16)),
+        with(llama(), "architectures", json!(["LlamaModel"])),
+        with(llama(), "architectures", json!(["LlamaForSequenceClassification"])),
         with(family("mistral", "MistralForCausalLM"), "sliding_window", json!(131_072)),
     ] {
         read(&json).unwrap();
     }
+}
+
+#[test]
+fn windows_are_on_the_layers_that_transformers_gives_them() {
+    let windows = |json: &Value| read(json).unwrap().windows.into_iter().collect::<Vec<_>>();
+    let mistral = family("mistral", "MistralForCausalLM");
+    assert_eq!(windows(&mistral), [(0, 4096), (1, 4096)]);
+    assert_eq!(windows(&with(mistral.clone(), "sliding_window", json!(1024))), [(0, 1024), (1, 1024)]);
+    assert!(windows(&with(mistral.clone(), "sliding_window", Value::Null)).is_empty());
+    assert!(windows(&with(mistral, "max_position_embeddings", json!(4096))).is_empty());
+    for (name, architecture) in [("qwen2", "Qwen2ForCausalLM"), ("qwen3", "Qwen3ForCausalLM")] {
+        let qwen = with(family(name, architecture), "num_hidden_layers", json!(30));
+        let used = with(qwen.clone(), "use_sliding_window", json!(true));
+        assert!(windows(&with(qwen, "sliding_window", json!(64))).is_empty());
+        assert_eq!(windows(&used), [(28, 4096), (29, 4096)]);
+        let first = with(with(used.clone(), "sliding_window", json!(64)), "max_window_layers", json!(29));
+        assert_eq!(windows(&first), [(29, 64)]);
+        let mut types = vec!["full_attention"; 31]; // one more than there are layers
+        (types[2], types[30]) = ("sliding_attention", "sliding_attention");
+        assert_eq!(windows(&with(first.clone(), "layer_types", json!(types))), [(2, 64)]);
+        types.truncate(29);
+        let error = read(&with(first, "layer_types", json!(types))).unwrap_err();
+        assert!(matches!(error.kind(), ConfigErrorKind::Invalid { field: "layer_types", .. }), "{error:?}");
+        assert!(windows(&with(used, "sliding_window", Value::Null)).is_empty());
+    }
+    let mistral = family("mistral", "MistralForCausalLM");
+    for (window, refused) in [(json!(0), true), (json!(-1), true), (json!(u64::MAX), false), (json!(1), false)] {
+        assert_eq!(read(&with(mistral.clone(), "sliding_window", window.clone())).is_err(), refused, "{window}");
+    }
+}
+
+#[test]
+fn smollm3_has_layers_without_rotation() {
+    let smollm3 = with(family("smollm3", "SmolLM3ForCausalLM"), "num_hidden_layers", json!(9));
+    let smollm3 = with(smollm3, "vocab_size", json!(128_256));
+    let config = read(&smollm3).unwrap();
+    assert_eq!(config.unrotated, [3, 7].into());
+    assert_eq!((config.n_kv_heads, config.rope.theta, config.tied_embeddings), (4, 2e6, true));
+    assert_eq!((config.bos_token, config.eos_tokens.as_slice()), (Some(128_000), [128_001].as_slice()));
+    assert!(config.windows.is_empty() && !config.qk_norm);
+    let unrotated = |field, value| read(&with(smollm3.clone(), field, value)).map(|config| config.unrotated);
+    assert_eq!(unrotated("no_rope_layer_interval", json!(2)).unwrap(), [1, 3, 5, 7].into());
+    assert_eq!(unrotated("no_rope_layers", json!([1, 0, 1, 1, 0, 1, 1, 1, 1, 0])).unwrap(), [1, 4].into());
+    for (field, value) in [("no_rope_layers", json!([1, 0])), ("no_rope_layer_interval", json!(0))] {
+        let error = unrotated(field, value).unwrap_err();
+        assert!(matches!(error.kind(), ConfigErrorKind::Invalid { field: name, .. } if *name == field), "{error:?}");
+    }
+    // Windows are on the unrotated layers, if nothing else is said.
+    let windowed = with(with(smollm3, "use_sliding_window", json!(true)), "sliding_window", json!(64));
+    assert_eq!(read(&windowed).unwrap().windows, [(3, 64), (7, 64)].into());
+    let biased = with(with(windowed, "attention_bias", json!(true)), "mlp_bias", json!(true));
+    assert_eq!(read(&biased).unwrap().attention_bias, AttentionBias { qkv: true, output: true, mlp: true });
+}
+
+#[test]
+fn a_configuration_that_no_family_can_express_is_not_written() {
+    let llama = read(&llama()).unwrap();
+    let qwen3 = read(&family("qwen3", "Qwen3ForCausalLM")).unwrap();
+    let several = LlamaConfig { windows: [(0, 16), (1, 17)].into(), ..llama.clone() };
+    let unrotated = LlamaConfig { unrotated: [0].into(), ..qwen3 };
+    for config in [several, unrotated] {
+        config.validate().unwrap();
+        let error = config.to_hf_json().unwrap_err();
+        assert!(matches!(error.kind(), ConfigErrorKind::Unsupported { field: "windows and unrotated", .. }));
+    }
+    let written = |config: &LlamaConfig| -> Value { serde_json::from_str(&config.to_hf_json().unwrap()).unwrap() };
+    assert_eq!(written(&llama)["model_type"], "llama");
+    let all = LlamaConfig { windows: (0..30).map(|layer| (layer, 16)).collect(), ..llama.clone() };
+    assert_eq!((&written(&all)["model_type"], &written(&all)["sliding_window"]), (&json!("mistral"), &json!(16)));
+    let some = LlamaConfig { windows: [(4, 16)].into(), ..llama };
+    assert_eq!(written(&some)["model_type"], "smollm3");
+    assert_eq!(written(&some)["layer_types"][4], "sliding_attention");
+}
+
+#[test]
+fn python_writes_what_json_lacks() {
+    let text = llama().to_string();
+    let text = text.strip_suffix('}').unwrap();
+    let good = format!("{text}, \"limits\": [0.0, Infinity, -Infinity], \"note\": \"NaN \\\" Infinity\", \"x\": NaN}}");
+    assert_eq!(LlamaConfig::from_hf_json(&good, "x").unwrap(), read(&llama()).unwrap());
+    for (field, value) in [("rms_norm_eps", "NaN"), ("rope_theta", "Infinity"), ("vocab_size", "-Infinity")] {
+        let error = LlamaConfig::from_hf_json(&format!("{text}, \"{field}\": {value}}}"), "x").unwrap_err();
+        assert!(matches!(error.kind(), ConfigErrorKind::WrongType { field: name, .. } if name == field), "{error:?}");
+        assert!(error.to_string().contains(value), "{error}");
+    }
+}
+
+#[test]
+fn minus_one_is_no_token() {
+    let none = with(with(llama(), "eos_token_id", json!(-1)), "bos_token_id", json!(-1));
+    let config = read(&none).unwrap();
+    assert_eq!((config.bos_token, config.eos_tokens.len()), (None, 0));
+    assert_eq!(read(&with(llama(), "eos_token_id", json!([2, -1]))).unwrap().eos_tokens, [2]);
 }
 
 #[test]
@@ -193,7 +289,7 @@ fn wrong_types_and_missing_fields_are_named() {
         read(&untyped).unwrap_err().kind(),
         ConfigErrorKind::MissingField { field: "rope_scaling.rope_type", .. }
     ));
-    for text in ["", "{", "[1]", "3", "{\"vocab_size\": NaN}"] {
+    for text in ["", "{", "[1]", "3", "{\"vocab_size\": Nan}", "{\"x\": \"NaN}"] {
         let error = LlamaConfig::from_hf_json(text, "config.json").unwrap_err();
         assert!(matches!(error.kind(), ConfigErrorKind::Json(_) | ConfigErrorKind::NotAnObject { .. }), "{error:?}");
     }
@@ -226,6 +322,9 @@ fn impossible_values_are_refused() {
         ("bos_token_id", json!(49152)),
         ("eos_token_id", json!([2, 49152])),
         ("architectures", json!(["MistralForCausalLM"])),
+        ("eos_token_id", json!(-2)),
+        ("eos_token_id", json!([-1, 1_u64 << 40])),
+        ("bos_token_id", json!(-7)),
     ] {
         let error = read(&with(llama(), field, value.clone())).unwrap_err();
         assert!(matches!(error.kind(), ConfigErrorKind::Invalid { .. }), "{field} {value}: {error:?}");
@@ -235,7 +334,12 @@ fn impossible_values_are_refused() {
         rope: RopeConfig { theta: 1e5, scaling: RopeScaling::PerFrequency { divisors } },
         ..good.clone()
     };
+    let window = |layer, window| LlamaConfig { windows: [(layer, window)].into(), ..good.clone() };
     for bad in [
+        window(0, 0),
+        window(0, good.max_positions),
+        window(good.n_layers, 16),
+        LlamaConfig { unrotated: [good.n_layers].into(), ..good.clone() },
         LlamaConfig { norm_eps: f64::NAN, ..good.clone() },
         LlamaConfig { attention_bias: AttentionBias { output: true, ..AttentionBias::default() }, ..good.clone() },
         LlamaConfig {
@@ -287,6 +391,7 @@ prop_compose! {
         rope in (decimal(-3..6), scaling()),
         tied_embeddings: bool,
         kind in 0_usize..7,
+        special in (vec(any::<bool>(), 0..40), vec(any::<bool>(), 0..40), any::<prop::sample::Index>()),
         tokens in (any::<Option<u32>>(), vec(any::<u32>(), 0..4)),
     ) -> LlamaConfig {
         let (vocab_size, d_model, d_ff, n_layers) = sizes;
@@ -296,14 +401,25 @@ prop_compose! {
             (false, false, false, false), (false, false, false, true), (false, true, true, false),
             (false, true, true, true), (false, true, false, false), (true, false, false, false), (true, true, true, false),
         ][kind];
+        let (windowed, unrotated, window) = special;
+        let layers = |marks: Vec<bool>| (0..n_layers).zip(marks).filter(|(_, mark)| *mark).map(|(layer, _)| layer);
+        let windows = match max_positions {
+            1 => BTreeMap::new(), // every window would hide nothing
+            _ => layers(windowed).map(|layer| (layer, window.index(max_positions - 1) + 1)).collect(),
+        };
+        // No family has the blocks of Qwen and layers without rotation.
+        let qwen = qk_norm || qkv != output;
+        let unrotated = layers(unrotated).filter(|_| !qwen).collect();
         LlamaConfig {
             vocab_size, d_model, d_ff, n_layers, n_heads: n_kv_heads * group, n_kv_heads, head_dim: half_head * 2,
             max_positions, norm_eps, rope: RopeConfig { theta: rope.0, scaling: rope.1 }, tied_embeddings,
-            attention_bias: AttentionBias { qkv, output, mlp }, qk_norm,
+            attention_bias: AttentionBias { qkv, output, mlp }, qk_norm, windows, unrotated,
             bos_token: tokens.0.map(token), eos_tokens: tokens.1.into_iter().map(token).collect(),
         }
     }
 }
+
+const NAMES: [&str; 7] = ["llama", "qwen3", "smollm3", "sliding_attention", "linear", "llama3", "silu"];
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -314,7 +430,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         (0_u32..100).prop_map(Value::from),
         "\\PC{0,8}".prop_map(Value::from),
-        prop_oneof![Just("llama"), Just("qwen3"), Just("linear"), Just("llama3"), Just("silu")].prop_map(Value::from),
+        prop::sample::select(&NAMES[..]).prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
@@ -326,7 +442,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-const FIELDS: [&str; 30] = [
+const FIELDS: [&str; 32] = [
     "architectures",
     "model_type",
     "vocab_size",
@@ -351,6 +467,8 @@ const FIELDS: [&str; 30] = [
     "sliding_window",
     "max_window_layers",
     "layer_types",
+    "no_rope_layers",
+    "no_rope_layer_interval",
     "bos_token_id",
     "eos_token_id",
     "quantization_config",

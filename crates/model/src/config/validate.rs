@@ -23,16 +23,31 @@ pub mod limits {
     pub const EOS_TOKENS: usize = 1 << 10;
 }
 
+/// Special tokens that the vocabulary lacks, with the names of their fields.
+pub(crate) type UnknownTokens = Vec<(&'static str, u32)>;
+
 impl LlamaConfig {
     /// Checks every field, and the fields against each other.
     ///
     /// # Errors
     /// The first field with a value that no supported model can have: a size that is zero or above [`limits`], a number
     /// of query heads that is not a multiple of the key and value heads, an odd head width, a number that is not finite
-    /// or not positive, a token outside the vocabulary, or a combination of biases and norms that no supported family
-    /// has.
+    /// or not positive, a token outside the vocabulary, a window that is empty or hides nothing, a layer that does not
+    /// exist, or a combination of biases and norms that no supported family has.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|kind| kind.at("model configuration"))
+    }
+
+    /// Removes special tokens that the vocabulary lacks, and returns them with the names of their fields.
+    pub(crate) fn remove_unknown_tokens(&mut self) -> UnknownTokens {
+        let vocab_size = self.vocab_size;
+        let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < vocab_size);
+        let bos = self.bos_token.filter(|id| !known(id)).map(|id| ("bos_token_id", id));
+        let eos = self.eos_tokens.iter().copied().filter(|id| !known(id)).map(|id| ("eos_token_id", id));
+        let removed = bos.into_iter().chain(eos).collect();
+        self.bos_token = self.bos_token.filter(known);
+        self.eos_tokens.retain(known);
+        removed
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigErrorKind> {
@@ -50,8 +65,9 @@ impl LlamaConfig {
         positive("rope.theta (rope_theta)", self.rope.theta)?;
         scaling(&self.rope.scaling, self.head_dim)?;
         tokens(self)?;
+        layers(self)?;
         require(
-            Family::of_config(self).is_some(),
+            Family::of_blocks(self).is_some(),
             "attention_bias and qk_norm",
             format!("{:?}, qk_norm {}", self.attention_bias, self.qk_norm),
             "those of Llama (output equal to qkv), Qwen2 (qkv only) or Qwen3 (qk_norm, output equal to qkv, no mlp)",
@@ -111,6 +127,23 @@ fn scaling(scaling: &RopeScaling, head_dim: usize) -> Result<(), ConfigErrorKind
             size(field, original_max_positions, limits::POSITIONS)
         }
     }
+}
+
+fn layers(config: &LlamaConfig) -> Result<(), ConfigErrorKind> {
+    let &LlamaConfig { n_layers, max_positions, .. } = config;
+    let windows = "windows (sliding_window)";
+    for (field, last) in [
+        (windows, config.windows.last_key_value().map(|(layer, _)| layer)),
+        ("unrotated (no_rope_layers)", config.unrotated.last()),
+    ] {
+        let layer = last.copied().unwrap_or(0);
+        let expected = format!("layers below n_layers {n_layers}");
+        require(layer < n_layers, field, format!("set for layer {layer}"), expected)?;
+    }
+    config.windows.values().try_for_each(|window| {
+        let expected = format!("at least 1, and below max_positions {max_positions}: longer ones hide nothing");
+        require((1..max_positions).contains(window), windows, window, expected)
+    })
 }
 
 fn tokens(config: &LlamaConfig) -> Result<(), ConfigErrorKind> {

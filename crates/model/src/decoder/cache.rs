@@ -11,6 +11,8 @@ use burn::tensor::{Device, Tensor, s};
 /// A *row* of the cache is one sequence. A *slot* is the place of one token in its row. Rows have slots of their own:
 /// they differ in length, and adding, copying or removing a row moves no keys or values of other rows. A token's slot
 /// need not equal its position in the text: positions are given in the [`Frame`].
+///
+/// The cache keeps every token, also for layers with a window, so that a row can be cut back to any length.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     layers: Vec<LayerKv>,
@@ -21,9 +23,10 @@ pub struct KvCache {
 }
 
 /// The slots of one row: those in use, and those there is room for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Extent {
-    len: usize,
+    /// The position of the token in each slot in use.
+    positions: Vec<usize>,
     capacity: usize,
 }
 
@@ -69,7 +72,12 @@ impl KvCache {
     /// # Panics
     /// If there is no such row.
     pub fn len(&self, row: usize) -> usize {
-        self.extents[row].len
+        self.positions(row).len()
+    }
+
+    /// The positions of the tokens in a row's slots.
+    pub(crate) fn positions(&self, row: usize) -> &[usize] {
+        &self.extents[row].positions
     }
 
     /// The number of slots that a row has room for.
@@ -101,7 +109,7 @@ impl KvCache {
             let zeros = || Tensor::zeros([1, heads, capacity, width], &self.device);
             layer.rows.push(RowKv { k: zeros(), v: zeros() });
         }
-        self.extents.push(Extent { len: 0, capacity });
+        self.extents.push(Extent { positions: Vec::new(), capacity });
         self.extents.len() - 1
     }
 
@@ -114,7 +122,7 @@ impl KvCache {
             let copy = layer.rows[row].clone();
             layer.rows.push(copy);
         }
-        self.extents.push(self.extents[row]);
+        self.extents.push(self.extents[row].clone());
         self.extents.len() - 1
     }
 
@@ -158,9 +166,11 @@ impl KvCache {
     /// If a row has no room for them.
     pub fn advance(&mut self, frame: &Frame) {
         for place in frame.places() {
-            let Extent { len, capacity } = &mut self.extents[place.row];
-            *len = place.start + frame.tokens();
-            assert!(*len <= *capacity, "{len} slots in a row of {capacity}");
+            let Extent { positions, capacity } = &mut self.extents[place.row];
+            positions.resize(place.start, 0);
+            positions.extend_from_slice(&place.positions);
+            let len = positions.len();
+            assert!(len <= *capacity, "{len} slots in a row of {capacity}");
         }
     }
 
@@ -169,8 +179,7 @@ impl KvCache {
     /// # Panics
     /// If there is no such row.
     pub fn truncate(&mut self, row: usize, len: usize) {
-        let extent = &mut self.extents[row];
-        extent.len = extent.len.min(len);
+        self.extents[row].positions.truncate(len);
     }
 }
 
@@ -203,10 +212,12 @@ impl LayerKv {
         row.v.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
     }
 
-    /// Returns the keys and values that a pass of `tokens` tokens attends to at this place, its own included.
-    pub(crate) fn cached<'a>(&self, place: &'a Place, tokens: usize) -> CachedRow<'a> {
+    /// Returns the keys and values that a pass attends to at this place in a layer with this window, its own included.
+    pub(crate) fn cached<'a>(&self, place: &'a Place, window: Option<usize>) -> CachedRow<'a> {
         let RowKv { k, v } = &self.rows[place.row];
-        let read = |x: &Tensor<4>| x.clone().narrow(2, 0, place.start + tokens);
-        CachedRow { k: read(k), v: read(v), hidden: place.hidden.as_deref() }
+        let (first, hidden) = place.seen(window);
+        let slots = place.start + place.positions.len() - first;
+        let read = |x: &Tensor<4>| x.clone().narrow(2, first, slots);
+        CachedRow { k: read(k), v: read(v), hidden }
     }
 }

@@ -1,25 +1,27 @@
 //! The positions, slots and masks that all layers of one pass share.
 
-use super::Rope;
+use super::rope::{Rope, Rotation};
 use crate::ops::row_index;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The rotations of a pass's tokens, the slots that it writes, and what its tokens must not attend to.
 ///
-/// Made once per pass by [`Llama::frame`](super::Llama::frame).
+/// Made once per pass by [`Llama::frame`](super::Llama::frame), or by
+/// [`Llama::uncached_frame`](super::Llama::uncached_frame) if keys and values are not kept.
 #[derive(Debug, Clone)]
 pub struct Frame {
     tokens: usize,
     /// The slots of each row; empty if keys and values are not cached.
     places: Vec<Place>,
-    /// `[rows, 1, tokens, head_dim / 2]`.
-    pub(crate) cos: Tensor<4>,
-    /// `[rows, 1, tokens, head_dim / 2]`.
-    pub(crate) sin: Tensor<4>,
+    pub(crate) rotation: Rotation,
     /// `[rows, 1, tokens, tokens]`, `true` = hidden, for frames without slots; `None` = every token up to the own is
     /// seen.
-    pub(crate) mask: Option<Tensor<4, Bool>>,
+    mask: Option<Tensor<4, Bool>>,
+    /// Masks like `mask` for layers with a window, by window. A window that is absent hides no more than `mask`.
+    windows: BTreeMap<usize, Tensor<4, Bool>>,
 }
 
 /// The slots of one row in a pass.
@@ -29,25 +31,53 @@ pub(crate) struct Place {
     pub(crate) row: usize,
     /// The first slot that the pass writes.
     pub(crate) start: usize,
+    /// The positions of the pass's tokens.
+    pub(crate) positions: Arc<[usize]>,
     /// One byte per token and slot, `[tokens, start + tokens]`, nonzero where the token must not attend to the slot;
-    /// `None` = every slot up to the own is seen.
-    pub(crate) hidden: Option<Arc<[u8]>>,
+    /// `None` = every slot up to the own is seen. Windows are not part of it.
+    holes: Option<Arc<[u8]>>,
+    /// The slots that windows leave, by window. A window that is absent hides none.
+    views: BTreeMap<usize, View>,
+}
+
+/// The slots of a row that a window leaves.
+#[derive(Debug, Clone)]
+struct View {
+    /// The first slot that a token of the pass sees.
+    first: usize,
+    /// One byte per token and slot from `first` on, nonzero where the token must not attend to the slot; `None` = every
+    /// slot from `first` up to the own is seen.
+    hidden: Option<Arc<[u8]>>,
 }
 
 impl Frame {
     /// Makes the frame of a pass that appends the same number of tokens to some rows of a cache.
     ///
-    /// - `slots[i]`: the cache's row that row `i` of the pass reads and writes, and the first slot to write there
+    /// - `slots[i]`: the cache's row that row `i` of the pass reads and writes, and the positions of its used slots
     /// - `positions[i][token]`: the position that rotates the token, independent of its slot
+    /// - `windows`: the windows that layers have
     ///
     /// # Panics
     /// If `positions` is empty, its rows differ in length, there is not one entry per row, or a row is named twice.
-    pub fn new(rope: &Rope, slots: &[(usize, usize)], positions: &[Vec<usize>], device: &Device) -> Self {
+    pub(crate) fn cached(
+        rope: &Rope,
+        slots: &[(usize, &[usize])],
+        positions: &[Vec<usize>],
+        windows: &BTreeSet<usize>,
+        device: &Device,
+    ) -> Self {
         let mut frame = Self::bare(rope, positions, device);
         assert_eq!(slots.len(), positions.len(), "positions for each row");
-        for (i, (row, start)) in slots.iter().enumerate() {
+        for (i, ((row, earlier), own)) in slots.iter().zip(positions).enumerate() {
             assert!(!slots[..i].iter().any(|(other, _)| other == row), "row {row} twice");
-            frame.places.push(Place { row: *row, start: *start, hidden: None });
+            let mut views = BTreeMap::new();
+            if !windows.is_empty() {
+                let all = [*earlier, own.as_slice()].concat();
+                let view = |window: &usize| Some((*window, View::new(&all, own.len(), *window)?));
+                views.extend(windows.iter().filter_map(view));
+            }
+            let positions = own.as_slice().into();
+            frame.places.push(Place { row: *row, start: earlier.len(), positions, holes: None, views });
         }
         frame
     }
@@ -56,30 +86,48 @@ impl Frame {
     ///
     /// - `positions[row][token]`: the position that rotates the token
     /// - `padding[row]`: the number of tokens at the start that no other token of the row attends to
+    /// - `windows`: the windows that layers have
     ///
     /// # Panics
     /// If `positions` is empty, its rows differ in length, or `padding` does not have one entry per row.
-    pub fn uncached(rope: &Rope, positions: &[Vec<usize>], padding: &[usize], device: &Device) -> Self {
+    pub(crate) fn uncached(
+        rope: &Rope,
+        positions: &[Vec<usize>],
+        padding: &[usize],
+        windows: &BTreeSet<usize>,
+        device: &Device,
+    ) -> Self {
         let mut frame = Self::bare(rope, positions, device);
         assert_eq!(padding.len(), positions.len(), "one padding per row");
-        frame.mask = padding.iter().any(|pad| *pad > 0).then(|| {
-            let (rows, tokens) = (padding.len(), frame.tokens);
-            // A padding token sees itself, so that every query has a key.
-            let row = |pad: &usize| {
-                let pad = *pad;
-                (0..tokens).flat_map(move |own| (0..tokens).map(move |at| at > own || (at != own && at < pad)))
-            };
-            let hidden: Vec<bool> = padding.iter().flat_map(row).collect();
-            Tensor::from_data(TensorData::new(hidden, [rows, 1, tokens, tokens]), device)
-        });
+        let (rows, tokens) = (padding.len(), frame.tokens);
+        let mask = |window: usize| {
+            let mut hidden = Vec::with_capacity(rows * tokens * tokens);
+            for (positions, pad) in positions.iter().zip(padding) {
+                for own in 0..tokens {
+                    let unseen = |at: usize| at < *pad || outside(positions[own], positions[at], window);
+                    // A padding token sees itself, so that every query has a key.
+                    hidden.extend((0..tokens).map(|at| at > own || (at != own && unseen(at))));
+                }
+            }
+            Tensor::<4, Bool>::from_data(TensorData::new(hidden, [rows, 1, tokens, tokens]), device)
+        };
+        frame.mask = padding.iter().any(|pad| *pad > 0).then(|| mask(usize::MAX));
+        let hides = |window: usize| {
+            positions.iter().any(|row| {
+                let (lowest, highest) = bounds(row);
+                outside(highest, lowest, window)
+            })
+        };
+        let hiding = windows.iter().filter(|window| hides(**window));
+        frame.windows = hiding.map(|window| (*window, mask(*window))).collect();
         frame
     }
 
     fn bare(rope: &Rope, positions: &[Vec<usize>], device: &Device) -> Self {
         let tokens = positions.first().map_or(0, Vec::len);
         assert!(tokens > 0 && positions.iter().all(|row| row.len() == tokens), "ragged or empty positions");
-        let (cos, sin) = rope.at(positions, device);
-        Self { tokens, places: Vec::new(), cos, sin, mask: None }
+        let rotation = rope.at(positions, device);
+        Self { tokens, places: Vec::new(), rotation, mask: None, windows: BTreeMap::new() }
     }
 
     /// The number of tokens per row.
@@ -97,6 +145,12 @@ impl Frame {
         &self.places
     }
 
+    /// The mask of a layer with this window, for frames without slots: `[rows, 1, tokens, tokens]`, `true` = hidden;
+    /// `None` = every token up to the own is seen.
+    pub(crate) fn mask(&self, window: Option<usize>) -> Option<&Tensor<4, Bool>> {
+        window.and_then(|window| self.windows.get(&window)).or(self.mask.as_ref())
+    }
+
     /// Returns the frame of the same pass for some of its rows.
     ///
     /// With it, a block takes and returns tensors of these rows only, and neither reads nor writes the cache's other
@@ -105,14 +159,15 @@ impl Frame {
     /// # Panics
     /// If a row is out of range.
     pub fn select_rows(&self, rows: &[usize]) -> Self {
-        let index = row_index(rows, &self.cos.device());
+        let index = row_index(rows, &self.rotation.cos.device());
         let places = if self.places.is_empty() { &[][..] } else { rows };
+        let some = |mask: &Tensor<4, Bool>| mask.clone().select(0, index.clone());
         Self {
             tokens: self.tokens,
             places: places.iter().map(|row| self.places[*row].clone()).collect(),
-            cos: self.cos.clone().select(0, index.clone()),
-            sin: self.sin.clone().select(0, index.clone()),
-            mask: self.mask.clone().map(|mask| mask.select(0, index)),
+            rotation: self.rotation.select(&index),
+            mask: self.mask.as_ref().map(some),
+            windows: self.windows.iter().map(|(window, mask)| (*window, some(mask))).collect(),
         }
     }
 
@@ -127,8 +182,57 @@ impl Frame {
             let hidden = (place.start..slots)
                 .flat_map(|own| (0..slots).map(move |slot| (own, slot)))
                 .map(|(own, slot)| u8::from(slot > own || (slot != own && hole(row, slot))));
-            place.hidden = Some(hidden.collect());
+            place.holes = Some(hidden.collect());
         }
         frame
     }
+}
+
+impl Place {
+    /// Returns the first slot that a layer with this window reads, and the mask of the slots from there on: one byte
+    /// per token and slot, nonzero where the token must not attend; `None` = every slot up to the own is seen.
+    pub(crate) fn seen(&self, window: Option<usize>) -> (usize, Option<Cow<'_, [u8]>>) {
+        let Some(View { first, hidden }) = window.and_then(|window| self.views.get(&window)) else {
+            return (0, self.holes.as_deref().map(Cow::Borrowed));
+        };
+        let Some(holes) = &self.holes else {
+            return (*first, hidden.as_deref().map(Cow::Borrowed));
+        };
+        let slots = self.start + self.positions.len();
+        let mut both: Vec<u8> = holes.chunks_exact(slots).flat_map(|token| &token[*first..]).copied().collect();
+        for (byte, hidden) in both.iter_mut().zip(hidden.iter().flat_map(|hidden| hidden.iter())) {
+            *byte |= *hidden;
+        }
+        (*first, Some(Cow::Owned(both)))
+    }
+}
+
+impl View {
+    /// Returns what a window leaves of the slots with these positions, of which the last `tokens` are those of the
+    /// pass; `None` if it hides none.
+    ///
+    /// Positions usually ascend with the slots, but need not.
+    fn new(positions: &[usize], tokens: usize, window: usize) -> Option<Self> {
+        let (start, end) = (positions.len() - tokens, positions.len());
+        let (lowest, highest) = bounds(&positions[start..]);
+        let first = (0..start).find(|slot| !outside(lowest, positions[*slot], window)).unwrap_or(start);
+        let (oldest, _) = bounds(&positions[first..]);
+        if !outside(highest, oldest, window) {
+            return (first > 0).then_some(Self { first, hidden: None });
+        }
+        let hidden = (start..end)
+            .flat_map(|own| (first..end).map(move |slot| (own, slot)))
+            .map(|(own, slot)| slot > own || (slot != own && outside(positions[own], positions[slot], window)));
+        Some(Self { first, hidden: Some(hidden.map(u8::from).collect()) })
+    }
+}
+
+/// Returns `true` if a window hides the token at `position` from the token at `own`.
+fn outside(own: usize, position: usize, window: usize) -> bool {
+    own.saturating_sub(position) >= window
+}
+
+/// The lowest and the highest of some positions.
+fn bounds(positions: &[usize]) -> (usize, usize) {
+    positions.iter().fold((usize::MAX, 0), |(low, high), position| (low.min(*position), high.max(*position)))
 }

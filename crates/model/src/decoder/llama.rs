@@ -2,12 +2,13 @@
 //!
 //! The fields have the names of the tensors in Hugging Face checkpoints.
 
-use super::{Frame, KvCache, LayerKv, Rope};
+use super::{Frame, KvCache, LayerKv, Rope, Rotation};
 use crate::config::LlamaConfig;
 use crate::digest::{DeviceReadError, Digest};
 use crate::ops::{self, CachedRow};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::collections::BTreeSet;
 
 /// A Llama-style decoder: embedding, blocks, final norm, head.
 ///
@@ -41,7 +42,7 @@ impl Llama {
         &self.layers
     }
 
-    /// The rotary frequencies, which [`Frame::new`] takes; [`frame`](Self::frame) passes them itself.
+    /// The rotary frequencies, which make the rotations for [`Block::keys_values`]; frames hold theirs already.
     pub fn rope(&self) -> &Rope {
         &self.rope
     }
@@ -75,7 +76,8 @@ impl Llama {
         KvCache::new(&self.config, rows, capacity, &self.device())
     }
 
-    /// The memory that the keys and values of this many tokens take in a cache, in bytes.
+    /// The memory that the keys and values of this many tokens take in a cache, in bytes. Layers with a window take as
+    /// much as others, since a cache keeps every token.
     pub fn cache_bytes(&self, tokens: usize) -> u64 {
         let config = &self.config;
         (4 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * tokens) as u64
@@ -86,16 +88,36 @@ impl Llama {
     /// Row `i` of the pass reads and writes row `rows[i]` of the cache; `positions[i][token]` is the position of its
     /// tokens.
     ///
+    /// A token attends to the slots up to its own. In a layer with a window it attends only to those of them whose
+    /// position is less than the window before its own.
+    ///
     /// # Panics
-    /// If [`Frame::new`] panics, or a row has no room for the tokens.
+    /// If `positions` is empty, its rows differ in length, there is not one entry per row, or a row is named twice,
+    /// does not exist or has no room for the tokens.
     pub fn frame(&self, cache: &KvCache, rows: &[usize], positions: &[Vec<usize>]) -> Frame {
-        let slots: Vec<(usize, usize)> = rows.iter().map(|row| (*row, cache.len(*row))).collect();
-        let frame = Frame::new(&self.rope, &slots, positions, &self.device());
-        for (row, start) in slots {
-            let (end, capacity) = (start + frame.tokens(), cache.capacity(row));
+        let slots: Vec<(usize, &[usize])> = rows.iter().map(|row| (*row, cache.positions(*row))).collect();
+        let frame = Frame::cached(&self.rope, &slots, positions, &self.windows(), &self.device());
+        for (row, used) in slots {
+            let (end, capacity) = (used.len() + frame.tokens(), cache.capacity(row));
             assert!(end <= capacity, "{end} slots in a row of {capacity}");
         }
         frame
+    }
+
+    /// Makes the frame of a pass over whole texts, whose keys and values are not kept.
+    ///
+    /// `positions[row][token]` is the position of a token, and `padding[row]` the number of tokens at the start of a
+    /// row that no other token attends to. Windows hide what they hide in [`frame`](Self::frame).
+    ///
+    /// # Panics
+    /// If `positions` is empty, its rows differ in length, or `padding` does not have one entry per row.
+    pub fn uncached_frame(&self, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
+        Frame::uncached(&self.rope, positions, padding, &self.windows(), &self.device())
+    }
+
+    /// The windows that at least one layer has.
+    fn windows(&self) -> BTreeSet<usize> {
+        self.config.windows.values().copied().collect()
     }
 
     /// Runs every layer on `tokens: [rows, tokens]`, and marks their slots in the cache as used.
@@ -187,20 +209,20 @@ impl Block {
     /// Use it for tokens that skip the layer: later tokens that run the layer can then attend to them ("KV
     /// propagation", arXiv 2410.20022). It costs two projections.
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
-        let (k, v) = self.keys_values(hidden, frame);
+        let (k, v) = self.keys_values(hidden, &frame.rotation);
         kv.write(frame, &k, &v);
     }
 
     /// Returns the keys and values that this layer computes from the residual stream `hidden`, without writing them.
+    /// [`LayerKv::write_slots`] writes them to any slots.
     ///
-    /// Only the positions of `frame` are used, not its slots, so that [`LayerKv::write_slots`] can write the result to
-    /// any slots.
+    /// `rotation` comes from [`Rope::at`], for the positions of the tokens.
     ///
     /// # Shapes
     /// - `hidden`: `[rows, tokens, d_model]`
     /// - keys and values: `[rows, kv_heads, tokens, head_dim]` each
-    pub fn keys_values(&self, hidden: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
-        self.self_attn.keys_values(self.input_layernorm.forward(hidden), frame)
+    pub fn keys_values(&self, hidden: Tensor<3>, rotation: &Rotation) -> (Tensor<4>, Tensor<4>) {
+        self.self_attn.keys_values(self.input_layernorm.forward(hidden), rotation)
     }
 }
 
@@ -221,6 +243,12 @@ pub struct Attention {
     pub k_norm: Option<RmsNorm>,
     #[module(skip)]
     pub(crate) head_dim: usize,
+    /// The number of positions that a token attends to, its own included; `None` = all.
+    #[module(skip)]
+    pub(crate) window: Option<usize>,
+    /// `false` if queries and keys are not rotated.
+    #[module(skip)]
+    pub(crate) rotated: bool,
 }
 
 impl Attention {
@@ -230,13 +258,12 @@ impl Attention {
     /// - `x` and the result: `[rows, tokens, d_model]`
     pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
         let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
-        let (k, v) = (self.keys(k, frame), self.heads(v, None)); // [rows, kv_heads, tokens, head_dim]
-        let q = self.heads(q, self.q_norm.as_ref()); // [rows, heads, tokens, head_dim]
-        let q = ops::rotate(q, &frame.cos, &frame.sin);
+        let (k, v) = (self.keys(k, &frame.rotation), self.heads(v, None)); // [rows, kv_heads, tokens, head_dim]
+        let q = self.rotate(self.heads(q, self.q_norm.as_ref()), &frame.rotation); // [rows, heads, tokens, head_dim]
         kv.write(frame, &k, &v);
-        let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, frame.tokens())).collect();
+        let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, self.window)).collect();
         let mixed = if cached.is_empty() {
-            ops::attention(q, k, v, frame.mask.as_ref())
+            ops::attention(q, k, v, frame.mask(self.window))
         } else {
             ops::cached_attention(&q, &cached)
         };
@@ -244,16 +271,21 @@ impl Attention {
     }
 
     /// Returns the keys and values of a normed state `x: [rows, tokens, d_model]`, each
-    /// `[rows, kv_heads, tokens, head_dim]`; the keys are rotated to the positions of `frame`.
-    pub fn keys_values(&self, x: Tensor<3>, frame: &Frame) -> (Tensor<4>, Tensor<4>) {
+    /// `[rows, kv_heads, tokens, head_dim]`; the keys are rotated, unless the layer does not rotate.
+    pub fn keys_values(&self, x: Tensor<3>, rotation: &Rotation) -> (Tensor<4>, Tensor<4>) {
         let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
-        (self.keys(k, frame), self.heads(v, None))
+        (self.keys(k, rotation), self.heads(v, None))
     }
 
     /// Splits keys into heads, `[rows, tokens, kv_heads * head_dim]` to `[rows, kv_heads, tokens, head_dim]`, and norms
     /// and rotates them.
-    fn keys(&self, k: Tensor<3>, frame: &Frame) -> Tensor<4> {
-        ops::rotate(self.heads(k, self.k_norm.as_ref()), &frame.cos, &frame.sin)
+    fn keys(&self, k: Tensor<3>, rotation: &Rotation) -> Tensor<4> {
+        self.rotate(self.heads(k, self.k_norm.as_ref()), rotation)
+    }
+
+    /// Rotates heads, `[rows, n, tokens, head_dim]`, unless the layer does not rotate.
+    fn rotate(&self, heads: Tensor<4>, rotation: &Rotation) -> Tensor<4> {
+        if self.rotated { rotation.apply(heads) } else { heads }
     }
 
     /// Splits `[rows, tokens, n * head_dim]` into heads, `[rows, n, tokens, head_dim]`, and norms each if `norm` is

@@ -15,4 +15,4 @@ mod rope;
 pub use cache::{KvCache, LayerKv};
 pub use frame::Frame;
 pub use llama::{Attention, Block, Linear, Llama, Mlp, RmsNorm};
-pub use rope::Rope;
+pub use rope::{Rope, Rotation};

@@ -1,7 +1,8 @@
 //! Rotary frequencies.
 
 use crate::config::{LlamaConfig, RopeScaling};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::ops;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// The rotary frequencies: the angle per position of each pair of head dimensions.
 ///
@@ -10,6 +11,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 #[derive(Debug, Clone)]
 pub struct Rope {
     frequencies: Vec<f32>,
+}
+
+/// The rotations of some tokens' queries and keys.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// The cosines, `[rows, 1, tokens, head_dim / 2]`.
+    pub(crate) cos: Tensor<4>,
+    /// The sines, `[rows, 1, tokens, head_dim / 2]`.
+    pub(crate) sin: Tensor<4>,
 }
 
 impl Rope {
@@ -32,14 +42,30 @@ impl Rope {
         Self { frequencies }
     }
 
-    /// Returns the cosines and sines for `positions[row][token]`, each `[rows, 1, tokens, head_dim / 2]`.
-    pub(crate) fn at(&self, positions: &[Vec<usize>], device: &Device) -> (Tensor<4>, Tensor<4>) {
+    /// Returns the rotations of tokens at `positions[row][token]`.
+    ///
+    /// # Panics
+    /// If the rows differ in length.
+    pub fn at(&self, positions: &[Vec<usize>], device: &Device) -> Rotation {
         let tokens = positions.first().map_or(0, Vec::len);
         let shape = [positions.len(), 1, tokens, self.frequencies.len()];
         let angles = positions.iter().flatten().flat_map(|p| self.frequencies.iter().map(move |f| count(*p) * f));
         let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
         let table = |values| Tensor::from_data(TensorData::new(values, shape), device);
-        (table(cos), table(sin))
+        Rotation { cos: table(cos), sin: table(sin) }
+    }
+}
+
+impl Rotation {
+    /// Rotates heads, `[rows, heads, tokens, head_dim]`.
+    pub(crate) fn apply(&self, heads: Tensor<4>) -> Tensor<4> {
+        ops::rotate(heads, &self.cos, &self.sin)
+    }
+
+    /// Returns the rotations of some rows, `[rows]`.
+    pub(crate) fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let some = |table: &Tensor<4>| table.clone().select(0, rows.clone());
+        Self { cos: some(&self.cos), sin: some(&self.sin) }
     }
 }
 

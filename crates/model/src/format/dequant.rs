@@ -1,7 +1,8 @@
 //! Turns the blocks of ggml tensors into `f32`.
 
 use super::convert::{FloatType, to_f32_into};
-use super::dequant_k::{q4_k, q5_k, q6_k};
+use super::dequant_iq4::{iq4_nl, iq4_xs};
+use super::dequant_k::{q2_k, q3_k, q4_k, q5_k, q6_k};
 use super::dequant_legacy::{q4_0, q4_1, q5_0, q5_1, q8_0};
 use super::error::FormatErrorKind;
 use super::ggml_type::GgmlType;
@@ -30,9 +31,13 @@ pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()
         GgmlType::Q5_0 => each_block(bytes, out, q5_0),
         GgmlType::Q5_1 => each_block(bytes, out, q5_1),
         GgmlType::Q8_0 => each_block(bytes, out, q8_0),
+        GgmlType::Q2K => each_block(bytes, out, q2_k),
+        GgmlType::Q3K => each_block(bytes, out, q3_k),
         GgmlType::Q4K => each_block(bytes, out, q4_k),
         GgmlType::Q5K => each_block(bytes, out, q5_k),
         GgmlType::Q6K => each_block(bytes, out, q6_k),
+        GgmlType::Iq4Nl => each_block(bytes, out, iq4_nl),
+        GgmlType::Iq4Xs => each_block(bytes, out, iq4_xs),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Conversion of the block types of 256 weights: `Q4_K`, `Q5_K`, `Q6_K`.
+//! Conversion of the block types of 256 weights: `Q2_K`, `Q3_K`, `Q4_K`, `Q5_K`, `Q6_K`.
 //!
 //! The layouts are those of `ggml-common.h`, and the operations are in the order
 //! of the functions `dequantize_row_*` in `ggml-quants.c`. The factors `d` and
@@ -6,6 +6,77 @@
 //! little-endian `f16`.
 
 use super::dequant_legacy::scale;
+
+/// Converts a `block_q2_K`: 16 bytes with the scales (low nibbles) and minima (high nibbles) of runs of 16 weights,
+/// 64 bytes of weights, `d`, `dmin`.
+pub(super) fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
+    let [rest @ .., d0, d1, m0, m1] = block;
+    let (d, dmin) = (scale([*d0, *d1]), scale([*m0, *m1]));
+    let (packed, quants) = rest.split_at(16);
+
+    let (outs, _) = out.as_chunks_mut::<128>();
+    let (packed, _) = packed.as_chunks::<8>();
+    let (quants, _) = quants.as_chunks::<32>();
+    for ((out, packed), quants) in outs.iter_mut().zip(packed).zip(quants) {
+        let (outs, _) = out.as_chunks_mut::<16>();
+        for ((out, packed), (quants, shift)) in outs.iter_mut().zip(packed).zip(runs(quants)) {
+            let (scale, minimum) = (d * f32::from(packed & 0x0f), dmin * f32::from(packed >> 4));
+            for (out, quant) in out.iter_mut().zip(quants) {
+                *out = scale * f32::from(quant >> shift & 3) - minimum;
+            }
+        }
+    }
+}
+
+/// Converts a `block_q3_K`: 32 bytes of third bits, 64 bytes of the lower two bits of the weights, 12 bytes of 6-bit
+/// scales of runs of 16 weights, `d`. Bit `i` of a byte of third bits belongs to the `i`-th 32 weights; where it is
+/// clear, 4 is subtracted.
+pub(super) fn q3_k(block: &[u8; 110], out: &mut [f32; 256]) {
+    let [rest @ .., d0, d1] = block;
+    let d = scale([*d0, *d1]);
+    let (thirds, rest) = rest.split_at(32);
+    let (quants, packed) = rest.split_at(64);
+
+    let (outs, _) = out.as_chunks_mut::<128>();
+    let scales = q3_k_scales(packed);
+    let (scales, _) = scales.as_chunks::<8>();
+    let (quants, _) = quants.as_chunks::<32>();
+    let (thirds, _) = thirds.as_chunks::<16>();
+    for (((out, scales), quants), first_bit) in outs.iter_mut().zip(scales).zip(quants).zip([0, 4]) {
+        let sources = runs(quants).zip(thirds.iter().cycle());
+        let (outs, _) = out.as_chunks_mut::<16>();
+        for ((out, scale), ((quants, shift), thirds)) in outs.iter_mut().zip(scales).zip(sources) {
+            let scale = d * f32::from(*scale);
+            let bit = first_bit + shift / 2;
+            for ((out, quant), third) in out.iter_mut().zip(quants).zip(thirds) {
+                let quant = quant >> shift & 3 | (third >> bit & 1) << 2;
+                *out = scale * f32::from(quant.cast_signed() - 4);
+            }
+        }
+    }
+}
+
+/// Unpacks the 16 scales of a `block_q3_K`, which are signed.
+///
+/// The first eight have their lower four bits in the low nibbles of bytes 0 to 7, the last eight in the high nibbles.
+/// The upper two bits of scale `i` are the `i / 4`-th pair of byte `8 + i % 4`.
+fn q3_k_scales(packed: &[u8]) -> [i8; 16] {
+    let (nibbles, pairs) = packed.split_at(8);
+    let lows = nibbles.iter().map(|byte| byte & 0x0f).chain(nibbles.iter().map(|byte| byte >> 4));
+    let uppers = [0_u8, 2, 4, 6].into_iter().flat_map(|shift| pairs.iter().map(move |pair| pair >> shift & 3));
+    let mut scales = [0; 16];
+    for ((scale, low), upper) in scales.iter_mut().zip(lows).zip(uppers) {
+        *scale = (low | upper << 4).cast_signed() - 32;
+    }
+    scales
+}
+
+/// Iterates over the eight runs of 16 weights of half a `block_q2_K` or `block_q3_K`: the bytes of a run, and the
+/// place in them of its pair of bits. Each byte holds a pair of bits for every second run.
+fn runs(quants: &[u8; 32]) -> impl Iterator<Item = (&[u8; 16], u8)> {
+    let (halves, _) = quants.as_chunks::<16>();
+    [0, 2, 4, 6].into_iter().flat_map(move |shift| halves.iter().map(move |half| (half, shift)))
+}
 
 /// Converts a `block_q4_K`: `d`, `dmin`, 12 bytes of 6-bit scales and minima of
 /// eight runs of 32 weights, 128 bytes of nibbles.

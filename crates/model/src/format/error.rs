@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::ggml_type::GgmlType;
 use super::safetensors_dtype::SUPPORTED_DTYPES;
+use crate::files::{list, shorten};
 
 /// An error in reading or checking a checkpoint file, with the path of the file.
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl FormatErrorKind {
 
 /// The kinds of errors in reading checkpoint files.
 ///
-/// Sizes and offsets are in bytes unless a field says otherwise.
+/// Sizes and offsets are in bytes unless a field says otherwise. Messages cut long text from a file; the fields hold it
+/// whole.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
@@ -63,7 +65,7 @@ pub enum FormatErrorKind {
     #[error("cannot be read")]
     Io(#[from] std::io::Error),
     /// There is not enough memory for data of the file.
-    #[error("no memory for the {needed} bytes of {what}")]
+    #[error("no memory for the {needed} bytes of {}", shorten(what))]
     OutOfMemory {
         /// A description of the data.
         what: String,
@@ -71,7 +73,10 @@ pub enum FormatErrorKind {
         needed: u64,
     },
     /// A field extends beyond the end of the file, or beyond the longest header that this reader accepts.
-    #[error("{what} needs {needed} bytes, but only {available} are left")]
+    #[error(
+        "{} needs {needed} bytes, but only {available} are left; the file is cut off or damaged: fetch it again",
+        shorten(what)
+    )]
     Truncated {
         /// The field.
         what: String,
@@ -80,6 +85,17 @@ pub enum FormatErrorKind {
         /// The number of bytes that are left for it.
         available: u64,
     },
+    /// The file ends before its last tensor does, as an interrupted download leaves it.
+    #[error("the file is cut off: {found} of {expected} bytes; fetch it again")]
+    CutOff {
+        /// The length of the file.
+        found: u64,
+        /// The length that the header requires; `u64::MAX` if that overflows.
+        expected: u64,
+    },
+    /// The file is a pointer of Git LFS, which a clone without LFS leaves in the place of a large file.
+    #[error("a Git LFS pointer in the place of the file; fetch the file itself, for example with `git lfs pull`")]
+    LfsPointer,
     /// A header, or the index of the shards, is longer than this reader accepts.
     #[error("the header has {found} bytes; at most {limit} are accepted")]
     HeaderTooLarge {
@@ -89,7 +105,7 @@ pub enum FormatErrorKind {
         limit: u64,
     },
     /// A string is not UTF-8.
-    #[error("{what} is not UTF-8")]
+    #[error("{} is not UTF-8", shorten(what))]
     BadUtf8 {
         /// The field that holds the string.
         what: String,
@@ -110,7 +126,7 @@ pub enum FormatErrorKind {
     #[error("a big-endian GGUF file; only little-endian GGUF is supported")]
     BigEndian,
     /// A value in the file is not one that this reader accepts.
-    #[error("{what} is {found}; expected {expected}")]
+    #[error("{} is {}; expected {expected}", shorten(what), shorten(found))]
     Invalid {
         /// The field.
         what: String,
@@ -120,19 +136,19 @@ pub enum FormatErrorKind {
         expected: String,
     },
     /// A metadata key occurs twice.
-    #[error("the metadata key {key} occurs twice")]
+    #[error("the metadata key {} occurs twice", shorten(key))]
     DuplicateKey {
         /// Metadata key.
         key: String,
     },
     /// A metadata key is absent.
-    #[error("the metadata key {key} is missing")]
+    #[error("the metadata key {} is missing", shorten(key))]
     MissingKey {
         /// Metadata key.
         key: String,
     },
     /// A metadata value has a different type than requested.
-    #[error("the metadata key {key} holds {found}, expected {expected}")]
+    #[error("the metadata key {} holds {found}, expected {expected}", shorten(key))]
     WrongType {
         /// Metadata key.
         key: String,
@@ -142,7 +158,7 @@ pub enum FormatErrorKind {
         found: &'static str,
     },
     /// A metadata integer does not fit the requested type.
-    #[error("the metadata key {key} holds {found}, which does not fit {expected}")]
+    #[error("the metadata key {} holds {found}, which does not fit {expected}", shorten(key))]
     IntegerOutOfRange {
         /// Metadata key.
         key: String,
@@ -153,8 +169,9 @@ pub enum FormatErrorKind {
     },
     /// A tensor has a ggml type that this reader cannot dequantise.
     #[error(
-        "tensor {tensor} has ggml type {name} (number {id}), which is not supported; \
+        "tensor {} has ggml type {name} (number {id}), which is not supported; take a file of another type; \
          supported: {}",
+        shorten(tensor),
         supported_ggml()
     )]
     UnsupportedGgmlType {
@@ -166,7 +183,7 @@ pub enum FormatErrorKind {
         id: u32,
     },
     /// A tensor has a ggml type number that this reader does not know.
-    #[error("tensor {tensor} has the unknown ggml type number {id}; supported: {}", supported_ggml())]
+    #[error("tensor {} has the unknown ggml type number {id}; supported: {}", shorten(tensor), supported_ggml())]
     UnknownGgmlType {
         /// Tensor name.
         tensor: String,
@@ -186,27 +203,27 @@ pub enum FormatErrorKind {
     },
 
     /// A tensor occurs twice.
-    #[error("tensor {tensor} occurs twice")]
+    #[error("tensor {} occurs twice", shorten(tensor))]
     DuplicateTensor {
         /// Tensor name.
         tensor: String,
     },
     /// The requested tensor does not exist.
-    #[error("there is no tensor {tensor}")]
+    #[error("there is no tensor {}", shorten(tensor))]
     NoSuchTensor {
         /// Tensor name.
         tensor: String,
     },
     /// A tensor's size or position cannot be represented.
-    #[error("the {what} of tensor {tensor} is too large to represent")]
+    #[error("the {what} of tensor {} is too large to represent", shorten(tensor))]
     Overflow {
         /// Tensor name.
         tensor: String,
         /// The quantity that overflows.
         what: &'static str,
     },
-    /// A tensor's data extend beyond the end of the file, or end before they begin.
-    #[error("tensor {tensor} takes bytes {start} to {end} of {available} bytes of data")]
+    /// A tensor's data lie where the file cannot have data, or end before they begin.
+    #[error("tensor {} takes bytes {start} to {end} of {available} bytes of data", shorten(tensor))]
     OutOfBounds {
         /// Tensor name.
         tensor: String,
@@ -218,7 +235,7 @@ pub enum FormatErrorKind {
         available: u64,
     },
     /// The requested part lies beyond the end of the tensor.
-    #[error("tensor {tensor} has {available} {unit}; {unit} {start} to {end} were requested")]
+    #[error("tensor {} has {available} {unit}; {unit} {start} to {end} were requested", shorten(tensor))]
     PartOutOfRange {
         /// Tensor name.
         tensor: String,
@@ -232,7 +249,7 @@ pub enum FormatErrorKind {
         available: u64,
     },
     /// A tensor's size in bytes differs from the size that its shape and type require.
-    #[error("tensor {tensor} has {found} bytes, its shape and type require {expected}")]
+    #[error("tensor {} has {found} bytes, its shape and type require {expected}", shorten(tensor))]
     SizeMismatch {
         /// Tensor name.
         tensor: String,
@@ -242,7 +259,7 @@ pub enum FormatErrorKind {
         found: u64,
     },
     /// Tensors of a safetensors file overlap or leave bytes between them.
-    #[error("tensor {tensor} begins at {found}, expected {expected}: overlap or hole")]
+    #[error("tensor {} begins at {found}, expected {expected}: overlap or hole", shorten(tensor))]
     NotContiguous {
         /// Tensor name.
         tensor: String,
@@ -260,7 +277,7 @@ pub enum FormatErrorKind {
         found: u64,
     },
     /// A safetensors tensor has an element type that this reader does not support.
-    #[error("tensor {tensor} has dtype {dtype}; supported: {SUPPORTED_DTYPES}")]
+    #[error("tensor {} has dtype {}; supported: {SUPPORTED_DTYPES}", shorten(tensor), shorten(dtype))]
     UnsupportedDtype {
         /// Tensor name.
         tensor: String,
@@ -277,34 +294,47 @@ pub enum FormatErrorKind {
         unsupported: Vec<String>,
     },
     /// The name of a shard in the index is not a plain file name.
-    #[error("the shard of tensor {tensor} is {found:?}, expected a plain file name")]
+    #[error("the shard of tensor {} is {:?}, expected a plain file name", shorten(tensor), shorten(found))]
     BadShardName {
         /// Tensor name.
         tensor: String,
         /// The name in the index.
         found: String,
     },
-    /// Shards that the index names are not in the folder.
-    #[error("the folder lacks the shards {}", shards.join(", "))]
+    /// Shards that the index names, or parts of a split GGUF file, are not in the folder.
+    #[error("the folder lacks {}; fetch what is missing", list(shards))]
     MissingShards {
         /// The missing file names.
         shards: Vec<String>,
     },
-    /// A shard lacks a tensor that the index places there.
-    #[error("tensor {tensor} should be in {shard}, which lacks it")]
-    NotInShard {
-        /// Tensor name.
-        tensor: String,
-        /// File name of the shard.
-        shard: String,
-    },
     /// A shard holds tensors that the index does not place there.
-    #[error("{shard} holds tensors the index does not place there: {}", tensors.join(", "))]
+    #[error("{} holds tensors the index does not place there: {}", shorten(shard), list(tensors))]
     NotInIndex {
         /// File name of the shard.
         shard: String,
         /// The tensors.
         tensors: Vec<String>,
+    },
+    /// The file is a part of a split GGUF file, but not the first.
+    #[error("part {part} of {count} of a split file; open the first part, {first}, which leads to the others")]
+    NotFirstPart {
+        /// The part, counted from 1.
+        part: u64,
+        /// The number of parts.
+        count: u64,
+        /// The file name of the first part.
+        first: String,
+    },
+    /// A part of a split GGUF file is in memory, where the others cannot be found.
+    #[error(
+        "part {part} of {count} of a split file, in memory; open the first part from its folder, or merge the parts \
+         with llama-gguf-split --merge"
+    )]
+    PartInMemory {
+        /// The part, counted from 1.
+        part: u64,
+        /// The number of parts.
+        count: u64,
     },
 }
 
@@ -316,6 +346,10 @@ fn unsupported_weights(found: &[String]) -> String {
     if found.is_empty() {
         String::new()
     } else {
-        format!("; found in formats that are not supported: {}", found.join(", "))
+        format!(
+            "; found in formats that are not supported: {}; convert them to safetensors, for example with \
+             transformers: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)",
+            found.join(", ")
+        )
     }
 }

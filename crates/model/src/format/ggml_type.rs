@@ -23,12 +23,20 @@ pub enum GgmlType {
     Q5_1,
     /// `GGML_TYPE_Q8_0`, `block_q8_0`: 8 bits, one scale.
     Q8_0,
+    /// `GGML_TYPE_Q2_K`, `block_q2_K`: 2 bits, 4-bit scales and minima.
+    Q2K,
+    /// `GGML_TYPE_Q3_K`, `block_q3_K`: 3 bits, 6-bit scales.
+    Q3K,
     /// `GGML_TYPE_Q4_K`, `block_q4_K`: 4 bits, 6-bit scales and minima.
     Q4K,
     /// `GGML_TYPE_Q5_K`, `block_q5_K`: 5 bits, 6-bit scales and minima.
     Q5K,
     /// `GGML_TYPE_Q6_K`, `block_q6_K`: 6 bits, 8-bit scales.
     Q6K,
+    /// `GGML_TYPE_IQ4_NL`, `block_iq4_nl`: 4 bits that choose from a table of values, one scale.
+    Iq4Nl,
+    /// `GGML_TYPE_IQ4_XS`, `block_iq4_xs`: the same, with 6-bit scales.
+    Iq4Xs,
     /// `GGML_TYPE_BF16`: the upper half of an IEEE binary32.
     Bf16,
 }
@@ -37,7 +45,7 @@ pub enum GgmlType {
 type Row = (GgmlType, u32, &'static str, usize, usize);
 
 /// Every supported type, in the order of the enum.
-const SUPPORTED: [Row; 11] = [
+const SUPPORTED: [Row; 15] = [
     (GgmlType::F32, 0, "F32", 1, 4),
     (GgmlType::F16, 1, "F16", 1, 2),
     (GgmlType::Q4_0, 2, "Q4_0", 32, 18),
@@ -45,30 +53,30 @@ const SUPPORTED: [Row; 11] = [
     (GgmlType::Q5_0, 6, "Q5_0", 32, 22),
     (GgmlType::Q5_1, 7, "Q5_1", 32, 24),
     (GgmlType::Q8_0, 8, "Q8_0", 32, 34),
+    (GgmlType::Q2K, 10, "Q2_K", 256, 84),
+    (GgmlType::Q3K, 11, "Q3_K", 256, 110),
     (GgmlType::Q4K, 12, "Q4_K", 256, 144),
     (GgmlType::Q5K, 13, "Q5_K", 256, 176),
     (GgmlType::Q6K, 14, "Q6_K", 256, 210),
+    (GgmlType::Iq4Nl, 20, "IQ4_NL", 32, 18),
+    (GgmlType::Iq4Xs, 23, "IQ4_XS", 256, 136),
     (GgmlType::Bf16, 30, "BF16", 1, 2),
 ];
 
 /// The numbers and names of the types that exist in ggml but are not supported
 /// here. The numbers 4, 5, 31 to 33 and 36 to 38 were removed from ggml, but
 /// files that use them still exist.
-const UNSUPPORTED: [(u32, &str); 31] = [
+const UNSUPPORTED: [(u32, &str); 27] = [
     (4, "Q4_2"),
     (5, "Q4_3"),
     (9, "Q8_1"),
-    (10, "Q2_K"),
-    (11, "Q3_K"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
     (17, "IQ2_XS"),
     (18, "IQ3_XXS"),
     (19, "IQ1_S"),
-    (20, "IQ4_NL"),
     (21, "IQ3_S"),
     (22, "IQ2_S"),
-    (23, "IQ4_XS"),
     (24, "I8"),
     (25, "I16"),
     (26, "I32"),

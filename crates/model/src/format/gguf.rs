@@ -1,5 +1,7 @@
 //! Reads GGUF files, as specified in `docs/gguf.md` of the ggml repository.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,9 @@ use super::dequant::dequantize_into;
 use super::error::{FormatError, FormatErrorKind};
 use super::ggml_type::GgmlType;
 use super::gguf_metadata::GgufMetadata;
+use super::gguf_split::Split;
 use super::gguf_tensor::{self, Tensors};
-use super::header_reader::HeaderReader;
+use super::header_reader::{HeaderReader, LFS_POINTER};
 use super::tensor_info::TensorInfo;
 use crate::files::Input;
 
@@ -33,27 +36,51 @@ const PIECE: u64 = 4 << 20;
 /// data are read on demand.
 ///
 /// Little-endian files of version 2 and 3 are supported. The two differ only
-/// in that version 3 allows big-endian files, which are refused.
+/// in that version 3 allows big-endian files, which are refused. A file that is
+/// split into parts (`NAME-00001-of-00003.gguf`) is opened by its first part and
+/// looks like one file.
 #[derive(Debug)]
 pub struct GgufFile {
-    data: DataReader,
+    /// The path of the file, or of the first part.
+    path: PathBuf,
     version: u32,
     metadata: GgufMetadata,
-    tensors: Tensors,
+    /// The file, or all parts.
+    parts: Vec<DataReader>,
+    tensors: BTreeMap<String, Placed>,
+}
+
+/// A tensor and the position in `parts` of the file that holds it.
+#[derive(Debug)]
+struct Placed {
+    part: usize,
+    info: TensorInfo<GgmlType>,
 }
 
 impl GgufFile {
-    /// Opens a file and reads its header.
+    /// Opens a file and reads its header; for the first part of a split file, the headers of all parts, which have to
+    /// be in its folder.
     ///
     /// # Errors
     ///
     /// If the path is not a regular file or cannot be read, if the file is not a
     /// GGUF file of a supported version, if its header is cut short or contradicts
-    /// itself, or if a tensor has an unsupported type or lies outside of the file.
-    /// The error names the field.
+    /// itself, if a tensor has an unsupported type or lies outside of the file, or
+    /// if it is cut off. The error names the field. For split files also if this is
+    /// not the first part, if others are missing, or if they belong to another file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
-        Self::from_input(open_regular(path)?, path.to_path_buf())
+        let mut file = Self::from_input(open_regular(path)?, path.to_path_buf())?;
+        if let Some(split) = Split::read(&file.metadata, path)? {
+            for (number, path) in split.others(path)? {
+                let part = Self::from_input(open_regular(&path)?, path.clone())?;
+                let found = Split::read(&part.metadata, &path)?;
+                split.check_part(number, found).map_err(|kind| kind.at(&path))?;
+                file.add(part).map_err(|kind| kind.at(path))?;
+            }
+            split.check_tensors(file.tensors.len()).map_err(|kind| kind.at(path))?;
+        }
+        Ok(file)
     }
 
     /// Reads the header from any reader that can seek. The file begins at the first
@@ -61,27 +88,46 @@ impl GgufFile {
     ///
     /// # Errors
     ///
-    /// The same as [`open`](GgufFile::open).
+    /// The same as [`open`](GgufFile::open). A part of a split file is refused, as a
+    /// reader does not lead to the others.
     pub fn from_reader(
         reader: impl Read + Seek + Send + 'static,
         label: impl Into<PathBuf>,
     ) -> Result<Self, FormatError> {
-        Self::from_input(Box::new(reader), label.into())
-    }
-
-    fn from_input(mut input: Box<dyn Input>, path: PathBuf) -> Result<Self, FormatError> {
-        match read_header(&mut input, &path) {
-            Ok((version, metadata, tensors)) => {
-                Ok(Self { data: DataReader::new(path, input), version, metadata, tensors })
-            }
-            Err(kind) => Err(kind.at(path)),
+        let file = Self::from_input(Box::new(reader), label.into())?;
+        match Split::read(&file.metadata, &file.path)? {
+            Some(split) => Err(split.alone().at(file.path)),
+            None => Ok(file),
         }
     }
 
-    /// The path of the file, or the label that [`from_reader`](Self::from_reader) was given.
+    /// Reads one file, which may be a part.
+    fn from_input(mut input: Box<dyn Input>, path: PathBuf) -> Result<Self, FormatError> {
+        let (version, metadata, tensors) = read_header(&mut input, &path).map_err(|kind| kind.at(path.clone()))?;
+        let tensors = tensors.into_iter().map(|(name, info)| (name, Placed { part: 0, info })).collect();
+        let parts = vec![DataReader::new(path.clone(), input)];
+        Ok(Self { path, version, metadata, parts, tensors })
+    }
+
+    /// Adds the tensors of another part.
+    fn add(&mut self, other: Self) -> Result<(), FormatErrorKind> {
+        let part = self.parts.len();
+        for (name, Placed { info, .. }) in other.tensors {
+            match self.tensors.entry(name) {
+                Entry::Vacant(entry) => entry.insert(Placed { part, info }),
+                Entry::Occupied(entry) => {
+                    return Err(FormatErrorKind::DuplicateTensor { tensor: entry.key().clone() });
+                }
+            };
+        }
+        self.parts.extend(other.parts);
+        Ok(())
+    }
+
+    /// The path of the file or of its first part, or the label that [`from_reader`](Self::from_reader) was given.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.data.path()
+        &self.path
     }
 
     /// The GGUF version, 2 or 3.
@@ -90,7 +136,7 @@ impl GgufFile {
         self.version
     }
 
-    /// The metadata.
+    /// The metadata; of a split file, those of its first part.
     #[must_use]
     pub fn metadata(&self) -> &GgufMetadata {
         &self.metadata
@@ -98,13 +144,13 @@ impl GgufFile {
 
     /// Iterates over the names and descriptions of all tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo<GgmlType>)> {
-        self.tensors.iter().map(|(name, info)| (name.as_str(), info))
+        self.tensors.iter().map(|(name, placed)| (name.as_str(), &placed.info))
     }
 
     /// Returns the description of a tensor, or `None` if the file has no such tensor.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorInfo<GgmlType>> {
-        self.tensors.get(name)
+        self.tensors.get(name).map(|placed| &placed.info)
     }
 
     /// Returns the description of a tensor.
@@ -113,7 +159,15 @@ impl GgufFile {
     ///
     /// [`FormatErrorKind::NoSuchTensor`] when the file has no tensor of that name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo<GgmlType>, FormatError> {
-        self.get(name).ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(self.path()))
+        self.placed(name).map(|(_, info)| info)
+    }
+
+    /// Returns a tensor's description and the part that holds its data.
+    fn placed(&self, name: &str) -> Result<(&DataReader, &TensorInfo<GgmlType>), FormatError> {
+        self.tensors
+            .get(name)
+            .and_then(|placed| Some((self.parts.get(placed.part)?, &placed.info)))
+            .ok_or_else(|| FormatErrorKind::NoSuchTensor { tensor: name.to_owned() }.at(&self.path))
     }
 
     /// Reads the bytes of a tensor, in the encoding of the file.
@@ -134,10 +188,10 @@ impl GgufFile {
     /// The same as [`read_tensor_bytes`](Self::read_tensor_bytes), and if the tensor
     /// does not have these rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
-        let info = self.tensor(name)?;
+        let (data, info) = self.placed(name)?;
         info.row_range(name, &rows)
-            .and_then(|range| self.data.read_range(name, info, &range))
-            .map_err(|kind| kind.at(self.path()))
+            .and_then(|range| data.read_range(name, info, &range))
+            .map_err(|kind| kind.at(data.path()))
     }
 
     /// Reads a tensor as `f32`, row-major. Besides the result, only a small part of
@@ -157,8 +211,8 @@ impl GgufFile {
     ///
     /// The same as [`read_rows`](Self::read_rows).
     pub fn dequantize_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, FormatError> {
-        let info = self.tensor(name)?;
-        let at = |kind: FormatErrorKind| kind.at(self.path());
+        let (data, info) = self.placed(name)?;
+        let at = |kind: FormatErrorKind| kind.at(data.path());
         info.row_range(name, &rows).map_err(at)?;
         let row_len = info.row_len();
         let mut values = reserve(rows.len().saturating_mul(row_len), name).map_err(at)?;
@@ -190,9 +244,7 @@ fn read_header(input: &mut Box<dyn Input>, path: &Path) -> Result<(u32, GgufMeta
     let mut tensors = gguf_tensor::read(&mut header, tensor_count)?;
     // This cannot overflow: the position is at most `MAX_HEADER`, the alignment at most `MAX_ALIGNMENT`.
     let data_start = header.position().next_multiple_of(alignment);
-    for (name, info) in &mut tensors {
-        gguf_tensor::place(name, info, alignment, data_start, file_length)?;
-    }
+    gguf_tensor::place(&mut tensors, alignment, data_start, file_length)?;
     Ok((version, metadata, tensors))
 }
 
@@ -204,6 +256,9 @@ fn read_version<R: Read>(header: &mut HeaderReader<R>) -> Result<u32, FormatErro
         b"GGUF" => {}
         b"FUGG" => {
             return Err(FormatErrorKind::BigEndian);
+        }
+        start if start.len() == 4 && LFS_POINTER.starts_with(start) => {
+            return Err(FormatErrorKind::LfsPointer);
         }
         _ => {
             return Err(FormatErrorKind::NotGguf { found });

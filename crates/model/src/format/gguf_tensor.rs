@@ -35,28 +35,37 @@ pub(super) fn read<R: Read>(reader: &mut HeaderReader<R>, count: u64) -> Result<
     Ok(tensors)
 }
 
-/// Checks that a tensor is aligned and lies in the data section, which extends
-/// from `data_start` to the end of the file at `file_length`, and makes the offset
-/// of the tensor relative to the beginning of the file.
+/// Checks that each tensor is aligned and lies in the data section, which extends
+/// from `data_start` to the end of the file at `file_length`, and makes the offsets
+/// relative to the beginning of the file.
 pub(super) fn place(
-    tensor: &str,
-    info: &mut TensorInfo<GgmlType>,
+    tensors: &mut Tensors,
     alignment: u64,
     data_start: u64,
     file_length: u64,
 ) -> Result<(), FormatErrorKind> {
-    if !info.offset.is_multiple_of(alignment) {
-        let what = format!("the offset of tensor {tensor}");
-        return Err(FormatErrorKind::invalid(what, info.offset, format!("a multiple of {alignment}")));
-    }
     let available = file_length.saturating_sub(data_start);
-    let end = info.offset.saturating_add(info.bytes);
-    if end > available {
-        return Err(FormatErrorKind::OutOfBounds { tensor: tensor.to_owned(), start: info.offset, end, available });
+    // Writers place the tensors one after the other, each padded to the alignment.
+    let padded = |bytes: u64| bytes.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+    let written = tensors.values().fold(0_u64, |sum, info| sum.saturating_add(padded(info.bytes)));
+    for (tensor, info) in tensors {
+        if !info.offset.is_multiple_of(alignment) {
+            let what = format!("the offset of tensor {tensor}");
+            return Err(FormatErrorKind::invalid(what, info.offset, format!("a multiple of {alignment}")));
+        }
+        let end = info.offset.saturating_add(info.bytes);
+        if end > available {
+            return Err(if end > written {
+                // The whole file would not have these bytes either, so the offset is wrong.
+                FormatErrorKind::OutOfBounds { tensor: tensor.clone(), start: info.offset, end, available }
+            } else {
+                FormatErrorKind::CutOff { found: file_length, expected: data_start.saturating_add(written) }
+            });
+        }
+        // This cannot overflow: a tensor has at least one byte, so `available` is not 0, and the sum is less than
+        // `file_length`.
+        info.offset = data_start.saturating_add(info.offset);
     }
-    // This cannot overflow: a tensor has at least one byte, so `available` is not 0, and the sum is less than
-    // `file_length`.
-    info.offset = data_start.saturating_add(info.offset);
     Ok(())
 }
 

@@ -5,6 +5,9 @@ use std::io::{BufReader, Read};
 use super::data_reader::reserve;
 use super::error::FormatErrorKind;
 
+/// The beginning of a pointer of Git LFS, which may stand in the place of any large file.
+pub(super) const LFS_POINTER: [u8; 8] = *b"version ";
+
 /// A little-endian reader that knows how many bytes are left.
 ///
 /// The argument `what` of its methods is the name of the field, for the error.

@@ -1,7 +1,7 @@
 //! Readers for the checkpoint file formats, independent of any tensor library.
 //!
-//! [`GgufFile`] reads little-endian GGUF files of version 2 and 3, and dequantises their tensors. [`SafetensorsFile`]
-//! reads one safetensors file, [`SafetensorsFolder`] a folder with `model.safetensors` or
+//! [`GgufFile`] reads little-endian GGUF files of version 2 and 3, whole or split, and dequantises their tensors.
+//! [`SafetensorsFile`] reads one safetensors file, [`SafetensorsFolder`] a folder with `model.safetensors` or
 //! `model.safetensors.index.json`.
 //!
 //! Files are treated as hostile: memory is allocated only for bytes that are known to be in the file, and invalid
@@ -12,12 +12,14 @@ mod atomic_file;
 mod convert;
 mod data_reader;
 mod dequant;
+mod dequant_iq4;
 mod dequant_k;
 mod dequant_legacy;
 mod error;
 mod ggml_type;
 mod gguf;
 mod gguf_metadata;
+mod gguf_split;
 mod gguf_tensor;
 mod gguf_value;
 mod header_reader;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::data_reader::{DataReader, length, open_regular};
 use super::error::{FormatError, FormatErrorKind};
-use super::header_reader::HeaderReader;
+use super::header_reader::{HeaderReader, LFS_POINTER};
 use super::safetensors_dtype::SafetensorsDtype;
 use super::safetensors_header::{self, Header};
 use super::tensor_info::TensorInfo;
@@ -32,9 +32,9 @@ impl SafetensorsFile {
     /// # Errors
     ///
     /// If the path is not a regular file or cannot be read; if the header is cut
-    /// short, too long or not valid JSON; if a tensor lies outside of the file or
-    /// has a number of bytes that does not fit its shape; or if the tensors overlap
-    /// or leave bytes of the file unused. The error names the field or the tensor.
+    /// short, too long or not valid JSON; if a tensor has a number of bytes that does
+    /// not fit its shape; if the tensors overlap or leave bytes of the file unused; or
+    /// if the file is cut off. The error names the field or the tensor.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         Self::from_input(open_regular(path)?, path.to_path_buf())
@@ -135,6 +135,9 @@ fn read_header(input: &mut Box<dyn Input>) -> Result<Header, FormatErrorKind> {
     let file_length = length(input)?;
     let mut start = HeaderReader::new(input, file_length);
     let header_length = start.u64("the header length")?;
+    if header_length == u64::from_le_bytes(LFS_POINTER) {
+        return Err(FormatErrorKind::LfsPointer);
+    }
     start.require("the header", header_length, 1)?;
     if header_length > MAX_HEADER {
         return Err(FormatErrorKind::HeaderTooLarge { found: header_length, limit: MAX_HEADER });
@@ -244,9 +247,8 @@ pub(super) mod tests {
             format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
         };
         let cases = [
-            (one("[4]", "[0,16]"), 15, "0 to 16 of 15"),
             (one("[4]", "[16,0]"), 16, "16 to 0 of 16"),
-            (one("[4]", "[0,18446744073709551615]"), 16, "of 16"),
+            (one("[4]", "[0,18446744073709551615]"), 16, "18446744073709551615 bytes, its shape and type require 16"),
             (one("[3]", "[0,16]"), 16, "16 bytes, its shape and type require 12"),
             (one("[4611686018427387904,2,2]", "[0,16]"), 16, "number of elements"),
             (one("[4611686018427387904]", "[0,16]"), 16, "length in bytes"),
@@ -265,6 +267,26 @@ pub(super) mod tests {
             assert!(text.contains(expected), "{text}, expected {expected}");
             assert!(text.contains("test.safetensors"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_says_by_how_much() {
+        let bytes = file_of(&[("a", vec![2, 2], f32_bytes(&[1.0; 4])), ("b", vec![1], f32_bytes(&[5.0]))]);
+        for missing in 1..=20 {
+            let found = bytes.len() - missing;
+            let text = open(bytes[..found].to_vec()).unwrap_err().to_string();
+            let expected = format!("the file is cut off: {found} of {} bytes; fetch it again", bytes.len());
+            assert_eq!(text, format!("test.safetensors: {expected}"));
+        }
+        let text = open(bytes[..20].to_vec()).unwrap_err().to_string();
+        assert!(text.contains("cut off or damaged"), "{text}");
+    }
+
+    #[test]
+    fn a_pointer_of_git_lfs_is_recognised() {
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n";
+        let error = open(pointer.as_bytes().to_vec()).unwrap_err();
+        assert!(matches!(error.kind(), FormatErrorKind::LfsPointer), "{error}");
     }
 
     #[test]

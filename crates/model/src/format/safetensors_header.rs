@@ -33,18 +33,25 @@ pub(super) struct Header {
 }
 
 /// Parses a header and checks the place of every tensor in a data section of
-/// `data_length` bytes that begins at `data_start`.
+/// `data_length` bytes that begins at `data_start` and extends to the end of the file.
 pub(super) fn parse(json: &[u8], data_start: u64, data_length: u64) -> Result<Header, FormatErrorKind> {
     let raw: RawHeader = serde_json::from_slice(json)?;
     let mut header = Header { metadata: raw.metadata, tensors: Tensors::new() };
+    // A header that is right for a longer file is that of a file that was cut off, so only that is checked last.
+    let needed = raw.tensors.iter().map(|(_, raw)| raw.data_offsets.1).max().unwrap_or(0);
+    let claimed = needed.max(data_length);
     for (name, raw) in raw.tensors {
-        let info = place(&name, raw, data_start, data_length)?;
+        let info = place(&name, raw, data_start, claimed)?;
         if header.tensors.contains_key(&name) {
             return Err(FormatErrorKind::DuplicateTensor { tensor: name });
         }
         header.tensors.insert(name, info);
     }
-    check_coverage(&header.tensors, data_start, data_length)?;
+    check_coverage(&header.tensors, data_start, claimed)?;
+    if needed > data_length {
+        let end = |length| data_start.saturating_add(length);
+        return Err(FormatErrorKind::CutOff { found: end(data_length), expected: end(needed) });
+    }
     Ok(header)
 }
 
@@ -58,8 +65,7 @@ fn place(
 ) -> Result<TensorInfo<SafetensorsDtype>, FormatErrorKind> {
     let overflow = |what| FormatErrorKind::Overflow { tensor: tensor.to_owned(), what };
     let (start, end) = raw.data_offsets;
-    let bytes = end.checked_sub(start).filter(|_| end <= data_length);
-    let (Some(bytes), Some(offset)) = (bytes, data_start.checked_add(start)) else {
+    let (Some(bytes), Some(offset)) = (end.checked_sub(start), data_start.checked_add(start)) else {
         return Err(FormatErrorKind::OutOfBounds { tensor: tensor.to_owned(), start, end, available: data_length });
     };
 
@@ -88,7 +94,8 @@ fn place(
 fn check_coverage(tensors: &Tensors, data_start: u64, data_length: u64) -> Result<(), FormatErrorKind> {
     let mut by_place: Vec<_> = tensors.iter().collect();
     by_place.sort_by_key(|(_, info)| (info.offset, info.bytes));
-    // The sums below cannot underflow or overflow, because every tensor lies inside the file.
+    // The sums below cannot underflow or overflow, because every tensor begins in the data section and ends at the
+    // number that the header gives.
     let mut end = 0_u64;
     for (name, info) in by_place {
         let start = info.offset.saturating_sub(data_start);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::{FormatError, FormatErrorKind};
@@ -22,17 +23,15 @@ const INDEX: &str = "model.safetensors.index.json";
 const LOOKED_FOR: &str = "model.safetensors nor model.safetensors.index.json";
 
 /// Weight files of unsupported formats. The error for a folder without safetensors weights lists the ones it finds.
-const UNSUPPORTED: [&str; 6] = [
+const UNSUPPORTED: [&str; 7] = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
     "consolidated.00.pth",
+    "consolidated.safetensors", // of Mistral, with other names than the model's
     "tf_model.h5",
     "flax_model.msgpack",
     "model.onnx",
 ];
-
-/// The largest number of tensors or shards that one error message names.
-const MAX_NAMED: usize = 8;
 
 /// The open safetensors files of a folder, seen as one checkpoint.
 #[derive(Debug)]
@@ -41,21 +40,22 @@ pub struct SafetensorsFolder {
     shards: Vec<SafetensorsFile>,
     /// The position in `shards` of the file that holds a tensor, by the name of the tensor.
     places: BTreeMap<String, usize>,
+    missing: Vec<String>,
 }
 
 impl SafetensorsFolder {
     /// Opens `model.safetensors`, or else the shards that
     /// `model.safetensors.index.json` lists, and reads their headers.
     ///
-    /// The index and the shards must agree: each shard holds exactly the tensors
-    /// that the index places in it.
+    /// A shard must not hold tensors that the index does not place in it. The index may
+    /// list tensors that its shards lack, as some tools leave it: [`missing`](Self::missing).
     ///
     /// # Errors
     ///
     /// [`FormatErrorKind::NoWeights`] when the folder has neither file, and the
     /// errors of [`SafetensorsFile::open`]. Opening also fails if the index is invalid,
-    /// names a shard that is missing or outside of the folder, or disagrees with a
-    /// shard.
+    /// names a shard that is missing or outside of the folder, or leaves out a tensor
+    /// of a shard.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, FormatError> {
         let folder = folder.as_ref();
         check_folder(folder)?;
@@ -76,7 +76,7 @@ impl SafetensorsFolder {
     fn from_single(files: &Files) -> Result<Self, FormatError> {
         let file = open(files, SINGLE)?;
         let places = file.tensors().map(|(name, _)| (name.to_owned(), 0)).collect();
-        Ok(Self { path: files.path().to_path_buf(), shards: vec![file], places })
+        Ok(Self { path: files.path().to_path_buf(), shards: vec![file], places, missing: Vec::new() })
     }
 
     fn from_index(files: &Files) -> Result<Self, FormatError> {
@@ -85,21 +85,28 @@ impl SafetensorsFolder {
         let by_shard = group(&weight_map);
         check_all_there(files, &by_shard)?;
 
-        let mut shards = Vec::new();
-        let mut places = BTreeMap::new();
+        let (mut shards, mut places, mut missing) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (place, (shard, listed)) in by_shard.into_iter().enumerate() {
             let file = open(files, shard)?;
-            check_agreement(shard, &listed, &file).map_err(|kind| kind.at(index))?;
+            check_all_listed(shard, &listed, &file).map_err(|kind| kind.at(index))?;
+            missing.extend(listed.into_iter().filter(|name| file.get(name).is_none()).map(str::to_owned));
             places.extend(file.tensors().map(|(name, _)| (name.to_owned(), place)));
             shards.push(file);
         }
-        Ok(Self { path: files.path().to_path_buf(), shards, places })
+        missing.sort_unstable();
+        Ok(Self { path: files.path().to_path_buf(), shards, places, missing })
     }
 
     /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The tensors that the index lists but their shards lack, sorted by name; empty without an index.
+    #[must_use]
+    pub fn missing(&self) -> &[String] {
+        &self.missing
     }
 
     /// Iterates over the names and descriptions of all tensors, sorted by name.
@@ -126,6 +133,15 @@ impl SafetensorsFolder {
     /// The same as [`SafetensorsFile::read_tensor_bytes`].
     pub fn read_tensor_bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
         self.shard_of(name)?.read_tensor_bytes(name)
+    }
+
+    /// Reads the bytes of a range of rows of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`SafetensorsFile::read_rows`].
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, FormatError> {
+        self.shard_of(name)?.read_rows(name, rows)
     }
 
     fn shard_of(&self, name: &str) -> Result<&SafetensorsFile, FormatError> {
@@ -158,21 +174,18 @@ fn check_all_there(files: &Files, by_shard: &ByShard<'_>) -> Result<(), FormatEr
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(FormatErrorKind::MissingShards { shards: shorten(missing) }.at(files.path_of(INDEX)))
+        Err(FormatErrorKind::MissingShards { shards: missing }.at(files.path_of(INDEX)))
     }
 }
 
-/// Checks that a shard holds exactly the tensors that the index places in it.
-fn check_agreement(shard: &str, listed: &BTreeSet<&str>, file: &SafetensorsFile) -> Result<(), FormatErrorKind> {
-    if let Some(tensor) = listed.iter().find(|tensor| file.get(tensor).is_none()) {
-        return Err(FormatErrorKind::NotInShard { tensor: (*tensor).to_owned(), shard: shard.to_owned() });
-    }
+/// Checks that a shard holds only tensors that the index places in it.
+fn check_all_listed(shard: &str, listed: &BTreeSet<&str>, file: &SafetensorsFile) -> Result<(), FormatErrorKind> {
     let unlisted: Vec<_> =
         file.tensors().map(|(name, _)| name).filter(|name| !listed.contains(name)).map(str::to_owned).collect();
     if unlisted.is_empty() {
         Ok(())
     } else {
-        Err(FormatErrorKind::NotInIndex { shard: shard.to_owned(), tensors: shorten(unlisted) })
+        Err(FormatErrorKind::NotInIndex { shard: shard.to_owned(), tensors: unlisted })
     }
 }
 
@@ -184,16 +197,6 @@ fn check_folder(path: &Path) -> Result<(), FormatError> {
         Err(error) => error,
     };
     Err(FormatErrorKind::Io(found).at(path))
-}
-
-/// Replaces the names after the first [`MAX_NAMED`] by their number, because a message could otherwise list thousands.
-fn shorten(mut names: Vec<String>) -> Vec<String> {
-    let more = names.len().saturating_sub(MAX_NAMED);
-    if more > 0 {
-        names.truncate(MAX_NAMED);
-        names.push(format!("and {more} more"));
-    }
-    names
 }
 
 fn no_weights(files: &Files) -> FormatError {
@@ -257,6 +260,7 @@ mod tests {
             assert_eq!(folder.read_tensor_bytes("a").unwrap(), f32_bytes(&[1.0; 2]));
             assert_eq!(folder.read_tensor_bytes("b").unwrap(), f32_bytes(&[2.0; 2]));
             assert_eq!(folder.tensor("b").unwrap().shape, [2]);
+            assert!(folder.missing().is_empty());
             assert!(matches!(folder.read_tensor_bytes("c").unwrap_err().kind(), FormatErrorKind::NoSuchTensor { .. }));
         }
     }
@@ -264,7 +268,7 @@ mod tests {
     #[test]
     fn a_folder_without_weights_says_what_was_looked_for() {
         let text = message(&folder(&[("pytorch_model.bin", vec![])]));
-        for part in [SINGLE, INDEX, "pytorch_model.bin", "not supported"] {
+        for part in [SINGLE, INDEX, "pytorch_model.bin", "not supported", "convert them to safetensors"] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!message(&folder(&[])).contains("not supported"));
@@ -276,18 +280,28 @@ mod tests {
     fn all_missing_shards_are_named() {
         let entries = [("a", "0.safetensors"), ("b", "1.safetensors"), ("c", "2")];
         let text = message(&folder(&[index(&entries), ("1.safetensors", shard(&[("b", 2.0)]))]));
-        assert!(text.contains("0.safetensors, 2"), "{text}");
+        assert!(text.contains("lacks 0.safetensors, 2;"), "{text}");
+        let entries: Vec<_> = ('a'..='k').map(|name| (name.to_string(), "x".repeat(100) + &name.to_string())).collect();
+        let entries: Vec<_> = entries.iter().map(|(name, shard)| (name.as_str(), shard.as_str())).collect();
+        let text = message(&folder(&[index(&entries)]));
+        assert!(text.contains("..., and 3 more;") && text.len() < 1000, "{text}");
     }
 
     #[test]
-    fn shards_and_index_have_to_agree() {
-        let lacking = folder(&[
-            index(&[("a", "0.safetensors"), ("b", "0.safetensors")]),
+    fn an_index_may_list_tensors_that_no_shard_has() {
+        let folder = folder(&[
+            index(&[("a", "0.safetensors"), ("c", "1.safetensors"), ("b", "0.safetensors"), ("d", "1.safetensors")]),
             ("0.safetensors", shard(&[("a", 1.0)])),
+            ("1.safetensors", shard(&[("d", 1.0)])),
         ]);
-        let text = message(&lacking);
-        assert!(text.contains("tensor b should be in 0.safetensors"), "{text}");
+        let folder = SafetensorsFolder::open(folder.path()).unwrap();
+        assert_eq!(folder.missing(), ["b", "c"]);
+        assert!(folder.tensors().map(|(name, _)| name).eq(["a", "d"]));
+        assert!(matches!(folder.tensor("b").unwrap_err().kind(), FormatErrorKind::NoSuchTensor { .. }));
+    }
 
+    #[test]
+    fn an_index_has_to_list_every_tensor_in_its_shard() {
         let extra = folder(&[
             index(&[("a", "0.safetensors"), ("b", "1.safetensors")]),
             ("0.safetensors", shard(&[("a", 1.0), ("b", 9.0), ("c", 9.0)])),

@@ -1,8 +1,9 @@
 //! Tests with damaged files. Opening and reading them must give a result or a
 //! typed error, without a panic and without much memory.
 
-use std::fs;
-use std::io::Cursor;
+use std::fs::{self, File};
+use std::io::{Cursor, Write};
+use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -161,6 +162,10 @@ fn gguf_file() -> Vec<u8> {
         .tensor_f32("f32", [2, 3], &[1.0; 6])
         .tensor("f16", [4], GgmlType::F16, [0x3c; 8])
         .tensor("q8_0", [2, 32], GgmlType::Q8_0, [1; 68])
+        .tensor("q2_k", [1, 256], GgmlType::Q2K, [9; 84])
+        .tensor("q3_k", [1, 256], GgmlType::Q3K, [8; 110])
+        .tensor("iq4_nl", [2, 32], GgmlType::Iq4Nl, [5; 36])
+        .tensor("iq4_xs", [1, 256], GgmlType::Iq4Xs, [6; 136])
         .tensor("q6_k", [1, 256], GgmlType::Q6K, [7; 210])
         .to_bytes()
 }
@@ -214,7 +219,12 @@ fn well_formed_safetensors() -> impl Strategy<Value = Vec<u8>> {
 /// Opens a GGUF file, reads everything in it and returns the number of tensors.
 fn read_gguf(bytes: Vec<u8>) -> Result<usize, FormatError> {
     let length = bytes.len();
-    let file = GgufFile::from_reader(Cursor::new(bytes), "damaged.gguf")?;
+    read_open_gguf(&GgufFile::from_reader(Cursor::new(bytes), "damaged.gguf")?, length)
+}
+
+/// Reads everything in a GGUF file, none of whose tensors can have more than `length` bytes, and returns the number of
+/// tensors.
+fn read_open_gguf(file: &GgufFile, length: usize) -> Result<usize, FormatError> {
     let mut read = 0;
     for (name, info) in file.tensors() {
         let bytes = file.read_tensor_bytes(name)?;
@@ -284,6 +294,13 @@ proptest! {
     }
 }
 
+/// Writes a file without making it empty first: file systems that wait for the disk then make such tests slow.
+fn overwrite(path: &Path, bytes: &[u8]) {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.set_len(u64::try_from(bytes.len()).unwrap()).unwrap();
+}
+
 #[test]
 fn damaged_indexes() {
     let folder = tempfile::tempdir().unwrap();
@@ -293,7 +310,7 @@ fn damaged_indexes() {
     let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |((_, damages) in damages())| {
         let damaged = apply(index, false, &damages);
-        fs::write(folder.path().join("model.safetensors.index.json"), damaged).unwrap();
+        overwrite(&folder.path().join("model.safetensors.index.json"), &damaged);
         if let Ok(folder) = SafetensorsFolder::open(folder.path()) {
             for (name, _) in folder.tensors() {
                 assert_eq!(folder.read_tensor_bytes(name).unwrap().len(), 8);
@@ -302,10 +319,40 @@ fn damaged_indexes() {
     });
 }
 
+/// One of the two parts is damaged.
+#[test]
+fn damaged_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = [1, 2].map(|part| folder.path().join(format!("a-{part:05}-of-00002.gguf")));
+    let parts = [0, 1].map(|part| {
+        GgufWriter::new()
+            .pair("split.no", GgufValue::U16(part))
+            .pair("split.count", GgufValue::U16(2))
+            .pair("split.tensors.count", GgufValue::I32(2))
+            .tensor_f32(part.to_string(), [2, 3], &[1.0; 6])
+            .to_bytes()
+    });
+    let write = |parts: &[Vec<u8>; 2]| {
+        for (path, bytes) in paths.iter().zip(parts) {
+            overwrite(path, bytes);
+        }
+        parts.concat().len()
+    };
+    let length = write(&parts);
+    assert_eq!(read_open_gguf(&GgufFile::open(&paths[0]).unwrap(), length).unwrap(), 2);
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(damaged in 0..2_usize, (front, damages) in damages())| {
+        let mut parts = parts.clone();
+        parts[damaged] = apply(&parts[damaged], front, &damages);
+        let length = write(&parts);
+        let _ = GgufFile::open(&paths[0]).and_then(|file| read_open_gguf(&file, length));
+    });
+}
+
 /// If the undamaged files were refused, the tests above would test nothing.
 #[test]
 fn the_undamaged_files_are_read() {
-    assert_eq!(read_gguf(gguf_file()).unwrap(), 4);
+    assert_eq!(read_gguf(gguf_file()).unwrap(), 8);
     assert_eq!(read_safetensors(safetensors_file()).unwrap(), 3);
 }
 

@@ -1,8 +1,9 @@
 //! Checkpoints. Opening one checks its headers; its weights are read afterwards.
 
+use super::adapter::Adapter;
 use super::tensors::{assemble, expected};
 use super::weights::Weights;
-use super::{LoadError, Progress, gguf_config, gguf_text};
+use super::{LoadError, Progress, Warning, folder, gguf_config, gguf_text};
 use crate::config::{LlamaConfig, generation_eos_tokens};
 use crate::decoder::Llama;
 use crate::device::WeightDtype;
@@ -36,12 +37,16 @@ use std::path::Path;
 pub struct Checkpoint {
     config: LlamaConfig,
     weights: Weights,
+    warnings: Vec<Warning>,
+    adapters: Vec<Adapter>,
 }
 
 impl Checkpoint {
     /// Opens a folder (`config.json`, and `model.safetensors` or an index of shards) or a single GGUF file.
     ///
-    /// Reads headers and configuration, and compares the tensors with those that the configuration requires.
+    /// Reads headers and configuration, and compares the tensors with those that the configuration requires. What is odd
+    /// but harmless becomes a [warning](Self::warnings): layers after the last one of the configuration, heads of other
+    /// tasks, or an output head that differs from the embedding although the configuration ties the two.
     ///
     /// # Errors
     /// If there is no checkpoint, if it is invalid, or if it describes a model that this crate cannot run exactly.
@@ -50,10 +55,9 @@ impl Checkpoint {
         if path.is_dir() {
             Self::from_hugging_face(Files::Folder(path.to_path_buf()))
         } else if path.is_file() {
-            Self::from_gguf(GgufFile::open(path)?)
+            Self::from_gguf(GgufFile::open(path).map_err(|error| folder::other_file(path, error))?)
         } else {
-            let found = if path.exists() { "neither a folder nor a file" } else { "nothing is there" };
-            Err(LoadError::NotACheckpoint { path: path.to_path_buf(), found })
+            Err(LoadError::NotACheckpoint { path: path.to_path_buf(), found: folder::describe(path) })
         }
     }
 
@@ -104,19 +108,55 @@ impl Checkpoint {
     }
 
     fn from_hugging_face(files: Files) -> Result<Self, LoadError> {
-        let config = LlamaConfig::from_hf_files(&files)?;
+        folder::check(&files)?;
+        let (config, removed) = LlamaConfig::from_hf_files(&files)?;
+        let warning = |(key, id): (&str, u32)| {
+            let (key, id, vocab_size) = (key.to_owned(), u64::from(id), config.vocab_size);
+            Warning::SpecialTokenOutOfRange { key, id, vocab_size }
+        };
+        let warnings = removed.into_iter().map(warning).collect();
         let tensors = SafetensorsFolder::from_files(&files)?;
-        Self::new(config, Weights::Safetensors { files, tensors })
+        Self::new(config, Weights::Safetensors { files, tensors }, warnings)
     }
 
     fn from_gguf(file: GgufFile) -> Result<Self, LoadError> {
-        let (config, permuted) = gguf_config::config(&file)?;
-        Self::new(config, Weights::Gguf { file, permuted })
+        let (config, permuted, warnings) = gguf_config::config(&file)?;
+        Self::new(config, Weights::Gguf { file, permuted }, warnings)
     }
 
-    fn new(config: LlamaConfig, weights: Weights) -> Result<Self, LoadError> {
-        weights.check(&config, &expected(&config))?;
-        Ok(Self { config, weights })
+    fn new(mut config: LlamaConfig, weights: Weights, mut warnings: Vec<Warning>) -> Result<Self, LoadError> {
+        if config.tied_embeddings && weights.head_differs(&config)? {
+            config.tied_embeddings = false;
+            warnings.push(Warning::TiedHeadDiffers);
+        }
+        warnings.extend(weights.check(&config, &expected(&config))?);
+        Ok(Self { config, weights, warnings, adapters: Vec::new() })
+    }
+
+    /// Adds a LoRA adapter in the format of PEFT: a folder with `adapter_config.json` and `adapter_model.safetensors`.
+    ///
+    /// [`load`](Self::load) then adds s B A in `f32` to each matrix W that the adapter changes, before the matrix is
+    /// converted. Adapters add up, in any order. Which matrices change is a matter of the tensors in the adapter; the
+    /// configuration gives ranks, scales and layers. Its `base_model_name_or_path` is not compared with this
+    /// checkpoint; the shapes of all tensors are.
+    ///
+    /// ```no_run
+    /// use dynlayer_model::Checkpoint;
+    ///
+    /// let checkpoint = Checkpoint::open("SmolLM2-135M-Instruct")?.with_adapter("my-adapter")?;
+    /// # Ok::<(), dynlayer_model::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such adapter, if it does not fit the model, or if it is more than a sum W + s B A, such as an
+    /// adapter with DoRA, or with tokens, biases or whole modules that were trained too.
+    pub fn with_adapter(mut self, path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let adapter = Adapter::open(path.as_ref(), &self.config, &expected(&self.config))?;
+        if !adapter.not_transformed.is_empty() {
+            self.warnings.push(Warning::NotTransformed { tensors: adapter.not_transformed.clone() });
+        }
+        self.adapters.push(adapter);
+        Ok(self)
     }
 
     /// The model's configuration.
@@ -124,21 +164,29 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Reads the checkpoint's tokenizer, with its chat template if it has one.
-    ///
-    /// # Errors
-    /// If there is no tokenizer, if it is invalid or of an unsupported kind, or if it has tokens that the model lacks.
-    pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
-        let tokenizer = match &self.weights {
-            Weights::Safetensors { files, .. } => Tokenizer::from_hf_files(files)?,
-            Weights::Gguf { file, .. } => gguf_text::tokenizer(file)?,
-        };
-        tokenizer.check_vocab(self.config.vocab_size)?;
-        Ok(tokenizer)
+    /// The oddities of the checkpoint that do not keep it from loading. Show them to the users of your program.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
-    /// Returns the tokens that end a text or a turn, collected from the configuration, `generation_config.json` and the
-    /// tokenizer.
+    /// Reads the checkpoint's tokenizer, with its chat template if it has one.
+    ///
+    /// It may know tokens that the model has no embedding for, such as a token for padding that was added later. A text
+    /// with such a token cannot be run, and every other can.
+    ///
+    /// # Errors
+    /// If there is no tokenizer, or if it is invalid or of an unsupported kind. The model runs on token ids all the
+    /// same.
+    pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
+        Ok(match &self.weights {
+            Weights::Safetensors { files, .. } => Tokenizer::from_hf_files(files)?,
+            Weights::Gguf { file, .. } => gguf_text::tokenizer(file)?,
+        })
+    }
+
+    /// Returns the tokens that end a text or a turn, in rising order: those that the configuration,
+    /// `generation_config.json` and the tokenizer's files name, and those of the tokenizer that have the text of a
+    /// well-known one, such as `<|eot_id|>`. Ids beyond the model's vocabulary are left out.
     ///
     /// # Errors
     /// If `generation_config.json` exists but cannot be read.
@@ -147,7 +195,8 @@ impl Checkpoint {
         if let Weights::Safetensors { files, .. } = &self.weights {
             tokens.extend(generation_eos_tokens(files)?);
         }
-        tokens.extend(tokenizer.eos_id());
+        tokens.extend(tokenizer.end_ids());
+        tokens.retain(|token| usize::try_from(*token).is_ok_and(|token| token < self.config.vocab_size));
         tokens.sort_unstable();
         tokens.dedup();
         Ok(tokens)
@@ -171,7 +220,7 @@ impl Checkpoint {
             return Err(LoadError::Dtype { device: format!("{device:?}"), dtype });
         }
         let expected = expected(&self.config);
-        let reader = self.weights.reader(&self.config, &expected, dtype, &mut progress);
+        let reader = self.weights.reader(&self.config, &expected, &self.adapters, dtype, &mut progress);
         assemble(&self.config, device, reader)
     }
 }

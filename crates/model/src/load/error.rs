@@ -1,7 +1,9 @@
 //! Errors of loading.
 
+use super::hf_names::HEAD;
 use crate::config::ConfigError;
 use crate::device::WeightDtype;
+use crate::files::shorten;
 use crate::format::FormatError;
 use crate::text::TextError;
 use std::fmt;
@@ -18,6 +20,16 @@ pub enum LoadError {
         path: PathBuf,
         /// The kind of object at the path, in words.
         found: &'static str,
+    },
+    /// The folder holds no checkpoint that can be read, but something else.
+    #[error("{path}: {found}; {instead}")]
+    OtherFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The folder's content, in words, with the names of files.
+        found: String,
+        /// The advice for the user.
+        instead: &'static str,
     },
     /// The safetensors or GGUF file is invalid or of an unsupported kind.
     #[error(transparent)]
@@ -70,6 +82,42 @@ pub enum LoadError {
         /// The chosen type.
         dtype: WeightDtype,
     },
+    /// There is no LoRA adapter at the path.
+    #[error("{path}: {found}; expected a folder with adapter_config.json and adapter_model.safetensors, as peft saves")]
+    NotAnAdapter {
+        /// The path.
+        path: PathBuf,
+        /// The kind of object at the path, in words.
+        found: String,
+    },
+    /// The description of an adapter cannot be parsed.
+    #[error("{path}: not the description of an adapter, as peft saves it")]
+    AdapterConfig {
+        /// The file.
+        path: PathBuf,
+        /// The parser's error, which names the place.
+        source: serde_json::Error,
+    },
+    /// The description of an adapter has an invalid value, or one by which the adapter is more than a sum W + s B A.
+    #[error("{path}: {field} is {found}; {instead}")]
+    AdapterField {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// Its value, shortened.
+        found: String,
+        /// The expected value, or the next step.
+        instead: String,
+    },
+    /// The tensors of an adapter are not those of a LoRA adapter for this model.
+    #[error("{path}: the adapter does not fit the model{}", lines(.problems))]
+    AdapterTensors {
+        /// The file.
+        path: PathBuf,
+        /// The modules or tensors, and what is wrong with each.
+        problems: Vec<String>,
+    },
     /// The device cannot compute with the chosen type.
     #[error("the device {device} does not support weights of type {dtype}; use f32")]
     Dtype {
@@ -78,7 +126,14 @@ pub enum LoadError {
         /// The chosen type.
         dtype: WeightDtype,
     },
+    /// The checkpoint cannot be had from the hub.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] super::hub_error::HubError),
 }
+
+/// The number of tensors of each kind that one message lists.
+const SHOWN: usize = 16;
 
 /// The tensors that a checkpoint and its configuration disagree about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,15 +157,42 @@ pub struct NamedShape {
     pub shape: Vec<usize>,
 }
 
+/// Puts the first problems on a line each.
+fn lines(problems: &[String]) -> String {
+    const SHOWN: usize = 16;
+    let shown: String = problems.iter().take(SHOWN).flat_map(|problem| ["\n  ", problem]).collect();
+    match problems.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}\n  and {more} more"),
+    }
+}
+
 impl TensorMismatch {
     pub(super) fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
+    }
+
+    /// Returns what the names say about the checkpoint, and what to do about it.
+    fn advice(&self) -> Option<&'static str> {
+        const QUANTISED: [&str; 6] = [".qweight", ".qzeros", ".scales", ".weight_scale", ".absmax", ".quant_state."];
+        let any = |parts: &[&str]| self.unexpected.iter().any(|t| parts.iter().any(|part| t.name.contains(part)));
+        if any(&["lora_"]) {
+            Some("these weights belong to a LoRA adapter; merge it into its model, or open the model and the adapter")
+        } else if any(&QUANTISED) {
+            Some("the weights are quantised; take the model's GGUF file, or its folder from before it was quantised")
+        } else if any(&["experts."]) {
+            Some("this is a mixture of experts, which is other arithmetic")
+        } else if self.missing.len() == 1 && self.missing.iter().all(|tensor| tensor.name == HEAD) {
+            Some("the model was saved without its output head, so that it cannot generate text")
+        } else {
+            None
+        }
     }
 }
 
 impl fmt::Display for NamedShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.name, self.shape)
+        write!(f, "{} {:?}", shorten(&self.name), self.shape)
     }
 }
 
@@ -118,13 +200,22 @@ impl fmt::Display for TensorMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the tensors do not match the configuration")?;
         for (what, tensors) in [("missing", &self.missing), ("unexpected", &self.unexpected)] {
-            for tensor in tensors {
+            for tensor in tensors.iter().take(SHOWN) {
                 write!(f, "\n  {what}: {tensor}")?;
             }
+            more(f, what, tensors.len())?;
         }
-        for (found, expected) in &self.misshaped {
+        for (found, expected) in self.misshaped.iter().take(SHOWN) {
             write!(f, "\n  wrong shape: {found}, expected {expected:?}")?;
         }
-        Ok(())
+        more(f, "wrong shape", self.misshaped.len())?;
+        self.advice().map_or(Ok(()), |advice| write!(f, "\n{advice}"))
+    }
+}
+
+fn more(f: &mut fmt::Formatter<'_>, what: &str, tensors: usize) -> fmt::Result {
+    match tensors.saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => write!(f, "\n  {what}: {more} more"),
     }
 }

@@ -1,29 +1,37 @@
 //! Reading a configuration from the metadata of a GGUF file.
 
-use super::LoadError;
-use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling};
-use crate::format::{FormatError, GgufFile, GgufMetadata};
+use super::{LoadError, Warning};
+use crate::config::{AttentionBias, LlamaConfig, RopeConfig, RopeScaling, describe_unsupported, limits};
+use crate::files::shorten;
+use crate::format::{FormatError, GgufFile, GgufMetadata, GgufValue};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads the configuration, with a flag that is `true` if llama.cpp has reordered the rows of the query and key
-/// projections.
+/// projections, and with warnings.
 ///
 /// The keys are those of the GGUF specification, section "Standardized key-value pairs".
 ///
 /// # Errors
 /// If a key is missing or of the wrong type, or if this crate cannot run the model exactly.
-pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> {
+pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool, Vec<Warning>), LoadError> {
     let meta = file.metadata();
     let architecture = meta.get_str("general.architecture")?;
     let permuted = match architecture {
-        "llama" => true,
-        "qwen2" => false,
-        other => return Err(refuse(file, "general.architecture", other, "llama, qwen2")),
+        "llama" | "mistral3" | "smollm3" => true,
+        "qwen2" | "qwen3" => false,
+        other => {
+            let supported = "llama, mistral3, qwen2, qwen3, smollm3";
+            return Err(refuse(file, "general.architecture", &describe_unsupported(other), supported));
+        }
     };
     let key = |name: &str| format!("{architecture}.{name}");
     let size = |name: &str| meta.get_usize(&key(name));
     let optional = |name: &str| GgufMetadata::optional(meta.get_usize(&key(name)));
 
     refuse_unsupported(file, meta, &key)?;
+    if architecture == "mistral3" {
+        refuse_mistral3(file, meta, &key)?;
+    }
     let (d_model, n_heads) = (size("embedding_length")?, size("attention.head_count")?);
     let head_dim = optional("attention.key_length")?.or_else(|| d_model.checked_div(n_heads)).unwrap_or(0);
     for (name, expected) in [("attention.value_length", head_dim), ("rope.dimension_count", head_dim)] {
@@ -36,12 +44,29 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
         let expected = format!("the rows of token_embd.weight, {}", embedding.rows());
         return Err(refuse(file, &key("vocab_size"), &found.to_string(), &expected));
     }
+    let n_layers = size("block_count")?;
+    let layers = 0..n_layers.min(limits::LAYERS); // more layers are refused later
+    let unrotated = match architecture {
+        "smollm3" => layers.filter(|layer| (layer + 1).is_multiple_of(4)).collect(), // no key says so
+        _ => BTreeSet::new(),
+    };
+    let mut warnings = Vec::new();
+    let mut token = |name: &str| token(meta, name, embedding.rows(), &mut warnings);
+    let bos_token = token("bos")?;
+    let mut eos_tokens = Vec::new();
+    // The end of a text, of a turn, and of a message to a tool.
+    for name in ["eos", "eot", "eom"] {
+        eos_tokens.extend(token(name)?.filter(|token| !eos_tokens.contains(token)));
+    }
+    for name in ["unknown", "padding"] {
+        token(name)?; // only for the warning
+    }
     let bias = |part: &str| file.get(&format!("blk.0.{part}.bias")).is_some();
     let config = LlamaConfig {
         vocab_size: embedding.rows(),
         d_model,
         d_ff: size("feed_forward_length")?,
-        n_layers: size("block_count")?,
+        n_layers,
         n_heads,
         n_kv_heads: optional("attention.head_count_kv")?.unwrap_or(n_heads),
         head_dim,
@@ -53,20 +78,19 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool), LoadError> 
         },
         tied_embeddings: file.get("output.weight").is_none(),
         attention_bias: AttentionBias { qkv: bias("attn_q"), output: bias("attn_output"), mlp: bias("ffn_up") },
-        qk_norm: false, // neither architecture has it; such tensors are reported as unexpected
-        bos_token: GgufMetadata::optional(meta.get_u32("tokenizer.ggml.bos_token_id"))?,
-        eos_tokens: eos_tokens(meta)?,
+        qk_norm: architecture == "qwen3",
+        windows: BTreeMap::new(), // llama.cpp's graphs of these architectures have none
+        unrotated,
+        bos_token,
+        eos_tokens,
     };
     config.validate()?;
-    Ok((config, permuted))
+    Ok((config, permuted, warnings))
 }
 
-/// Refuses split files, and settings that change the arithmetic in ways that are not implemented.
+/// Refuses settings that change the arithmetic in ways that are not implemented.
 fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<(), LoadError> {
     let optional = |name: &str| GgufMetadata::optional(meta.get_usize(name));
-    if let Some(files) = optional("split.count")?.filter(|files| *files > 1) {
-        return Err(refuse(file, "split.count", &files.to_string(), "1 or absent: a single file"));
-    }
     if let Some(experts) = optional(&key("expert_count"))?.filter(|n| *n > 0) {
         return Err(refuse(file, &key("expert_count"), &experts.to_string(), "0 or absent: dense models only"));
     }
@@ -86,22 +110,62 @@ fn refuse_unsupported(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) 
     Ok(())
 }
 
-/// Returns the token that ends a text and, if the model has a separate one, the token that ends a turn.
-fn eos_tokens(meta: &GgufMetadata) -> Result<Vec<u32>, FormatError> {
-    let mut tokens = Vec::new();
-    for name in ["eos", "eot"] {
-        let token = GgufMetadata::optional(meta.get_u32(&format!("tokenizer.ggml.{name}_token_id")))?;
-        tokens.extend(token.filter(|token| !tokens.contains(token)));
+/// Refuses the settings in which the architecture `mistral3` differs from Llama.
+fn refuse_mistral3(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<(), LoadError> {
+    for (name, plain, supported) in [
+        ("attention.temperature_scale", 0.0, "0 or absent: attention that is equally sharp at every position"),
+        ("rope.scaling.factor", 1.0, "1 or absent, since mistral3 scales the rotated queries and keys with it"),
+    ] {
+        let value = GgufMetadata::optional(meta.get_f32(&key(name)))?;
+        if let Some(value) = value.filter(|value| (value - plain).abs() > f32::EPSILON || value.is_nan()) {
+            return Err(refuse(file, &key(name), &value.to_string(), supported));
+        }
     }
-    Ok(tokens)
+    Ok(())
+}
+
+/// Reads a special token; one that the vocabulary lacks gives a warning and `None`.
+fn token(
+    meta: &GgufMetadata,
+    name: &str,
+    vocab_size: usize,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<u32>, FormatError> {
+    let key = format!("tokenizer.ggml.{name}_token_id");
+    if matches!(meta.get(&key), Some(GgufValue::I32(-1) | GgufValue::I64(-1) | GgufValue::U32(u32::MAX))) {
+        return Ok(None); // the three ways to write that there is no such token
+    }
+    let Some(id) = GgufMetadata::optional(meta.get_u64(&key))? else { return Ok(None) };
+    let known = u32::try_from(id).ok().filter(|id| usize::try_from(*id).is_ok_and(|id| id < vocab_size));
+    if known.is_none() {
+        warnings.push(Warning::SpecialTokenOutOfRange { key, id, vocab_size });
+    }
+    Ok(known)
 }
 
 /// Reads the scaling of the rotary embedding. llama.cpp stores the scaling of Llama 3 as a tensor with one divisor per
-/// frequency, and linear scaling in metadata keys.
+/// frequency, and linear scaling in metadata keys; if a file has both, both apply.
 fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) -> Result<RopeScaling, LoadError> {
-    if file.get("rope_freqs.weight").is_some() {
-        return Ok(RopeScaling::PerFrequency { divisors: file.dequantize_tensor("rope_freqs.weight")? });
+    let scaling = scaling_of_keys(file, meta, key)?;
+    if file.get("rope_freqs.weight").is_none() {
+        return Ok(scaling);
     }
+    let mut divisors = file.dequantize_tensor("rope_freqs.weight")?;
+    if let RopeScaling::Linear { factor } = scaling {
+        #[expect(clippy::cast_possible_truncation, reason = "the file holds it as f32")]
+        let factor = factor as f32;
+        for divisor in &mut divisors {
+            *divisor *= factor;
+        }
+    }
+    Ok(RopeScaling::PerFrequency { divisors })
+}
+
+fn scaling_of_keys(
+    file: &GgufFile,
+    meta: &GgufMetadata,
+    key: &impl Fn(&str) -> String,
+) -> Result<RopeScaling, LoadError> {
     let factor = GgufMetadata::optional(meta.get_f32(&key("rope.scaling.factor")))?;
     let old_factor = GgufMetadata::optional(meta.get_f32(&key("rope.scale_linear")))?;
     let kind = GgufMetadata::optional(meta.get_str(&key("rope.scaling.type")))?;
@@ -111,7 +175,9 @@ fn scaling(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> String) 
         (Some("linear"), None) => {
             Err(refuse(file, &key("rope.scaling.factor"), "absent", "a number, since the scaling is linear"))
         }
-        (Some(other), _) => Err(refuse(file, &key("rope.scaling.type"), other, "none, linear, or a rope_freqs tensor")),
+        (Some(other), _) => {
+            Err(refuse(file, &key("rope.scaling.type"), &shorten(&other), "none, linear, or a rope_freqs tensor"))
+        }
     }
 }
 

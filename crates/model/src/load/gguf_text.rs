@@ -1,7 +1,7 @@
 //! Reading a tokenizer from the metadata of a GGUF file.
 
 use super::LoadError;
-use crate::format::{FormatError, GgufFile, GgufMetadata};
+use crate::format::{FormatError, FormatErrorKind, GgufFile, GgufMetadata};
 use crate::text::{GgufTokenizerData, Tokenizer};
 
 /// Builds the tokenizer that the file's metadata describes.
@@ -10,7 +10,11 @@ use crate::text::{GgufTokenizerData, Tokenizer};
 /// If the file describes no tokenizer, or an invalid or unsupported one.
 pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer, LoadError> {
     let meta = file.metadata();
-    let optional_id = |name: &str| GgufMetadata::optional(meta.get_u32(&key(name)));
+    let optional_id = |name: &str| match GgufMetadata::optional(meta.get_u32(&key(name))) {
+        // A number that is no id, such as -1, means that there is no such token.
+        Err(error) if matches!(error.kind(), FormatErrorKind::IntegerOutOfRange { .. }) => Ok(None),
+        id => id,
+    };
     let optional_flag = |name: &str| GgufMetadata::optional(meta.get_bool(&key(name)));
     let data = GgufTokenizerData {
         model: meta.get_str(&key("model"))?.to_owned(),

@@ -44,7 +44,7 @@ impl LlamaConfig {
                 [_, d_in] => {
                     #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
                     let scale = 1.0 / (*d_in as f32).sqrt();
-                    narrow((0..n).map(|_| standard_normal(&mut rng) * scale).collect(), &tensor.shape, dtype)
+                    narrow((0..n).map(|_| standard_normal(&mut rng) * scale).collect(), &tensor.shape, dtype).0
                 }
                 _ if tensor.name.rsplit('.').next() == Some("bias") => {
                     TensorData::new((0..n).map(|_| standard_normal(&mut rng) * 0.1).collect(), [n])

@@ -136,7 +136,7 @@ where
 {
     let norm = |weight| RmsNorm { weight, eps: config.norm_eps };
     let linear = |map: LinearParts<Fetch<'_, F>>| Linear { weight: map.weight, bias: map.bias };
-    let block = |layer: LayerParts<Fetch<'_, F>>| Block {
+    let block = |(index, layer): (usize, LayerParts<Fetch<'_, F>>)| Block {
         input_layernorm: norm(layer.input_layernorm),
         self_attn: Attention {
             q_proj: linear(layer.q_proj),
@@ -146,6 +146,8 @@ where
             q_norm: layer.q_norm.map(norm),
             k_norm: layer.k_norm.map(norm),
             head_dim: config.head_dim,
+            window: config.windows.get(&index).copied(),
+            rotated: !config.unrotated.contains(&index),
         },
         post_attention_layernorm: norm(layer.post_attention_layernorm),
         mlp: Mlp {
@@ -156,7 +158,7 @@ where
     };
     Llama {
         embed_tokens: parts.embed_tokens,
-        layers: parts.layers.into_iter().map(block).collect(),
+        layers: parts.layers.into_iter().enumerate().map(block).collect(),
         norm: norm(parts.norm),
         lm_head: parts.lm_head.map(linear),
         rope: Rope::new(config),

@@ -1,7 +1,10 @@
 //! The tensors of a checkpoint, in either format.
 
+use super::adapter::Adapter;
 use super::error::{LoadError, NamedShape, TensorMismatch};
 use super::gguf_names::{hugging_face_name, unpermute};
+use super::hf_names::{EMBEDDING, Extra, HEAD, Naming};
+use super::warning::Warning;
 use crate::config::LlamaConfig;
 use crate::device::WeightDtype;
 use crate::files::Files;
@@ -55,13 +58,17 @@ impl Weights {
         }
     }
 
-    /// Returns all tensors by their Hugging Face names, or by their names in the file if they have none.
-    fn stored(&self) -> BTreeMap<String, Stored> {
-        match self {
-            Self::Safetensors { tensors, .. } => tensors
-                .tensors()
-                .map(|(name, info)| (name.to_owned(), Stored::new(name, &info.shape, info.bytes)))
-                .collect(),
+    /// Returns all tensors by their names in a whole Hugging Face model, or by their names in the file if they have
+    /// none. If the embedding is the head and only the head is stored, that is the embedding.
+    fn stored(&self, config: &LlamaConfig) -> BTreeMap<String, Stored> {
+        let mut stored: BTreeMap<String, Stored> = match self {
+            Self::Safetensors { tensors, .. } => {
+                let naming = Naming::of(tensors.tensors().map(|(name, _)| name));
+                tensors
+                    .tensors()
+                    .map(|(name, info)| (naming.whole(name), Stored::new(name, &info.shape, info.bytes)))
+                    .collect()
+            }
             Self::Gguf { file, .. } => file
                 .tensors()
                 .map(|(name, info)| {
@@ -69,15 +76,50 @@ impl Weights {
                     (known, Stored::new(name, &info.shape, info.bytes))
                 })
                 .collect(),
+        };
+        if config.tied_embeddings
+            && !stored.contains_key(EMBEDDING)
+            && let Some(head) = stored.remove(HEAD)
+        {
+            stored.insert(EMBEDDING.to_owned(), head);
         }
+        stored
     }
 
-    /// Compares the checkpoint's tensors with those that the configuration requires.
+    /// Returns `true` if there are an embedding and an output head, and they differ.
+    ///
+    /// # Errors
+    /// If reading them fails.
+    pub(super) fn head_differs(&self, config: &LlamaConfig) -> Result<bool, FormatError> {
+        let Self::Safetensors { tensors, .. } = self else {
+            return Ok(false); // a GGUF file with a head is never tied
+        };
+        let stored = self.stored(config);
+        let (Some(embedding), Some(head)) = (stored.get(EMBEDDING), stored.get(HEAD)) else { return Ok(false) };
+        let (embedding, head) = (embedding.name.as_str(), head.name.as_str());
+        let (one, other) = (tensors.tensor(embedding)?, tensors.tensor(head)?);
+        if one.shape != [config.vocab_size, config.d_model] {
+            return Ok(false); // an error later
+        }
+        if one.shape != other.shape || one.dtype != other.dtype {
+            return Ok(true);
+        }
+        for start in (0..one.rows()).step_by(ROWS_AT_ONCE) {
+            let rows = start..(start + ROWS_AT_ONCE).min(one.rows());
+            if tensors.read_rows(embedding, rows.clone())? != tensors.read_rows(head, rows)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Compares the checkpoint's tensors with those that the configuration requires, and returns what is odd about
+    /// them.
     ///
     /// # Errors
     /// [`LoadError::Tensors`] with all tensors that are missing, unexpected or of a wrong shape.
-    pub(super) fn check(&self, config: &LlamaConfig, expected: &[NamedShape]) -> Result<(), LoadError> {
-        let mut stored = self.stored();
+    pub(super) fn check(&self, config: &LlamaConfig, expected: &[NamedShape]) -> Result<Vec<Warning>, LoadError> {
+        let mut stored = self.stored(config);
         let mut mismatch = TensorMismatch::default();
         for tensor in expected {
             match stored.remove(&tensor.name) {
@@ -89,23 +131,58 @@ impl Weights {
                 Some(_) => {}
             }
         }
-        stored.retain(|name, _| !harmless(name, config));
-        mismatch.unexpected = stored.into_iter().map(|(name, found)| NamedShape { name, shape: found.shape }).collect();
-        if mismatch.is_empty() {
-            return Ok(());
+        let (mut last, mut ignored) = (None, Vec::new());
+        for (name, found) in stored {
+            match self.extra(&name, config) {
+                Extra::Known => {}
+                Extra::Layer(layer) => last = last.max(Some(layer)),
+                // If a tensor is missing, this one may be it under another name.
+                Extra::Beside if mismatch.missing.is_empty() => ignored.push(found.name),
+                Extra::Beside | Extra::Arithmetic => {
+                    mismatch.unexpected.push(NamedShape { name, shape: found.shape });
+                }
+            }
         }
-        Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) })
+        if !mismatch.is_empty() {
+            return Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) });
+        }
+        let mut warnings = Vec::new();
+        if let Some(last) = last {
+            warnings.push(Warning::MoreLayersStored { stored: last.saturating_add(1), used: config.n_layers });
+        }
+        if !ignored.is_empty() {
+            warnings.push(Warning::Ignored { tensors: ignored });
+        }
+        if let Self::Safetensors { tensors, .. } = self
+            && !tensors.missing().is_empty()
+        {
+            warnings.push(Warning::IndexedButMissing { tensors: tensors.missing().to_vec() });
+        }
+        Ok(warnings)
     }
 
-    /// Returns a function that reads one expected tensor: a matrix as `dtype`, a vector as `f32`.
+    /// Judges a tensor that is no part of the model.
+    fn extra(&self, name: &str, config: &LlamaConfig) -> Extra {
+        match (self, Extra::of(name, config)) {
+            // The configuration already contains them.
+            (Self::Gguf { .. }, _) if name == "rope_freqs.weight" => Extra::Known,
+            // The head of a classifier. Other tensors without a Hugging Face name may be parts of the layers.
+            (Self::Gguf { .. }, Extra::Beside) if !name.starts_with("cls.") => Extra::Arithmetic,
+            (_, extra) => extra,
+        }
+    }
+
+    /// Returns a function that reads one expected tensor, with the adapters merged: a matrix as `dtype`, a vector as
+    /// `f32`.
     pub(super) fn reader<'a>(
         &'a self,
         config: &'a LlamaConfig,
         expected: &[NamedShape],
+        adapters: &'a [Adapter],
         dtype: WeightDtype,
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> impl FnMut(&NamedShape) -> Result<TensorData, LoadError> + 'a {
-        let stored = self.stored();
+        let stored = self.stored(config);
         let total = expected.iter().filter_map(|tensor| stored.get(&tensor.name)).map(|found| found.bytes).sum();
         let mut done = 0;
         progress(Progress { tensor: "", done, total });
@@ -115,7 +192,7 @@ impl Weights {
                 return Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) });
             };
             let dtype = if tensor.shape.len() == 1 { WeightDtype::F32 } else { dtype };
-            let data = self.read(tensor, &found.name, config, dtype)?;
+            let data = self.read(tensor, &found.name, config, adapters, dtype)?;
             done += found.bytes;
             progress(Progress { tensor: &tensor.name, done, total });
             Ok(data)
@@ -128,6 +205,7 @@ impl Weights {
         tensor: &NamedShape,
         stored: &str,
         config: &LlamaConfig,
+        adapters: &[Adapter],
         dtype: WeightDtype,
     ) -> Result<TensorData, LoadError> {
         let row = tensor.shape.get(1).copied().unwrap_or(1);
@@ -137,7 +215,21 @@ impl Weights {
             }
             Self::Safetensors { .. } => false,
         };
+        let adapted = adapters.iter().any(|adapter| adapter.adapts(&tensor.name));
         let (data, not_finite, overflows) = match dtype {
+            _ if adapted => {
+                let mut values = match adapters.iter().rev().find_map(|adapter| adapter.base(&tensor.name)) {
+                    Some(values) => values?,
+                    None if reordered => unpermute(&self.floats(stored)?, config.head_dim, row),
+                    None => self.floats(stored)?,
+                };
+                for adapter in adapters {
+                    adapter.merge(&tensor.name, &mut values)?;
+                }
+                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
+                let (data, overflows) = narrow(values, &tensor.shape, dtype);
+                (data, not_finite, overflows)
+            }
             WeightDtype::F32 => {
                 let values = self.floats(stored)?;
                 let not_finite = values.iter().filter(|x| !x.is_finite()).count();
@@ -197,20 +289,15 @@ impl Stored {
     }
 }
 
-/// Converts `values` to `dtype`; values that do not fit become infinite.
-pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> TensorData {
+/// Converts `values` to `dtype`, and counts the finite ones that do not fit and become infinite.
+pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> (TensorData, usize) {
     match dtype {
-        WeightDtype::F32 => TensorData::new(values, shape),
-        WeightDtype::F16 => TensorData::new(f32_to_f16(&values).0, shape),
+        WeightDtype::F32 => (TensorData::new(values, shape), 0),
+        WeightDtype::F16 => {
+            let (halves, overflows) = f32_to_f16(&values);
+            (TensorData::new(halves, shape), overflows)
+        }
     }
-}
-
-/// Returns `true` for tensors that can be ignored: rotary tables that old transformers versions stored, a head that
-/// equals the embedding, and the rotary factors of a GGUF file, which the configuration already contains.
-fn harmless(name: &str, config: &LlamaConfig) -> bool {
-    name.ends_with(".rotary_emb.inv_freq")
-        || name == "rope_freqs.weight"
-        || (name == "lm_head.weight" && config.tied_embeddings)
 }
 
 /// Reads a tensor's element type and bytes.

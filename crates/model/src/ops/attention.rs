@@ -23,7 +23,7 @@ pub(crate) fn cached_attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Tensor<
 pub(super) fn cached_definition(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Tensor<3> {
     let tokens = q.dims()[2];
     let row = |(i, CachedRow { k, v, hidden }): (usize, &CachedRow<'_>)| {
-        let mask = hidden.map(|hidden| {
+        let mask = hidden.as_deref().map(|hidden| {
             let hidden: Vec<bool> = hidden.iter().map(|byte| *byte != 0).collect();
             Tensor::from_data(TensorData::new(hidden, [1, 1, tokens, k.dims()[2]]), &k.device())
         });

@@ -3,6 +3,7 @@
 use super::{CachedRow, attention, flex, linear, rms_norm, rope, swiglu};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use proptest::prelude::*;
+use std::borrow::Cow;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -78,7 +79,8 @@ proptest! {
     #[test]
     fn attention_agrees(
         before in prop::collection::vec(0usize..30, 1..4), kv_heads in 1usize..4, group in 1usize..4, tokens in 1usize..6,
-        head_dim in 1usize..40, unused in 0usize..5, hidden in prop::collection::vec(any::<bool>(), 600), masked: bool,
+        head_dim in 1usize..40, out_of_view in 0usize..5, unused in 0usize..5,
+        hidden in prop::collection::vec(any::<bool>(), 600), masked: bool,
     ) {
         let q = random([before.len(), kv_heads * group, tokens, head_dim]);
         let mask = |before: usize| -> Vec<u8> {
@@ -94,8 +96,9 @@ proptest! {
             before.iter().enumerate().map(|(row, n)| (masked && row != 1).then(|| mask(*n))).collect();
         let rows = before.iter().zip(&masks).map(|(before, mask)| {
             let slots = before + tokens;
-            let cache = || random([1, kv_heads, slots + unused, head_dim]).narrow(2, 0, slots);
-            CachedRow { k: cache(), v: cache(), hidden: mask.as_deref() }
+            let cache =
+                || random([1, kv_heads, out_of_view + slots + unused, head_dim]).narrow(2, out_of_view, slots);
+            CachedRow { k: cache(), v: cache(), hidden: mask.as_deref().map(Cow::Borrowed) }
         });
         let rows: Vec<CachedRow<'_>> = rows.collect();
         let found = flex::attention(&q, &rows).unwrap();

@@ -70,6 +70,15 @@ pub enum TextErrorKind {
         /// The expected content.
         expected: &'static str,
     },
+    /// A folder has a tokenizer, but not in the form of a `tokenizer.json`.
+    #[error(
+        "the file is missing, and `{found}` alone is not read; convert it with Python's transformers: \
+         AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER). Token ids can be given without it"
+    )]
+    NeedsConversion {
+        /// The file that is there.
+        found: &'static str,
+    },
     /// A field has a value that other tokenizers use but this crate does not implement.
     #[error("`{field}` is {found}, which is not supported; supported: {supported}")]
     Unsupported {

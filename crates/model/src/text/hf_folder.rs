@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer as Library};
 
 use super::error::{TextError, TextErrorKind};
+use super::frame::set_frame;
 use super::guard::guarded;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Tokenizer;
@@ -18,6 +19,8 @@ use crate::files::{Files, read_limited, shorten};
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
+/// The files of tokenizers in other forms.
+const OTHER_FORMS: [&str; 3] = ["tokenizer.model", "tekken.json", "vocab.json"];
 
 /// The largest number of bytes of a file that are read; the largest real tokenizers have some 40 MB.
 const MAX_BYTES: u64 = 512 << 20;
@@ -30,6 +33,8 @@ struct HfTokenizerConfig {
     eos_token: Option<HfToken>,
     unk_token: Option<HfToken>,
     pad_token: Option<HfToken>,
+    add_bos_token: Option<bool>,
+    add_eos_token: Option<bool>,
     /// Added tokens, by their ids as text.
     added_tokens_decoder: BTreeMap<String, AddedToken>,
     chat_template: Option<HfChatTemplate>,
@@ -102,10 +107,12 @@ impl Tokenizer {
     /// Reads the tokenizer of a Hugging Face folder.
     ///
     /// `tokenizer.json` must exist. `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` are
-    /// optional, and supply added tokens, special tokens and the chat template.
+    /// optional, and supply added tokens, special tokens and the chat template. `add_bos_token` and `add_eos_token` of
+    /// `tokenizer_config.json` override what `tokenizer.json` adds to every text.
     ///
     /// # Errors
-    /// A file cannot be read or is malformed, or the files contradict each other.
+    /// A file cannot be read or is malformed, the files contradict each other, or the tokenizer is there in another
+    /// form only ([`TextErrorKind::NeedsConversion`]).
     pub fn from_hf_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
         Self::from_hf_files(&Files::Folder(folder.as_ref().to_path_buf()))
     }
@@ -113,7 +120,13 @@ impl Tokenizer {
     /// Reads the tokenizer as [`from_hf_folder`](Self::from_hf_folder) does, from files that may be in memory.
     pub(crate) fn from_hf_files(files: &Files) -> Result<Self, TextError> {
         let path = files.path_of(TOKENIZER);
-        let mut tokenizer = Self::from_json(&read(files.open(TOKENIZER), &path)?, &path.display().to_string())?;
+        let reader = files.open(TOKENIZER);
+        if reader.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && let Some(found) = OTHER_FORMS.into_iter().find(|name| files.open(name).is_ok())
+        {
+            return Err(TextErrorKind::NeedsConversion { found }.at(path.display().to_string()));
+        }
+        let mut tokenizer = Self::from_json(&read(reader, &path)?, &path.display().to_string())?;
         let mut config = read_config(files, CONFIG)?;
         let map = read_config(files, "special_tokens_map.json")?;
         let origin = files.path_of(CONFIG).display().to_string();
@@ -129,6 +142,7 @@ impl Tokenizer {
             mark_special(tokenizer.library_mut(), &roles)
         })?;
         tokenizer.collect_special();
+        frame(&mut tokenizer, &roles, [config.add_bos_token, config.add_eos_token], &origin)?;
 
         let template = match read_optional(files, TEMPLATE)? {
             // A separate file takes precedence, as in transformers.
@@ -140,6 +154,32 @@ impl Tokenizer {
         };
         Ok(tokenizer.with_chat(roles, template))
     }
+}
+
+/// Makes encoding add the tokens that the configuration wants around every text, where it differs from
+/// `tokenizer.json`: one at the start, one at the end. A wish for a token that the tokenizer lacks counts for nothing.
+fn frame(
+    tokenizer: &mut Tokenizer,
+    roles: &SpecialTokens,
+    wanted: [Option<bool>; 2],
+    origin: &str,
+) -> Result<(), TextError> {
+    let [want_start, want_end] = wanted;
+    if want_start.is_none() && want_end.is_none() {
+        return Ok(());
+    }
+    let token = |text: Option<&String>| text.and_then(|text| Some((text.clone(), tokenizer.token_to_id(text)?)));
+    let (bos, eos) = (token(roles.bos.as_ref()), token(roles.eos.as_ref()));
+    let around = tokenizer.encode("", true)?;
+    let starts = bos.as_ref().is_some_and(|(_, id)| around.first() == Some(id));
+    let ends = eos.as_ref().is_some_and(|(_, id)| around.len() > usize::from(starts) && around.last() == Some(id));
+    let start = bos.as_ref().and(want_start).unwrap_or(starts);
+    let end = eos.as_ref().and(want_end).unwrap_or(ends);
+    if (start, end) == (starts, ends) {
+        return Ok(());
+    }
+    let (bos, eos) = (bos.filter(|_| start), eos.filter(|_| end));
+    guarded(origin, || set_frame(tokenizer.library_mut(), bos, eos))
 }
 
 fn default_template(template: HfChatTemplate) -> Option<String> {

@@ -10,6 +10,7 @@
 mod chat;
 mod decoding;
 mod error;
+mod frame;
 mod gguf;
 mod guard;
 mod hf_folder;

@@ -7,9 +7,10 @@ use std::ops::Deref;
 
 /// A decoder that turns ids into text piece by piece, and never splits a character.
 ///
-/// The pieces of [`push`](Self::push) and [`finish`](Self::finish) together are exactly what [`Tokenizer::decode`]
-/// gives for all ids at once. The time is linear in the number of ids: with byte-level tokenizers each id is decoded
-/// once, and with others a window of the last pieces is decoded again for every id.
+/// The text goes on after another, as an answer does after its prompt: a space at its start stays. The pieces of
+/// [`push`](Self::push) and [`finish`](Self::finish) together are exactly what [`Tokenizer::decode_continuation`] gives
+/// for all ids at once. The time is linear in the number of ids: with byte-level tokenizers each id is decoded once,
+/// and with others a window of the last pieces is decoded again for every id.
 ///
 /// The library's own `DecodeStream` differs: it drops pending text at the end, decodes a growing window as long as the
 /// text ends in U+FFFD, returns text that a longer run of byte tokens makes invalid, and then fails with "Invalid
@@ -54,7 +55,8 @@ impl<T: Deref<Target = Tokenizer>> StreamDecoder<T> {
         let state = match tokenizer.decoding() {
             Decoding::Bytes => State::Bytes { pending: Vec::new() },
             Decoding::Text { byte_runs, may_split } => {
-                State::Window(Window { ids: Vec::new(), given: 0, byte_runs, may_split })
+                let ids: Vec<u32> = tokenizer.anchor().into_iter().collect();
+                State::Window(Window { given: ids.len(), ids, byte_runs, may_split })
             }
         };
         Self { tokenizer, skip_special, state }

@@ -253,8 +253,6 @@ fn gguf_lists_that_disagree_are_refused() {
     refused(|data| data.token_types.as_mut().unwrap()[0] = 9);
     refused(|data| data.token_types.as_mut().unwrap()[0] = 6);
     refused(|data| data.tokens[1] = data.tokens[0].clone());
-    refused(|data| data.bos = Some(u32::MAX));
-    refused(|data| data.pad = Some(267));
     for merge in ["", " ", "a", "a ", " a", "a b", "hello hello", "nothing here", "h e l"] {
         refused(|data| data.merges.as_mut().unwrap().push(merge.to_owned()));
     }
@@ -263,6 +261,55 @@ fn gguf_lists_that_disagree_are_refused() {
         matches!(none.as_ref().unwrap_err().kind(), TextErrorKind::MissingField { field: "tokenizer.ggml.merges", .. }),
         "{none:?}"
     );
+}
+
+#[test]
+fn gguf_ids_that_no_token_has_count_as_absent() {
+    let data = GgufTokenizerData { bos: Some(267), eos: Some(u32::MAX), pad: Some(300), ..bpe_data("llama-bpe") };
+    let tokenizer = data.clone().build().unwrap();
+    assert_eq!(tokenizer.special_tokens(), &SpecialTokens::default());
+    assert_eq!(tokenizer.encode("he", true).unwrap(), [256], "nothing stands for the absent <s>");
+    let framed = GgufTokenizerData { add_eos: Some(true), ..data }.build().unwrap();
+    assert_eq!(framed.encode("he", true).unwrap(), [256]);
+    // SentencePiece models have ids to fall back on.
+    let spm = GgufTokenizerData { bos: Some(9999), ..spm_data(&spm_fixture()) }.build().unwrap();
+    assert_eq!((spm.bos_id(), spm.encode("", true).unwrap()), (Some(1), vec![1]));
+}
+
+/// A byte-level BPE with one more token, of a type that is given.
+fn with_token(token: &str, kind: i32) -> Tokenizer {
+    let mut data = bpe_data("gpt-2");
+    data.tokens.push(token.to_owned());
+    data.token_types.as_mut().unwrap().push(kind);
+    data.build().unwrap()
+}
+
+#[test]
+fn well_known_ends_are_found_by_their_text() {
+    let (im_end, extra) = (265, 267);
+    assert_eq!(bpe_tokenizer().end_ids(), [im_end]);
+    for (token, kind, found) in [
+        ("<|eot_id|>", 3, true),
+        ("<|eot_id|>", 4, true),
+        // An end whose type is missing, as in some early files.
+        ("<|eot_id|>", 1, true),
+        ("<|end_of_text|>", 3, true),
+        ("</s>", 3, true),
+        // Markup in a text.
+        ("</s>", 1, false),
+        ("<|start_header_id|>", 3, false),
+    ] {
+        let tokenizer = with_token(token, kind);
+        let expected = if found { vec![im_end, extra] } else { vec![im_end] };
+        assert_eq!(tokenizer.end_ids(), expected, "{token} {kind}");
+        assert_eq!(tokenizer.is_special(extra), kind == 3 || found, "{token} {kind}");
+        if found {
+            assert_eq!(tokenizer.encode(&format!("he{token}"), false).unwrap(), [256, extra]);
+        }
+    }
+    let mut json = tokenizer_json();
+    json["added_tokens"][1]["content"] = "<|im_end|>".into();
+    assert_eq!(Tokenizer::from_json(json.to_string().as_bytes(), "tokenizer.json").unwrap().end_ids(), [5]);
 }
 
 proptest! {

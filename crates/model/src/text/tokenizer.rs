@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::chat::ChatTemplate;
-use super::decoding::Decoding;
+use super::decoding::{Decoding, byte_of_token};
 use super::error::{TextError, TextErrorKind};
 use super::guard::guarded;
 use super::precheck::precheck;
-use super::special_tokens::SpecialTokens;
+use super::special_tokens::{SpecialTokens, is_end};
 use crate::digest::Digest;
 
 /// A tokenizer, which turns text into token ids and back.
@@ -18,6 +18,9 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special_ids: HashSet<u32>,
     decoding: Decoding,
+    /// A token of plain text that is put before ids that go on after another text, when they are decoded; `None` if the
+    /// decoder treats the start of a text like the rest.
+    anchor: Option<u32>,
     roles: SpecialTokens,
     chat_template: Option<String>,
 }
@@ -65,8 +68,14 @@ impl Tokenizer {
             return Err(TextErrorKind::invalid("model.vocab", &"empty", "at least one token"));
         }
         let decoding = Decoding::of(inner.get_decoder());
-        let mut tokenizer =
-            Self { inner, special_ids: HashSet::new(), decoding, roles: SpecialTokens::default(), chat_template: None };
+        let mut tokenizer = Self {
+            inner,
+            special_ids: HashSet::new(),
+            decoding,
+            anchor: None,
+            roles: SpecialTokens::default(),
+            chat_template: None,
+        };
         tokenizer.collect_special();
         Ok(tokenizer)
     }
@@ -86,7 +95,7 @@ impl Tokenizer {
         })
     }
 
-    /// Decodes token ids to text. With `skip_special`, special tokens are left out.
+    /// Decodes token ids to a text of its own. With `skip_special`, special tokens are left out.
     ///
     /// Ids that the tokenizer does not know have no text (models pad their vocabulary).
     ///
@@ -94,6 +103,20 @@ impl Tokenizer {
     /// The tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
         guarded("decoding token ids", || self.inner.decode(ids, skip_special).map_err(TextErrorKind::Library))
+    }
+
+    /// Decodes token ids that go on after others, such as an answer after its prompt.
+    ///
+    /// The decoders of `SentencePiece` models drop the space at the start of a text. Here it stays, since it is between
+    /// the two texts: an answer that starts with `▁world` starts with a space.
+    ///
+    /// # Errors
+    /// The tokenizer's decoder fails.
+    pub fn decode_continuation(&self, ids: &[u32], skip_special: bool) -> Result<String, TextError> {
+        let Some(anchor) = self.anchor else { return self.decode(ids, skip_special) };
+        let whole = self.decode(&[&[anchor][..], ids].concat(), skip_special)?;
+        let before = self.decode(&[anchor], skip_special)?;
+        Ok(whole.strip_prefix(&before).unwrap_or(&whole).to_owned())
     }
 
     /// The number of tokens, including added ones.
@@ -131,7 +154,8 @@ impl Tokenizer {
 
     /// Checks that every token has a row in a model's embedding.
     ///
-    /// The model may have more rows than there are tokens, since many models pad their vocabulary.
+    /// The model may have more rows than there are tokens, since many models pad their vocabulary. Some tokenizers have
+    /// a token more than the model, and work as long as it does not occur.
     ///
     /// # Errors
     /// [`TextErrorKind::Vocabulary`], naming the token with the highest id.
@@ -161,6 +185,18 @@ impl Tokenizer {
     #[must_use]
     pub fn eos_id(&self) -> Option<u32> {
         self.roles.eos.as_deref().and_then(|token| self.token_to_id(token))
+    }
+
+    /// The ids of the tokens that end a text or a turn, in rising order: the one that the tokenizer's files name, and
+    /// added tokens that do so in well-known models, such as `<|eot_id|>` and `<|im_end|>`.
+    #[must_use]
+    pub fn end_ids(&self) -> Vec<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let known = added.into_iter().filter(|(_, token)| is_end(&token.content)).map(|(id, _)| id);
+        let mut ids: Vec<u32> = known.chain(self.eos_id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// The chat template that came with the tokenizer, ready to render; `None` if there is none.
@@ -198,6 +234,10 @@ impl Tokenizer {
         })
     }
 
+    pub(super) fn anchor(&self) -> Option<u32> {
+        self.anchor
+    }
+
     pub(super) fn decoding(&self) -> Decoding {
         self.decoding
     }
@@ -206,7 +246,7 @@ impl Tokenizer {
         &mut self.inner
     }
 
-    /// Collects the ids of the special tokens; must be called after every change of the added tokens.
+    /// Collects what depends on the added tokens; must be called after every change of them.
     pub(super) fn collect_special(&mut self) {
         self.special_ids = self
             .inner
@@ -216,5 +256,20 @@ impl Tokenizer {
             .filter(|(_, token)| self.inner.get_added_vocabulary().is_special_token(&token.content))
             .map(|(id, _)| id)
             .collect();
+        self.anchor = self.find_anchor();
+    }
+
+    /// Finds a token of plain text, which real vocabularies have right after the special tokens and the single bytes.
+    fn find_anchor(&self) -> Option<u32> {
+        const SEARCHED: u32 = 1 << 12;
+        if self.decoding == Decoding::Bytes {
+            return None;
+        }
+        let end = u32::try_from(self.vocab_size()).map_or(SEARCHED, |size| size.min(SEARCHED));
+        (0..end).find(|id| {
+            let is_byte = self.id_to_token(*id).is_some_and(|token| byte_of_token(&token).is_some());
+            let is_plain = |text: &str| !text.is_empty() && !text.contains('\u{FFFD}');
+            !is_byte && !self.is_special(*id) && self.decode(&[*id], false).is_ok_and(|text| is_plain(&text))
+        })
     }
 }

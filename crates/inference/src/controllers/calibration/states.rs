@@ -44,7 +44,7 @@ pub(super) fn walk(
 ) -> Result<usize, CalibrationError> {
     check(model, texts)?;
     let mut hidden: Vec<Tensor<3>> = texts.iter().map(|text| model.embed(model.tokens(&[text]))).collect();
-    let frame = |text: &Vec<u32>| Frame::uncached(model.rope(), &[(0..text.len()).collect()], &[0], &model.device());
+    let frame = |text: &Vec<u32>| model.uncached_frame(&[(0..text.len()).collect()], &[0]);
     let frames: Vec<Frame> = texts.iter().map(frame).collect();
     let mut entering = read(&hidden, 0, "entering")?;
     for (layer, block) in model.layers().iter().enumerate() {

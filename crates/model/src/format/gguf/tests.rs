@@ -118,7 +118,7 @@ fn the_file_of_the_reference_writer_is_read() {
         panic!("test.nested is {:?}", metadata.get("test.nested"));
     };
     assert_eq!(nested.len(), 2);
-    assert_eq!(file.tensor("random.Q4_K").unwrap().shape, [3, 512]);
+    assert_eq!(file.tensor("Q4_K").unwrap().shape, [4, 512]);
 }
 
 #[test]
@@ -150,6 +150,7 @@ fn other_files_and_versions_are_told_apart() {
     assert!(matches!(error(b"PK\x03\x04 and more".to_vec()), FormatErrorKind::NotGguf { .. }));
     assert!(matches!(error(b"GGU".to_vec()), FormatErrorKind::NotGguf { .. }));
     assert!(matches!(error(b"GGUF\x03".to_vec()), FormatErrorKind::Truncated { .. }));
+    assert!(matches!(error(b"version https://git-lfs.github.com/spec/v1\n".to_vec()), FormatErrorKind::LfsPointer));
     for version in [0, 1, 4] {
         let mut bytes = header(0, 0);
         bytes[4] = version;
@@ -239,7 +240,6 @@ fn alignment_has_to_be_a_power_of_two_within_reason() {
 fn tensors_have_to_fit_the_file() {
     let huge = 1 << 40;
     let cases = [
-        (tensor(&[4], 0, 0, 15), "bytes 0 to 16 of 15"),
         (tensor(&[4], 0, 32, 16), "bytes 32 to 48 of 16"),
         (tensor(&[4], 0, u64::MAX - 31, 16), "of 16"),
         (tensor(&[4], 0, 8, 64), "offset of tensor t is 8; expected a multiple of 32"),
@@ -250,7 +250,7 @@ fn tensors_have_to_fit_the_file() {
         (tensor(&[u64::MAX], 0, 0, 64), "length in bytes"),
         (tensor(&[48], 8, 0, 64), "is 48; expected a multiple of 32"),
         (tensor(&[64], 12, 0, 64), "is 64; expected a multiple of 256"),
-        (tensor(&[64], 10, 0, 64), "ggml type Q2_K (number 10)"),
+        (tensor(&[64], 15, 0, 64), "ggml type Q8_K (number 15)"),
         (tensor(&[64], 39, 0, 64), "ggml type MXFP4 (number 39)"),
         (tensor(&[64], 999, 0, 64), "unknown ggml type number 999; supported: F32, F16"),
     ];
@@ -278,4 +278,131 @@ fn a_file_that_shrinks_after_it_was_opened_is_an_error() {
     let error = file.read_tensor_bytes("a").unwrap_err();
     assert!(matches!(error.kind(), FormatErrorKind::Truncated { needed: 4000, .. }), "{error}");
     assert!(matches!(GgufFile::open(folder.path()).unwrap_err().kind(), FormatErrorKind::Io(_)));
+}
+
+#[test]
+fn a_file_that_is_cut_off_says_by_how_much() {
+    let bytes = GgufWriter::new()
+        .tensor_f32("a", [5], &[1.0; 5])
+        .tensor("b", [2, 32], GgmlType::Q8_0, [1; 68])
+        .tensor("c", [32], GgmlType::Iq4Nl, [1; 18])
+        .to_bytes();
+    let file = open(bytes.clone()).unwrap();
+    let start = |name: &str| usize::try_from(file.tensor(name).unwrap().offset).unwrap();
+    let end = start("c") + 18;
+    for found in start("a")..end {
+        let text = error(bytes[..found].to_vec()).to_string();
+        assert_eq!(text, format!("the file is cut off: {found} of {} bytes; fetch it again", bytes.len()));
+    }
+    open(bytes[..end].to_vec()).unwrap(); // only padding is missing
+    let text = error(bytes[..40].to_vec()).to_string();
+    assert!(text.contains("cut off or damaged"), "{text}");
+}
+
+#[test]
+fn long_text_in_a_file_is_cut_in_messages() {
+    let long = "x".repeat(1 << 20);
+    let twice = |name: &str| GgufWriter::new().tensor_f32(name, [1], &[1.0]).tensor_f32(name, [1], &[1.0]).to_bytes();
+    let pairs = GgufWriter::new().pair(&long, GgufValue::U8(1)).pair(&long, GgufValue::U8(1)).to_bytes();
+    let numbers = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
+    let described = |numbers: &[u8]| [header(1, 0), string(&long), numbers.to_vec(), vec![0; 64]].concat();
+    let files = [
+        twice(&long),
+        pairs,
+        described(&numbers(&[5])),                   // dimensions
+        described(&numbers(&[1, 64, 0, 16, 0, 0])),  // an unsupported type
+        described(&numbers(&[1, 64, 0, 999, 0, 0])), // an unknown type
+        described(&numbers(&[1, 64, 0, 0, 1, 0])),   // a wrong offset
+        described(&numbers(&[1, 1 << 31, 1 << 31, 0, 0, 0])),
+        [header(0, 1), string(&long), numbers(&[13])].concat(),
+        [header(0, 1), string(&long), numbers(&[8, 1 << 31, 0])].concat(),
+    ];
+    for bytes in files {
+        let text = error(bytes).to_string();
+        assert!(text.contains("xxx...") && text.len() < 400, "{text}");
+    }
+}
+
+/// Returns part `number` (from 0) of `count`, with one tensor that holds its number.
+fn part(number: u16, count: u16, tensors: i32) -> GgufWriter {
+    GgufWriter::new()
+        .pair("split.no", GgufValue::U16(number))
+        .pair("split.count", GgufValue::U16(count))
+        .pair("split.tensors.count", GgufValue::I32(tensors))
+        .tensor_f32(format!("t{number}"), [1], &[f32::from(number)])
+}
+
+/// The names of the three parts.
+const PARTS: [&str; 3] = ["m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"];
+
+fn three_parts() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, name) in (0..).zip(PARTS) {
+        let name_pair = GgufValue::String(format!("part {number}"));
+        part(number, 3, 3).pair("general.name", name_pair).write(folder.path().join(name));
+    }
+    folder
+}
+
+#[test]
+fn the_parts_of_a_split_file_look_like_one_file() {
+    let folder = three_parts();
+    let first = folder.path().join(PARTS[0]);
+    let file = GgufFile::open(&first).unwrap();
+    assert_eq!(file.path(), first);
+    assert_eq!(file.metadata().get_str("general.name").unwrap(), "part 0");
+    assert!(file.tensors().map(|(name, _)| name).eq(["t0", "t1", "t2"]));
+    for (name, value) in [("t0", 0.0), ("t1", 1.0), ("t2", 2.0)] {
+        assert_eq!(file.tensor(name).unwrap().shape, [1]);
+        assert_eq!(file.dequantize_tensor(name).unwrap(), [value]);
+    }
+    let second = folder.path().join(PARTS[1]);
+    File::options().write(true).open(&second).unwrap().set_len(100).unwrap();
+    assert_eq!(file.read_tensor_bytes("t1").unwrap_err().path(), second);
+    let error = GgufFile::open(&first).unwrap_err();
+    assert_eq!(error.path(), second);
+    assert!(matches!(error.kind(), FormatErrorKind::CutOff { found: 100, .. } | FormatErrorKind::Truncated { .. }));
+}
+
+#[test]
+fn parts_that_do_not_belong_together_are_refused() {
+    let refused = |change: &dyn Fn(&Path), opened: &str, expected: &str| {
+        let folder = three_parts();
+        change(folder.path());
+        let text = GgufFile::open(folder.path().join(opened)).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}, expected {expected}");
+    };
+    let instead = |number: usize, part: GgufWriter| move |folder: &Path| part.write(folder.join(PARTS[number]));
+    let first_part = "part 2 of 3 of a split file; open the first part, m-00001-of-00003.gguf,";
+    refused(&|_| (), PARTS[1], first_part);
+    refused(&|folder| std::fs::remove_file(folder.join(PARTS[1])).unwrap(), PARTS[0], "lacks m-00002-of-00003.gguf;");
+    let rename = |folder: &Path| std::fs::rename(folder.join(PARTS[0]), folder.join("m.gguf")).unwrap();
+    refused(&rename, "m.gguf", "is m.gguf; expected a name that ends in -00001-of-00003.gguf");
+    let rename = |folder: &Path| std::fs::rename(folder.join(PARTS[1]), folder.join("m.gguf")).unwrap();
+    refused(&rename, "m.gguf", "open the first part, *-00001-of-00003.gguf,");
+    for (other, expected) in [
+        (part(2, 3, 3), "the file is part 3 of 3 of a split file with 3 tensors in all; expected part 2 of 3"),
+        (part(1, 4, 3), "the file is part 2 of 4"),
+        (part(1, 3, 4), "with 4 tensors in all; expected part 2 of 3 of a split file with 3 tensors in all"),
+        (GgufWriter::new(), "the file is no part of a split file; expected part 2 of 3"),
+        (part(1, 3, 3).tensor_f32("t0", [1], &[0.0]), "tensor t0 occurs twice"),
+        (part(1, 3, 3).tensor_f32("t3", [1], &[0.0]), "in all parts is 4; expected 3, as split.tensors.count says"),
+        (part(1, 3, -1), "split.tensors.count holds -1"),
+    ] {
+        refused(&instead(1, other), PARTS[0], expected);
+    }
+    let many = GgufWriter::new().pair("split.count", GgufValue::U64(u64::MAX)).pair("split.no", GgufValue::U8(0));
+    refused(&instead(0, many), PARTS[0], "split.count is 18446744073709551615; expected at most");
+    let without_place = GgufWriter::new().pair("split.count", GgufValue::U8(3));
+    refused(&instead(0, without_place), PARTS[0], "split.no is missing");
+}
+
+#[test]
+fn a_part_in_memory_is_refused() {
+    let error = open(part(1, 3, 3).to_bytes()).unwrap_err();
+    assert!(matches!(error.kind(), FormatErrorKind::PartInMemory { part: 2, count: 3 }), "{error}");
+    // Merged files and files of one part.
+    for count in [0, 1] {
+        open(part(0, count, 1).to_bytes()).unwrap();
+    }
 }

@@ -79,9 +79,10 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(cached: &CachedRow<'a>, k: &'a FlexTensor, v: &'a FlexTensor, heads: usize) -> Option<Self> {
+    fn new(cached: &'a CachedRow<'_>, k: &'a FlexTensor, v: &'a FlexTensor, heads: usize) -> Option<Self> {
         let [_, kv_heads, slots, _] = cached.k.dims();
-        Some(Self { k: Heads::new(k)?, v: Heads::new(v)?, group: heads / kv_heads, slots, hidden: cached.hidden })
+        let hidden = cached.hidden.as_deref();
+        Some(Self { k: Heads::new(k)?, v: Heads::new(v)?, group: heads / kv_heads, slots, hidden })
     }
 }
 
@@ -112,7 +113,7 @@ impl<'a> Heads<'a> {
 /// One query of one head.
 struct Query<'a> {
     q: &'a [f32],
-    /// The slots of the head, from the first on.
+    /// The slots of the head, from the first that is read on.
     k: &'a [f32],
     v: &'a [f32],
     slots: usize,

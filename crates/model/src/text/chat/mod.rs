@@ -77,9 +77,11 @@ impl ChatTemplate {
             let limit = format!("at most {MAX_TEMPLATE_BYTES} bytes");
             return Err(TextErrorKind::invalid("length", &template.len(), limit).at(ORIGIN));
         }
+        // Jinja reads every kind of line end as "\n".
+        let template = template.replace("\r\n", "\n").replace('\r', "\n");
         let mut environment = environment::environment(None).map_err(|source| failed("parsed", source))?;
         environment
-            .add_template_owned(NAME, environment::without_generation_tags(template))
+            .add_template_owned(NAME, environment::without_generation_tags(&template))
             .map_err(|source| failed("parsed", source))?;
         Ok(Self { environment, roles })
     }

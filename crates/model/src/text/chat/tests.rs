@@ -1,6 +1,10 @@
 //! Tests of chat templates.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use serde::Deserialize;
 
 use crate::text::{ChatMessage, ChatTemplate, SpecialTokens, TextError, TextErrorKind};
 
@@ -61,6 +65,70 @@ fn the_dialect_is_that_of_transformers() {
     shows("a{% generation %}b{%- endgeneration -%} c", "abc");
     shows("{{ messages[0].content is string }}{{ messages is iterable }}{{ messages[0] is mapping }}", "TrueTrueTrue");
     shows("{{ 'a' ~ 1 ~ none }}{{ [1, 'a'] }}{{ {'a': none} }}", "a1None[1, 'a']{'a': None}");
+}
+
+/// Templates with conversations and what Jinja makes of them.
+#[derive(Deserialize)]
+struct Rendered {
+    templates: BTreeMap<String, RenderedTemplate>,
+}
+
+#[derive(Deserialize)]
+struct RenderedTemplate {
+    template: String,
+    turns: Vec<RenderedTurn>,
+}
+
+/// A conversation: roles and texts, or a single message of the user.
+#[derive(Deserialize)]
+struct RenderedTurn {
+    #[serde(default)]
+    messages: Vec<(String, String)>,
+    user: Option<String>,
+    /// `None` if the template refuses the conversation.
+    rendered: Option<String>,
+}
+
+/// Compares all conversations of a file.
+fn assert_rendered(path: &Path) {
+    let file: Rendered = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let token = |text: &str| Some(text.to_owned());
+    let roles = SpecialTokens { bos: token("<s>"), eos: token("</s>"), unk: token("<unk>"), pad: token("<pad>") };
+    let mut wrong = Vec::new();
+    for (name, case) in file.templates {
+        let template = ChatTemplate::new(&case.template, roles.clone()).unwrap();
+        for turn in case.turns {
+            let given = turn.messages.into_iter().map(|(role, text)| ChatMessage::new(role, text));
+            let messages: Vec<_> = given.chain(turn.user.map(ChatMessage::user)).collect();
+            let found = template.render(&messages, true).ok();
+            if found != turn.rendered {
+                wrong.push(format!("{name}: {found:?}, not {:?}", turn.rendered));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The workspace's `tests/reference/templates.py` made the fixture.
+#[test]
+fn conversations_are_rendered_as_jinja_renders_them() {
+    assert_rendered(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/templates/rendered.json")));
+}
+
+#[test]
+#[ignore = "needs DYNLAYER_TEMPLATES, the path of a file like the fixture's"]
+fn given_templates_are_rendered_as_jinja_renders_them() {
+    assert_rendered(Path::new(&std::env::var_os("DYNLAYER_TEMPLATES").expect("DYNLAYER_TEMPLATES names a file")));
+}
+
+#[test]
+fn line_ends_of_windows_are_line_ends() {
+    let template = "{% for m in messages %}\r\n  {{ m.content + '\r\n' }}\r\n{% endfor %}\rend\r\n";
+    let unix = template.replace("\r\n", "\n").replace('\r', "\n");
+    shows(template, &render(&unix, &[ChatMessage::user("hi")]).unwrap());
+    shows("a\r\nb\rc\r\n", "a\nb\nc");
+    let kept = render("{{ messages[0].content }}", &[ChatMessage::user("a\r\nb")]).unwrap();
+    assert_eq!(kept, "a\r\nb", "only the template's");
 }
 
 #[test]

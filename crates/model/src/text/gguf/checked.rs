@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// Validated metadata: it has as many kinds and scores as tokens, no token twice, and no id out of range.
+/// Validated metadata: it has as many kinds and scores as tokens, and no token twice.
 pub(super) struct Checked {
     pub raw: GgufTokenizerData,
     pub kinds: Vec<Kind>,
@@ -62,16 +62,6 @@ impl Checked {
             {
                 let found = format!("a list of {length}");
                 return Err(TextErrorKind::invalid(field, &found, format!("one entry per token, {count}")));
-            }
-        }
-        for (field, id) in [
-            ("tokenizer.ggml.bos_token_id", raw.bos),
-            ("tokenizer.ggml.eos_token_id", raw.eos),
-            ("tokenizer.ggml.unknown_token_id", raw.unk),
-            ("tokenizer.ggml.padding_token_id", raw.pad),
-        ] {
-            if let Some(id) = id.filter(|id| *id as usize >= count) {
-                return Err(TextErrorKind::invalid(field, &id, format!("below the number of tokens, {count}")));
             }
         }
         let ids = ids(&raw.tokens)?;

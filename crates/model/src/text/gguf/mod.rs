@@ -1,8 +1,8 @@
 //! Tokenizers from GGUF metadata.
 //!
 //! The result is the `tokenizers` pipeline that the model's `tokenizer.json` describes, so that a GGUF file and the
-//! folder that it was made from give the same ids. The keys, the defaults for absent keys and the names of the
-//! pre-tokenizers are those of llama.cpp (`llama-vocab.cpp`).
+//! folder that it was made from give the same ids. The keys, the defaults for absent keys, the treatment of ids that no
+//! token has, and the names of the pre-tokenizers are those of llama.cpp (`llama-vocab.cpp`).
 
 mod bpe;
 mod checked;
@@ -10,12 +10,12 @@ mod pre;
 mod spm;
 
 use tokenizers::AddedToken;
-use tokenizers::processors::template::TemplateProcessing;
 
 use self::checked::{Checked, Kind};
 use super::error::{TextError, TextErrorKind};
+use super::frame::set_frame;
 use super::guard::guarded;
-use super::special_tokens::SpecialTokens;
+use super::special_tokens::{SpecialTokens, is_end};
 use super::tokenizer::Tokenizer;
 use crate::files::shorten;
 
@@ -59,8 +59,8 @@ impl GgufTokenizerData {
     /// Builds the tokenizer that the data describe.
     ///
     /// # Errors
-    /// A model or pre-tokenizer that is not supported, lists of different lengths, ids out of range, a token that
-    /// occurs twice, merges of unknown tokens, or a refusal of the `tokenizers` library.
+    /// A model or pre-tokenizer that is not supported, lists of different lengths, a token that occurs twice, merges of
+    /// unknown tokens, or a refusal of the `tokenizers` library. An id that no token has counts as absent.
     pub fn build(self) -> Result<Tokenizer, TextError> {
         guarded(ORIGIN, move || self.build_unguarded())
     }
@@ -77,6 +77,7 @@ impl GgufTokenizerData {
                 });
             }
         };
+        self.drop_unknown_ids(is_spm);
         if is_spm {
             self.assume_spm_ids();
         }
@@ -95,6 +96,22 @@ impl GgufTokenizerData {
         Ok(Tokenizer::wrap(library)?.with_chat(roles, chat_template))
     }
 
+    /// Drops ids that no token has. Where no other id is assumed, nothing is added to texts in their place.
+    fn drop_unknown_ids(&mut self, is_spm: bool) {
+        let count = self.tokens.len();
+        let unknown = |id: Option<u32>| id.is_some_and(|id| usize::try_from(id).map_or(true, |id| id >= count));
+        for (id, add) in [(&mut self.bos, &mut self.add_bos), (&mut self.eos, &mut self.add_eos)] {
+            if unknown(*id) && !is_spm {
+                *add = Some(false);
+            }
+        }
+        for id in [&mut self.bos, &mut self.eos, &mut self.unk, &mut self.pad] {
+            if unknown(*id) {
+                *id = None;
+            }
+        }
+    }
+
     /// Sets absent ids to those that llama.cpp assumes for `SentencePiece` models.
     fn assume_spm_ids(&mut self) {
         let count = self.tokens.len();
@@ -107,11 +124,16 @@ impl GgufTokenizerData {
 
 /// Adds control and unknown tokens as special tokens, and user-defined tokens as ordinary added tokens. Encoding never
 /// splits an added token.
+///
+/// Well-known ends of texts and turns are special even if the file does not say so, unless they may be markup in a text
+/// (`</s>`).
 fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(), TextErrorKind> {
     let tokens = data.raw.tokens.iter().zip(&data.kinds).filter_map(|(token, kind)| match kind {
         Kind::Control | Kind::Unknown => Some(AddedToken::from(token.clone(), true)),
+        Kind::UserDefined if is_end(token) => Some(AddedToken::from(token.clone(), true)),
         // User-defined tokens are not normalized, since llama.cpp searches for them in the original text.
         Kind::UserDefined => Some(AddedToken::from(token.clone(), false).normalized(false)),
+        Kind::Normal if is_end(token) && token.starts_with("<|") => Some(AddedToken::from(token.clone(), true)),
         Kind::Normal | Kind::Byte | Kind::Unused => None,
     });
     library.add_tokens(tokens).map_err(refused)?;
@@ -120,35 +142,17 @@ fn add_tokens(library: &mut tokenizers::Tokenizer, data: &Checked) -> Result<(),
 
 /// Sets the tokens that encoding puts before and after a text.
 fn frame(library: &mut tokenizers::Tokenizer, data: &Checked, add_bos_by_default: bool) -> Result<(), TextErrorKind> {
-    let mut single = Vec::new();
-    let mut special = Vec::new();
-    let mut part = |add: bool, id: Option<u32>, field| -> Result<Option<String>, TextErrorKind> {
+    let part = |add: bool, id: Option<u32>, field| -> Result<Option<(String, u32)>, TextErrorKind> {
         if !add {
             return Ok(None);
         }
-        let Some((id, token)) = id.and_then(|id| Some((id, data.token(id)?))) else {
-            return Err(TextErrorKind::MissingField { field, expected: "the id of the token to add to every text" });
-        };
-        special.push((token.to_owned(), id));
-        Ok(Some(token.to_owned()))
+        let token = id.and_then(|id| Some((data.token(id)?.to_owned(), id)));
+        let missing = TextErrorKind::MissingField { field, expected: "the id of the token to add to every text" };
+        token.map(Some).ok_or(missing)
     };
     let bos = part(data.raw.add_bos.unwrap_or(add_bos_by_default), data.raw.bos, "tokenizer.ggml.bos_token_id")?;
     let eos = part(data.raw.add_eos.unwrap_or(false), data.raw.eos, "tokenizer.ggml.eos_token_id")?;
-    if bos.is_none() && eos.is_none() {
-        return Ok(());
-    }
-    single.extend(bos);
-    single.push("$A".to_owned());
-    single.extend(eos);
-    special.dedup();
-    let template = TemplateProcessing::builder()
-        .try_single(single)
-        .map_err(|message| refused(message.into()))?
-        .special_tokens(special)
-        .build()
-        .map_err(|error| refused(Box::new(error)))?;
-    library.with_post_processor(Some(template));
-    Ok(())
+    set_frame(library, bos, eos)
 }
 
 fn refused(source: Box<dyn std::error::Error + Send + Sync>) -> TextErrorKind {

@@ -54,6 +54,32 @@ fn the_configuration_adds_roles_tokens_and_a_template() {
 }
 
 #[test]
+fn the_configuration_decides_what_is_around_a_text() {
+    let encode = |config: serde_json::Value| {
+        let folder = folder(&[("tokenizer_config.json", &config.to_string())]);
+        load(&folder).unwrap().encode("ab", true).unwrap()
+    };
+    assert_eq!(encode(json!({"bos_token": "<s>", "eos_token": "</s>"})), [3, 2]);
+    assert_eq!(encode(json!({"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true})), [3, 2]);
+    assert_eq!(encode(json!({"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": false})), [2]);
+    assert_eq!(encode(json!({"bos_token": "<s>", "eos_token": "</s>", "add_eos_token": true})), [3, 2, 4]);
+    assert_eq!(encode(json!({"eos_token": "</s>", "add_bos_token": false, "add_eos_token": null})), [3, 2]);
+    // A token that the tokenizer lacks cannot be added.
+    assert_eq!(encode(json!({"bos_token": "<none>", "add_bos_token": true})), [3, 2]);
+}
+
+#[test]
+fn tokenizers_in_other_forms_are_refused_with_the_next_step() {
+    for name in ["tokenizer.model", "vocab.json"] {
+        let folder = folder(&[(name, "")]);
+        std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+        let error = load(&folder).unwrap_err();
+        assert!(matches!(error.kind(), TextErrorKind::NeedsConversion { found } if *found == name), "{error:?}");
+        assert!(error.to_string().contains("save_pretrained"), "{error}");
+    }
+}
+
+#[test]
 fn a_separate_template_file_wins() {
     let config = json!({"chat_template": "one"});
     let folder = folder(&[("tokenizer_config.json", &config.to_string()), ("chat_template.jinja", "two")]);

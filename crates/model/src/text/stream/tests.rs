@@ -22,7 +22,7 @@ fn pieces(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) -> Result<Vec<
 fn assert_streams(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) {
     let pieces = pieces(tokenizer, ids, skip_special).unwrap();
     assert!(pieces.iter().all(|piece| !piece.is_empty()));
-    assert_eq!(pieces.concat(), tokenizer.decode(ids, skip_special).unwrap());
+    assert_eq!(pieces.concat(), tokenizer.decode_continuation(ids, skip_special).unwrap());
 }
 
 /// A tokenizer with a decoder that treats the first token differently.
@@ -63,7 +63,20 @@ fn nothing_is_held_back_for_text() {
     let tokenizer = spm_tokenizer();
     let ids = tokenizer.encode("hello world", false).unwrap();
     let pieces = pieces(&tokenizer, &ids, true).unwrap();
-    assert_eq!((pieces.len(), pieces.concat().as_str()), (ids.len(), "hello world"));
+    assert_eq!((pieces.len(), pieces.concat().as_str()), (ids.len(), " hello world"));
+}
+
+/// A text of its own does not start with the space that its first token holds; an answer after a prompt does.
+#[test]
+fn the_first_space_of_an_answer_belongs_to_it() {
+    for tokenizer in [spm_tokenizer(), metaspace()] {
+        let id = (0..400).find(|id| tokenizer.id_to_token(*id).is_some_and(|token| token == "▁a")).unwrap();
+        assert_eq!(tokenizer.decode(&[id, id], true).unwrap(), "a a");
+        assert_eq!(tokenizer.decode_continuation(&[id, id], true).unwrap(), " a a");
+        assert_eq!(pieces(&tokenizer, &[id, id], true).unwrap(), [" a", " a"]);
+        assert_eq!(tokenizer.decode_continuation(&[], true).unwrap(), "");
+    }
+    assert_eq!(bpe().decode_continuation(&[0x20, 0x61], true).unwrap(), " a");
 }
 
 #[test]

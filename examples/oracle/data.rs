@@ -51,17 +51,27 @@ pub fn items(
     };
     let scored = arguments.metric == Metric::Nll;
     let item = |line: &Line| -> Result<Item, Box<dyn Error>> {
-        let prompt = match &template {
-            Some(template) => tokenizer.encode(&template.render(&[ChatMessage::user(&line.prompt)], true)?, false)?,
-            None => arguments.model.encode(tokenizer, &line.prompt)?,
+        let text = match &template {
+            Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
+            None => line.prompt.clone(),
         };
+        let encode = |text: &str| match &template {
+            Some(_) => tokenizer.encode(text, false),
+            None => arguments.model.encode(tokenizer, text),
+        };
+        let prompt = encode(&text)?;
         if prompt.is_empty() {
             return Err("the prompt has no token".into());
         }
         // A reference follows the chat template's text directly, but it follows a plain prompt after a space.
         let spaced = arguments.chat || line.prompt.ends_with(char::is_whitespace);
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
-        let mut reference_tokens = tokenizer.encode(&reference, false)?;
+        // The tokens that it has after the prompt. They may differ from those that it has alone, where a SentencePiece
+        // tokenizer puts a space before it. Where the two texts share a token, those alone are the best there is.
+        let mut reference_tokens = match encode(&(text + &reference))?.strip_prefix(&prompt[..]) {
+            Some(tokens) => tokens.to_vec(),
+            None => tokenizer.encode(&reference, false)?,
+        };
         reference_tokens.truncate(arguments.max_new_tokens);
         if scored && reference_tokens.is_empty() {
             return Err("the reference has no token that --metric nll could score".into());

@@ -160,6 +160,10 @@ check("nothing was run there", not os.path.exists("taken/run.jsonl"))
 before = content("clean")
 works("a finished run again", oracle("clean", "clean.jsonl"))
 check("a finished run again: the same files", content("clean") == before)
+for impossible in ("exit:13", "skip:40", "uniform:13", "schedule:13..4,to=5", "confidence:2"):
+    wrong = ["--candidates", f"full,{impossible}", *FAST[2:]]
+    refused(f"{impossible} with --overwrite", oracle("clean", "clean.jsonl", "--overwrite", fast=wrong), impossible)
+check("impossible candidates: nothing has changed", content("clean") == before)
 other = ["--candidates", "full,exit:2", *FAST[2:]]
 refused("another run", oracle("clean", "clean.jsonl", fast=other), "--overwrite")
 refused("another run's items", oracle("clean", "long.jsonl", "--skip-long", "--limit", 1), "--overwrite")

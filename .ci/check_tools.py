@@ -105,11 +105,14 @@ generated(*sort, "--controller", "bernoulli:0.5", "--max-new-tokens", 8, "--reco
 refused("a replay under another --control-from", "control", "generate", *sort, "--controller", "replay:run.json",
         "--control-from", "last-prompt-token", "--max-new-tokens", 7, "--json")
 
+refused("one file for two outputs", "both name", "generate", *sort, "--record", "out", "--depth-map", "./out")
+
 # Options without effect, and tables that say what was run.
 warned("a filter at temperature 0", "--top-p has no effect", *sort, "--top-p", 0.9)
 warned("a seed without draws", "--seed has no effect", *sort, "--seed", 3)
 warned("a calibration that nobody needs", "--calibration has no effect", *sort, "--calibration", write("text", b"sort 312="))
 warned("--usage with --json", "--usage has no effect", *sort, "--usage", "--json")
+warned("sampling with --logits-top", "--temperature has no effect", *sort, "--logits-top", 2, "--temperature", 1)
 quiet = run("generate", *sort, "--temperature", 1, "--top-p", 0.9, "--seed", 3)
 check("no warning of options with effect", quiet.returncode == 0 and quiet.stderr == "", quiet.stderr)
 few = ["--budgets", 6, "--limit", 2]
@@ -133,8 +136,17 @@ out = [*few, "--out", "comparison"]
 check("compare_controllers writes its folder", run("compare_controllers", *out).returncode == 0 and os.path.isfile("comparison/kl.svg"))
 refused("the folder of another comparison", "--overwrite", "compare_controllers", *out)
 check("--overwrite replaces it", run("compare_controllers", *out, "--overwrite").returncode == 0)
+os.remove("comparison/comparison.csv")
+refused("the images of another comparison", "--overwrite", "compare_controllers", *out)
+os.mkdir("half") or os.mkdir("half/kl.svg")
+refused("a folder in place of an image", "kl.svg", "compare_controllers", *few, "--out", "half")
+check("nothing was written there", os.listdir("half") == ["kl.svg"])
+refused("a controller of too many layers", "13", "compare_controllers", *few, "--controller", "exit:13")
 refused("a file in place of the folder", "folder", "compare_controllers", *few, "--out", "digits")
 refused("no items for kv_policies", "0 items", "kv_policies", "--limit", 0)
+os.mkdir("others")
+write("others/quality.svg", b"other")
+refused("quickstart into another's images", "--overwrite", "quickstart", "--out", "others", "--problems", 1)
 refused("quickstart into a file", "folder", "quickstart", "--out", "digits", "--problems", 1)
 
 # Pipes whose reader goes away.

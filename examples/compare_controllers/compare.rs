@@ -57,6 +57,16 @@ struct Sums {
     nll: f64,
 }
 
+/// The settings of every run.
+pub fn settings(arguments: &Arguments) -> RunSettings {
+    RunSettings {
+        control_from: arguments.control_from,
+        kv_policy: arguments.kv_policy,
+        seed: arguments.seed,
+        ..RunSettings::default()
+    }
+}
+
 impl Comparison<'_> {
     /// Returns one row for the full model, and one per controller.
     pub fn run(
@@ -85,12 +95,7 @@ impl Comparison<'_> {
         first: u64,
     ) -> Result<Scores, Box<dyn Error>> {
         let options = ScoreOptions {
-            run: RunSettings {
-                control_from: self.arguments.control_from,
-                kv_policy: self.arguments.kv_policy,
-                seed: self.arguments.seed,
-                ..RunSettings::default()
-            },
+            run: settings(self.arguments),
             keep_logits: true,
             keep_hidden: true,
             sequence_ids: (first..first + items.len() as u64).collect(),

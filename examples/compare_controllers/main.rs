@@ -16,8 +16,8 @@ mod output;
 use arguments::{Arguments, PROMPT_TOKENS, TOKENS};
 use clap::Parser;
 use compare::Comparison;
-use dynlayer::inference::ControlFrom;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
+use dynlayer::inference::{ControlFrom, Session, SessionOptions};
 use dynlayer_examples::Loaded;
 use dynlayer_examples::output::warn;
 use std::error::Error;
@@ -71,10 +71,14 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
     }
     specs.extend(arguments.controllers.iter().cloned());
-    // All are built before any runs, so that an invalid one is reported at once.
+    // All are built and started before any runs, so that an invalid one is reported at once.
     let mut controllers = Vec::new();
+    let settings = compare::settings(arguments);
     for spec in specs {
-        controllers.push((spec.to_string(), spec.build(&model, &resources)?));
+        let mut controller = spec.build(&model, &resources)?;
+        // A session starts its controller, which refuses models and settings that do not fit it.
+        Session::new(&model, &mut controller, SessionOptions { run: settings, ..SessionOptions::default() })?;
+        controllers.push((spec.to_string(), controller));
     }
     let bar = dynlayer_examples::progress_bar(arguments.json, "comparing {bar:40} {pos} of {len}, {eta} left");
     bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.get())) as u64);

@@ -6,7 +6,7 @@ use dynlayer::inference::ScoreItem;
 use dynlayer::metrics::output::write_csv;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::model::format::write_atomic;
-use dynlayer_examples::output::check_folder;
+use dynlayer_examples::output::check_files;
 use dynlayer_examples::{Lengths, described};
 use serde::Serialize;
 use std::error::Error;
@@ -33,12 +33,9 @@ struct Document<'a> {
 
 /// Tries whether the files can be written, before the work.
 pub fn check(folder: &Path, overwrite: bool) -> Result<(), String> {
-    let table = folder.join(TABLE);
-    if table.exists() && !overwrite {
-        let table = table.display();
-        return Err(format!("{table} is of an earlier comparison; give another --out, or --overwrite to replace it"));
-    }
-    check_folder(folder)
+    let images = MEASURES.iter().flat_map(|(name, ..)| [format!("{name}.svg"), format!("{name}.png")]);
+    let files: Vec<String> = images.chain([TABLE.to_owned()]).collect();
+    check_files(folder, &files, overwrite)
 }
 
 /// Prints the table, and writes the files if a folder was given.

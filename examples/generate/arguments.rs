@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, KvPolicy};
@@ -136,7 +137,26 @@ pub struct Arguments {
     pub seed: u64,
     pub json: bool,
     pub logits_top: Option<usize>,
+    /// The options that were given and are of use only when something is generated.
+    only_for_generation: Vec<String>,
 }
+
+/// The names of the options that are of use only when something is generated, as clap has them.
+const GENERATION: [&str; 13] = [
+    "controller",
+    "calibration",
+    "control_from",
+    "kv_policy",
+    "max_new_tokens",
+    "ignore_eos",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+];
 
 /// The input: a text, a file's text or token ids to continue, a message to answer, or messages at the terminal.
 #[derive(Debug)]
@@ -151,7 +171,11 @@ pub enum Source {
 impl Arguments {
     /// Parses the command line; ends the program with a message if it is invalid.
     pub fn parse() -> Self {
-        let raw = Raw::parse();
+        let matches = Raw::command().get_matches();
+        let raw = Raw::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let only_for_generation = GENERATION.iter().filter(|id| given(id));
+        let only_for_generation = only_for_generation.map(|id| format!("--{}", id.replace('_', "-"))).collect();
         let RawSource { prompt, prompt_file, prompt_ids, chat } = raw.source;
         let source = match (prompt, prompt_file, prompt_ids) {
             (Some(text), _, _) => Source::Text(text),
@@ -184,11 +208,15 @@ impl Arguments {
             seed: raw.seed,
             json: raw.json,
             logits_top: raw.logits_top,
+            only_for_generation,
         }
     }
 
     /// The options that were given and have no effect beside the others, each with the reason.
     pub fn without_effect(&self) -> Vec<(String, &'static str)> {
+        if self.logits_top.is_some() {
+            return self.only_for_generation.iter().map(|option| (option.clone(), "with --logits-top")).collect();
+        }
         let sampling = self.sampling.without_effect().into_iter();
         let mut found: Vec<(String, &'static str)> =
             sampling.map(|field| (format!("--{}", field.replace('_', "-")), "at temperature 0")).collect();
@@ -198,7 +226,6 @@ impl Arguments {
         // The seed is for sampling, for controllers that draw, and for the clusters of states. A name within a file's
         // name only leaves out the warning.
         let draws = ["random", "bernoulli", "similarity"].iter().any(|name| spec.contains(name));
-        let logits_only = self.logits_top.is_some();
         let plain = matches!(self.source, Source::Text(_) | Source::File(_));
         for (option, useless, reason) in [
             ("--seed", self.seed != 0 && self.sampling.temperature <= 0.0 && !draws, "as nothing is drawn at random"),
@@ -206,8 +233,6 @@ impl Arguments {
             ("--no-bos", self.model.no_bos && !plain && !calibrated, "as all texts are chats or token ids"),
             ("--kv-policy", self.kv_policy != KvPolicy::Propagate && full, "as the controller skips no layer"),
             ("--usage", self.usage && self.json, "with --json"),
-            ("--controller", !full && logits_only, "with --logits-top"),
-            ("--stop", !self.stop.is_empty() && logits_only, "with --logits-top"),
         ] {
             if useless {
                 found.push((option.to_owned(), reason));

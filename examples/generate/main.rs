@@ -20,7 +20,7 @@ use dynlayer::inference::{
 use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer::model::{Checkpoint, Llama};
 use dynlayer_examples::interrupt::{self, Interrupted};
-use dynlayer_examples::output::{check, warn};
+use dynlayer_examples::output::{check, same_file, warn};
 use dynlayer_examples::{calibration, chain, read_text, weights};
 use std::error::Error;
 use std::process::ExitCode;
@@ -34,6 +34,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     arguments.sampling.validate()?;
     for file in arguments.record.iter().chain(&arguments.depth_map) {
         check(file)?;
+    }
+    if let (Some(record), Some(map)) = (&arguments.record, &arguments.depth_map)
+        && same_file(record, map)
+    {
+        return Err(format!("--record and --depth-map both name {}; expected two files", map.display()).into());
     }
     for (option, reason) in arguments.without_effect() {
         warn(format_args!("{option} has no effect {reason}"));

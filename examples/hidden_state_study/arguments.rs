@@ -71,7 +71,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Replace the files that another study has left in the folder of --out; without it they are an error.
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     pub overwrite: bool,
     /// A folder to store finished trainings in, so that a stopped study can continue. Studies with other inputs, alphas
     /// or seeds may use the same folder at the same time.

@@ -29,6 +29,10 @@ pub fn check(folder: &Path, overwrite: bool) -> Result<(), Box<dyn Error>> {
     for name in RESULTS.iter().chain([&RUN]) {
         output::check(&folder.join(name))?;
     }
+    let run = folder.join(RUN);
+    if fs::metadata(&run).is_ok_and(|found| !found.is_file()) {
+        return Err(format!("{}: expected a regular file, from which a run can continue", run.display()).into());
+    }
     match RESULTS.iter().map(|name| folder.join(name)).find(|file| file.is_file()) {
         Some(file) if !continues(folder) && !overwrite => Err(format!(
             "{}: belongs to another run, as there is no {RUN} to continue from; name another folder for --out, or add \
@@ -46,10 +50,9 @@ pub fn continues(folder: &Path) -> bool {
 }
 
 /// Returns true for the error that the folder holds another run, which `--overwrite` replaces.
-pub fn is_other_run(error: &(dyn Error + 'static)) -> bool {
+pub fn is_other_run(error: &OracleError) -> bool {
     use OracleError::{OtherItem, OtherRun, Syntax, Version};
-    let error = error.downcast_ref::<OracleError>();
-    matches!(error, Some(OtherRun { .. } | OtherItem { .. } | Syntax { .. } | Version { .. }))
+    matches!(error, OtherRun { .. } | OtherItem { .. } | Syntax { .. } | Version { .. })
 }
 
 /// Removes the results of a run that is not continued, and empties the file that it would continue from. So a new run

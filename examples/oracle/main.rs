@@ -54,19 +54,20 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     let texts =
         dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
-    let candidates = || specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect::<Vec<_>>();
-    let measure = || run::run(arguments, &loaded, candidates(), &specs, &items);
-
+    let candidates = specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect();
+    let run = run::new(arguments, &loaded, candidates, &specs)?;
+    // A run that cannot begin must not remove another one.
+    run.check(&items)?;
     if !folder::continues(&arguments.out) {
         folder::clear(&arguments.out)?;
     }
-    let measured = match measure() {
-        Err(error) if folder::is_other_run(error.as_ref()) => {
+    let measured = match run::measure(arguments, &run, &items) {
+        Err(error) if folder::is_other_run(&error) => {
             if !arguments.overwrite {
                 return Err(format!("{error}; --overwrite replaces that run").into());
             }
             folder::clear(&arguments.out)?;
-            measure()?
+            run::measure(arguments, &run, &items)?
         }
         measured => measured?,
     };

@@ -3,7 +3,9 @@
 use crate::arguments::{Arguments, Cost, Metric};
 use crate::candidates::null_depths;
 use dynlayer::inference::controllers::ControllerSpec;
-use dynlayer::inference::oracle::{self, Candidate, Item, Measure, OracleOptions, OracleResults, OracleRun};
+use dynlayer::inference::oracle::{
+    self, Candidate, Item, Measure, OracleError, OracleOptions, OracleResults, OracleRun,
+};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, RunSettings};
 use dynlayer::metrics::text::{Rouge, RougeVariant};
@@ -13,14 +15,13 @@ use std::error::Error;
 /// The file that an interrupted run continues from.
 pub const RUN: &str = "run.jsonl";
 
-/// Runs the items that are not finished yet, with a progress bar on standard error.
-pub fn run(
+/// Makes the run that the arguments ask for.
+pub fn new<'a>(
     arguments: &Arguments,
-    Loaded { checkpoint, tokenizer, model }: &Loaded,
-    candidates: Vec<Candidate<'_>>,
+    Loaded { checkpoint, tokenizer, model }: &'a Loaded,
+    candidates: Vec<Candidate<'a>>,
     specs: &[ControllerSpec],
-    items: &[Item],
-) -> Result<OracleResults, Box<dyn Error>> {
+) -> Result<OracleRun<'a>, Box<dyn Error>> {
     let options = OracleOptions {
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: checkpoint.stop_tokens(tokenizer)?,
@@ -32,7 +33,10 @@ pub fn run(
             ..RunSettings::default()
         },
         // The measures that score given tokens do not use the sampling.
-        halves: (arguments.halves > 0.0).then(|| Sampling { temperature: arguments.halves, ..Sampling::default() }),
+        halves: (arguments.halves > 0.0).then(|| match arguments.metric {
+            Metric::RougeL => Sampling { temperature: arguments.halves, ..Sampling::default() },
+            Metric::Agreement | Metric::Nll => Sampling::default(),
+        }),
         null_depths: null_depths(arguments, specs, model.layers().len()),
         cost: match arguments.cost {
             Cost::Layers => oracle::Cost::Layers,
@@ -50,8 +54,12 @@ pub fn run(
         Metric::Agreement => Measure::Agreement,
         Metric::Nll => Measure::Likelihood,
     };
+    Ok(OracleRun::new(model, candidates, measure).options(options))
+}
+
+/// Runs the items that are not finished yet, with a progress bar on standard error.
+pub fn measure(arguments: &Arguments, run: &OracleRun<'_>, items: &[Item]) -> Result<OracleResults, OracleError> {
     let bar = progress_bar(arguments.json, "prompts {bar:40} {pos} of {len}, {elapsed} so far, {eta} left");
-    let run = OracleRun::new(model, candidates, measure).options(options);
     let results = run.run(arguments.out.join(RUN), items, |progress| {
         bar.set_length(progress.total as u64);
         if progress.done == progress.resumed {

@@ -14,12 +14,13 @@ use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::model::{Backend, WeightDtype};
 use dynlayer_examples::Loaded;
 use dynlayer_examples::arguments::ModelArguments;
-use dynlayer_examples::output::check_folder;
+use dynlayer_examples::output::check_files;
 use dynlayer_tiny::{Task, problems};
 use measure::{Bench, Row};
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The controllers of the table, beside the oracle: full depth, static skipping, early exit, an exit by confidence, and
@@ -36,6 +37,9 @@ const TABLE: [&str; 9] = [
     "router:router.safetensors",
 ];
 
+/// The folder for images by default, which only this program writes to.
+const DEFAULT_OUT: &str = "target/quickstart";
+
 /// The thresholds of the confidence controller's curve.
 const THRESHOLDS: [f32; 5] = [0.3, 0.6, 0.8, 0.95, 0.99];
 
@@ -43,11 +47,11 @@ const THRESHOLDS: [f32; 5] = [0.3, 0.6, 0.8, 0.95, 0.99];
 #[derive(Parser, Debug)]
 struct Arguments {
     /// The number of held-out problems of each task.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     problems: u64,
     /// The number of problems of each task that are also run one at a time, to measure speed.
-    #[arg(long, default_value_t = 6)]
-    timed: usize,
+    #[arg(long, default_value = "6")]
+    timed: NonZeroUsize,
     /// The seed from which the problems are drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -55,8 +59,11 @@ struct Arguments {
     #[arg(long, default_value_t = Backend::Flex)]
     device: Backend,
     /// The folder to write the images to.
-    #[arg(long, value_name = "DIR", default_value = "target/quickstart")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_OUT)]
     out: PathBuf,
+    /// Replace images that are there already. In the default folder they are always replaced.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 fn main() -> ExitCode {
@@ -64,10 +71,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    check_folder(&arguments.out)?;
+    let overwrite = arguments.overwrite || arguments.out == Path::new(DEFAULT_OUT);
+    check_files(&arguments.out, &["depths.svg", "quality.svg", "quality.png"], overwrite)?;
     let loaded = Loaded::open(&ModelArguments::embedded(arguments.device), WeightDtype::F32, true)?;
-    let problems = problems(&Task::ALL, arguments.problems.max(1), arguments.seed);
-    let bench = Bench::new(&loaded, &problems, arguments.timed)?;
+    let problems = problems(&Task::ALL, arguments.problems, arguments.seed);
+    let bench = Bench::new(&loaded, &problems, arguments.timed.get())?;
     let n_layers = loaded.model.layers().len();
 
     let mut rows = Vec::new();

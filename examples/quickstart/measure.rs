@@ -55,7 +55,7 @@ impl<'a> Bench<'a> {
             tokenizer,
             problems,
             prompts: problems.iter().map(encode).collect::<Result<_, _>>()?,
-            timed: (0..problems.len()).filter(|i| i % of_task < timed.max(1)).collect(),
+            timed: (0..problems.len()).filter(|i| i % of_task < timed).collect(),
             resources: tiny::resources().texts(embedded::calibration(tokenizer)?),
         })
     }

@@ -31,8 +31,11 @@ pub fn write(
         y_label: "exact match".into(),
         curves: drawn,
     };
-    let io = |error: std::io::Error| format!("{}: {error}", folder.display());
-    write_atomic(&folder.join("quality.svg"), plot.svg(Size::default())?.as_bytes()).map_err(io)?;
-    write_atomic(&folder.join("quality.png"), &plot.png(Size::default())?).map_err(io)?;
+    let save = |name: &str, bytes: &[u8]| {
+        let file = folder.join(name);
+        write_atomic(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    save("quality.svg", plot.svg(Size::default())?.as_bytes())?;
+    save("quality.png", &plot.png(Size::default())?)?;
     Ok(format!("{} and .png", folder.join("quality.svg").display()))
 }

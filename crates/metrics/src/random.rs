@@ -2,7 +2,7 @@
 //!
 //! Adding a number to a seed ties runs to each other: draw `i` of one seed is draw `i - 1` of the next. Using one seed
 //! for two kinds of draws ties these. So each draw names its seed, its purpose and its indices, and [`at`] turns them
-//! into a generator that no other seed, purpose or index has. [`derive`] turns them into a seed, for functions that take
+//! into a generator that no other seed, purpose or index has. [`derive()`] turns them into a seed, for functions that take
 //! one.
 //!
 //! A purpose is eight bytes, one for each kind of draw. Those of dynlayer are in small letters, so begin yours with a

@@ -27,6 +27,34 @@ pub fn check_folder(path: &Path) -> Result<(), String> {
     tried.map_err(|error| format!("{}: no file can be written in this folder: {error}", path.display()))
 }
 
+/// Creates the folder, and tries every one of these files in it, as [`check`] does. Files that are there already are
+/// refused unless `overwrite`: another run may have written them.
+///
+/// # Errors
+/// If the folder or a file cannot be written, or a file is there already.
+pub fn check_files(folder: &Path, names: &[impl AsRef<Path>], overwrite: bool) -> Result<(), String> {
+    check_folder(folder)?;
+    for file in names.iter().map(|name| folder.join(name)) {
+        check(&file)?;
+        if !overwrite && file.is_file() {
+            let file = file.display();
+            return Err(format!("{file} is of an earlier run; give another --out, or --overwrite to replace it"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns `true` if both paths name the same regular file, or would if it existed.
+pub fn same_file(first: &Path, second: &Path) -> bool {
+    let place = |path: &Path| {
+        let end = end_of_links(path).ok()?;
+        let folder = end.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some((fs::canonicalize(folder).ok()?, end.file_name()?.to_owned()))
+    };
+    let special = |path: &Path| fs::metadata(path).is_ok_and(|found| !found.is_file());
+    !special(first) && place(first).is_some_and(|first| place(second) == Some(first))
+}
+
 /// Writes a warning to standard error.
 pub fn warn(text: impl Display) {
     tell(format_args!("warning: {text}\n"));
@@ -116,6 +144,30 @@ mod tests {
         }
         check_folder(&folder.path().join("a/b")).unwrap();
         assert!(check_folder(&old).is_err());
+    }
+
+    #[test]
+    fn files_of_an_earlier_run_are_replaced_on_request_only() {
+        let folder = tempfile::tempdir().unwrap();
+        check_files(folder.path(), &["a.csv", "b.svg"], false).unwrap();
+        fs::write(folder.path().join("b.svg"), "old").unwrap();
+        assert!(
+            check_files(folder.path(), &["a.csv", "b.svg"], false).unwrap_err().contains("b.svg is of an earlier run")
+        );
+        check_files(folder.path(), &["a.csv", "b.svg"], true).unwrap();
+        fs::create_dir(folder.path().join("a.csv")).unwrap();
+        assert!(check_files(folder.path(), &["a.csv", "b.svg"], true).unwrap_err().contains("a.csv"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_several_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("new", path("link")).unwrap();
+        assert!(same_file(&path("new"), &path("./new")) && same_file(&path("new"), &path("link")));
+        assert!(!same_file(&path("new"), &path("other")));
+        assert!(!same_file(Path::new("/dev/null"), Path::new("/dev/null")));
     }
 
     #[cfg(unix)]

@@ -35,7 +35,12 @@ impl LlamaConfig {
     /// or not positive, a token outside the vocabulary, a window that is empty or hides nothing, a layer that does not
     /// exist, or a combination of biases and norms that no supported family has.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check().map_err(|kind| kind.at("model configuration"))
+        self.validate_as("model configuration")
+    }
+
+    /// Checks the same; errors name `origin`.
+    pub(crate) fn validate_as(&self, origin: &str) -> Result<(), ConfigError> {
+        self.check().map_err(|kind| kind.at(origin))
     }
 
     /// Removes special tokens that the vocabulary lacks, and returns them with the names of their fields.

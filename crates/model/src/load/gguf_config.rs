@@ -84,7 +84,7 @@ pub(super) fn config(file: &GgufFile) -> Result<(LlamaConfig, bool, Vec<Warning>
         bos_token,
         eos_tokens,
     };
-    config.validate()?;
+    config.validate_as(&file.path().display().to_string())?;
     Ok((config, permuted, warnings))
 }
 
@@ -116,12 +116,18 @@ fn refuse_mistral3(file: &GgufFile, meta: &GgufMetadata, key: &impl Fn(&str) -> 
         ("attention.temperature_scale", 0.0, "0 or absent: attention that is equally sharp at every position"),
         ("rope.scaling.factor", 1.0, "1 or absent, since mistral3 scales the rotated queries and keys with it"),
     ] {
-        let value = GgufMetadata::optional(meta.get_f32(&key(name)))?;
+        let value = factor(meta, &key(name))?;
         if let Some(value) = value.filter(|value| (value - plain).abs() > f32::EPSILON || value.is_nan()) {
             return Err(refuse(file, &key(name), &value.to_string(), supported));
         }
     }
     Ok(())
+}
+
+/// Reads a factor; 0 counts as absent, as in llama.cpp.
+fn factor(meta: &GgufMetadata, key: &str) -> Result<Option<f32>, FormatError> {
+    let factor = GgufMetadata::optional(meta.get_f32(key))?;
+    Ok(factor.filter(|factor| factor.abs() > 0.0 || factor.is_nan()))
 }
 
 /// Reads a special token; one that the vocabulary lacks gives a warning and `None`.
@@ -166,8 +172,8 @@ fn scaling_of_keys(
     meta: &GgufMetadata,
     key: &impl Fn(&str) -> String,
 ) -> Result<RopeScaling, LoadError> {
-    let factor = GgufMetadata::optional(meta.get_f32(&key("rope.scaling.factor")))?;
-    let old_factor = GgufMetadata::optional(meta.get_f32(&key("rope.scale_linear")))?;
+    let factor = factor(meta, &key("rope.scaling.factor"))?;
+    let old_factor = self::factor(meta, &key("rope.scale_linear"))?;
     let kind = GgufMetadata::optional(meta.get_str(&key("rope.scaling.type")))?;
     match (kind, factor.or(old_factor)) {
         (None | Some("none"), None) | (Some("none"), Some(_)) => Ok(RopeScaling::None),

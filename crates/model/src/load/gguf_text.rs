@@ -19,7 +19,7 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer, LoadError> {
     let data = GgufTokenizerData {
         model: meta.get_str(&key("model"))?.to_owned(),
         pre: GgufMetadata::optional(meta.get_str(&key("pre")))?.map(str::to_owned),
-        tokens: meta.get_strings(&key("tokens"))?.to_vec(),
+        tokens: copied(meta.get_strings(&key("tokens")))?.unwrap_or_default(),
         token_types: copied(meta.get_i32s(&key("token_type")))?,
         scores: copied(meta.get_f32s(&key("scores")))?,
         merges: copied(meta.get_strings(&key("merges")))?,

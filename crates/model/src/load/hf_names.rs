@@ -18,9 +18,15 @@ pub(super) enum Naming<'a> {
 }
 
 impl<'a> Naming<'a> {
-    /// Finds out from the name of the embedding.
+    /// Finds out from the name of the embedding or, in a tied model that is stored with its head alone, of the first
+    /// norm.
     pub(super) fn of(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut prefixes = names.filter_map(|name| name.strip_suffix("embed_tokens.weight"));
+        let (mut embeddings, mut norms) = (Vec::new(), Vec::new());
+        for name in names {
+            embeddings.extend(name.strip_suffix("embed_tokens.weight"));
+            norms.extend(name.strip_suffix("layers.0.input_layernorm.weight"));
+        }
+        let mut prefixes = if embeddings.is_empty() { norms } else { embeddings }.into_iter();
         match (prefixes.next(), prefixes.next()) {
             (Some(""), None) => Self::Decoder,
             (Some(prefix), None) => match prefix.strip_suffix("model.") {

@@ -1,7 +1,7 @@
 //! Candidates: controllers by name.
 
 use super::OracleError;
-use crate::control::Controller;
+use crate::control::{Controller, Event, Setup};
 use crate::controllers::{BuildError, ControllerSpec, FullDepth, Resources};
 use dynlayer_model::{Digest, Llama};
 use std::collections::BTreeMap;
@@ -107,6 +107,12 @@ impl<'a> Candidate<'a> {
     /// Makes a new controller; the error names the candidate.
     pub(super) fn build(&self) -> Result<BoxedController, OracleError> {
         self.controller().map_err(|source| self.failed(source))
+    }
+
+    /// Makes a controller and starts it, as a run does. The error names the candidate.
+    pub(super) fn check(&self, setup: &Setup<'_>) -> Result<(), OracleError> {
+        let refused = |source| OracleError::Refused { candidate: self.name.clone(), source };
+        self.build()?.on(&Event::Start(setup)).map_err(refused)
     }
 
     /// The digests of what the controllers are made from, by name.

@@ -1,15 +1,18 @@
 //! Checks of options, candidates and items before anything runs.
 
 use super::{Candidate, Cost, Item, Measure, OracleError, OracleRun};
-use crate::control::ControlFrom;
+use crate::control::{ControlFrom, Setup};
 use crate::generation::{GenerateOptions, check_prompts};
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::hash::Hash;
 
 impl OracleRun<'_> {
-    /// Refuses options, candidates and items that cannot be run.
-    pub(super) fn check(&self, items: &[Item]) -> Result<(), OracleError> {
+    /// Refuses options, candidates and items that cannot be run. [`run`](Self::run) begins with this check.
+    ///
+    /// # Errors
+    /// [`OracleError`], with the option, the candidate or the item.
+    pub fn check(&self, items: &[Item]) -> Result<(), OracleError> {
         self.check_options()?;
         self.check_candidates()?;
         if items.is_empty() {
@@ -62,7 +65,8 @@ impl OracleRun<'_> {
         if let Some(name) = repeated(self.candidates.iter().map(Candidate::name)) {
             return refuse("the candidates", "distinct names", format!("{name:?} twice"));
         }
-        self.candidates.iter().try_for_each(|candidate| candidate.build().map(drop))
+        let setup = Setup { model: self.model, settings: self.options.run };
+        self.candidates.iter().try_for_each(|candidate| candidate.check(&setup))
     }
 
     fn check_item(&self, item: &Item) -> Result<(), OracleError> {

@@ -1,5 +1,6 @@
 //! The error for a run that cannot begin or continue.
 
+use crate::control::ControllerError;
 use crate::controllers::BuildError;
 use crate::generation::GenerateError;
 use dynlayer_metrics::allocation::EvidenceError;
@@ -52,6 +53,14 @@ pub enum OracleError {
         candidate: String,
         /// The cause.
         source: Box<BuildError>,
+    },
+    /// A candidate's controller refuses the model or the settings of the run.
+    #[error("candidate {candidate:?} cannot run here")]
+    Refused {
+        /// The candidate's name.
+        candidate: String,
+        /// The controller's reason.
+        source: ControllerError,
     },
     /// A quality is not finite.
     #[error("item {id}, candidate {candidate:?}, {column}: expected a finite quality, found {found}")]
@@ -122,6 +131,22 @@ pub enum OracleError {
         expected: String,
         /// The setting's value in the file.
         found: String,
+    },
+    /// Something that a candidate reads was replaced while the run went on.
+    #[error(
+        "{what} was replaced during the run: it was {before} and is now {now}; {} keeps the items that were finished, \
+         and continues once the old one is back",
+        file.display()
+    )]
+    Replaced {
+        /// The run's file.
+        file: PathBuf,
+        /// The name of what was replaced, such as `the router of candidate router:FILE`.
+        what: String,
+        /// Its digest at the beginning.
+        before: String,
+        /// Its digest now.
+        now: String,
     },
     /// The file holds other items, or the same items in another order.
     #[error("{}, line {line}: expected {expected}, found item {found}", file.display())]

@@ -88,7 +88,10 @@ impl Header {
     pub(super) fn check_inputs(&self, candidates: &[Candidate<'_>], file: &Path) -> Result<(), OracleError> {
         let mut now = self.clone();
         now.settings.extend(inputs(candidates)?);
-        now.check(self, file)
+        match difference(&self.settings, &now.settings) {
+            None => Ok(()),
+            Some((what, before, now)) => Err(OracleError::Replaced { file: file.to_owned(), what, before, now }),
+        }
     }
 }
 

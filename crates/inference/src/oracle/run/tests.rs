@@ -477,7 +477,9 @@ fn other_inputs_of_candidates_are_refused_by_name() {
     ];
     for (spec, setting, change) in changes {
         let refused = |result: Result<OracleResults, OracleError>| match result {
-            Err(OracleError::OtherRun { setting: found, .. }) => assert_eq!(found, setting),
+            Err(OracleError::OtherRun { setting: found, .. } | OracleError::Replaced { what: found, .. }) => {
+                assert_eq!(found, setting);
+            }
             other => panic!("{spec}: {other:?}"),
         };
         let path = at(spec.split(':').next().unwrap());
@@ -490,7 +492,9 @@ fn other_inputs_of_candidates_are_refused_by_name() {
         change(false);
         if spec != "influence:3" {
             // The file is replaced while the second item runs.
-            refused(run(spec, &resources(3), &items, &|| change(true)));
+            let result = run(spec, &resources(3), &items, &|| change(true));
+            assert!(matches!(result, Err(OracleError::Replaced { .. })), "{spec}");
+            refused(result);
             assert_eq!(std::fs::read(&path).unwrap(), before, "{spec}");
             change(false);
         }
@@ -506,6 +510,16 @@ fn other_inputs_of_candidates_are_refused_by_name() {
     own("3,5").unwrap();
     let error = own("3,4").unwrap_err().to_string();
     assert!(error.contains("differs in the list of candidate own"), "{error}");
+}
+
+#[test]
+fn candidates_that_cannot_run_here_are_refused_before_a_file_is_made() {
+    let (model, (_folder, file)) = (model(), scratch());
+    let candidates = vec![Candidate::full(), Candidate::new("deep", || UniformSkip::new(40))];
+    let run = OracleRun::new(&model, candidates, Measure::Agreement).options(options());
+    let error = run.run(&file, &items(1), |_| {}).unwrap_err();
+    assert!(matches!(&error, OracleError::Refused { candidate, .. } if candidate == "deep"), "{error}");
+    assert!(!file.exists());
 }
 
 #[test]

@@ -274,5 +274,18 @@ fn read_config(folder: &Path) -> Result<AdapterConfig, LoadError> {
             return Err(not_an_adapter(format!("a folder whose adapter_config.json cannot be read: {error}")));
         }
     };
-    serde_json::from_slice(&text).map_err(|source| LoadError::AdapterConfig { path, source })
+    serde_json::from_slice(&text).map_err(|source| match wrong_field(&text) {
+        Some((field, found, error)) => LoadError::AdapterField { path, field, found, instead: error.to_string() },
+        None => LoadError::AdapterConfig { path, source },
+    })
+}
+
+/// Returns the first field of a description whose value is wrong by itself, the value, and the parser's reason.
+fn wrong_field(text: &[u8]) -> Option<(String, String, serde_json::Error)> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
+    fields.into_iter().find_map(|(field, value)| {
+        let (name, found) = (shorten(&field), shorten(&value));
+        let alone = serde_json::json!({ "peft_type": "LORA", field: value });
+        Some((name, found, serde_json::from_value::<AdapterConfig>(alone).err()?))
+    })
 }

@@ -299,10 +299,15 @@ fn what_is_no_adapter_is_named() {
     assert!(text(at).contains("without adapter_model.safetensors"));
     fs::write(at.join(OLD_TENSORS), "").unwrap();
     assert!(text(at).contains("PyTorch's format; load and save it once more with peft"));
-    for broken in ["", "[]", "{}", "{\"peft_type\": 1}", "{\"peft_type\": \"LORA\", \"lora_alpha\": NaN}"] {
+    for broken in ["", "[]", "{}", "{\"peft_type\": \"LORA\", \"lora_alpha\": NaN}"] {
         fs::write(at.join(CONFIG), broken).unwrap();
         let error = open(at, false).unwrap_err();
         assert!(matches!(error, LoadError::AdapterConfig { .. }), "{error}");
+    }
+    for (field, value) in [("peft_type", "1"), ("r", "null"), ("layers_to_transform", "[-1]"), ("rank_pattern", "[]")] {
+        fs::write(at.join(CONFIG), format!("{{\"peft_type\": \"LORA\", \"{field}\": {value}}}")).unwrap();
+        let found = text(at);
+        assert!(found.contains(&format!("adapter_config.json: {field} is {value}; ")), "{found}");
     }
     fs::write(at.join(CONFIG), " ".repeat(2 << 20)).unwrap();
     assert!(text(at).contains("exceeds 1048576 bytes"));

@@ -259,6 +259,14 @@ fn a_stored_head_is_used_if_it_differs_from_the_embedding() {
         tensors.insert(HEAD.to_owned(), embedding);
     });
     assert_eq!(weights(&only.unwrap()), weights(&plain()));
+    for prefix in ["", "module.model."] {
+        let only = changed(&[], |tensors| {
+            let embedding = tensors.remove(EMBEDDING).unwrap();
+            rename(tensors, |name| name.replacen("model.", prefix, 1));
+            tensors.insert(format!("{}{HEAD}", prefix.trim_end_matches("model.")), embedding);
+        });
+        assert_eq!(weights(&only.unwrap()), weights(&plain()), "{prefix:?}");
+    }
 
     let wide = changed(&[], |tensors| drop(tensors.insert(HEAD.to_owned(), (vec![7, 8], vec![0.0; 56])))).unwrap_err();
     assert!(wide.to_string().contains("wrong shape: lm_head.weight [7, 8], expected [6, 8]"), "{wide}");

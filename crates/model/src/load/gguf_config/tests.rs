@@ -90,6 +90,7 @@ fn rope_in_its_spellings() {
     let typed =
         [("llama.rope.scaling.type", GgufValue::String("linear".into())), ("llama.rope.scaling.factor", factor)];
     assert_eq!(scaling(&typed), linear);
+    assert_eq!(scaling(&[("llama.rope.scaling.factor", GgufValue::F32(0.0))]), RopeScaling::None, "0 is no factor");
     let mut file = SmallGguf::new("llama");
     file.tensors.push(("rope_freqs.weight".into(), vec![2], vec![1.0, 8.0]));
     assert_eq!(open(&file).unwrap().rope.scaling, RopeScaling::PerFrequency { divisors: vec![1.0, 8.0] });

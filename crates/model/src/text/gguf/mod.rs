@@ -73,7 +73,8 @@ impl GgufTokenizerData {
                 return Err(TextErrorKind::Unsupported {
                     field: "tokenizer.ggml.model",
                     found: shorten(&other),
-                    supported: "gpt2 (byte-level BPE), llama (SentencePiece BPE)",
+                    supported: "gpt2 (byte-level BPE), llama (SentencePiece BPE); without a tokenizer, the model still runs \
+                                on token ids",
                 });
             }
         };

@@ -149,7 +149,9 @@ impl<M: Module> Trainer<M> {
         let mut trainer = Self::new(module, options)?;
         checkpoint::prepare(folder, &trainer.module)?;
         let weights = Digest::of_weights(&trainer.module)?;
-        identity.extend(named([("trainer", json!(options)), ("the first weights", json!(weights))]));
+        let devices = json!(format!("{:?}", trainer.module.devices()));
+        let values = [("trainer", json!(options)), ("device", devices), ("the first weights", json!(weights))];
+        identity.extend(named(values));
         let device = trainer.module.devices().into_iter().next().unwrap_or_default().inner();
         if let Some(Loaded { module, moments, step }) =
             checkpoint::load(folder, trainer.module.clone(), &device, &identity)?

@@ -60,6 +60,7 @@ impl<'a> Store<'a> {
             ("what", json!(what)),
             ("the model's weights", json!(model.weights_digest().map_err(TrainingError::from)?)),
             ("the model's configuration", json!(model.config())),
+            ("device", json!(format!("{:?}", model.device()))),
             ("the tokenizer or its chat template", json!(tokenizer.map(Tokenizer::digest).transpose()?)),
             ("the items", json!(Digest::of_tokens(items))),
             ("the number of items that are measured together", json!(batch)),

@@ -3,33 +3,17 @@
 
 usage: check_loading.py EXAMPLES TINY     (EXAMPLES is the folder of the binaries, TINY the folder of the embedded model)
 """
-import json, os, shutil, struct, subprocess, sys, tempfile
+import json, os, shutil, struct
 
-examples, tiny = (os.path.abspath(path) for path in sys.argv[1:])
-failures = 0
+from example_checks import check, finish, refused, run, tiny
+
 END = "<|end|>"  # token 0
-os.chdir(tempfile.mkdtemp())
-
-
-def check(what, ok, why=""):
-    global failures
-    failures += not ok
-    print(f"{'ok  ' if ok else 'FAIL'} {what}" + ("" if ok else f": {str(why)[:300]}"))
-
-
-def run(example, *options):
-    return subprocess.run([f"{examples}/{example}", *map(str, options)], capture_output=True, text=True, timeout=120)
 
 
 def found(example, *options):
     """The JSON object that an example prints; empty if it failed."""
     out = run(example, *options, "--json")
     return json.loads(out.stdout) if out.returncode == 0 else {"error": out.stderr}
-
-
-def refused(what, pattern, example, *options):
-    out = run(example, *options)
-    check(f"refused: {what}", out.returncode in (1, 2) and pattern in out.stderr and out.stdout == "", (out.returncode, out.stderr))
 
 
 def copy(folder, **edits):
@@ -161,5 +145,4 @@ refused("a chat without one", "tokenizer", "generate", "--model", silent, "--cha
 refused("--stop without one", "--stop", *prompt, "--stop", "1")
 refused("a calibration without one", "influence:6", *prompt, "--controller", "influence:6")
 
-print("all checks passed" if not failures else f"{failures} checks failed")
-sys.exit(bool(failures))
+finish()

@@ -3,22 +3,11 @@
 
 usage: check_tools.py EXAMPLES TINY     (EXAMPLES is the folder of the binaries, TINY the folder of the embedded model)
 """
-import fcntl, json, os, pty, shutil, signal, subprocess, sys, tempfile, threading, time
+import json, os, pty, shutil, signal, subprocess, sys, threading, time
 
-examples, tiny = (os.path.abspath(path) for path in sys.argv[1:])
-failures = 0
+from example_checks import check, examples, finish, refused, run, tiny
+
 sort = ["--prompt", "sort 312=", "--ignore-eos"]
-os.chdir(tempfile.mkdtemp())
-
-
-def check(what, ok, why=""):
-    global failures
-    failures += not ok
-    print(f"{'ok  ' if ok else 'FAIL'} {what}" + ("" if ok else f": {str(why)[:300]}"))
-
-
-def run(example, *options, **more):
-    return subprocess.run([f"{examples}/{example}", *map(str, options)], capture_output=True, text=True, timeout=120, **more)
 
 
 def generated(*options, **more):
@@ -36,12 +25,6 @@ def write(name, content):
 def read(name):
     with open(name, "rb") as file:
         return file.read()
-
-
-def refused(what, pattern, example, *options, **more):
-    out = run(example, *options, **more)
-    ok = out.returncode in (1, 2) and pattern in out.stderr and out.stdout == ""
-    check(f"refused: {what}", ok, (out.returncode, out.stderr, out.stdout[:80]))
 
 
 def warned(what, pattern, *options, example="generate"):
@@ -277,5 +260,4 @@ if sys.platform == "linux":
     out = run("generate", "--model", "chat", "--chat", "--max-new-tokens", 4, input="sort 312=\n")
     check("the end of the input ends a conversation", out.returncode == 0 and "layers per token" in out.stderr, out)
 
-print("all checks passed" if not failures else f"{failures} checks failed")
-sys.exit(bool(failures))
+finish()

@@ -1,6 +1,7 @@
 //! Digests: short values that tell contents apart.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use crate::parameters::{VisitParameters, visit};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -46,35 +47,26 @@ impl Digest {
     /// # Errors
     /// If a tensor cannot be read from its device.
     pub fn of_weights(module: &impl Module) -> Result<Self, DeviceReadError> {
-        let mut weights = Weights { path: Vec::new(), found: Ok(Vec::new()) };
-        module.visit(&mut weights);
-        Ok(Self::of(weights.found?))
+        let mut weights = Weights(Vec::new());
+        visit(module, &mut weights)?;
+        Ok(Self::of(weights.0))
     }
 }
 
 /// A visitor that collects a digest per parameter.
-struct Weights {
-    path: Vec<String>,
-    found: Result<Vec<Digest>, DeviceReadError>,
-}
+struct Weights(Vec<Digest>);
 
-impl ModuleVisitor for Weights {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
+impl VisitParameters for Weights {
+    type Error = DeviceReadError;
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Ok(found) = &mut self.found else { return };
-        let (what, tensor) = (self.path.join("."), param.val());
+    fn parameter<const D: usize>(&mut self, path: &[String], tensor: Tensor<D>) -> Result<(), DeviceReadError> {
+        let what = path.join(".");
         let kind = format!("{:?} {:?}", tensor.dtype(), tensor.dims());
         match tensor.try_into_data() {
-            Ok(data) => found.push(Digest::of([what.as_bytes(), kind.as_bytes(), data.as_bytes()])),
-            Err(error) => self.found = Err(DeviceReadError { what, reason: format!("{error:?}") }),
+            Ok(data) => self.0.push(Digest::of([what.as_bytes(), kind.as_bytes(), data.as_bytes()])),
+            Err(error) => return Err(DeviceReadError { what, reason: format!("{error:?}") }),
         }
+        Ok(())
     }
 }
 
@@ -142,6 +134,7 @@ pub struct DeviceReadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::module::Param;
     use std::collections::HashSet;
 
     #[test]

@@ -152,6 +152,7 @@ mod files;
 pub mod format;
 mod load;
 mod ops;
+mod parameters;
 pub mod text;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};

@@ -43,4 +43,5 @@ pub use gguf_value::{GgufArray, GgufValue};
 pub use safetensors_dtype::SafetensorsDtype;
 pub use safetensors_file::SafetensorsFile;
 pub use sharded::SafetensorsFolder;
+pub(crate) use sharded::{INDEX, SINGLE};
 pub use tensor_info::TensorInfo;

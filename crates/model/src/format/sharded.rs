@@ -14,10 +14,10 @@ use super::tensor_info::TensorInfo;
 use crate::files::{Files, Input};
 
 /// The name of the file that holds a whole checkpoint.
-const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE: &str = "model.safetensors";
 
 /// The name of the file that lists the shards.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// Both names, for the error message.
 const LOOKED_FOR: &str = "model.safetensors nor model.safetensors.index.json";

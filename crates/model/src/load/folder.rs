@@ -2,7 +2,7 @@
 
 use super::LoadError;
 use crate::files::{Files, shorten};
-use crate::format::{FormatError, FormatErrorKind};
+use crate::format::{FormatError, FormatErrorKind, INDEX, SINGLE};
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 
@@ -13,7 +13,7 @@ const MAX_FILES: usize = 1000;
 pub(super) fn check(files: &Files) -> Result<(), LoadError> {
     let exists = |name: &str| files.exists(name).unwrap_or(false);
     let configured = exists("config.json");
-    if configured && (exists("model.safetensors") || exists("model.safetensors.index.json")) {
+    if configured && (exists(SINGLE) || exists(INDEX)) {
         return Ok(());
     }
     let Ok(names) = files.names(MAX_FILES) else {

@@ -5,6 +5,7 @@ mod client;
 
 use super::hub_error::{HubError, HubErrorKind};
 use super::{Checkpoint, LoadError};
+use crate::format::{INDEX, SINGLE as WEIGHTS};
 use cache::{Cache, variable};
 use client::{Client, Listing, Source};
 use serde::Deserialize;
@@ -15,8 +16,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
 
 /// Files that a checkpoint may have, besides its configuration, tokenizer and weights.

@@ -3,8 +3,8 @@
 use crate::config::ConfigError;
 use crate::decoder::Llama;
 use crate::device::WeightDtype;
-use crate::format::write_atomic;
-use burn::module::{Module, ModuleVisitor, Param};
+use crate::format::{SINGLE, write_atomic};
+use crate::parameters::{VisitParameters, visit};
 use burn::tensor::{DType, Tensor};
 use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
@@ -65,10 +65,10 @@ impl Llama {
     pub fn save(&self, folder: impl AsRef<Path>, dtype: WeightDtype) -> Result<(), SaveError> {
         let folder = folder.as_ref();
         let config = self.config().to_hf_json()?;
-        let mut collect = Collect { path: Vec::new(), dtype, found: Ok(Vec::new()) };
-        self.visit(&mut collect);
-        let tensors = collect.found?;
-        let path = folder.join("model.safetensors");
+        let mut collect = Collect { dtype, found: Vec::new() };
+        visit(self, &mut collect)?;
+        let tensors = collect.found;
+        let path = folder.join(SINGLE);
         let serialize = |source| SaveError::Serialize { path: path.clone(), source };
         let stored = match dtype {
             WeightDtype::F32 => Dtype::F32,
@@ -97,26 +97,16 @@ type Stored = (String, Vec<usize>, Vec<u8>);
 
 /// A visitor that collects the tensors of a model.
 struct Collect {
-    path: Vec<String>,
     dtype: WeightDtype,
-    found: Result<Vec<Stored>, SaveError>,
+    found: Vec<Stored>,
 }
 
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
+impl VisitParameters for Collect {
+    type Error = SaveError;
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Ok(found) = &mut self.found else { return };
-        match stored(&self.path, param.val(), self.dtype) {
-            Ok(tensor) => found.push(tensor),
-            Err(error) => self.found = Err(error),
-        }
+    fn parameter<const D: usize>(&mut self, path: &[String], tensor: Tensor<D>) -> Result<(), SaveError> {
+        self.found.push(stored(path, tensor, self.dtype)?);
+        Ok(())
     }
 }
 

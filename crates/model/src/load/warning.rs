@@ -1,6 +1,6 @@
 //! Warnings: what a checkpoint holds that does not keep it from loading, but that its user should know.
 
-use crate::files::shorten;
+use crate::files::list;
 use std::fmt;
 
 /// Something odd about a checkpoint that loads all the same.
@@ -55,26 +55,16 @@ impl fmt::Display for Warning {
             Self::MoreLayersStored { stored, used } => {
                 write!(f, "{stored} layers are stored, but the configuration has {used}; the first {used} are used")
             }
-            Self::Ignored { tensors } => write!(f, "these tensors are ignored: {}", some(tensors)),
+            Self::Ignored { tensors } => write!(f, "these tensors are ignored: {}", list(tensors)),
             Self::IndexedButMissing { tensors } => {
-                write!(f, "the index lists tensors that are in none of its files: {}", some(tensors))
+                write!(f, "the index lists tensors that are in none of its files: {}", list(tensors))
             }
             Self::SpecialTokenOutOfRange { key, id, vocab_size } => {
                 write!(f, "{key} is {id}, but the vocabulary has {vocab_size} tokens; the token is ignored")
             }
             Self::NotTransformed { tensors } => {
-                write!(f, "these tensors are ignored, since layers_to_transform leaves them out: {}", some(tensors))
+                write!(f, "these tensors are ignored, since layers_to_transform leaves them out: {}", list(tensors))
             }
         }
-    }
-}
-
-/// Joins the first names, and the number of the others.
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let shown = names.iter().take(SHOWN).map(shorten).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown}, and {more} more"),
     }
 }

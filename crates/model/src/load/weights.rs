@@ -217,7 +217,14 @@ impl Weights {
         };
         let adapted = adapters.iter().any(|adapter| adapter.adapts(&tensor.name));
         let (data, not_finite, overflows) = match dtype {
-            _ if adapted => {
+            WeightDtype::F16 if !adapted => {
+                let (values, overflows) = self.halves(stored)?;
+                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
+                let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
+                (TensorData::new(values, tensor.shape.clone()), not_finite, overflows)
+            }
+            // Adapters are merged in f32.
+            WeightDtype::F32 | WeightDtype::F16 => {
                 let mut values = match adapters.iter().rev().find_map(|adapter| adapter.base(&tensor.name)) {
                     Some(values) => values?,
                     None if reordered => unpermute(&self.floats(stored)?, config.head_dim, row),
@@ -229,18 +236,6 @@ impl Weights {
                 let not_finite = values.iter().filter(|x| !x.is_finite()).count();
                 let (data, overflows) = narrow(values, &tensor.shape, dtype);
                 (data, not_finite, overflows)
-            }
-            WeightDtype::F32 => {
-                let values = self.floats(stored)?;
-                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
-                let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
-                (TensorData::new(values, tensor.shape.clone()), not_finite, 0)
-            }
-            WeightDtype::F16 => {
-                let (values, overflows) = self.halves(stored)?;
-                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
-                let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
-                (TensorData::new(values, tensor.shape.clone()), not_finite, overflows)
             }
         };
         let (path, tensor) = (self.path().to_path_buf(), tensor.name.clone());

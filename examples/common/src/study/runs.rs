@@ -136,14 +136,15 @@ impl Study {
             for &depth in &self.depths {
                 for &input in &self.inputs {
                     let recipe = self.recipe(input, depth, seed);
-                    let run = match store.load(&recipe, task)? {
+                    let place = store.place(&recipe, task)?;
+                    let run = match Store::load(place.as_ref())? {
                         Some(run) => run,
                         None => {
                             let step = |report: &StepReport| {
                                 progress(StudyProgress::Step { run: (input, depth, seed), report });
                             };
                             let run = self.train_and_measure(model, task, &recipe, step)?;
-                            store.save(&recipe, task, &run)?;
+                            Store::save(place, &run)?;
                             run
                         }
                     };

@@ -23,6 +23,12 @@ pub(super) struct Store<'a> {
     common: Identity,
 }
 
+/// The file of a run, and what the run depends on.
+pub(super) struct Place {
+    path: PathBuf,
+    identity: Identity,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -73,42 +79,33 @@ impl<'a> Store<'a> {
         Ok(Self { folder, common: common.map(|(name, value)| (name.to_owned(), value)).into() })
     }
 
-    /// Reads a run that was finished before; `None` if it was not.
-    pub(super) fn load<T: StudyTask>(&self, recipe: &RouterTraining, task: &T) -> Result<Option<StudyRun>, StudyError> {
-        let Some((path, identity)) = self.place(recipe, task)? else { return Ok(None) };
+    /// Reads the run of a place, if it was finished before.
+    pub(super) fn load(place: Option<&Place>) -> Result<Option<StudyRun>, StudyError> {
+        let Some(Place { path, identity }) = place else { return Ok(None) };
         if !path.exists() {
             return Ok(None);
         }
         let io = |source| StudyError::Io { path: path.clone(), what: "cannot be read", source };
-        let text = std::fs::read_to_string(&path).map_err(io)?;
+        let text = std::fs::read_to_string(path).map_err(io)?;
         let json = |source| StudyError::Json { path: path.clone(), source };
         let File { identity: stored, run } = serde_json::from_str(&text).map_err(json)?;
         let mut names = identity.keys().chain(stored.keys());
         let Some(name) = names.find(|name| identity.get(*name) != stored.get(*name)) else { return Ok(Some(run)) };
         let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
         let (setting, expected, found) = (name.clone(), text(identity.get(name)), text(stored.get(name)));
-        Err(StudyError::Stored { path, setting, expected, found })
+        Err(StudyError::Stored { path: path.clone(), setting, expected, found })
     }
 
-    /// Stores a finished run.
-    pub(super) fn save<T: StudyTask>(
-        &self,
-        recipe: &RouterTraining,
-        task: &T,
-        run: &StudyRun,
-    ) -> Result<(), StudyError> {
-        let Some((path, identity)) = self.place(recipe, task)? else { return Ok(()) };
+    /// Stores a finished run at its place, if runs are stored.
+    pub(super) fn save(place: Option<Place>, run: &StudyRun) -> Result<(), StudyError> {
+        let Some(Place { path, identity }) = place else { return Ok(()) };
         let file = File { identity, run: run.clone() };
         let text = serde_json::to_vec(&file).map_err(|source| StudyError::Json { path: path.clone(), source })?;
         write_atomic(&path, &text).map_err(|source| StudyError::Io { path, what: "cannot be written", source })
     }
 
-    /// Returns the file of a run, and what the run depends on; `None` if runs are not stored.
-    fn place<T: StudyTask>(
-        &self,
-        recipe: &RouterTraining,
-        task: &T,
-    ) -> Result<Option<(PathBuf, Identity)>, StudyError> {
+    /// Returns the place of a run; `None` if runs are not stored.
+    pub(super) fn place<T: StudyTask>(&self, recipe: &RouterTraining, task: &T) -> Result<Option<Place>, StudyError> {
         let Some(TrainingFolder { path, .. }) = self.folder else { return Ok(None) };
         let first = task.batch(recipe.seed, StepPart { step: 0, part: 0 })?.digest();
         let router = Digest::of_weights(&task.router(recipe.seed)).map_err(TrainingError::from)?;
@@ -119,7 +116,7 @@ impl<'a> Store<'a> {
             identity.insert(name.to_owned(), value);
         }
         let name = format!("{}_{}_{}.json", input_name(recipe.router.input), depth_name(recipe.depth), recipe.seed);
-        Ok(Some((path.join(name), identity)))
+        Ok(Some(Place { path: path.join(name), identity }))
     }
 }
 

@@ -58,11 +58,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let device = arguments.model.device.device()?;
+    let device = arguments.model.device.open()?;
     let controller = || Saturated { threshold: arguments.threshold, previous: None };
     // Checks the rules of the trait on a small model first.
     conformance::check(&conformance::small_model(&device)?, conformance::Rule::ALL, controller)?;

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -64,7 +64,7 @@ struct Opened {
 
 impl Opened {
     fn new(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
-        let device = arguments.model.device.device()?;
+        let device = arguments.model.device.open()?;
         let checkpoint = arguments.model.checkpoint()?;
         let tokenizer = match checkpoint.tokenizer() {
             Ok(tokenizer) => Some(tokenizer),

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use texts::Texts;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::read()))
+    dynlayer_examples::main_of(|| run(&Arguments::read()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

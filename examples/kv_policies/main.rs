@@ -51,7 +51,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let (arguments, matches) = Arguments::read();
-    dynlayer_examples::main_of(run(&arguments, &matches))
+    dynlayer_examples::main_of(|| run(&arguments, &matches))
 }
 
 fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {

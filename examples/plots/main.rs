@@ -26,7 +26,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse().folder))
+    dynlayer_examples::main_of(|| run(&Arguments::parse().folder))
 }
 
 fn run(folder: &Path) -> Result<(), Box<dyn Error>> {

@@ -11,7 +11,7 @@ mod show;
 
 use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
-use dynlayer::model::{Backend, WeightDtype};
+use dynlayer::model::{Backend, DeviceSpec, WeightDtype};
 use dynlayer_examples::Loaded;
 use dynlayer_examples::arguments::ModelArguments;
 use dynlayer_examples::output::check_files;
@@ -55,9 +55,10 @@ struct Arguments {
     /// The seed from which the problems are drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    device: Backend,
+    /// The device to compute on: flex, ndarray, cuda or wgpu, or cuda:1 for the second GPU; all but flex need the Cargo feature
+    /// of that name.
+    #[arg(long, default_value_t = Backend::Flex.into())]
+    device: DeviceSpec,
     /// The folder to write the images to.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_OUT)]
     out: PathBuf,
@@ -67,7 +68,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

@@ -28,7 +28,7 @@ const FROM: ControlFrom = ControlFrom::LastPromptToken;
 const BATCH: usize = 50;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

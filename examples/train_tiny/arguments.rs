@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::Parser;
-use dynlayer::model::Backend;
+use dynlayer::model::{Backend, DeviceSpec};
 use dynlayer_examples::output;
 use std::error::Error;
 use std::path::PathBuf;
@@ -42,9 +42,10 @@ pub struct Arguments {
     /// The seed of weights, problems and dropped layers.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    pub device: Backend,
+    /// The device to compute on: flex, ndarray, cuda or wgpu, or cuda:1 for the second GPU; all but flex need the Cargo feature
+    /// of that name.
+    #[arg(long, default_value_t = Backend::Flex.into())]
+    pub device: DeviceSpec,
     /// The number of held-out problems of each task to measure the model on.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     pub problems: u64,

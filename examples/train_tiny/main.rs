@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -70,7 +70,7 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     tokenizer::save(&arguments.out)?;
     let tokenizer = Tokenizer::from_hf_folder(&arguments.out)?;
     let config = config(tokenizer.vocab_size())?;
-    let device = arguments.device.device()?.autodiff();
+    let device = arguments.device.open()?.autodiff();
     let mut model = config.init(arguments.seed, WeightDtype::F32, &device)?;
     for stage in stages(arguments) {
         model = train_stage(arguments, &stage, model, &config, &tokenizer)?;
@@ -133,7 +133,7 @@ fn train_stage(
 fn report(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let checkpoint = Checkpoint::open(&arguments.out)?;
     let tokenizer = checkpoint.tokenizer()?;
-    let model = checkpoint.load(WeightDtype::F16, &arguments.device.device()?, |_| {})?;
+    let model = checkpoint.load(WeightDtype::F16, &arguments.device.open()?, |_| {})?;
     let started = Instant::now();
     let seed = random::derive(purposes::MEASURED, arguments.seed, [0, 0, 0]);
     let problems = problems(&Task::ALL, arguments.problems, seed);

@@ -1,11 +1,23 @@
 //! Backends by name, and the agreement of their results.
 
-use dynlayer::model::{Backend, DeviceError};
+use dynlayer::model::{Backend, DeviceError, DeviceSpec};
 
 #[test]
 fn names_that_are_no_backend() {
-    let error = "tpu".parse::<Backend>().unwrap_err();
-    assert_eq!(error.to_string(), "unknown device \"tpu\"; known are flex, ndarray, cuda, wgpu");
+    for name in ["tpu", "tpu:0", "cuda:", "cuda:-1", "cuda:x", "", ":0"] {
+        let error = name.parse::<DeviceSpec>().unwrap_err();
+        assert!(error.to_string().starts_with("unknown device"), "{error}");
+    }
+}
+
+#[test]
+fn names_with_a_number() {
+    for name in ["flex", "cuda", "wgpu:0", "cuda:7"] {
+        assert_eq!(name.parse::<DeviceSpec>().unwrap().to_string(), name);
+    }
+    assert!("flex:0".parse::<DeviceSpec>().unwrap().open().is_ok());
+    let error = "flex:1".parse::<DeviceSpec>().unwrap().open().unwrap_err();
+    assert_eq!(error.to_string(), "there is no device flex:1; 1 found, and the first is flex:0");
 }
 
 #[test]

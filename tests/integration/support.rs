@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 use dynlayer::inference::report::{Ran, SequenceReport, Shared};
 use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
-use dynlayer::model::{Backend, Llama, WeightDtype};
+use dynlayer::model::{Backend, DeviceSpec, Llama, WeightDtype};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 97, "hidden_siz
 /// names.
 pub fn device() -> Device {
     match std::env::var("DYNLAYER_BACKEND") {
-        Ok(name) => name.parse::<Backend>().and_then(Backend::device).unwrap(),
+        Ok(name) => name.parse::<DeviceSpec>().and_then(DeviceSpec::open).unwrap(),
         Err(_) => Backend::Flex.device().unwrap(),
     }
 }

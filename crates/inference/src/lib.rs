@@ -194,8 +194,8 @@ pub use embedding::{EmbedError, Pooling, embed};
 pub use files::FileError;
 pub use generation::{
     Completion, GenerateError, GenerateOptions, Generation, LogitsHook, PassOrder, ScoreItem, ScoreOptions,
-    ScoredSequence, ScoredToken, Scores, SequenceOptions, Session, SessionOptions, Stop, Taken, TokenEvent, generate,
-    score, score_batch,
+    ScoredSequence, ScoredToken, Scores, SequenceOptions, Session, SessionOptions, Stop, Taken, TokenEvent, WarmUp,
+    generate, score, score_batch, warm_up,
 };
 pub use parameters::DeviceReadError;
 #[doc(hidden)]

@@ -156,7 +156,7 @@ mod parameters;
 pub mod text;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
-pub use device::{Backend, DeviceError, DtypeError, WeightDtype, is_gpu};
+pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, WeightDtype, adapter_name, is_gpu};
 pub use digest::{DeviceReadError, Digest, DigestError};
 #[doc(hidden)]
 pub use load::standard_normal;

@@ -2,7 +2,7 @@
 
 use crate::output::warn;
 use dynlayer::model::text::{TextError, Tokenizer};
-use dynlayer::model::{Backend, Checkpoint, LoadError};
+use dynlayer::model::{Backend, Checkpoint, DeviceSpec, LoadError};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -22,15 +22,16 @@ pub struct ModelArguments {
     /// writes its own.
     #[arg(long)]
     pub no_bos: bool,
-    /// The backend to compute on: flex, ndarray, cuda or wgpu; all but flex need the Cargo feature of that name.
-    #[arg(long, default_value_t = Backend::Flex)]
-    pub device: Backend,
+    /// The device to compute on: flex, ndarray, cuda or wgpu, or cuda:1 for the second GPU; all but flex need the Cargo feature
+    /// of that name.
+    #[arg(long, default_value_t = Backend::Flex.into())]
+    pub device: DeviceSpec,
 }
 
 impl ModelArguments {
-    /// Returns the options that stand for the embedded model on a backend.
-    pub fn embedded(device: Backend) -> Self {
-        Self { model: None, adapters: Vec::new(), no_bos: false, device }
+    /// Returns the options that stand for the embedded model on a device.
+    pub fn embedded(device: impl Into<DeviceSpec>) -> Self {
+        Self { model: None, adapters: Vec::new(), no_bos: false, device: device.into() }
     }
 
     /// Opens the checkpoint with its adapters. Writes its warnings to standard error.

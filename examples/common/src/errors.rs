@@ -16,12 +16,21 @@ pub fn chain(error: &dyn Error) -> String {
 /// that ends most programs then.
 const CLOSED_OUTPUT: u8 = 141;
 
-/// Converts the result of an example to the exit code of `main`; prints an error and its causes to standard error.
+/// Runs an example and converts its result to the exit code of `main`; prints an error and its causes to standard error.
+///
+/// Panics of a GPU backend's own threads print nothing: tuning tries kernels that a device may refuse, and a panic that
+/// matters comes back as an error of the run.
 ///
 /// Two ends are no errors and print nothing: [`Interrupted`], and a standard output whose reader has gone, as in
 /// `generate .. | head`.
-pub fn main_of(result: Result<(), Box<dyn Error>>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+pub fn main_of(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !std::thread::current().name().is_some_and(of_a_device) {
+            hook(panic);
+        }
+    }));
+    let Err(error) = run() else { return ExitCode::SUCCESS };
     if error.is::<Interrupted>() {
         return ExitCode::from(interrupt::STATUS);
     }
@@ -30,6 +39,11 @@ pub fn main_of(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
     tell(format_args!("error: {}\n", chain(error.as_ref())));
     ExitCode::FAILURE
+}
+
+/// Returns `true` for the names of the threads on which `CubeCL` talks to a device.
+fn of_a_device(thread: &str) -> bool {
+    thread.starts_with("DSU-") || thread.starts_with("DSD-")
 }
 
 /// Returns `true` for the error of writing to a standard output whose reader has gone. Only the error itself counts,

@@ -21,7 +21,7 @@ pub struct Loaded {
 impl Loaded {
     /// Loads the model that the command line names. Shows a progress bar on standard error unless `quiet`.
     pub fn open(arguments: &ModelArguments, dtype: WeightDtype, quiet: bool) -> Result<Self, Box<dyn Error>> {
-        let device = arguments.device.device()?;
+        let device = arguments.device.open()?;
         let checkpoint = arguments.checkpoint()?;
         let tokenizer = checkpoint.tokenizer()?;
         let model = weights(&checkpoint, dtype, &device, quiet)?;

@@ -280,7 +280,7 @@ fn resources(
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let listening = |address| println!("listening on http://{address}");
-    dynlayer_examples::main_of(serve(&arguments, listening, interrupted()))
+    dynlayer_examples::main_of(|| serve(&arguments, listening, interrupted()))
 }
 
 /// Serves until `stop` is ready, and then finishes the requests that came before. Calls `listening` with the address.

@@ -10,6 +10,7 @@ mod prompt;
 mod score;
 mod session;
 mod text;
+mod warm_up;
 
 pub use completion::Completion;
 pub use error::GenerateError;
@@ -20,3 +21,4 @@ pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
 pub use session::{LogitsHook, PassOrder, SequenceOptions, Session, SessionOptions, Taken};
+pub use warm_up::{WarmUp, warm_up};

@@ -1,10 +1,11 @@
 //! The cache of keys and values.
 
-use super::Frame;
-use super::frame::Place;
+use super::frame::STEP;
+use super::{Frame, LayerKv};
 use crate::config::LlamaConfig;
-use crate::ops::CachedRow;
-use burn::tensor::{Device, Tensor, s};
+use crate::device::is_gpu;
+use burn::tensor::Device;
+use std::ops::Range;
 
 /// The keys and values of several sequences, for every layer.
 ///
@@ -20,6 +21,8 @@ pub struct KvCache {
     /// The shape of one slot, `[kv_heads, head_dim]`.
     shape: [usize; 2],
     device: Device,
+    /// The number of slots that the rows share, on GPUs; `None` if each row has slots of its own.
+    pool: Option<usize>,
 }
 
 /// The slots of one row: those in use, and those there is room for.
@@ -28,19 +31,8 @@ struct Extent {
     /// The position of the token in each slot in use.
     positions: Vec<usize>,
     capacity: usize,
-}
-
-/// One layer's keys and values, row by row.
-#[derive(Debug, Clone, Default)]
-pub struct LayerKv {
-    rows: Vec<RowKv>,
-}
-
-/// One row's keys and values in one layer, `[1, kv_heads, capacity, head_dim]` each.
-#[derive(Debug, Clone)]
-struct RowKv {
-    k: Tensor<4>,
-    v: Tensor<4>,
+    /// The row's part of the pool; without a pool, from 0 on.
+    slots: Range<usize>,
 }
 
 impl KvCache {
@@ -48,9 +40,15 @@ impl KvCache {
     ///
     /// A slot takes `2 * n_layers * n_kv_heads * head_dim` numbers of 4 bytes.
     pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
-        let layers = vec![LayerKv::default(); config.n_layers];
+        Self::with_pool(is_gpu(device), config, rows, capacity, device)
+    }
+
+    /// Makes a cache as [`new`](Self::new) does, whose rows share slots if `pooled`.
+    pub(super) fn with_pool(pooled: bool, config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
         let shape = [config.n_kv_heads, config.head_dim];
-        let mut cache = Self { layers, extents: Vec::new(), shape, device: device.clone() };
+        let layer = if pooled { LayerKv::pooled(shape, device) } else { LayerKv::default() };
+        let (layers, pool) = (vec![layer; config.n_layers], pooled.then_some(0));
+        let mut cache = Self { layers, extents: Vec::new(), shape, device: device.clone(), pool };
         for _ in 0..rows {
             cache.add_row(capacity);
         }
@@ -104,25 +102,27 @@ impl KvCache {
 
     /// Adds an empty row with room for `capacity` slots, and returns its index.
     pub fn add_row(&mut self, capacity: usize) -> usize {
-        let [heads, width] = self.shape;
+        let slots = self.room(capacity);
+        let pool = self.pool.unwrap_or_default();
         for layer in &mut self.layers {
-            let zeros = || Tensor::zeros([1, heads, capacity, width], &self.device);
-            layer.rows.push(RowKv { k: zeros(), v: zeros() });
+            layer.add_row(slots.clone(), pool, self.shape, &self.device);
         }
-        self.extents.push(Extent { positions: Vec::new(), capacity });
+        self.extents.push(Extent { positions: Vec::new(), capacity, slots });
         self.extents.len() - 1
     }
 
-    /// Adds a copy of a row, and returns its index. The two rows share memory until one of them is written.
+    /// Adds a copy of a row, and returns its index. On CPUs the two rows share memory until one of them is written.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn copy_row(&mut self, row: usize) -> usize {
+        let mut copy = self.extents[row].clone();
+        copy.slots = self.room(copy.capacity);
+        let (used, pool) = (copy.positions.len(), self.pool.unwrap_or_default());
         for layer in &mut self.layers {
-            let copy = layer.rows[row].clone();
-            layer.rows.push(copy);
+            layer.copy_row(row, used, copy.slots.clone(), pool);
         }
-        self.extents.push(self.extents[row].clone());
+        self.extents.push(copy);
         self.extents.len() - 1
     }
 
@@ -132,7 +132,7 @@ impl KvCache {
     /// If there is no such row.
     pub fn remove_row(&mut self, row: usize) {
         for layer in &mut self.layers {
-            layer.rows.remove(row);
+            layer.remove_row(row);
         }
         self.extents.remove(row);
     }
@@ -150,14 +150,38 @@ impl KvCache {
             return;
         }
         let capacity = capacity.max(now + now / 4);
-        let ([heads, width], more) = (self.shape, capacity - now);
-        let room = Tensor::zeros([1, heads, more, width], &self.device);
+        let slots = self.room(capacity);
+        let (used, pool) = (self.len(row), self.pool.unwrap_or_default());
         for layer in &mut self.layers {
-            let RowKv { k, v } = &mut layer.rows[row];
-            k.inplace(|k| Tensor::cat(vec![k, room.clone()], 2));
-            v.inplace(|v| Tensor::cat(vec![v, room.clone()], 2));
+            layer.resize_row(row, used, slots.clone(), pool);
         }
-        self.extents[row].capacity = capacity;
+        let extent = &mut self.extents[row];
+        (extent.capacity, extent.slots) = (capacity, slots);
+    }
+
+    /// The first slot of a row in the pool; `None` if there is no pool.
+    pub(crate) fn first_slot(&self, row: usize) -> Option<usize> {
+        self.pool.map(|_| self.extents[row].slots.start)
+    }
+
+    /// Finds slots for a row of `capacity`: in a pool, the first that no row has. The pool grows if it has too few, at least
+    /// to twice its size.
+    fn room(&mut self, capacity: usize) -> Range<usize> {
+        let Some(pool) = &mut self.pool else { return 0..capacity };
+        let capacity = capacity.max(1).next_multiple_of(STEP);
+        let mut taken: Vec<&Range<usize>> = self.extents.iter().map(|extent| &extent.slots).collect();
+        taken.sort_by_key(|slots| slots.start);
+        let mut start = 0;
+        for slots in taken {
+            if start + capacity <= slots.start {
+                break;
+            }
+            start = slots.end;
+        }
+        if start + capacity > *pool {
+            *pool = (start + capacity).max(2 * *pool);
+        }
+        start..start + capacity
     }
 
     /// Marks the slots that a pass has just written as in use.
@@ -166,7 +190,7 @@ impl KvCache {
     /// If a row has no room for them.
     pub fn advance(&mut self, frame: &Frame) {
         for place in frame.places() {
-            let Extent { positions, capacity } = &mut self.extents[place.row];
+            let Extent { positions, capacity, .. } = &mut self.extents[place.row];
             positions.resize(place.start, 0);
             positions.extend_from_slice(&place.positions);
             let len = positions.len();
@@ -183,41 +207,5 @@ impl KvCache {
     }
 }
 
-impl LayerKv {
-    /// Writes keys and values to the slots of a frame; does nothing if the frame has none.
-    ///
-    /// # Shapes
-    /// - `k`, `v`: `[rows, kv_heads, tokens, head_dim]`
-    ///
-    /// # Panics
-    /// If the cache has no such row or slot.
-    pub fn write(&mut self, frame: &Frame, k: &Tensor<4>, v: &Tensor<4>) {
-        for (i, place) in frame.places().iter().enumerate() {
-            let part = |x: &Tensor<4>| if x.dims()[0] == 1 { x.clone() } else { x.clone().narrow(0, i, 1) };
-            self.write_slots(place.row, place.start, part(k), part(v));
-        }
-    }
-
-    /// Writes keys and values to the slots of one row from `start` on.
-    ///
-    /// # Shapes
-    /// - `k`, `v`: `[1, kv_heads, tokens, head_dim]`
-    ///
-    /// # Panics
-    /// If the cache has no such row or slot.
-    pub fn write_slots(&mut self, row: usize, start: usize, k: Tensor<4>, v: Tensor<4>) {
-        let slots = start..start + k.dims()[2];
-        let row = &mut self.rows[row];
-        row.k.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
-        row.v.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
-    }
-
-    /// Returns the keys and values that a pass attends to at this place in a layer with this window, its own included.
-    pub(crate) fn cached<'a>(&self, place: &'a Place, window: Option<usize>) -> CachedRow<'a> {
-        let RowKv { k, v } = &self.rows[place.row];
-        let (first, hidden) = place.seen(window);
-        let slots = place.start + place.positions.len() - first;
-        let read = |x: &Tensor<4>| x.clone().narrow(2, first, slots);
-        CachedRow { k: read(k), v: read(v), hidden }
-    }
-}
+#[cfg(all(test, feature = "flex"))]
+mod tests;

@@ -2,10 +2,15 @@
 
 use super::rope::{Rope, Rotation};
 use crate::ops::row_index;
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeFrom;
 use std::sync::Arc;
+
+/// The multiple to which the slots are rounded up that a decode pass on a GPU reads, and those that a row has there. Every
+/// new shape may compile or tune kernels.
+pub(super) const STEP: usize = 64;
 
 /// The rotations of a pass's tokens, the slots that it writes, and what its tokens must not attend to.
 ///
@@ -22,6 +27,38 @@ pub struct Frame {
     mask: Option<Tensor<4, Bool>>,
     /// Masks like `mask` for layers with a window, by window. A window that is absent hides no more than `mask`.
     windows: BTreeMap<usize, Tensor<4, Bool>>,
+    /// What all rows together read and write, if the cache is a pool.
+    batch: Option<Batch>,
+}
+
+/// The slots of a pool that the rows of a pass read and write.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    /// The slots that are written, `[rows * tokens]`; `None` for a single row, whose slots are a range.
+    pub(super) written: Option<Tensor<1, Int>>,
+    /// What is read in a pass of one token per row; `None` if there are more.
+    pub(super) decode: Option<Decode>,
+}
+
+/// The slots of a pool that are read in a pass of one token per row.
+#[derive(Debug, Clone)]
+pub(crate) struct Decode {
+    pub(super) rows: usize,
+    /// The number of slots that are read for each row, at least as many as the longest row has.
+    pub(super) slots: usize,
+    pub(super) read: Read,
+    /// What is added to the scores, by window: 0, or negative infinity where the token must not attend;
+    /// `[rows, 1, 1, slots]`.
+    bias: BTreeMap<Option<usize>, Tensor<4>>,
+}
+
+/// Slots of a pool.
+#[derive(Debug, Clone)]
+pub(super) enum Read {
+    /// Those of one row, from this slot on.
+    Range(RangeFrom<usize>),
+    /// Those of all rows, row after row, `[rows * slots]`.
+    Slots(Tensor<1, Int>),
 }
 
 /// The slots of one row in a pass.
@@ -29,6 +66,8 @@ pub struct Frame {
 pub(crate) struct Place {
     /// The row of the cache.
     pub(crate) row: usize,
+    /// The row's first slot in the pool, if the cache is one.
+    pool: Option<usize>,
     /// The first slot that the pass writes.
     pub(crate) start: usize,
     /// The positions of the pass's tokens.
@@ -53,7 +92,8 @@ struct View {
 impl Frame {
     /// Makes the frame of a pass that appends the same number of tokens to some rows of a cache.
     ///
-    /// - `slots[i]`: the cache's row that row `i` of the pass reads and writes, and the positions of its used slots
+    /// - `slots[i]`: the cache's row that row `i` of the pass reads and writes, its first slot in the pool if the cache is
+    ///   one, and the positions of its used slots
     /// - `positions[i][token]`: the position that rotates the token, independent of its slot
     /// - `windows`: the windows that layers have
     ///
@@ -61,15 +101,18 @@ impl Frame {
     /// If `positions` is empty, its rows differ in length, there is not one entry per row, or a row is named twice.
     pub(crate) fn cached(
         rope: &Rope,
-        slots: &[(usize, &[usize])],
+        slots: &[(usize, Option<usize>, &[usize])],
         positions: &[Vec<usize>],
         windows: &BTreeSet<usize>,
         device: &Device,
     ) -> Self {
         let mut frame = Self::bare(rope, positions, device);
+        if slots.iter().any(|(_, pool, _)| pool.is_some()) {
+            frame.rotation = frame.rotation.for_gpu();
+        }
         assert_eq!(slots.len(), positions.len(), "positions for each row");
-        for (i, ((row, earlier), own)) in slots.iter().zip(positions).enumerate() {
-            assert!(!slots[..i].iter().any(|(other, _)| other == row), "row {row} twice");
+        for (i, ((row, pool, earlier), own)) in slots.iter().zip(positions).enumerate() {
+            assert!(!slots[..i].iter().any(|(other, ..)| other == row), "row {row} twice");
             let mut views = BTreeMap::new();
             if !windows.is_empty() {
                 let all = [*earlier, own.as_slice()].concat();
@@ -77,8 +120,10 @@ impl Frame {
                 views.extend(windows.iter().filter_map(view));
             }
             let positions = own.as_slice().into();
-            frame.places.push(Place { row: *row, start: earlier.len(), positions, holes: None, views });
+            frame.places.push(Place { row: *row, pool: *pool, start: earlier.len(), positions, holes: None, views });
         }
+        let windows = std::iter::once(None).chain(windows.iter().copied().map(Some));
+        frame.batch = frame.pooled(windows.collect(), device);
         frame
     }
 
@@ -127,7 +172,7 @@ impl Frame {
         let tokens = positions.first().map_or(0, Vec::len);
         assert!(tokens > 0 && positions.iter().all(|row| row.len() == tokens), "ragged or empty positions");
         let rotation = rope.at(positions, device);
-        Self { tokens, places: Vec::new(), rotation, mask: None, windows: BTreeMap::new() }
+        Self { tokens, places: Vec::new(), rotation, mask: None, windows: BTreeMap::new(), batch: None }
     }
 
     /// The number of tokens per row.
@@ -162,13 +207,16 @@ impl Frame {
         let index = row_index(rows, &self.rotation.cos.device());
         let places = if self.places.is_empty() { &[][..] } else { rows };
         let some = |mask: &Tensor<4, Bool>| mask.clone().select(0, index.clone());
-        Self {
+        let mut frame = Self {
             tokens: self.tokens,
             places: places.iter().map(|row| self.places[*row].clone()).collect(),
             rotation: self.rotation.select(&index),
             mask: self.mask.as_ref().map(some),
             windows: self.windows.iter().map(|(window, mask)| (*window, some(mask))).collect(),
-        }
+            batch: None,
+        };
+        frame.batch = self.pooled_again(&frame);
+        frame
     }
 
     /// Returns the frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`, in the rows
@@ -184,7 +232,62 @@ impl Frame {
                 .map(|(own, slot)| u8::from(slot > own || (slot != own && hole(row, slot))));
             place.holes = Some(hidden.collect());
         }
+        frame.batch = self.pooled_again(&frame);
         frame
+    }
+
+    /// What all rows together read and write, if the cache is a pool.
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        self.batch.as_ref()
+    }
+
+    /// What is read in a pass of one token per row, if the cache is a pool.
+    pub(super) fn decode(&self) -> Option<&Decode> {
+        self.batch.as_ref()?.decode.as_ref()
+    }
+
+    /// Returns the batch of another frame for the same windows.
+    fn pooled_again(&self, other: &Self) -> Option<Batch> {
+        let windows = self.decode().map(|decode| decode.bias.keys().copied().collect());
+        other.pooled(windows.unwrap_or_default(), &self.rotation.cos.device())
+    }
+
+    /// Returns what all rows together read and write, if the cache is a pool.
+    fn pooled(&self, windows: Vec<Option<usize>>, device: &Device) -> Option<Batch> {
+        let first: Vec<usize> = self.places.iter().map(|place| place.pool).collect::<Option<_>>()?;
+        let rows = first.len();
+        let written = (rows > 1).then(|| {
+            let starts = first.iter().zip(&self.places).map(|(first, place)| first + place.start);
+            row_index(&starts.flat_map(|start| start..start + self.tokens).collect::<Vec<_>>(), device)
+        });
+        let longest = self.places.iter().map(|place| place.start).max()?;
+        let decode = (self.tokens == 1).then(|| {
+            let slots = (longest + 1).next_multiple_of(STEP);
+            let read = match first[..] {
+                [first] => Read::Range(first..),
+                _ => {
+                    // A short row reads its last slot again and again.
+                    let last = |place: &Place| (place.start + 1).next_multiple_of(STEP) - 1;
+                    let rows = first.iter().zip(&self.places).map(|(first, place)| (*first, last(place)));
+                    let some = rows.flat_map(|(first, last)| (0..slots).map(move |slot| first + slot.min(last)));
+                    Read::Slots(row_index(&some.collect::<Vec<_>>(), device))
+                }
+            };
+            let bias = |window: Option<usize>| {
+                let bias: Vec<f32> = self.places.iter().flat_map(|place| place.bias(window, slots)).collect();
+                Tensor::from_data(TensorData::new(bias, [rows, 1, 1, slots]), device)
+            };
+            let bias = windows.into_iter().map(|window| (window, bias(window))).collect();
+            Decode { rows, slots, read, bias }
+        });
+        Some(Batch { written, decode })
+    }
+}
+
+impl Decode {
+    /// What is added to the scores of a layer with this window, `[rows, 1, 1, slots]`.
+    pub(super) fn bias(&self, window: Option<usize>) -> Option<&Tensor<4>> {
+        self.bias.get(&window)
     }
 }
 
@@ -204,6 +307,16 @@ impl Place {
             *byte |= *hidden;
         }
         (*first, Some(Cow::Owned(both)))
+    }
+
+    /// Returns what is added to the scores of a single token in a layer with this window, for `slots` slots: 0, or
+    /// negative infinity where it must not attend.
+    fn bias(&self, window: Option<usize>, slots: usize) -> Vec<f32> {
+        let (first, hidden) = self.seen(window);
+        let sees = |slot: usize| {
+            (first..=self.start).contains(&slot) && hidden.as_deref().is_none_or(|hidden| hidden[slot - first] == 0)
+        };
+        (0..slots).map(|slot| if sees(slot) { 0.0 } else { f32::NEG_INFINITY }).collect()
     }
 }
 

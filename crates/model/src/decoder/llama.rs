@@ -95,9 +95,10 @@ impl Llama {
     /// If `positions` is empty, its rows differ in length, there is not one entry per row, or a row is named twice,
     /// does not exist or has no room for the tokens.
     pub fn frame(&self, cache: &KvCache, rows: &[usize], positions: &[Vec<usize>]) -> Frame {
-        let slots: Vec<(usize, &[usize])> = rows.iter().map(|row| (*row, cache.positions(*row))).collect();
+        let slots: Vec<(usize, Option<usize>, &[usize])> =
+            rows.iter().map(|row| (*row, cache.first_slot(*row), cache.positions(*row))).collect();
         let frame = Frame::cached(&self.rope, &slots, positions, &self.windows(), &self.device());
-        for (row, used) in slots {
+        for (row, _, used) in slots {
             let (end, capacity) = (used.len() + frame.tokens(), cache.capacity(row));
             assert!(end <= capacity, "{end} slots in a row of {capacity}");
         }
@@ -261,13 +262,22 @@ impl Attention {
         let (k, v) = (self.keys(k, &frame.rotation), self.heads(v, None)); // [rows, kv_heads, tokens, head_dim]
         let q = self.rotate(self.heads(q, self.q_norm.as_ref()), &frame.rotation); // [rows, heads, tokens, head_dim]
         kv.write(frame, &k, &v);
-        let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, self.window)).collect();
-        let mixed = if cached.is_empty() {
+        let mixed = if frame.places().is_empty() {
             ops::attention(q, k, v, frame.mask(self.window))
+        } else if let Some((k, v, bias)) = self.decode(frame, kv) {
+            ops::decode_attention(q, k, v, bias)
         } else {
+            let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, self.window)).collect();
             ops::cached_attention(&q, &cached)
         };
         self.o_proj.forward(mixed) // [rows, tokens, d_model]
+    }
+
+    /// Returns the keys, the values and what is added to the scores, if all rows can be computed together.
+    fn decode<'a>(&self, frame: &'a Frame, kv: &LayerKv) -> Option<(Tensor<4>, Tensor<4>, &'a Tensor<4>)> {
+        let decode = frame.decode()?;
+        let (k, v) = kv.batched(decode)?;
+        Some((k, v, decode.bias(self.window)?))
     }
 
     /// Returns the keys and values of a normed state `x: [rows, tokens, d_model]`, each

@@ -9,10 +9,12 @@
 
 mod cache;
 mod frame;
+mod layer_kv;
 mod llama;
 mod rope;
 
-pub use cache::{KvCache, LayerKv};
+pub use cache::KvCache;
 pub use frame::Frame;
+pub use layer_kv::LayerKv;
 pub use llama::{Attention, Block, Linear, Llama, Mlp, RmsNorm};
 pub use rope::{Rope, Rotation};

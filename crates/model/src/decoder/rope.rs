@@ -20,6 +20,8 @@ pub struct Rotation {
     pub(crate) cos: Tensor<4>,
     /// The sines, `[rows, 1, tokens, head_dim / 2]`.
     pub(crate) sin: Tensor<4>,
+    /// The same for whole heads, for GPUs.
+    whole: Option<ops::Whole>,
 }
 
 impl Rope {
@@ -52,20 +54,28 @@ impl Rope {
         let angles = positions.iter().flatten().flat_map(|p| self.frequencies.iter().map(move |f| count(*p) * f));
         let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
         let table = |values| Tensor::from_data(TensorData::new(values, shape), device);
-        Rotation { cos: table(cos), sin: table(sin) }
+        Rotation { cos: table(cos), sin: table(sin), whole: None }
     }
 }
 
 impl Rotation {
     /// Rotates heads, `[rows, heads, tokens, head_dim]`.
     pub(crate) fn apply(&self, heads: Tensor<4>) -> Tensor<4> {
-        ops::rotate(heads, &self.cos, &self.sin)
+        match &self.whole {
+            Some(whole) => ops::rotate_whole(heads, whole),
+            None => ops::rotate(heads, &self.cos, &self.sin),
+        }
+    }
+
+    /// Prepares the rotations for a GPU.
+    pub(super) fn for_gpu(self) -> Self {
+        Self { whole: Some(ops::Whole::new(&self.cos, &self.sin)), ..self }
     }
 
     /// Returns the rotations of some rows, `[rows]`.
     pub(crate) fn select(&self, rows: &Tensor<1, Int>) -> Self {
         let some = |table: &Tensor<4>| table.clone().select(0, rows.clone());
-        Self { cos: some(&self.cos), sin: some(&self.sin) }
+        Self { cos: some(&self.cos), sin: some(&self.sin), whole: self.whole.as_ref().map(|whole| whole.select(rows)) }
     }
 }
 

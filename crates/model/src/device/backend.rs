@@ -33,32 +33,114 @@ impl Backend {
     /// # Errors
     /// If the backend is not compiled in, or if it needs a GPU and no driver reports one.
     pub fn device(self) -> Result<Device, DeviceError> {
-        match self {
+        DeviceSpec::from(self).open()
+    }
+}
+
+/// A device of a backend, as a command line names it: `flex`, `cuda`, or `cuda:1` for the second GPU.
+///
+/// ```
+/// use dynlayer_model::{Backend, DeviceSpec};
+///
+/// let second: DeviceSpec = "cuda:1".parse()?;
+/// assert_eq!(second, DeviceSpec { backend: Backend::Cuda, index: Some(1) });
+/// # #[cfg(feature = "flex")]
+/// let device = DeviceSpec::from(Backend::Flex).open()?;
+/// # Ok::<(), dynlayer_model::DeviceError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceSpec {
+    /// The backend.
+    pub backend: Backend,
+    /// The number of the device among those that the backend's driver reports, from 0 on; `None` = the default device.
+    pub index: Option<usize>,
+}
+
+impl DeviceSpec {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// If the backend is not compiled in, if it needs a GPU and no driver reports one, or if there is no device of this
+    /// number.
+    pub fn open(self) -> Result<Device, DeviceError> {
+        let Self { backend, index } = self;
+        match (backend, index.unwrap_or(0)) {
             #[cfg(feature = "flex")]
-            Self::Flex => Ok(Device::flex()),
+            (Backend::Flex, 0) => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
-            Self::NdArray => {
+            (Backend::NdArray, 0) => {
                 #[expect(deprecated, reason = "requested by name; its replacement, flex, is the default")]
                 let device = Device::ndarray();
                 Ok(device)
             }
+            #[cfg(feature = "flex")]
+            (Backend::Flex, index) => Err(DeviceError::NoIndex { backend, index, found: 1 }),
+            #[cfg(feature = "ndarray")]
+            (Backend::NdArray, index) => Err(DeviceError::NoIndex { backend, index, found: 1 }),
             #[cfg(feature = "cuda")]
-            Self::Cuda => gpu(
-                self,
+            (Backend::Cuda, _) => self.gpu(
                 burn::tensor::DeviceType::Cuda,
                 || Device::cuda(burn::tensor::DeviceIndex::Default),
                 "the NVIDIA driver is not installed, or it finds no GPU",
             ),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => gpu(
-                self,
+            (Backend::Wgpu, _) => self.gpu(
                 burn::tensor::DeviceType::Wgpu,
                 || Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
                 "no graphics adapter is found",
             ),
             #[allow(unreachable_patterns, reason = "reachable if a backend is not compiled in")]
-            backend => Err(DeviceError::NotBuilt { backend }),
+            (backend, _) => Err(DeviceError::NotBuilt { backend }),
         }
+    }
+
+    /// Opens a GPU: the one of this number, or `default`. If the machine has no device of this `kind`, the error gives
+    /// `missing` as the reason.
+    ///
+    /// The check is needed because burn opens a GPU on first use, in a separate thread, which panics if there is no GPU,
+    /// and that panic cannot be caught.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    fn gpu(
+        self,
+        kind: burn::tensor::DeviceType,
+        default: fn() -> Device,
+        missing: &str,
+    ) -> Result<Device, DeviceError> {
+        let Self { backend, index } = self;
+        let devices = Device::enumerate(kind).into_vec();
+        if devices.is_empty() {
+            return Err(DeviceError::Unavailable { backend, reason: missing.to_owned() });
+        }
+        let found = devices.len();
+        match index {
+            None => Ok(default()),
+            Some(index) => devices.into_iter().nth(index).ok_or(DeviceError::NoIndex { backend, index, found }),
+        }
+    }
+}
+
+impl From<Backend> for DeviceSpec {
+    fn from(backend: Backend) -> Self {
+        Self { backend, index: None }
+    }
+}
+
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            None => self.backend.fmt(f),
+            Some(index) => write!(f, "{}:{index}", self.backend),
+        }
+    }
+}
+
+impl FromStr for DeviceSpec {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let Some((backend, index)) = text.split_once(':') else { return Ok(Self::from(text.parse::<Backend>()?)) };
+        let index = index.parse().map_err(|_| DeviceError::Unknown(text.to_owned()))?;
+        Ok(Self { backend: backend.parse()?, index: Some(index) })
     }
 }
 
@@ -95,22 +177,17 @@ pub fn is_gpu(device: &Device) -> bool {
     }
 }
 
-/// Opens a device with `device`, after checking that the machine has a device of this `kind`. If it has none, the error
-/// gives `missing` as the reason.
-///
-/// The check is needed because burn opens a GPU on first use, in a separate thread, which panics if there is no GPU,
-/// and that panic cannot be caught.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn gpu(
-    backend: Backend,
-    kind: burn::tensor::DeviceType,
-    device: fn() -> Device,
-    missing: &str,
-) -> Result<Device, DeviceError> {
-    if Device::enumerate(kind).is_empty() {
-        return Err(DeviceError::Unavailable { backend, reason: missing.to_owned() });
+/// Returns the name of a GPU, as its driver gives it; `None` for a CPU.
+pub fn adapter_name(device: &Device) -> Option<String> {
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    {
+        Some(device.identity()?.name)
     }
-    Ok(device())
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    {
+        let _ = device;
+        None
+    }
 }
 
 /// An error in choosing a device.
@@ -118,7 +195,7 @@ fn gpu(
 #[non_exhaustive]
 pub enum DeviceError {
     /// No backend of this name exists.
-    #[error("unknown device {0:?}; known are flex, ndarray, cuda, wgpu")]
+    #[error("unknown device {0:?}; known are flex, ndarray, cuda, wgpu, and a number after them, as in cuda:1")]
     Unknown(String),
     /// The backend was not compiled in.
     #[error("the {backend} backend is not built in; build with --features {backend}")]
@@ -133,5 +210,15 @@ pub enum DeviceError {
         backend: Backend,
         /// The reason, for example a missing driver.
         reason: String,
+    },
+    /// The backend has no device of this number.
+    #[error("there is no device {backend}:{index}; {found} found, and the first is {backend}:0")]
+    NoIndex {
+        /// The backend.
+        backend: Backend,
+        /// The number, from 0 on.
+        index: usize,
+        /// The number of devices that there are.
+        found: usize,
     },
 }

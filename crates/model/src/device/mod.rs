@@ -3,5 +3,5 @@
 mod backend;
 mod dtype;
 
-pub use backend::{Backend, DeviceError, is_gpu};
+pub use backend::{Backend, DeviceError, DeviceSpec, adapter_name, is_gpu};
 pub use dtype::{DtypeError, WeightDtype};

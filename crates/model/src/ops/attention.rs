@@ -2,7 +2,7 @@
 //! `h / (heads / kv_heads)`.
 
 use super::CachedRow;
-use burn::tensor::{Bool, Tensor, TensorData, module, ops::AttentionModuleOptions};
+use burn::tensor::{Bool, Tensor, TensorData, activation, module, ops::AttentionModuleOptions};
 
 /// Computes the attention of `tokens` new queries per row to the row's cached keys and values.
 ///
@@ -63,4 +63,20 @@ pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&
         module::attention(q, repeat(k), repeat(v), mask, None, options)
     }; // [rows, heads, tokens, head_dim]
     mixed.swap_dims(1, 2).reshape([rows, tokens, heads * head_dim])
+}
+
+/// Computes the attention of one query per row to `slots` keys and values, with `bias` added to the scores.
+///
+/// # Shapes
+/// - `q`: `[rows, heads, 1, head_dim]`
+/// - `k`, `v`: `[rows, kv_heads, slots, head_dim]`
+/// - `bias`: `[rows, 1, 1, slots]`, negative infinity where a query must not attend
+/// - result: `[rows, 1, heads * head_dim]`
+pub(crate) fn decode_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: &Tensor<4>) -> Tensor<3> {
+    let [rows, heads, _, head_dim] = q.dims();
+    let kv_heads = k.dims()[1];
+    // The query heads of a group lie along the query axis, so that no key or value is repeated.
+    let q = q.reshape([rows, kv_heads, heads / kv_heads, head_dim]).mul_scalar(1.0 / (head_dim as f64).sqrt());
+    let scores = q.matmul(k.swap_dims(2, 3)) + bias.clone(); // [rows, kv_heads, group, slots]
+    activation::softmax(scores, 3).matmul(v).reshape([rows, 1, heads * head_dim])
 }

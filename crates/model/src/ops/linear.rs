@@ -16,14 +16,20 @@ pub(crate) fn linear<const N: usize>(x: &Tensor<3>, weights: [Tensor<2>; N]) -> 
     if let Some(products) = super::flex::linear(x, &weights) {
         return products;
     }
-    weights.map(|weight| definition(x.clone(), weight))
+    definition(x, weights)
 }
 
-pub(super) fn definition(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+pub(super) fn definition<const N: usize>(x: &Tensor<3>, weights: [Tensor<2>; N]) -> [Tensor<3>; N] {
     let [rows, tokens, d_in] = x.dims();
-    let [d_out, _] = weight.dims();
-    let dtype = x.dtype();
-    let x = x.reshape([rows * tokens, d_in]).cast(weight.dtype()); // [rows * tokens, in]
-    let y = x.matmul(weight.transpose()).cast(dtype); // [rows * tokens, out]
-    y.reshape([rows, tokens, d_out])
+    let flat = x.clone().reshape([rows * tokens, d_in]);
+    // Cast once for all weights of a type: a GPU does it where it computes `x`.
+    let mut narrowed: Option<Tensor<2>> = None;
+    weights.map(|weight| {
+        let [d_out, _] = weight.dims();
+        let input = narrowed.take().filter(|narrowed| narrowed.dtype() == weight.dtype());
+        let input = input.unwrap_or_else(|| flat.clone().cast(weight.dtype())); // [rows * tokens, in]
+        let y = input.clone().matmul(weight.transpose()).cast(x.dtype()); // [rows * tokens, out]
+        narrowed = Some(input);
+        y.reshape([rows, tokens, d_out])
+    })
 }

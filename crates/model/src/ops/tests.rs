@@ -21,6 +21,12 @@ fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, relative:
     }
 }
 
+/// The definition's product with one weight.
+fn of_one(x: &Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+    let [y] = linear::definition(x, [weight]);
+    y
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -30,7 +36,7 @@ proptest! {
         let weights = outputs.map(|d_out| random([d_out, width]));
         let found = flex::linear(&x, &weights).unwrap();
         for (found, weight) in found.into_iter().zip(weights) {
-            assert_close(found, linear::definition(x.clone(), weight), 1e-5);
+            assert_close(found, of_one(&x, weight), 1e-5);
         }
     }
 
@@ -41,10 +47,10 @@ proptest! {
         let weight = random([d_out, width]);
         let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
         // The sums have up to 700 products.
-        assert_close(found, linear::definition(x.clone(), weight.clone()), 2e-5);
+        assert_close(found, of_one(&x, weight.clone()), 2e-5);
         let weight = weight.cast(DType::F16);
         let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
-        assert_close(found, linear::definition(x, weight.cast(DType::F32)), 2e-5);
+        assert_close(found, of_one(&x, weight.cast(DType::F32)), 2e-5);
     }
 
     /// Weights in `f16` are compared with the same numbers in `f32`. Widening is exact, so the results differ only by
@@ -54,7 +60,7 @@ proptest! {
         let x = random([1, tokens, width]);
         let weight = random([d_out, width]).cast(DType::F16);
         let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
-        assert_close(found, linear::definition(x, weight.cast(DType::F32)), 1e-5);
+        assert_close(found, of_one(&x, weight.cast(DType::F32)), 1e-5);
     }
 
     #[test]
@@ -67,7 +73,9 @@ proptest! {
     fn rotation_agrees(rows in 1usize..3, heads in 1usize..5, tokens in 1usize..5, half in 1usize..20) {
         let x = random([rows, tokens, heads, 2 * half]).swap_dims(1, 2);
         let (cos, sin) = (random([rows, 1, tokens, half]), random([rows, 1, tokens, half]));
-        assert_close(flex::rotate(&x, &cos, &sin).unwrap(), rope::definition(x, &cos, &sin), 1e-6);
+        let expected = rope::definition(x.clone(), &cos, &sin);
+        assert_close(flex::rotate(&x, &cos, &sin).unwrap(), expected.clone(), 1e-6);
+        assert_close(rope::rotate_whole(x, &rope::Whole::new(&cos, &sin)), expected, 1e-6);
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! A cache whose rows share slots, as on GPUs, against one whose rows have tensors of their own.
+
+use super::*;
+use crate::decoder::Llama;
+use crate::device::WeightDtype;
+use burn::tensor::Tensor;
+use proptest::prelude::*;
+
+const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 50, "hidden_size": 24, "intermediate_size": 32,
+    "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 4,
+    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true}"#;
+
+/// What is done to both caches; a row is meant modulo the number of rows.
+#[derive(Clone, Debug)]
+enum Step {
+    Add(usize),
+    Copy(usize),
+    Remove(usize),
+    Truncate(usize, usize),
+    /// A pass of this many tokens over every row, or over every other one.
+    Pass(usize, bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (1usize..100).prop_map(Step::Add),
+        1 => (0usize..9).prop_map(Step::Copy),
+        1 => (0usize..9).prop_map(Step::Remove),
+        1 => (0usize..9, 0usize..90).prop_map(|(row, len)| Step::Truncate(row, len)),
+        2 => (1usize..80, any::<bool>()).prop_map(|(tokens, all)| Step::Pass(tokens, all)),
+        4 => any::<bool>().prop_map(|all| Step::Pass(1, all)),
+    ]
+}
+
+/// Runs a pass, whose slots with an odd number are hidden in the first layer if `holes`.
+fn pass(model: &Llama, cache: &mut KvCache, rows: &[usize], tokens: usize, holes: bool) -> Tensor<3> {
+    let positions: Vec<Vec<usize>> =
+        rows.iter().map(|row| (cache.len(*row)..cache.len(*row) + tokens).collect()).collect();
+    for (row, positions) in rows.iter().zip(&positions) {
+        cache.reserve(*row, cache.len(*row) + positions.len());
+    }
+    let frame = model.frame(cache, rows, &positions);
+    let hidden_slots = frame.with_holes(|row| row != 1, |_, slot| slot % 2 == 1);
+    let ids: Vec<Vec<u32>> =
+        positions.iter().map(|row| row.iter().map(|at| u32::try_from(at * 7 % 50).unwrap()).collect()).collect();
+    let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let mut hidden = model.embed(model.tokens(&ids));
+    for (layer, block) in model.layers().iter().enumerate() {
+        let frame = if holes && layer == 0 { &hidden_slots } else { &frame };
+        hidden = block.forward(hidden, frame, cache.layer_mut(layer));
+    }
+    cache.advance(&frame);
+    hidden
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// To 1e-5: the sums run in another order.
+    #[test]
+    fn a_pool_gives_what_rows_give(steps in prop::collection::vec(step(), 1..24), window in 0usize..20, holes: bool) {
+        let device = Device::flex();
+        let mut config = LlamaConfig::from_hf_json(MODEL, "a test").unwrap();
+        config.windows.extend((window > 0).then_some((1, window)));
+        let model = config.init(3, WeightDtype::F32, &device).unwrap();
+        let mut caches = [false, true].map(|pooled| KvCache::with_pool(pooled, &config, 1, 5, &device));
+        for step in steps {
+            let n = caches[0].rows();
+            if n == 0 && !matches!(step, Step::Add(_)) {
+                continue;
+            }
+            let rows: Vec<usize> = match step {
+                Step::Pass(_, all) => (0..n).step_by(if all { 1 } else { 2 }).collect(),
+                _ => Vec::new(),
+            };
+            let mut found = Vec::new();
+            for cache in &mut caches {
+                match step {
+                    Step::Add(capacity) => drop(cache.add_row(capacity)),
+                    Step::Copy(row) => drop(cache.copy_row(row % n)),
+                    Step::Remove(row) => cache.remove_row(row % n),
+                    Step::Truncate(row, len) => cache.truncate(row % n, len),
+                    Step::Pass(tokens, _) => found.push(pass(&model, cache, &rows, tokens, holes)),
+                }
+            }
+            prop_assert_eq!(caches[0].rows(), caches[1].rows());
+            if let [rows, pool] = &found[..] {
+                let worst = (rows.clone() - pool.clone()).abs().max().into_scalar::<f32>();
+                prop_assert!(worst < 1e-5, "{worst}");
+            }
+        }
+    }
+}

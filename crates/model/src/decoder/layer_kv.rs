@@ -1,0 +1,223 @@
+//! One layer's keys and values.
+
+use super::Frame;
+use super::frame::{Decode, Place, Read};
+use crate::ops::CachedRow;
+use burn::tensor::{Device, IndexingUpdateOp, Tensor, s};
+use std::ops::Range;
+
+/// One layer's keys and values.
+///
+/// On CPUs each row has tensors of its own, which the attention kernel reads where they are. GPUs spend more time on
+/// launching small kernels than on running them, so there all rows share one tensor, which one launch can read or write.
+#[derive(Debug, Clone)]
+pub struct LayerKv(Store);
+
+#[derive(Debug, Clone)]
+enum Store {
+    Rows(Vec<RowKv>),
+    Pool(Pool),
+}
+
+/// One row's keys and values, `[1, kv_heads, capacity, head_dim]` each.
+#[derive(Debug, Clone)]
+struct RowKv {
+    k: Tensor<4>,
+    v: Tensor<4>,
+}
+
+/// The keys and values of all rows.
+#[derive(Debug, Clone)]
+struct Pool {
+    /// `[2 * kv_heads, slots, head_dim]`: the heads of the keys, then those of the values. One launch writes both, and the
+    /// slots of a head lie one after the other, as products want them.
+    kv: Tensor<3>,
+    /// The first slot of each row.
+    starts: Vec<usize>,
+}
+
+impl Default for LayerKv {
+    fn default() -> Self {
+        Self(Store::Rows(Vec::new()))
+    }
+}
+
+impl LayerKv {
+    /// Makes keys and values without rows that share one tensor; `shape` is `[kv_heads, head_dim]`.
+    pub(super) fn pooled([heads, width]: [usize; 2], device: &Device) -> Self {
+        let kv = Tensor::zeros([2 * heads, 0, width], device);
+        Self(Store::Pool(Pool { kv, starts: Vec::new() }))
+    }
+
+    /// Adds an empty row of `slots.len()` slots; a pool holds it in these slots, and grows to `pool` slots.
+    pub(super) fn add_row(&mut self, slots: Range<usize>, pool: usize, [heads, width]: [usize; 2], device: &Device) {
+        match &mut self.0 {
+            Store::Rows(rows) => {
+                let zeros = || Tensor::zeros([1, heads, slots.len(), width], device);
+                rows.push(RowKv { k: zeros(), v: zeros() });
+            }
+            Store::Pool(shared) => {
+                shared.grow(pool);
+                // Slots that no token has written are read too, times 0: they must not hold the NaN of an earlier row.
+                shared.clear(slots.clone());
+                shared.starts.push(slots.start);
+            }
+        }
+    }
+
+    /// Adds a copy of a row; a pool holds it in `slots`, grows to `pool` slots, and copies the first `used` slots.
+    pub(super) fn copy_row(&mut self, row: usize, used: usize, slots: Range<usize>, pool: usize) {
+        match &mut self.0 {
+            Store::Rows(rows) => rows.push(rows[row].clone()),
+            Store::Pool(shared) => {
+                shared.grow(pool);
+                shared.copy(row, used, slots.clone());
+                shared.starts.push(slots.start);
+            }
+        }
+    }
+
+    /// Removes a row. Later rows move down by one index.
+    pub(super) fn remove_row(&mut self, row: usize) {
+        match &mut self.0 {
+            Store::Rows(rows) => drop(rows.remove(row)),
+            Store::Pool(shared) => drop(shared.starts.remove(row)),
+        }
+    }
+
+    /// Gives a row, of which the first `used` slots are in use, `slots.len()` slots. A pool holds it in these slots from now
+    /// on, and grows to `pool` slots.
+    pub(super) fn resize_row(&mut self, row: usize, used: usize, slots: Range<usize>, pool: usize) {
+        match &mut self.0 {
+            Store::Rows(rows) => {
+                let RowKv { k, v } = &mut rows[row];
+                let [_, heads, now, width] = k.dims();
+                let room = Tensor::zeros([1, heads, slots.len() - now, width], &k.device());
+                k.inplace(|k| Tensor::cat(vec![k, room.clone()], 2));
+                v.inplace(|v| Tensor::cat(vec![v, room], 2));
+            }
+            Store::Pool(shared) => {
+                shared.grow(pool);
+                if shared.starts[row] == slots.start {
+                    return shared.clear(slots.start + used..slots.end);
+                }
+                shared.copy(row, used, slots.clone());
+                shared.starts[row] = slots.start;
+            }
+        }
+    }
+
+    /// Writes keys and values to the slots of a frame; does nothing if the frame has none.
+    ///
+    /// # Shapes
+    /// - `k`, `v`: `[rows, kv_heads, tokens, head_dim]`
+    ///
+    /// # Panics
+    /// If the cache has no such row or slot.
+    pub fn write(&mut self, frame: &Frame, k: &Tensor<4>, v: &Tensor<4>) {
+        let written = frame.batch().and_then(|batch| batch.written.as_ref());
+        if let (Store::Pool(pool), Some(written)) = (&mut self.0, written) {
+            let new = joined(k.clone(), v.clone());
+            pool.kv.inplace(|kv| kv.select_assign(1, written.clone(), new, IndexingUpdateOp::Assign));
+            return;
+        }
+        for (i, place) in frame.places().iter().enumerate() {
+            let part = |x: &Tensor<4>| if x.dims()[0] == 1 { x.clone() } else { x.clone().narrow(0, i, 1) };
+            self.write_slots(place.row, place.start, part(k), part(v));
+        }
+    }
+
+    /// Writes keys and values to the slots of one row from `start` on.
+    ///
+    /// # Shapes
+    /// - `k`, `v`: `[1, kv_heads, tokens, head_dim]`
+    ///
+    /// # Panics
+    /// If the cache has no such row or slot.
+    pub fn write_slots(&mut self, row: usize, start: usize, k: Tensor<4>, v: Tensor<4>) {
+        let slots = start..start + k.dims()[2];
+        match &mut self.0 {
+            Store::Rows(rows) => {
+                let row = &mut rows[row];
+                row.k.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
+                row.v.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
+            }
+            Store::Pool(pool) => {
+                let from = pool.starts[row];
+                pool.assign(from + slots.start..from + slots.end, joined(k, v));
+            }
+        }
+    }
+
+    /// Returns the keys and values that a pass attends to at this place in a layer with this window, its own included.
+    pub(crate) fn cached<'a>(&self, place: &'a Place, window: Option<usize>) -> CachedRow<'a> {
+        let (first, hidden) = place.seen(window);
+        let slots = place.start + place.positions.len() - first;
+        let (k, v) = match &self.0 {
+            Store::Rows(rows) => {
+                let RowKv { k, v } = &rows[place.row];
+                (k.clone().narrow(2, first, slots), v.clone().narrow(2, first, slots))
+            }
+            Store::Pool(pool) => pool.rows(&Read::Range(pool.starts[place.row] + first..), 1, slots),
+        };
+        CachedRow { k, v, hidden }
+    }
+
+    /// Returns the keys and values that a pass of one token per row reads, `[rows, kv_heads, slots, head_dim]` each; `None`
+    /// if each row has tensors of its own.
+    pub(crate) fn batched(&self, decode: &Decode) -> Option<(Tensor<4>, Tensor<4>)> {
+        let Store::Pool(pool) = &self.0 else { return None };
+        Some(pool.rows(&decode.read, decode.rows, decode.slots))
+    }
+}
+
+impl Pool {
+    /// Adds slots until there are `slots`.
+    fn grow(&mut self, slots: usize) {
+        let [heads, now, width] = self.kv.dims();
+        if slots > now {
+            let room = Tensor::zeros([heads, slots - now, width], &self.kv.device());
+            self.kv.inplace(|kv| Tensor::cat(vec![kv, room], 1));
+        }
+    }
+
+    /// Sets slots to 0.
+    fn clear(&mut self, slots: Range<usize>) {
+        let [heads, _, width] = self.kv.dims();
+        if !slots.is_empty() {
+            let zeros = Tensor::zeros([heads, slots.len(), width], &self.kv.device());
+            self.assign(slots, zeros);
+        }
+    }
+
+    /// Copies the first `used` slots of a row to `slots`, and sets the others of `slots` to 0.
+    fn copy(&mut self, row: usize, used: usize, slots: Range<usize>) {
+        self.clear(slots.start + used..slots.end);
+        if used > 0 {
+            let old = self.kv.clone().narrow(1, self.starts[row], used);
+            self.assign(slots.start..slots.start + used, old);
+        }
+    }
+
+    fn assign(&mut self, slots: Range<usize>, new: Tensor<3>) {
+        self.kv.inplace(|kv| kv.slice_assign(s![.., slots, ..], new));
+    }
+
+    /// Returns keys and values, `[rows, kv_heads, slots, head_dim]` each.
+    fn rows(&self, read: &Read, rows: usize, slots: usize) -> (Tensor<4>, Tensor<4>) {
+        let [heads, _, width] = self.kv.dims();
+        let both = match read {
+            Read::Range(from) => self.kv.clone().narrow(1, from.start, slots),
+            Read::Slots(index) => self.kv.clone().select(1, index.clone()),
+        }; // [2 * kv_heads, rows * slots, head_dim]
+        let both = both.reshape([heads, rows, slots, width]).swap_dims(0, 1);
+        (both.clone().narrow(1, 0, heads / 2), both.narrow(1, heads / 2, heads / 2))
+    }
+}
+
+/// Joins keys and values, `[rows, kv_heads, tokens, head_dim]` each, to `[2 * kv_heads, rows * tokens, head_dim]`.
+fn joined(k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+    let [rows, heads, tokens, width] = k.dims();
+    let both = Tensor::cat(vec![k, v], 1).swap_dims(0, 1); // [2 * kv_heads, rows, tokens, head_dim]
+    both.reshape([2 * heads, rows * tokens, width])
+}

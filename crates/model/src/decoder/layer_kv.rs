@@ -26,12 +26,12 @@ struct RowKv {
     v: Tensor<4>,
 }
 
-/// The keys and values of all rows.
+/// The keys and values of all rows, `[kv_heads, slots, head_dim]` each: the slots of a head lie one after the other, as
+/// products want them.
 #[derive(Debug, Clone)]
 struct Pool {
-    /// `[2 * kv_heads, slots, head_dim]`: the heads of the keys, then those of the values. One launch writes both, and the
-    /// slots of a head lie one after the other, as products want them.
-    kv: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
     /// The first slot of each row.
     starts: Vec<usize>,
 }
@@ -45,8 +45,8 @@ impl Default for LayerKv {
 impl LayerKv {
     /// Makes keys and values without rows that share one tensor; `shape` is `[kv_heads, head_dim]`.
     pub(super) fn pooled([heads, width]: [usize; 2], device: &Device) -> Self {
-        let kv = Tensor::zeros([2 * heads, 0, width], device);
-        Self(Store::Pool(Pool { kv, starts: Vec::new() }))
+        let empty = || Tensor::zeros([heads, 0, width], device);
+        Self(Store::Pool(Pool { k: empty(), v: empty(), starts: Vec::new() }))
     }
 
     /// Adds an empty row of `slots.len()` slots; a pool holds it in these slots, and grows to `pool` slots.
@@ -117,8 +117,11 @@ impl LayerKv {
     pub fn write(&mut self, frame: &Frame, k: &Tensor<4>, v: &Tensor<4>) {
         let written = frame.batch().and_then(|batch| batch.written.as_ref());
         if let (Store::Pool(pool), Some(written)) = (&mut self.0, written) {
-            let new = joined(k.clone(), v.clone());
-            pool.kv.inplace(|kv| kv.select_assign(1, written.clone(), new, IndexingUpdateOp::Assign));
+            let assign = |cache: Tensor<3>, x: &Tensor<4>| {
+                cache.select_assign(1, written.clone(), heads_first(x.clone()), IndexingUpdateOp::Assign)
+            };
+            pool.k.inplace(|cache| assign(cache, k));
+            pool.v.inplace(|cache| assign(cache, v));
             return;
         }
         for (i, place) in frame.places().iter().enumerate() {
@@ -144,7 +147,7 @@ impl LayerKv {
             }
             Store::Pool(pool) => {
                 let from = pool.starts[row];
-                pool.assign(from + slots.start..from + slots.end, joined(k, v));
+                pool.assign(from + slots.start..from + slots.end, heads_first(k), heads_first(v));
             }
         }
     }
@@ -174,19 +177,20 @@ impl LayerKv {
 impl Pool {
     /// Adds slots until there are `slots`.
     fn grow(&mut self, slots: usize) {
-        let [heads, now, width] = self.kv.dims();
+        let [heads, now, width] = self.k.dims();
         if slots > now {
-            let room = Tensor::zeros([heads, slots - now, width], &self.kv.device());
-            self.kv.inplace(|kv| Tensor::cat(vec![kv, room], 1));
+            let room = Tensor::zeros([heads, slots - now, width], &self.k.device());
+            self.k.inplace(|k| Tensor::cat(vec![k, room.clone()], 1));
+            self.v.inplace(|v| Tensor::cat(vec![v, room], 1));
         }
     }
 
     /// Sets slots to 0.
     fn clear(&mut self, slots: Range<usize>) {
-        let [heads, _, width] = self.kv.dims();
+        let [heads, _, width] = self.k.dims();
         if !slots.is_empty() {
-            let zeros = Tensor::zeros([heads, slots.len(), width], &self.kv.device());
-            self.assign(slots, zeros);
+            let zeros = Tensor::zeros([heads, slots.len(), width], &self.k.device());
+            self.assign(slots, zeros.clone(), zeros);
         }
     }
 
@@ -194,30 +198,34 @@ impl Pool {
     fn copy(&mut self, row: usize, used: usize, slots: Range<usize>) {
         self.clear(slots.start + used..slots.end);
         if used > 0 {
-            let old = self.kv.clone().narrow(1, self.starts[row], used);
-            self.assign(slots.start..slots.start + used, old);
+            let old = |cache: &Tensor<3>| cache.clone().narrow(1, self.starts[row], used);
+            let (k, v) = (old(&self.k), old(&self.v));
+            self.assign(slots.start..slots.start + used, k, v);
         }
     }
 
-    fn assign(&mut self, slots: Range<usize>, new: Tensor<3>) {
-        self.kv.inplace(|kv| kv.slice_assign(s![.., slots, ..], new));
+    fn assign(&mut self, slots: Range<usize>, k: Tensor<3>, v: Tensor<3>) {
+        self.k.inplace(|cache| cache.slice_assign(s![.., slots.clone(), ..], k));
+        self.v.inplace(|cache| cache.slice_assign(s![.., slots, ..], v));
     }
 
     /// Returns keys and values, `[rows, kv_heads, slots, head_dim]` each.
     fn rows(&self, read: &Read, rows: usize, slots: usize) -> (Tensor<4>, Tensor<4>) {
-        let [heads, _, width] = self.kv.dims();
-        let both = match read {
-            Read::Range(from) => self.kv.clone().narrow(1, from.start, slots),
-            Read::Slots(index) => self.kv.clone().select(1, index.clone()),
-        }; // [2 * kv_heads, rows * slots, head_dim]
-        let both = both.reshape([heads, rows, slots, width]).swap_dims(0, 1);
-        (both.clone().narrow(1, 0, heads / 2), both.narrow(1, heads / 2, heads / 2))
+        let [heads, _, width] = self.k.dims();
+        let part = |cache: &Tensor<3>| {
+            let some = match read {
+                Read::Range(from) => cache.clone().narrow(1, from.start, slots),
+                Read::Slots(index) => cache.clone().select(1, index.clone()),
+            }; // [kv_heads, rows * slots, head_dim]
+            some.reshape([heads, rows, slots, width]).swap_dims(0, 1)
+        };
+        (part(&self.k), part(&self.v))
     }
 }
 
-/// Joins keys and values, `[rows, kv_heads, tokens, head_dim]` each, to `[2 * kv_heads, rows * tokens, head_dim]`.
-fn joined(k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
-    let [rows, heads, tokens, width] = k.dims();
-    let both = Tensor::cat(vec![k, v], 1).swap_dims(0, 1); // [2 * kv_heads, rows, tokens, head_dim]
-    both.reshape([2 * heads, rows * tokens, width])
+/// Reorders `[rows, kv_heads, tokens, head_dim]` to `[kv_heads, rows * tokens, head_dim]`.
+fn heads_first(x: Tensor<4>) -> Tensor<3> {
+    let [rows, heads, tokens, width] = x.dims();
+    let x = if rows == 1 { x } else { x.swap_dims(0, 1) };
+    x.reshape([heads, rows * tokens, width])
 }

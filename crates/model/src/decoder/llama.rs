@@ -188,8 +188,9 @@ pub struct Block {
 impl Block {
     /// Runs the whole layer on the residual stream `hidden`; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let hidden = self.attention(hidden, frame, kv);
-        self.feed_forward(hidden)
+        let mixed = self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), frame, kv);
+        let (hidden, normed) = self.post_attention_layernorm.add_and_norm(mixed, hidden);
+        self.mlp.forward(normed) + hidden
     }
 
     /// Runs the attention sublayer, `hidden + attention(norm(hidden))`, and writes this pass's keys and values.
@@ -302,12 +303,16 @@ impl Attention {
     /// given.
     fn heads(&self, x: Tensor<3>, norm: Option<&RmsNorm>) -> Tensor<4> {
         let [rows, tokens, width] = x.dims();
-        let x = x.reshape([rows, tokens, width / self.head_dim, self.head_dim]);
-        let x = match norm {
+        let heads = width / self.head_dim;
+        let norm = |x: Tensor<4>| match norm {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        x.swap_dims(1, 2)
+        if tokens == 1 {
+            // The same order in memory, which spares a GPU a copy.
+            return norm(x.reshape([rows, heads, 1, self.head_dim]));
+        }
+        norm(x.reshape([rows, tokens, heads, self.head_dim])).swap_dims(1, 2)
     }
 }
 
@@ -344,6 +349,11 @@ impl RmsNorm {
     /// Normalises the last axis of `x`, which has the weight's width; the result has the shape of `x`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         ops::rms_norm(x, self.weight.val(), self.eps)
+    }
+
+    /// Returns `update + hidden`, and the same normalised.
+    fn add_and_norm(&self, update: Tensor<3>, hidden: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+        ops::add_rms_norm(update, hidden, self.weight.val(), self.eps)
     }
 }
 

@@ -2,7 +2,7 @@
 //! `h / (heads / kv_heads)`.
 
 use super::CachedRow;
-use burn::tensor::{Bool, Tensor, TensorData, activation, module, ops::AttentionModuleOptions};
+use burn::tensor::{Bool, Tensor, TensorData, module, ops::AttentionModuleOptions};
 
 /// Computes the attention of `tokens` new queries per row to the row's cached keys and values.
 ///
@@ -76,7 +76,11 @@ pub(crate) fn decode_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: &
     let [rows, heads, _, head_dim] = q.dims();
     let kv_heads = k.dims()[1];
     // The query heads of a group lie along the query axis, so that no key or value is repeated.
-    let q = q.reshape([rows, kv_heads, heads / kv_heads, head_dim]).mul_scalar(1.0 / (head_dim as f64).sqrt());
-    let scores = q.matmul(k.swap_dims(2, 3)) + bias.clone(); // [rows, kv_heads, group, slots]
-    activation::softmax(scores, 3).matmul(v).reshape([rows, 1, heads * head_dim])
+    let q = q.reshape([rows, kv_heads, heads / kv_heads, head_dim]);
+    let scale = 1.0 / (head_dim as f64).sqrt();
+    let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(scale) + bias.clone(); // [rows, kv_heads, group, slots]
+    // A softmax that divides at the end: GPUs fuse what follows a product into it.
+    let exponentials = (scores.clone() - scores.max_dim(3)).exp();
+    let sum = exponentials.clone().sum_dim(3);
+    (exponentials.matmul(v) / sum).reshape([rows, 1, heads * head_dim])
 }

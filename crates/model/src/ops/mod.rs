@@ -20,7 +20,7 @@ mod tests;
 pub(crate) use attention::{attention, cached_attention, decode_attention};
 pub(crate) use cached_row::CachedRow;
 pub(crate) use linear::linear;
-pub(crate) use rms_norm::rms_norm;
+pub(crate) use rms_norm::{add_rms_norm, rms_norm};
 pub(crate) use rope::{Whole, rotate, rotate_whole};
 pub(crate) use rows::row_index;
 pub use rows::select_rows;

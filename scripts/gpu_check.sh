@@ -8,15 +8,16 @@
 # run that is cut off has told the most important things:
 #
 #   device      names the device
+#   memory      asks for more memory than there is, which must be an error, and goes on
 #   reference   SmolLM2's top logits and greedy ids, f32 and f16
 #   embedded    right answers of the embedded model under four controllers
 #   routes      random routes: skipped, masked, gathered, and on the CPU
-#   decode      decode by controller, batch 1, 8 and 64, f32 and f16
+#   decode      decode by controller, batch 1, f32 and f16, and with deferred keys and values
 #   transformers  the same model in transformers on the same GPU, if PyTorch is there
 #   prefill     prompts of several lengths
 #   costs       a host read, gathering rows, a matrix product
 #   first       first passes, with an empty and with a warm cache of tuning
-#   batch       decode in larger batches
+#   batch       decode in batches of 8 and 64
 #
 # LIMIT (by default 1) multiplies the limits of time; QUICK=1 measures less, for a dry run on software.
 set -uo pipefail
@@ -25,7 +26,7 @@ kit=$(cd "$1" && pwd) && mkdir -p "$2" && out=$(cd "$2" && pwd)
 device=${3:-cuda}
 shift $(($# < 3 ? $# : 3))
 here=$(cd "$(dirname "$0")" && pwd)
-steps=${*:-device reference embedded routes decode transformers prefill costs first batch}
+steps=${*:-device memory reference embedded routes decode transformers prefill costs first batch}
 model=$kit/SmolLM2-135M-Instruct.Q4_1.gguf
 results=$out/results.jsonl
 limit=${LIMIT:-1}
@@ -65,6 +66,7 @@ for name in $steps; do
             check 60 device device
             grep '^adapter' "$out/device.log"
             ;;
+        memory) check 60 memory memory ;;
         reference)
             for dtype in f32 f16; do
                 check 100 "reference_$dtype" --dtype $dtype --model "$model" reference "$kit/smollm2_f32.json"
@@ -80,6 +82,7 @@ for name in $steps; do
                     check 60 "decode_$dtype" --dtype $dtype --model "$model" decode --rows 1
                 fi
             done
+            [ -n "$quick" ] || check 40 decode_deferred --model "$model" decode --rows 1 --controllers full,exit:20,exit:10 --kv-policy deferred
             ;;
         batch)
             for dtype in f32 f16; do

@@ -107,7 +107,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut record = Record::new(arguments, adapter, started.elapsed().as_secs_f64());
     let result = match &arguments.command {
         Command::Device => Ok(()),
-        Command::Reference { file } => agreement::reference(&loaded, arguments.dtype, file, &mut record),
+        Command::Reference { file } => agreement::reference(&loaded, arguments, file, &mut record),
         Command::Embedded { problems } => agreement::embedded(&arguments.model, *problems, &mut record),
         Command::Routes { routes } => agreement::routes(&loaded, arguments, *routes, &mut record),
         Command::Decode { rows, controllers, tokens, kv_policy, rounds } => {

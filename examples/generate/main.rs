@@ -21,7 +21,7 @@ use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer::model::{Checkpoint, Llama};
 use dynlayer_examples::interrupt::{self, Interrupted};
 use dynlayer_examples::output::{check, same_file, warn};
-use dynlayer_examples::{calibration, chain, read_text, weights};
+use dynlayer_examples::{calibration, chain, open_device, read_text, weights};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -64,7 +64,7 @@ struct Opened {
 
 impl Opened {
     fn new(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
-        let device = arguments.model.device.open()?;
+        let device = open_device(arguments.model.device)?;
         let checkpoint = arguments.model.checkpoint()?;
         let tokenizer = match checkpoint.tokenizer() {
             Ok(tokenizer) => Some(tokenizer),

@@ -78,6 +78,9 @@ pub fn reference(
     Ok(())
 }
 
+/// The token ids of answers, and the number of right ones.
+type Answers = (Vec<Vec<u32>>, usize);
+
 /// Counts right answers of the embedded model on the device and on flex.
 pub fn embedded(arguments: &ModelArguments, count: u64, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let open = |device: DeviceSpec| Loaded::open(&ModelArguments::embedded(device), WeightDtype::F32, true);
@@ -86,7 +89,7 @@ pub fn embedded(arguments: &ModelArguments, count: u64, record: &mut Record) -> 
     let encode = |problem: &tiny::Problem| device.tokenizer.encode(&problem.prompt, false);
     let prompts = problems.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
     for spec in CONTROLLERS {
-        let answers = |loaded: &Loaded| -> Result<(Vec<Vec<u32>>, usize), Box<dyn Error>> {
+        let answers = |loaded: &Loaded| -> Result<Answers, Box<dyn Error>> {
             let resources = tiny::resources().texts(embedded::calibration(&loaded.tokenizer)?);
             let controller = spec.parse::<ControllerSpec>()?.build(&loaded.model, &resources)?;
             let options = tiny::options(&loaded.tokenizer);

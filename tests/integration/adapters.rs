@@ -75,6 +75,9 @@ fn adapters_of_a_gguf_file() {
 /// The sum is rounded once: as `f16`, the merged model is the merged `f32` model, rounded.
 #[test]
 fn sums_are_made_before_narrowing() {
+    if crate::support::lacks_f16() {
+        return;
+    }
     let checkpoint = base().with_adapter(fixture("rank_stabilised")).unwrap();
     let (wide, halves) = (load(&checkpoint), checkpoint.load(WeightDtype::F16, &device(), |_| {}).unwrap());
     let halves = tensors(&halves);
@@ -97,6 +100,9 @@ fn merged_models_are_saved() {
 
 #[test]
 fn factors_of_zeros_give_the_base_model_bit_for_bit() {
+    if crate::support::lacks_f16() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     fs::copy(fixture("rank_stabilised/adapter_config.json"), folder.path().join("adapter_config.json")).unwrap();
     let file = fs::read(fixture("rank_stabilised/adapter_model.safetensors")).unwrap();

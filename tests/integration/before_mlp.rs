@@ -34,7 +34,7 @@ fn scored(model: &Llama, items: &[ScoreItem], run: RunSettings, controller: impl
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(crate::support::cases(24))]
 
     #[test]
     fn asking_twice_equals_answering_once(

@@ -52,7 +52,7 @@ fn last_prompt_token() -> ScoreOptions {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::support::cases(96))]
 
     /// Skipped work changes nothing: the engine, with one cached pass per token, against a reference that runs
     /// everything and masks, in the same passes and in one.
@@ -225,6 +225,9 @@ proptest! {
 
 #[test]
 fn f16_weights_stay_close_to_f32() {
+    if crate::support::lacks_f16() {
+        return;
+    }
     let device = device();
     let run = |dtype| {
         let model = config(SMALL).init(7, dtype, &device).unwrap();

@@ -56,7 +56,7 @@ fn logits(passes: &[Vec<Layer>], gated: bool, kv_policy: KvPolicy, control_from:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::support::cases(48))]
 
     /// A gate of one equals a layer that runs, and a gate of zero one that is skipped under `Propagate`. Rows that have
     /// exited stay out, whatever the gate says.

@@ -254,14 +254,8 @@ fn repeat(
     events
 }
 
-/// The number of cases of each property: 48, or that of `DYNLAYER_CASES`.
-fn cases() -> ProptestConfig {
-    let given = std::env::var("DYNLAYER_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(given.unwrap_or(48))
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(crate::support::cases(48))]
 
     #[test]
     fn a_sequence_in_company_equals_the_sequence_alone(

@@ -1,7 +1,7 @@
 //! Small models, controllers that follow given routes, and the masked reference.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use dynlayer::inference::report::{Ran, SequenceReport, Shared};
 use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
@@ -21,6 +21,27 @@ pub fn device() -> Device {
         Ok(name) => name.parse::<DeviceSpec>().and_then(DeviceSpec::open).unwrap(),
         Err(_) => Backend::Flex.device().unwrap(),
     }
+}
+
+/// Returns `true` if the tests run on flex, where bits are promised.
+pub fn on_flex() -> bool {
+    matches!(std::env::var("DYNLAYER_BACKEND").as_deref(), Err(_) | Ok("flex"))
+}
+
+/// Returns `true` and prints that the test is skipped, unless the device has 16-bit floats.
+pub fn lacks_f16() -> bool {
+    let lacks = !device().supports_dtype(DType::F16);
+    if lacks {
+        println!("SKIPPED: the device has no f16");
+    }
+    lacks
+}
+
+/// The number of cases of a property: `DYNLAYER_CASES` if it is set, otherwise `on_flex`, and 2 on other backends, where
+/// every case takes seconds.
+pub fn cases(on_flex: u32) -> ProptestConfig {
+    let given = std::env::var("DYNLAYER_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(given.unwrap_or(if self::on_flex() { on_flex } else { 2 }))
 }
 
 pub fn config(json: &str) -> LlamaConfig {

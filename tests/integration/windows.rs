@@ -28,7 +28,7 @@ fn uncached(model: &Llama, text: &[u32], positions: Vec<usize>) -> Vec<Vec<f32>>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::support::cases(96))]
 
     /// Windows go by positions, not by slots: passes of any lengths over a cache, in whose slots positions have gaps and
     /// need not even ascend, agree with one pass without a cache.

@@ -1,10 +1,10 @@
 //! Loading of a model: the embedded one or the user's.
 
 use crate::arguments::ModelArguments;
-use crate::output::escape_codes;
+use crate::output::{escape_codes, tell};
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::model::{Checkpoint, Llama, LoadError, WeightDtype};
+use dynlayer::model::{Checkpoint, DeviceError, DeviceSpec, Llama, LoadError, WeightDtype, adapter_name};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::error::Error;
 
@@ -21,12 +21,21 @@ pub struct Loaded {
 impl Loaded {
     /// Loads the model that the command line names. Shows a progress bar on standard error unless `quiet`.
     pub fn open(arguments: &ModelArguments, dtype: WeightDtype, quiet: bool) -> Result<Self, Box<dyn Error>> {
-        let device = arguments.device.open()?;
+        let device = open_device(arguments.device)?;
         let checkpoint = arguments.checkpoint()?;
         let tokenizer = checkpoint.tokenizer()?;
         let model = weights(&checkpoint, dtype, &device, quiet)?;
         Ok(Self { checkpoint, tokenizer, model })
     }
+}
+
+/// Opens a device. Writes the name of a GPU to standard error.
+pub fn open_device(device: DeviceSpec) -> Result<Device, DeviceError> {
+    let opened = device.open()?;
+    if let Some(name) = adapter_name(&opened) {
+        tell(format_args!("{device}: {name}\n"));
+    }
+    Ok(opened)
 }
 
 /// Loads the weights of a checkpoint. Shows a progress bar on standard error unless `quiet`.

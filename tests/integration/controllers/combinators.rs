@@ -52,7 +52,7 @@ fn made_up(answers: Vec<Answer>) -> impl Controller {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::support::cases(96))]
 
     /// No sequence ever exceeds its budget, whatever the controller inside answers.
     #[test]

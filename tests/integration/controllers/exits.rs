@@ -117,7 +117,7 @@ fn text(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u32>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::support::cases(48))]
 
     #[test]
     fn confidence(rule in rules(0.0..0.1), prompt in text(1..6), rest in text(2..8)) {

@@ -54,6 +54,7 @@ pub(crate) struct Decode {
 
 /// Slots of a pool.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one per pass")]
 pub(super) enum Read {
     /// Those of one row, from this slot on.
     Range(RangeFrom<usize>),

@@ -14,6 +14,7 @@ use std::ops::Range;
 pub struct LayerKv(Store);
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one per layer")]
 enum Store {
     Rows(Vec<RowKv>),
     Pool(Pool),

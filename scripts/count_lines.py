@@ -11,7 +11,7 @@ import sys
 
 CRATES = ("model", "inference", "metrics")
 # Code is a cost: a commit that raises a limit says why.
-CRATE_LIMIT, TOTAL_LIMIT = 10_500, 24_000
+CRATE_LIMIT, TOTAL_LIMIT = 10_500, 24_500
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

@@ -22,7 +22,7 @@ const CONTROLLERS: [&str; 4] = ["full", "exit:9", "confidence:0.9", "router:rout
 /// The purpose of the draws that make up routes.
 const ROUTE: [u8; 8] = *b"GpuRoute";
 
-/// What results may differ by.
+/// The largest differences that are no failure.
 struct Tolerance {
     /// Of the largest logits from the reference's.
     logits: f64,

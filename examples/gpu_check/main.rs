@@ -71,7 +71,7 @@ enum Command {
         /// The number of new tokens.
         #[arg(long, default_value_t = 64)]
         tokens: usize,
-        /// What tokens do with the keys and values of layers that they skip: propagate, deferred or omit.
+        /// The keys and values of layers that a token skips: propagate, deferred or omit.
         #[arg(long, default_value_t = KvPolicy::default())]
         kv_policy: KvPolicy,
         /// The number of measurements, which take turns.

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
-/// What a sub-command has found.
+/// The results of a sub-command.
 pub struct Record {
     values: Map<String, Value>,
     failures: usize,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The prompt's length of the batches.
 const PROMPT: usize = 16;
 
-/// What [`warm_up`] has run.
+/// The passes that [`warm_up`] has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WarmUp {

@@ -27,7 +27,7 @@ pub struct Frame {
     mask: Option<Tensor<4, Bool>>,
     /// Masks like `mask` for layers with a window, by window. A window that is absent hides no more than `mask`.
     windows: BTreeMap<usize, Tensor<4, Bool>>,
-    /// What all rows together read and write, if the cache is a pool.
+    /// The slots that all rows together read and write, if the cache is a pool.
     batch: Option<Batch>,
 }
 
@@ -36,7 +36,7 @@ pub struct Frame {
 pub(crate) struct Batch {
     /// The slots that are written, `[rows * tokens]`; `None` for a single row, whose slots are a range.
     pub(super) written: Option<Tensor<1, Int>>,
-    /// What is read in a pass of one token per row; `None` if there are more.
+    /// The slots that are read in a pass of one token per row; `None` if there are more tokens.
     pub(super) decode: Option<Decode>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Decode {
     /// The number of slots that are read for each row, at least as many as the longest row has.
     pub(super) slots: usize,
     pub(super) read: Read,
-    /// What is added to the scores, by window: 0, or negative infinity where the token must not attend;
+    /// The summands of the scores, by window: 0, or negative infinity where the token must not attend;
     /// `[rows, 1, 1, slots]`.
     bias: BTreeMap<Option<usize>, Tensor<4>>,
 }
@@ -56,9 +56,9 @@ pub(crate) struct Decode {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one per pass")]
 pub(super) enum Read {
-    /// Those of one row, from this slot on.
+    /// Slots of one row, from this one on.
     Range(RangeFrom<usize>),
-    /// Those of all rows, row after row, `[rows * slots]`.
+    /// Slots of all rows, row after row, `[rows * slots]`.
     Slots(Tensor<1, Int>),
 }
 
@@ -237,12 +237,12 @@ impl Frame {
         frame
     }
 
-    /// What all rows together read and write, if the cache is a pool.
+    /// The slots that all rows together read and write, if the cache is a pool.
     pub(super) fn batch(&self) -> Option<&Batch> {
         self.batch.as_ref()
     }
 
-    /// What is read in a pass of one token per row, if the cache is a pool.
+    /// The slots that are read in a pass of one token per row, if the cache is a pool.
     pub(super) fn decode(&self) -> Option<&Decode> {
         self.batch.as_ref()?.decode.as_ref()
     }
@@ -286,7 +286,7 @@ impl Frame {
 }
 
 impl Decode {
-    /// What is added to the scores of a layer with this window, `[rows, 1, 1, slots]`.
+    /// The summands of the scores of a layer with this window, `[rows, 1, 1, slots]`.
     pub(super) fn bias(&self, window: Option<usize>) -> Option<&Tensor<4>> {
         self.bias.get(&window)
     }

@@ -10,7 +10,7 @@ const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 50, "hidden_size": 
     "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 4,
     "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true}"#;
 
-/// What is done to both caches; a row is meant modulo the number of rows.
+/// A change of both caches, or a pass; a row is meant modulo the number of rows.
 #[derive(Clone, Debug)]
 enum Step {
     Add(usize),

@@ -7,8 +7,8 @@
 #
 #   CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo build --features cuda --example gpu_check
 #
-# OUT gets kit.00, kit.01 and so on. Unpack them there with `cat kit.* | tar x`, after which the binary is uncompressed with
-# `xz -d gpu_check.xz`.
+# OUT gets kit.00, kit.01 and so on. Unpack them there with `cat kit.* | tar x`, and uncompress them with
+# `xz -d gpu_check.xz SmolLM2-135M-Instruct.Q4_1.gguf.xz`.
 set -euo pipefail
 [ $# = 4 ] || { sed -n '2,12p' "$0"; exit 2; }
 mkdir -p "$4"

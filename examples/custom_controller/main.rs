@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let device = arguments.model.device.open()?;
+    let device = dynlayer_examples::open_device(arguments.model.device)?;
     let controller = || Saturated { threshold: arguments.threshold, previous: None };
     // Checks the rules of the trait on a small model first.
     conformance::check(&conformance::small_model(&device)?, conformance::Rule::ALL, controller)?;

@@ -4,7 +4,10 @@ use dynlayer::model::{Backend, DeviceError, DeviceSpec};
 
 #[test]
 fn names_that_are_no_backend() {
-    for name in ["tpu", "tpu:0", "cuda:", "cuda:-1", "cuda:x", "", ":0"] {
+    let error = "tpu".parse::<Backend>().unwrap_err();
+    let known = "known are flex, ndarray, cuda, wgpu, and a number after them, as in cuda:1";
+    assert_eq!(error.to_string(), format!("unknown device \"tpu\"; {known}"));
+    for name in ["tpu:0", "cuda:", "cuda:-1", "cuda:x", "", ":0"] {
         let error = name.parse::<DeviceSpec>().unwrap_err();
         assert!(error.to_string().starts_with("unknown device"), "{error}");
     }

@@ -24,7 +24,7 @@ pub fn device() -> Device {
 }
 
 /// Returns `true` if the tests run on flex, where bits are promised.
-pub fn on_flex() -> bool {
+fn on_flex() -> bool {
     matches!(std::env::var("DYNLAYER_BACKEND").as_deref(), Err(_) | Ok("flex"))
 }
 
@@ -37,11 +37,11 @@ pub fn lacks_f16() -> bool {
     lacks
 }
 
-/// The number of cases of a property: `DYNLAYER_CASES` if it is set, otherwise `on_flex`, and 2 on other backends, where
+/// The number of cases of a property: `DYNLAYER_CASES` if it is set, otherwise `usual`, and 2 on other backends, where
 /// every case takes seconds.
-pub fn cases(on_flex: u32) -> ProptestConfig {
+pub fn cases(usual: u32) -> ProptestConfig {
     let given = std::env::var("DYNLAYER_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(given.unwrap_or(if self::on_flex() { on_flex } else { 2 }))
+    ProptestConfig::with_cases(given.unwrap_or(if on_flex() { usual } else { 2 }))
 }
 
 pub fn config(json: &str) -> LlamaConfig {

@@ -99,9 +99,6 @@ impl LayerKv {
             }
             Store::Pool(shared) => {
                 shared.grow(pool);
-                if shared.starts[row] == slots.start {
-                    return shared.clear(slots.start + used..slots.end);
-                }
                 shared.copy(row, used, slots.clone());
                 shared.starts[row] = slots.start;
             }

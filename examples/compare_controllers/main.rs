@@ -18,6 +18,7 @@ use clap::Parser;
 use compare::Comparison;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{ControlFrom, Session, SessionOptions};
+use dynlayer::model::WeightDtype;
 use dynlayer_examples::Loaded;
 use dynlayer_examples::output::warn;
 use std::error::Error;
@@ -35,7 +36,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.model.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
         warn("--prompt-tokens and --tokens have no effect on the embedded model's problems; give a text by --text");
     }
-    let loaded = Loaded::open(&arguments.model, arguments.dtype, arguments.json)?;
+    let loaded = Loaded::open_as(&arguments.model, arguments.dtype, WeightDtype::F32, arguments.json)?;
     let items = dynlayer_examples::items(
         arguments.text.as_deref(),
         &arguments.model,

@@ -67,7 +67,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Checks the rules of the trait on a small model first.
     conformance::check(&conformance::small_model(&device)?, conformance::Rule::ALL, controller)?;
 
-    let Loaded { checkpoint, tokenizer, model } = Loaded::open(&arguments.model, WeightDtype::F16, false)?;
+    let Loaded { checkpoint, tokenizer, model } = Loaded::open_as(&arguments.model, None, WeightDtype::F16, false)?;
     let prompt = if arguments.chat.is_none() && arguments.model.model.is_none() {
         "sort 52938174=".to_owned()
     } else {

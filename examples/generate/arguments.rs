@@ -31,9 +31,10 @@ struct Raw {
     /// first).
     #[arg(long, default_value = "first-generated")]
     control_from: ControlFrom,
-    /// The type in which weights are stored: f32 or f16.
-    #[arg(long, default_value = "f32")]
-    dtype: WeightDtype,
+    /// The type in which weights are kept: f32, f16, stored (as in the file) or q8 (8 bits); by default stored for a
+    /// quantised GGUF file on flex, and f32 otherwise.
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<WeightDtype>,
     /// The largest number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     max_new_tokens: usize,
@@ -129,7 +130,7 @@ pub struct Arguments {
     pub kv_policy: KvPolicy,
     pub depth_map: Option<PathBuf>,
     pub usage: bool,
-    pub dtype: WeightDtype,
+    pub dtype: Option<WeightDtype>,
     pub max_new_tokens: usize,
     pub ignore_eos: bool,
     pub stop: Vec<String>,

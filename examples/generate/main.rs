@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example generate -- --model DIR|FILE.gguf --chat "What is the capital of France?" \
-//!     --controller uniform:20 --dtype f16
+//!     --controller uniform:20
 //! ```
 
 mod answer;
@@ -18,10 +18,10 @@ use dynlayer::inference::{
     Controller, GenerateError, GenerateOptions, RunSettings, SequenceOptions, SessionOptions, generate,
 };
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer::model::{Checkpoint, Llama};
+use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 use dynlayer_examples::interrupt::{self, Interrupted};
 use dynlayer_examples::output::{check, same_file, warn};
-use dynlayer_examples::{calibration, chain, open_device, read_text, weights};
+use dynlayer_examples::{calibration, chain, open_device, read_text, weight_type, weights};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -79,7 +79,8 @@ impl Opened {
             Err(error) => return Err(error.into()),
         };
         let quiet = arguments.json || arguments.logits_top.is_some();
-        let model = weights(&checkpoint, arguments.dtype, &device, quiet)?;
+        let dtype = weight_type(&checkpoint, &device, arguments.dtype, WeightDtype::F32);
+        let model = weights(&checkpoint, dtype, &device, quiet)?;
         Ok(Self { checkpoint, tokenizer, model })
     }
 

@@ -59,7 +59,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.model.model.is_none() && arguments.text.is_none() && lengths != (PROMPT_TOKENS, TOKENS) {
         warn("--prompt-tokens and --tokens have no effect on the embedded model's problems; give a text by --text");
     }
-    let loaded = Loaded::open(&arguments.model, WeightDtype::F32, false)?;
+    let loaded = Loaded::open_as(&arguments.model, None, WeightDtype::F32, false)?;
     let items = dynlayer_examples::items(
         arguments.text.as_deref(),
         &arguments.model,

@@ -75,9 +75,10 @@ pub struct Arguments {
     /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The type in which weights are stored: f32 or f16.
-    #[arg(long, default_value_t = WeightDtype::F32)]
-    pub dtype: WeightDtype,
+    /// The type in which weights are kept: f32, f16, stored (as in the file) or q8 (8 bits); by default stored for a
+    /// quantised GGUF file on flex, and f32 otherwise.
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<WeightDtype>,
     /// Print one JSON object instead of the summary.
     #[arg(long)]
     pub json: bool,

@@ -24,6 +24,7 @@ use arguments::Arguments;
 use clap::ArgMatches;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::oracle::Candidate;
+use dynlayer::model::WeightDtype;
 use dynlayer_examples::Loaded;
 use dynlayer_examples::output::warn;
 use results::Results;
@@ -40,7 +41,7 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     // Everything that can be wrong is checked before the work begins.
     folder::check(&arguments.out, arguments.overwrite)?;
     let mut data = data::read(arguments)?;
-    let loaded = Loaded::open(&arguments.model, arguments.dtype, arguments.json)?;
+    let loaded = Loaded::open_as(&arguments.model, arguments.dtype, WeightDtype::F32, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
     let items = data::items(&mut data, arguments, tokenizer, model)?;

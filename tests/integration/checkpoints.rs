@@ -1,7 +1,6 @@
 //! Models written to disk and read back.
 
 use crate::support::{SMALL, assert_close, config, device, rows};
-use burn::module::Param;
 use burn::tensor::Tensor;
 use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::{GenerateOptions, generate};
@@ -21,17 +20,16 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Returns a model's weights under their Hugging Face names.
 pub fn tensors(model: &Llama) -> Tensors {
-    fn values<const D: usize>(param: &Param<Tensor<D>>) -> (Vec<usize>, Vec<f32>) {
-        let value = param.val();
+    fn values<const D: usize>(value: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
         (value.dims().to_vec(), value.into_data().convert::<f32>().try_into_vec_as::<f32>().unwrap())
     }
     let mut out = Tensors::new();
-    out.insert("model.embed_tokens.weight".into(), values(&model.embed_tokens));
-    out.insert("model.norm.weight".into(), values(&model.norm.weight));
+    out.insert("model.embed_tokens.weight".into(), values(model.embed_tokens.tensor()));
+    out.insert("model.norm.weight".into(), values(model.norm.weight.val()));
     let mut linear = |name: String, map: &Linear| {
-        out.insert(format!("{name}.weight"), values(&map.weight));
+        out.insert(format!("{name}.weight"), values(map.weight.tensor()));
         if let Some(bias) = &map.bias {
-            out.insert(format!("{name}.bias"), values(bias));
+            out.insert(format!("{name}.bias"), values(bias.val()));
         }
     };
     if let Some(head) = &model.lm_head {
@@ -60,7 +58,7 @@ pub fn tensors(model: &Llama) -> Tensors {
         ];
         for (name, norm) in norms {
             if let Some(norm) = norm {
-                out.insert(format!("model.layers.{i}.{name}.weight"), values(&norm.weight));
+                out.insert(format!("model.layers.{i}.{name}.weight"), values(norm.weight.val()));
             }
         }
     }

@@ -76,6 +76,7 @@ pub fn embed(model: &Llama, texts: &[Vec<u32>], layer: usize, pooling: Pooling) 
 
 /// Returns the vector of one text, `[1, d_model]`. The caller has checked the text and the layer.
 pub(crate) fn embed_one(model: &Llama, text: &[u32], layer: usize, pooling: Pooling) -> Tensor<2> {
+    let _awake = dynlayer_model::awake();
     let mut cache = model.cache(1, text.len());
     let mut pooled = Tensor::zeros([1, model.config().d_model], &model.device());
     for (chunk, start) in text.chunks(CHUNK).zip((0..).step_by(CHUNK)) {

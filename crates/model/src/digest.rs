@@ -1,8 +1,9 @@
 //! Digests: short values that tell contents apart.
 
+use crate::matrix::Blocks;
 use crate::parameters::{VisitParameters, visit};
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -42,7 +43,7 @@ impl Digest {
     }
 
     /// Returns the digest of a module's weights: the name, element type, shape and bytes of every floating-point
-    /// parameter, as stored on its device. Tensors are read one at a time.
+    /// parameter and of every quantised matrix, as stored on its device. Tensors are read one at a time.
     ///
     /// # Errors
     /// If a tensor cannot be read from its device.
@@ -56,17 +57,34 @@ impl Digest {
 /// A visitor that collects a digest per parameter.
 struct Weights(Vec<Digest>);
 
-impl VisitParameters for Weights {
-    type Error = DeviceReadError;
-
-    fn parameter<const D: usize>(&mut self, path: &[String], tensor: Tensor<D>) -> Result<(), DeviceReadError> {
+impl Weights {
+    /// Adds a parameter: its place, its element type and shape, and what was read from the device.
+    fn add<E: fmt::Debug>(
+        &mut self,
+        path: &[String],
+        kind: &str,
+        data: Result<TensorData, E>,
+    ) -> Result<(), DeviceReadError> {
         let what = path.join(".");
-        let kind = format!("{:?} {:?}", tensor.dtype(), tensor.dims());
-        match tensor.try_into_data() {
+        match data {
             Ok(data) => self.0.push(Digest::of([what.as_bytes(), kind.as_bytes(), data.as_bytes()])),
             Err(error) => return Err(DeviceReadError { what, reason: format!("{error:?}") }),
         }
         Ok(())
+    }
+}
+
+impl VisitParameters for Weights {
+    type Error = DeviceReadError;
+
+    fn parameter<const D: usize>(&mut self, path: &[String], tensor: Tensor<D>) -> Result<(), DeviceReadError> {
+        let kind = format!("{:?} {:?}", tensor.dtype(), tensor.dims());
+        self.add(path, &kind, tensor.try_into_data())
+    }
+
+    fn blocks(&mut self, path: &[String], blocks: &Blocks) -> Result<(), DeviceReadError> {
+        let kind = format!("{} {:?}", blocks.ty(), blocks.dims());
+        self.add(path, &kind, blocks.bytes().try_into_data())
     }
 }
 
@@ -168,6 +186,7 @@ mod tests {
     fn every_weight_counts() {
         use crate::WeightDtype;
         use crate::config::LlamaConfig;
+        use crate::matrix::Matrix;
         use burn::tensor::Device;
 
         let json = r#"{"model_type": "llama", "vocab_size": 20, "hidden_size": 8, "intermediate_size": 12,
@@ -181,7 +200,7 @@ mod tests {
         let mut add = |model: crate::Llama| assert!(digests.insert(model.weights_digest().unwrap()));
         add(model(WeightDtype::F16));
         add(config.init(2, WeightDtype::F32, &Device::flex()).unwrap());
-        let negated = |weight: &Param<Tensor<2>>| Param::from_tensor(weight.val().mul_scalar(-1.0));
+        let negated = |weight: &Matrix| Matrix::from(Param::from_tensor(weight.tensor().mul_scalar(-1.0)));
         for layer in 0..n {
             let mut changed = first.clone();
             let q_proj = &mut changed.layers[layer].self_attn.q_proj;

@@ -113,7 +113,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | the root | [`Checkpoint`], [`Backend`], [`WeightDtype`], [`Digest`], errors, and the main types of [`decoder`] |
+//! | the root | [`Checkpoint`], [`Backend`], [`WeightDtype`], [`Matrix`], [`Digest`], errors, types of [`decoder`] |
 //! | [`config`] | [`LlamaConfig`]: the sizes and switches of a model, read from `config.json` and validated |
 //! | [`decoder`] | [`Llama`], its [`Block`]s, their [`KvCache`], and the [`Frame`] of a pass |
 //! | [`format`](mod@format) | readers for safetensors and GGUF files, independent of burn |
@@ -151,6 +151,7 @@ mod digest;
 mod files;
 pub mod format;
 mod load;
+mod matrix;
 mod ops;
 mod parameters;
 pub mod text;
@@ -163,7 +164,18 @@ pub use load::standard_normal;
 pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMismatch, Warning};
 #[cfg(feature = "hub")]
 pub use load::{HubError, HubErrorKind, HubOptions, HubProgress};
+pub use matrix::{Blocks, Matrix};
 pub use ops::select_rows;
+#[doc(hidden)]
+pub use parameters::quantised_weight;
+
+/// Keeps the threads of the CPU kernels awake until the result is dropped: they wait for work without sleeping, and keep
+/// their cores busy. Hold it while a pass runs, and only then. Other backends than `flex` need none.
+#[must_use = "the threads sleep again as soon as the guard is dropped"]
+pub fn awake() -> impl Sized {
+    #[cfg(feature = "flex")]
+    dynlayer_threads::awake()
+}
 
 #[cfg(test)]
 #[path = "../tests/support/gguf_writer.rs"]

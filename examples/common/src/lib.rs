@@ -16,5 +16,5 @@ mod texts;
 pub mod tiny_task;
 
 pub use errors::{chain, main_of};
-pub use load::{Loaded, open_device, progress_bar, weights};
+pub use load::{Loaded, open_device, progress_bar, weight_type, weights};
 pub use texts::{Lengths, described, items, read_text};

@@ -1,10 +1,10 @@
 //! Loading of a model: the embedded one or the user's.
 
 use crate::arguments::ModelArguments;
-use crate::output::{escape_codes, tell};
+use crate::output::{escape_codes, tell, warn};
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
-use dynlayer::model::{Checkpoint, DeviceError, DeviceSpec, Llama, LoadError, WeightDtype, adapter_name};
+use dynlayer::model::{Checkpoint, DeviceError, DeviceSpec, Llama, LoadError, Warning, WeightDtype, adapter_name};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::error::Error;
 
@@ -21,9 +21,20 @@ pub struct Loaded {
 impl Loaded {
     /// Loads the model that the command line names. Shows a progress bar on standard error unless `quiet`.
     pub fn open(arguments: &ModelArguments, dtype: WeightDtype, quiet: bool) -> Result<Self, Box<dyn Error>> {
+        Self::open_as(arguments, Some(dtype), dtype, quiet)
+    }
+
+    /// Loads the model as [`open`](Self::open) does, in the type that [`weight_type`] returns.
+    pub fn open_as(
+        arguments: &ModelArguments,
+        given: Option<WeightDtype>,
+        usual: WeightDtype,
+        quiet: bool,
+    ) -> Result<Self, Box<dyn Error>> {
         let device = open_device(arguments.device)?;
         let checkpoint = arguments.checkpoint()?;
         let tokenizer = checkpoint.tokenizer()?;
+        let dtype = weight_type(&checkpoint, &device, given, usual);
         let model = weights(&checkpoint, dtype, &device, quiet)?;
         Ok(Self { checkpoint, tokenizer, model })
     }
@@ -38,8 +49,23 @@ pub fn open_device(device: DeviceSpec) -> Result<Device, DeviceError> {
     Ok(opened)
 }
 
-/// Loads the weights of a checkpoint. Shows a progress bar on standard error unless `quiet`.
+/// Returns the type in which to keep the weights: the one that was given, or else for a quantised file the one that it
+/// has, if the device can compute with it, or else the usual one.
+pub fn weight_type(
+    checkpoint: &Checkpoint,
+    device: &Device,
+    given: Option<WeightDtype>,
+    usual: WeightDtype,
+) -> WeightDtype {
+    let widened = |warning: &Warning| matches!(warning, Warning::NoBlockKernels { .. });
+    let stored =
+        || checkpoint.is_quantised() && !checkpoint.load_warnings(WeightDtype::Stored, device).iter().any(widened);
+    given.unwrap_or_else(|| if stored() { WeightDtype::Stored } else { usual })
+}
+
+/// Loads the weights of a checkpoint. Writes warnings to standard error, and shows a progress bar there unless `quiet`.
 pub fn weights(checkpoint: &Checkpoint, dtype: WeightDtype, device: &Device, quiet: bool) -> Result<Llama, LoadError> {
+    checkpoint.load_warnings(dtype, device).iter().for_each(warn);
     let bar = progress_bar(quiet, "loading {bar:40} {bytes} of {total_bytes}");
     let model = checkpoint.load(dtype, device, |progress| {
         bar.set_length(progress.total);

@@ -116,9 +116,10 @@ struct Arguments {
     /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     kv_policy: KvPolicy,
-    /// The type in which weights are stored: f32 or f16.
-    #[arg(long, default_value = "f32")]
-    dtype: WeightDtype,
+    /// The type in which weights are kept: f32, f16, stored (as in the file) or q8 (8 bits); by default stored for a
+    /// quantised GGUF file on flex, and f32 otherwise.
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<WeightDtype>,
     /// The largest number of sequences that run at once.
     #[arg(long, value_name = "N", default_value = "16")]
     max_rows: NonZeroUsize,
@@ -182,7 +183,8 @@ impl Service {
     /// Loads the model, and prepares a worker for it.
     fn open(arguments: &Arguments) -> Result<(Self, Worker), Box<dyn Error>> {
         let path = arguments.model.model.as_deref();
-        let Loaded { checkpoint, tokenizer, model } = Loaded::open(&arguments.model, arguments.dtype, false)?;
+        let Loaded { checkpoint, tokenizer, model } =
+            Loaded::open_as(&arguments.model, arguments.dtype, WeightDtype::F32, false)?;
         let template = match &arguments.chat_template {
             Some(file) => Some(ChatTemplate::new(&read(file)?, tokenizer.special_tokens().clone())?),
             None if path.is_none() => Some(ChatTemplate::new(EMBEDDED_TEMPLATE, tokenizer.special_tokens().clone())?),

@@ -205,9 +205,9 @@ fn texts_that_cannot_be_measured() {
     assert!(matches!(none, CalibrationError::Value { .. }), "{none}");
 
     let mut broken = small();
-    let shape = broken.embed_tokens.val().dims();
+    let shape = broken.embed_tokens.dims();
     let nan = burn::tensor::Tensor::full(shape, f32::NAN, &broken.device());
-    broken.embed_tokens = burn::module::Param::from_tensor(nan);
+    broken.embed_tokens = burn::module::Param::from_tensor(nan).into();
     let error = LayerInfluence::measure(&broken, &texts()).unwrap_err();
     assert!(matches!(error, CalibrationError::NotFinite { layer: 0, what: "entering" }), "{error}");
 }

@@ -211,7 +211,6 @@ impl Tally {
 /// The dimensions of a model, from which its cost is computed.
 pub(crate) fn dimensions(model: &Llama) -> Dimensions {
     let config = model.config();
-    let bytes_per_weight = model.layers().first().map_or(0, |block| block.mlp.down_proj.weight.val().dtype().size());
     Dimensions {
         n_layers: model.layers().len(),
         d_model: config.d_model,
@@ -220,6 +219,24 @@ pub(crate) fn dimensions(model: &Llama) -> Dimensions {
         n_kv_heads: config.n_kv_heads,
         head_dim: config.head_dim,
         vocab_size: config.vocab_size,
-        bytes_per_weight: bytes_per_weight as f64,
+        bytes_per_weight: bytes_per_weight(model),
     }
+}
+
+/// The mean number of bytes per weight of the matrices that passes multiply with. In a quantised file, it can differ
+/// from matrix to matrix.
+fn bytes_per_weight(model: &Llama) -> f64 {
+    let layers = model.layers().iter().flat_map(|block| {
+        let (attention, mlp) = (&block.self_attn, &block.mlp);
+        let projections = [&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj];
+        projections.into_iter().chain([&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj]).map(|map| &map.weight)
+    });
+    let head = model.lm_head.as_ref().map_or(&model.embed_tokens, |head| &head.weight);
+    let (mut bytes, mut weights) = (0, 0);
+    for matrix in layers.chain([head]) {
+        let [rows, columns] = matrix.dims();
+        bytes += matrix.bytes();
+        weights += rows * columns;
+    }
+    bytes as f64 / weights as f64
 }

@@ -81,3 +81,14 @@ fn the_device_cost_chooses_per_sublayer_and_changes_no_result() {
         }
     }
 }
+
+#[test]
+fn bytes_per_weight_are_the_mean_of_all_matrices() {
+    let model = model();
+    assert!((dimensions(&model).bytes_per_weight - 4.0).abs() < 1e-12);
+    let quantised = model.config().init(11, WeightDtype::Q8, &Device::flex()).unwrap();
+    // The rows of the last projection of the MLP, 48 wide, are not whole blocks and are kept in f16.
+    let (layers, halves, head) = (5.0 * 7680.0, 5.0 * 48.0 * 32.0, 64.0 * 32.0);
+    let expected = ((layers - halves + head) * 34.0 / 32.0 + halves * 2.0) / (layers + head);
+    assert!((dimensions(&quantised).bytes_per_weight - expected).abs() < 1e-12);
+}

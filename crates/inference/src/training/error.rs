@@ -53,6 +53,12 @@ pub enum TrainingError {
         /// The number of layers of the model.
         n_layers: usize,
     },
+    /// A weight of the module to be trained is kept as quantised blocks, which gradients do not reach.
+    #[error("{weight} is kept as quantised blocks, which cannot be trained; load the model as f32")]
+    Quantised {
+        /// The first such weight.
+        weight: String,
+    },
     /// A loss or a gradient is not finite.
     #[error("step {step}: {what} is {value}; the training has diverged")]
     NotFinite {

@@ -85,8 +85,8 @@ impl RouterTraining {
         }
     }
 
-    /// Trains a router, and leaves the model unchanged. Both may be on a device without autodiff; the trained router is
-    /// returned on one.
+    /// Trains a router, and leaves the model unchanged, which may be quantised. Both may be on a device without
+    /// autodiff; the trained router is returned on one.
     ///
     /// `data` returns the batch of a step and part, and must derive it from these alone. The items of all parts of a
     /// step should have different ids, as their noise derives from the id.
@@ -119,7 +119,7 @@ impl RouterTraining {
     /// Trains model and router together. Both may be on a device without autodiff, and both are returned on one.
     ///
     /// # Errors
-    /// The same as for [`run`](Self::run).
+    /// The same as for [`run`](Self::run), and if the model is quantised.
     pub fn run_jointly<R: Router + ModuleDisplay>(
         &self,
         model: Llama,

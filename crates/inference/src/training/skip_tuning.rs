@@ -48,8 +48,8 @@ impl SkipTuning {
     /// `data` returns the batch of a step and part, and must derive it from these alone.
     ///
     /// # Errors
-    /// If a layer does not exist, an option is out of its range, the folder cannot be used (before the first step), the
-    /// training diverges, or `data` fails.
+    /// If a layer does not exist, an option is out of its range, the model is quantised, the folder cannot be used
+    /// (before the first step), the training diverges, or `data` fails.
     pub fn run(
         &self,
         model: Llama,
@@ -90,6 +90,8 @@ mod tests {
     use super::super::tests::{counting_batch, counting_model};
     use super::*;
     use crate::parameters;
+    use burn::tensor::Device;
+    use dynlayer_model::WeightDtype;
 
     fn bits(model: &Llama) -> Vec<(String, Vec<u32>)> {
         let bits =
@@ -110,6 +112,15 @@ mod tests {
             let skipped = name.starts_with("layers.1.") || name.starts_with("layers.3.");
             assert_eq!(before == after, skipped, "{name}");
         }
+    }
+
+    #[test]
+    fn quantised_models_are_refused() {
+        let quantised = counting_model().config().init(1, WeightDtype::Q8, &Device::flex()).unwrap();
+        let data = |at| counting_batch(counting_model(), at, 2);
+        let tuning = SkipTuning::new([1], TrainerOptions::new(1, 1e-3));
+        let error = tuning.run(quantised, None, data, |_| {}).unwrap_err();
+        assert!(matches!(&error, TrainingError::Quantised { weight } if weight == "embed_tokens"), "{error}");
     }
 
     #[test]

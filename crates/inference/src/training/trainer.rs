@@ -8,7 +8,7 @@ use crate::identity::{Identity, named};
 use crate::parameters::to_host;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use dynlayer_model::Digest;
+use dynlayer_model::{Digest, quantised_weight};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -117,12 +117,15 @@ impl<M: Module> Trainer<M> {
     /// do not change.
     ///
     /// # Errors
-    /// If an option is out of its range.
+    /// If an option is out of its range, or if a weight is kept as quantised blocks.
     pub fn new(module: M, options: TrainerOptions) -> Result<Self, TrainingError> {
         options.rate.check()?;
         options.adamw.check()?;
         TrainingError::check(options.accumulation > 0, "accumulation", options.accumulation, "at least 1")?;
         TrainingError::check(options.checkpoint_every > 0, "checkpoint_every", options.checkpoint_every, "at least 1")?;
+        if let Some(weight) = quantised_weight(&module) {
+            return Err(TrainingError::Quantised { weight });
+        }
         Ok(Self { module, options, optimizer: Optimizer::new(options.adamw, BTreeMap::new()), step: 0, folder: None })
     }
 
@@ -133,8 +136,9 @@ impl<M: Module> Trainer<M> {
     /// than `module` has.
     ///
     /// # Errors
-    /// If an option is out of its range, the folder cannot be written or has no room for the checkpoints, or its
-    /// checkpoint is broken or belongs to another training. All of this is found before the first step.
+    /// If an option is out of its range, a weight is kept as quantised blocks, the folder cannot be written or has no
+    /// room for the checkpoints, or its checkpoint is broken or belongs to another training. All of this is found
+    /// before the first step.
     pub fn in_folder(
         folder: impl AsRef<Path>,
         what: &str,

@@ -5,6 +5,7 @@
 use super::{Frame, KvCache, LayerKv, Rope, Rotation};
 use crate::config::LlamaConfig;
 use crate::digest::{DeviceReadError, Digest};
+use crate::matrix::Matrix;
 use crate::ops::{self, CachedRow};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -19,7 +20,7 @@ use std::collections::BTreeSet;
 #[derive(Module, Debug)]
 pub struct Llama {
     /// The embedding, `[vocab_size, d_model]`.
-    pub embed_tokens: Param<Tensor<2>>,
+    pub embed_tokens: Matrix,
     pub(crate) layers: Vec<Block>,
     /// The final norm.
     pub norm: RmsNorm,
@@ -57,7 +58,7 @@ impl Llama {
 
     /// The device that holds the weights.
     pub fn device(&self) -> Device {
-        self.embed_tokens.val().device()
+        self.embed_tokens.device()
     }
 
     /// Makes a tensor `[rows, tokens]` on the model's device from the token ids of equally long rows.
@@ -140,7 +141,7 @@ impl Llama {
     /// - result: `[rows, tokens, d_model]`
     pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [rows, n] = tokens.dims();
-        let picked = self.embed_tokens.val().select(0, tokens.reshape([rows * n])); // [rows * tokens, d_model]
+        let picked = self.embed_tokens.select(tokens.reshape([rows * n])); // [rows * tokens, d_model]
         picked.cast(DType::F32).reshape([rows, n, self.config.d_model])
     }
 
@@ -163,7 +164,7 @@ impl Llama {
         match &self.lm_head {
             Some(head) => head.forward(normed),
             None => {
-                let [logits] = ops::linear(&normed, [self.embed_tokens.val()]);
+                let [logits] = ops::linear(&normed, [&self.embed_tokens]);
                 logits
             }
         }
@@ -364,7 +365,7 @@ impl RmsNorm {
 #[derive(Module, Debug)]
 pub struct Linear {
     /// The matrix `W`, `[out, in]`.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Matrix,
     /// The bias `b`, `[out]`, if the map has one.
     pub bias: Option<Param<Tensor<1>>>,
 }
@@ -382,7 +383,7 @@ impl Linear {
 
     /// Applies several maps to the same input, in one operation if the backend supports it.
     pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: &Tensor<3>) -> [Tensor<3>; N] {
-        let mut products = ops::linear(x, maps.map(|map| map.weight.val()));
+        let mut products = ops::linear(x, maps.map(|map| &map.weight));
         for (map, y) in maps.iter().zip(&mut products) {
             if let Some(bias) = &map.bias {
                 let bias = bias.val().cast(y.dtype()).unsqueeze::<3>(); // [1, 1, out]
@@ -394,6 +395,6 @@ impl Linear {
 
     /// The numbers of outputs and inputs, `[out, in]`.
     pub fn dims(&self) -> [usize; 2] {
-        self.weight.val().dims()
+        self.weight.dims()
     }
 }

@@ -177,6 +177,20 @@ pub fn is_gpu(device: &Device) -> bool {
     }
 }
 
+/// Returns `true` if products with quantised blocks have kernels on the device.
+pub(crate) fn has_block_kernels(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    {
+        // Devices with autodiff and without are equal.
+        *device == Device::flex()
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 /// Returns the name of a GPU, as its driver gives it; `None` for a CPU.
 pub fn adapter_name(device: &Device) -> Option<String> {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]

@@ -4,8 +4,8 @@ use burn::tensor::DType;
 use std::fmt;
 use std::str::FromStr;
 
-/// The element type of the weight matrices while the model runs. Norms, biases and the residual stream are always
-/// `f32`.
+/// The type in which the weight matrices are kept while the model runs. Norms, biases and the residual stream are
+/// always `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightDtype {
@@ -14,6 +14,13 @@ pub enum WeightDtype {
     F32,
     /// Two bytes per weight. This halves the memory traffic, which limits the speed of decoding on a CPU.
     F16,
+    /// The type in which the file has each matrix: quantised blocks of a GGUF file, `f16` and `f32` as they are, and
+    /// bf16 widened to `f32`. Blocks take the least memory and traffic; a device that has no kernels for them gets
+    /// `f32`.
+    Stored,
+    /// Quantised blocks of 8 bits, a little over one byte per weight, in which every matrix is quantised when it is
+    /// loaded. A matrix whose rows are not a multiple of 32 wide is kept in `f16`.
+    Q8,
 }
 
 /// The error of parsing a [`WeightDtype`].
@@ -27,24 +34,17 @@ pub enum DtypeError {
     )]
     Bf16,
     /// The text is not the name of a type.
-    #[error("unknown weight type {0:?}; supported are f32 and f16")]
+    #[error("unknown weight type {0:?}; supported are f32, f16, stored and q8")]
     Unknown(String),
 }
 
 impl WeightDtype {
-    /// The number of bytes per weight.
-    pub fn bytes(self) -> usize {
+    /// The same type in burn, if all matrices have one that burn knows.
+    pub(crate) fn burn(self) -> Option<DType> {
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    /// The same type in burn.
-    pub(crate) fn burn(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
+            Self::F32 => Some(DType::F32),
+            Self::F16 => Some(DType::F16),
+            Self::Stored | Self::Q8 => None,
         }
     }
 }
@@ -56,6 +56,8 @@ impl FromStr for WeightDtype {
         match text {
             "f32" => Ok(Self::F32),
             "f16" => Ok(Self::F16),
+            "stored" => Ok(Self::Stored),
+            "q8" => Ok(Self::Q8),
             "bf16" => Err(DtypeError::Bf16),
             other => Err(DtypeError::Unknown(other.to_owned())),
         }
@@ -67,6 +69,8 @@ impl fmt::Display for WeightDtype {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Stored => "stored",
+            Self::Q8 => "q8",
         })
     }
 }

@@ -1,4 +1,8 @@
-//! Turns the blocks of ggml tensors into `f32`.
+//! Turns the blocks of ggml tensors into integers with scales, and into `f32`.
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined into a function for a vector unit is compiled for that unit"
+)]
 
 use super::convert::{FloatType, to_f32_into};
 use super::dequant_iq4::{iq4_nl, iq4_xs};
@@ -26,35 +30,70 @@ pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()
         GgmlType::F32 => to_f32_into(FloatType::F32, bytes, out),
         GgmlType::F16 => to_f32_into(FloatType::F16, bytes, out),
         GgmlType::Bf16 => to_f32_into(FloatType::Bf16, bytes, out),
-        GgmlType::Q4_0 => each_block(bytes, out, q4_0),
-        GgmlType::Q4_1 => each_block(bytes, out, q4_1),
-        GgmlType::Q5_0 => each_block(bytes, out, q5_0),
-        GgmlType::Q5_1 => each_block(bytes, out, q5_1),
-        GgmlType::Q8_0 => each_block(bytes, out, q8_0),
-        GgmlType::Q2K => each_block(bytes, out, q2_k),
-        GgmlType::Q3K => each_block(bytes, out, q3_k),
-        GgmlType::Q4K => each_block(bytes, out, q4_k),
-        GgmlType::Q5K => each_block(bytes, out, q5_k),
-        GgmlType::Q6K => each_block(bytes, out, q6_k),
-        GgmlType::Iq4Nl => each_block(bytes, out, iq4_nl),
-        GgmlType::Iq4Xs => each_block(bytes, out, iq4_xs),
+        _ => dequantize_blocks(ty, bytes, out),
     }
     Ok(())
 }
 
-/// Converts `bytes` to numbers in `out`, block by block.
+/// Converts whole blocks of a quantised type.
+fn dequantize_blocks(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
+    let mut quants = [0; MAX_BLOCK];
+    let mut runs = [[0.0; MAX_RUNS]; 2];
+    let [scales, minima] = &mut runs;
+    let (size, run) = (ty.block_size(), ty.run());
+    for (out, block) in out.chunks_exact_mut(size).zip(bytes.chunks_exact(ty.block_bytes())) {
+        let runs = size / run;
+        unpack(ty, block, &mut quants[..size], &mut scales[..runs], &mut minima[..runs]);
+        let runs = quants.chunks_exact(run).zip(scales.iter().zip(minima.iter()));
+        for (out, (quants, (scale, minimum))) in out.chunks_exact_mut(run).zip(runs) {
+            for (out, quant) in out.iter_mut().zip(quants) {
+                *out = scale * f32::from(*quant) - minimum;
+            }
+        }
+    }
+}
+
+/// The largest number of weights in a block.
+const MAX_BLOCK: usize = 256;
+/// The largest number of runs in a block.
+const MAX_RUNS: usize = 16;
+
+/// Unpacks whole blocks of a quantised type into integers.
 ///
-/// It is generic over `convert`, instead of taking a function pointer, so that
-/// `convert` is inlined into the loop and vectorised.
-fn each_block<const BYTES: usize, const SIZE: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    convert: impl Fn(&[u8; BYTES], &mut [f32; SIZE]),
-) {
-    let (blocks, _) = bytes.as_chunks();
-    let (outs, _) = out.as_chunks_mut();
-    for (out, block) in outs.iter_mut().zip(blocks) {
-        convert(block, out);
+/// The weights of a block are divided into runs of [`GgmlType::run`], and weight `i` is `scale * quants[i] - minimum`, with
+/// the scale and the minimum of its run. Minima of [symmetric](GgmlType::is_symmetric) types are left as they are, and are 0.
+///
+/// It is inlined together with all that it calls, so that a caller that is compiled for a vector unit gets loops for that
+/// unit.
+///
+/// Blocks for which there is no room in the outputs are left out, as are all blocks of types that are not quantised.
+#[inline(always)]
+pub(crate) fn unpack(ty: GgmlType, bytes: &[u8], quants: &mut [i8], scales: &mut [f32], minima: &mut [f32]) {
+    /// Calls the function for every block. It is a macro, since a function that is passed to another one is not always
+    /// inlined.
+    macro_rules! each_block {
+        ($convert:ident) => {{
+            let blocks = bytes.as_chunks().0.iter().zip(quants.as_chunks_mut().0);
+            let runs = scales.as_chunks_mut().0.iter_mut().zip(minima.as_chunks_mut().0);
+            for ((block, quants), (scales, minima)) in blocks.zip(runs) {
+                $convert(block, quants, scales, minima);
+            }
+        }};
+    }
+    match ty {
+        GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => {}
+        GgmlType::Q4_0 => each_block!(q4_0),
+        GgmlType::Q4_1 => each_block!(q4_1),
+        GgmlType::Q5_0 => each_block!(q5_0),
+        GgmlType::Q5_1 => each_block!(q5_1),
+        GgmlType::Q8_0 => each_block!(q8_0),
+        GgmlType::Q2K => each_block!(q2_k),
+        GgmlType::Q3K => each_block!(q3_k),
+        GgmlType::Q4K => each_block!(q4_k),
+        GgmlType::Q5K => each_block!(q5_k),
+        GgmlType::Q6K => each_block!(q6_k),
+        GgmlType::Iq4Nl => each_block!(iq4_nl),
+        GgmlType::Iq4Xs => each_block!(iq4_xs),
     }
 }
 

@@ -49,7 +49,7 @@ impl FormatErrorKind {
         Self::Invalid { what: what.into(), found: found.to_string(), expected: expected.into() }
     }
 
-    pub(super) fn at(self, path: impl Into<PathBuf>) -> FormatError {
+    pub(crate) fn at(self, path: impl Into<PathBuf>) -> FormatError {
         FormatError { path: path.into(), kind: Box::new(self) }
     }
 }

@@ -132,6 +132,22 @@ impl GgmlType {
         SUPPORTED[self as usize].3
     }
 
+    /// The number of consecutive weights of a block that share a scale and a minimum; 1 for types that are not quantised.
+    #[must_use]
+    pub const fn run(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::Q2K | Self::Q3K | Self::Q6K => 16,
+            _ => 32,
+        }
+    }
+
+    /// Returns `true` if the weights are multiples of their scale, without a minimum.
+    #[must_use]
+    pub const fn is_symmetric(self) -> bool {
+        !matches!(self, Self::Q4_1 | Self::Q5_1 | Self::Q2K | Self::Q4K | Self::Q5K)
+    }
+
     /// The number of bytes in a block, ggml's `type_size`.
     #[must_use]
     pub const fn block_bytes(self) -> usize {

@@ -9,6 +9,7 @@
 //! pages count as resident memory. Tensor data are read on demand, a whole tensor or a range of its rows at a time.
 
 mod atomic_file;
+mod blocks;
 mod convert;
 mod data_reader;
 mod dequant;
@@ -33,8 +34,12 @@ mod tensor_info;
 mod tests;
 
 pub use atomic_file::write_atomic;
+pub(crate) use blocks::{not_finite, quantize_q8_0};
 pub use convert::FloatType;
 pub(crate) use convert::{f32_to_f16, to_f16, to_f32};
+pub(crate) use dequant::dequantize_into;
+#[cfg(feature = "flex")]
+pub(crate) use dequant::unpack;
 pub use error::{FormatError, FormatErrorKind};
 pub use ggml_type::GgmlType;
 pub use gguf::GgufFile;

@@ -169,6 +169,18 @@ impl Checkpoint {
         &self.warnings
     }
 
+    /// Returns the oddities of a [`load`](Self::load) with these settings, which are not among the
+    /// [warnings](Self::warnings): matrices that are not kept in the type that was asked for.
+    pub fn load_warnings(&self, dtype: WeightDtype, device: &Device) -> Vec<Warning> {
+        self.weights.load_warnings(&self.config, &expected(&self.config), &self.adapters, (dtype, device))
+    }
+
+    /// Returns `true` if matrices are stored as quantised blocks, as in most GGUF files. [`WeightDtype::Stored`] then
+    /// takes the least memory.
+    pub fn is_quantised(&self) -> bool {
+        self.weights.quantised(&self.config, &expected(&self.config))
+    }
+
     /// Reads the checkpoint's tokenizer, with its chat template if it has one.
     ///
     /// It may know tokens that the model has no embedding for, such as a token for padding that was added later. A text
@@ -204,7 +216,7 @@ impl Checkpoint {
 
     /// Reads the weights, one tensor after another, onto the device.
     ///
-    /// Matrices are converted to `dtype`, vectors to `f32`. Each tensor goes to the device before the next is read, so
+    /// Matrices are kept as `dtype` says, vectors in `f32`. Each tensor goes to the device before the next is read, so
     /// that the host holds only one besides those already loaded. `progress` is called before the first tensor and
     /// after each.
     ///
@@ -216,14 +228,16 @@ impl Checkpoint {
         device: &Device,
         mut progress: impl FnMut(Progress<'_>),
     ) -> Result<Llama, LoadError> {
-        if !device.supports_dtype(dtype.burn()) {
+        if dtype.burn().is_some_and(|dtype| !device.supports_dtype(dtype)) {
             return Err(LoadError::Dtype { device: format!("{device:?}"), dtype });
         }
         let expected = expected(&self.config);
-        let reader = self.weights.reader(&self.config, &expected, &self.adapters, dtype, &mut progress);
-        assemble(&self.config, device, reader)
+        let reader = self.weights.reader(&self.config, &expected, &self.adapters, (dtype, device), &mut progress);
+        assemble(&self.config, reader)
     }
 }
 
+#[cfg(all(test, feature = "flex"))]
+mod quantised_tests;
 #[cfg(all(test, feature = "flex"))]
 mod tests;

@@ -33,7 +33,7 @@ pub(super) fn hugging_face_name(name: &str) -> Option<String> {
 
 /// Undoes llama.cpp's reordering of the rows of `q_proj` and `k_proj` for the Llama architecture.
 ///
-/// `row` is the number of values in a row.
+/// `row` is the number of values in a row, or of bytes if the rows are bytes.
 ///
 /// The reordering turns half-split rotation into interleaved rotation by storing row `[head, j, i]` at `[head, i, j]`
 /// (`j` in 0..2, `i` in `0..head_dim / 2`; `LlamaModel.permute` in `convert_hf_to_gguf.py`).
@@ -41,10 +41,11 @@ pub(super) fn unpermute<T: Copy>(values: &[T], head_dim: usize, row: usize) -> V
     let half = head_dim / 2;
     let source = |head: usize, k: usize| head * head_dim + (k % half) * 2 + k / half;
     let heads = values.len() / row / head_dim;
-    (0..heads)
-        .flat_map(|head| (0..head_dim).map(move |k| source(head, k)))
-        .flat_map(|at| values[at * row..(at + 1) * row].iter().copied())
-        .collect()
+    let mut ordered = Vec::with_capacity(values.len());
+    for at in (0..heads).flat_map(|head| (0..head_dim).map(move |k| source(head, k))) {
+        ordered.extend_from_slice(&values[at * row..(at + 1) * row]);
+    }
+    ordered
 }
 
 #[cfg(test)]

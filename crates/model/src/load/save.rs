@@ -4,6 +4,7 @@ use crate::config::ConfigError;
 use crate::decoder::Llama;
 use crate::device::WeightDtype;
 use crate::format::{SINGLE, write_atomic};
+use crate::matrix::Blocks;
 use crate::parameters::{VisitParameters, visit};
 use burn::tensor::{DType, Tensor};
 use half::f16;
@@ -17,6 +18,12 @@ pub enum SaveError {
     /// The configuration cannot be written as `config.json`.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A model cannot be saved as this type.
+    #[error("a model cannot be saved as {dtype}; types that can be saved are f32 and f16")]
+    Dtype {
+        /// The type.
+        dtype: WeightDtype,
+    },
     /// A weight could not be read from the device.
     #[error("reading {tensor} from the device failed: {reason}")]
     Device {
@@ -57,23 +64,25 @@ impl Llama {
     /// Saves the model as `config.json` and `model.safetensors` in a folder, which is created if it does not exist.
     ///
     /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers can read the result. All tensors are stored as
-    /// `dtype`. Each file is written atomically: readers see it complete or not at all.
+    /// `dtype`, which is `f32` or `f16`; quantised matrices are dequantised. Each file is written atomically: readers
+    /// see it complete or not at all.
     ///
     /// # Errors
-    /// If a weight is not finite or does not fit `dtype`, if `config.json` cannot express the configuration
-    /// ([`to_hf_json`](crate::config::LlamaConfig::to_hf_json)), or if the folder cannot be written.
+    /// If `dtype` is another type, if a weight is not finite or does not fit it, if `config.json` cannot express the
+    /// configuration ([`to_hf_json`](crate::config::LlamaConfig::to_hf_json)), or if the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, dtype: WeightDtype) -> Result<(), SaveError> {
         let folder = folder.as_ref();
+        let stored = match dtype {
+            WeightDtype::F32 => Dtype::F32,
+            WeightDtype::F16 => Dtype::F16,
+            WeightDtype::Stored | WeightDtype::Q8 => return Err(SaveError::Dtype { dtype }),
+        };
         let config = self.config().to_hf_json()?;
         let mut collect = Collect { dtype, found: Vec::new() };
         visit(self, &mut collect)?;
         let tensors = collect.found;
         let path = folder.join(SINGLE);
         let serialize = |source| SaveError::Serialize { path: path.clone(), source };
-        let stored = match dtype {
-            WeightDtype::F32 => Dtype::F32,
-            WeightDtype::F16 => Dtype::F16,
-        };
         let views = tensors.iter().map(|(name, shape, bytes)| {
             TensorView::new(stored, shape.clone(), bytes).map(|view| (name, view)).map_err(serialize)
         });
@@ -108,6 +117,10 @@ impl VisitParameters for Collect {
         self.found.push(stored(path, tensor, self.dtype)?);
         Ok(())
     }
+
+    fn blocks(&mut self, path: &[String], blocks: &Blocks) -> Result<(), SaveError> {
+        self.parameter(path, blocks.tensor())
+    }
 }
 
 /// Reads a tensor at a path of the module tree from the device, and converts it to the name and bytes in the file.
@@ -123,16 +136,15 @@ fn stored<const D: usize>(path: &[String], tensor: Tensor<D>, dtype: WeightDtype
     let shape = tensor.dims().to_vec();
     let data = tensor.cast(DType::F32).try_into_data().map_err(|error| device(&error))?;
     let values = data.try_into_vec_as::<f32>().map_err(|error| device(&error))?;
-    let fits = |x: &f32| match dtype {
-        WeightDtype::F32 => x.is_finite(),
-        WeightDtype::F16 => f16::from_f32(*x).is_finite(),
-    };
+    let half = dtype == WeightDtype::F16;
+    let fits = |x: &f32| if half { f16::from_f32(*x).is_finite() } else { x.is_finite() };
     if let Some(value) = values.iter().copied().find(|x| !fits(x)) {
         return Err(SaveError::Value { tensor: name, value, dtype });
     }
-    let bytes = match dtype {
-        WeightDtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        WeightDtype::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+    let bytes = if half {
+        values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect()
+    } else {
+        values.iter().flat_map(|x| x.to_le_bytes()).collect()
     };
     Ok((name, shape, bytes))
 }

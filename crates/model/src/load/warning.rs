@@ -5,7 +5,9 @@ use std::fmt;
 
 /// Something odd about a checkpoint that loads all the same.
 ///
-/// [`Checkpoint::warnings`](crate::Checkpoint::warnings) lists them; the text says what was found and what is done.
+/// [`Checkpoint::warnings`](crate::Checkpoint::warnings) lists them, and
+/// [`Checkpoint::load_warnings`](crate::Checkpoint::load_warnings) those that depend on the type of the weights and on
+/// the device; the text says what was found and what is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
@@ -43,6 +45,19 @@ pub enum Warning {
         /// The names in the adapter.
         tensors: Vec<String>,
     },
+    /// An adapter changes matrices that are stored as quantised blocks. They are widened to `f16`, or to `f32` on a device
+    /// without `f16`.
+    AdaptedBlocks {
+        /// The names in a Hugging Face checkpoint.
+        tensors: Vec<String>,
+    },
+    /// The device has no kernels for quantised blocks. They are widened to `f32`.
+    NoBlockKernels {
+        /// The device.
+        device: String,
+        /// The number of matrices that are widened.
+        matrices: usize,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -65,6 +80,13 @@ impl fmt::Display for Warning {
             Self::NotTransformed { tensors } => {
                 write!(f, "these tensors are ignored, since layers_to_transform leaves them out: {}", list(tensors))
             }
+            Self::AdaptedBlocks { tensors } => {
+                write!(f, "an adapter changes these quantised matrices, which are widened: {}", list(tensors))
+            }
+            Self::NoBlockKernels { device, matrices } => write!(
+                f,
+                "{matrices} quantised matrices are widened to f32, as the device {device} cannot compute with blocks"
+            ),
         }
     }
 }

@@ -4,17 +4,24 @@ use super::adapter::Adapter;
 use super::error::{LoadError, NamedShape, TensorMismatch};
 use super::gguf_names::{hugging_face_name, unpermute};
 use super::hf_names::{EMBEDDING, Extra, HEAD, Naming};
+use super::tensors::{Source, on_device};
 use super::warning::Warning;
 use crate::config::LlamaConfig;
-use crate::device::WeightDtype;
+use crate::device::{WeightDtype, has_block_kernels};
 use crate::files::Files;
-use crate::format::{FloatType, FormatError, GgufFile, SafetensorsFolder, f32_to_f16, to_f16, to_f32};
-use burn::tensor::TensorData;
+use crate::format::{
+    FloatType, FormatError, GgmlType, GgufFile, SafetensorsFolder, f32_to_f16, not_finite, quantize_q8_0, to_f16,
+    to_f32,
+};
+use crate::matrix::Matrix;
+use burn::module::Param;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::f16;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
-/// The number of rows that are dequantised together, so that conversion to `f16` never holds a whole tensor in `f32`.
+/// The number of rows that are dequantised together, so that a conversion never holds a whole tensor in `f32`.
 const ROWS_AT_ONCE: usize = 1024;
 
 /// The progress of a load, reported before the first tensor and after each.
@@ -172,77 +179,110 @@ impl Weights {
         }
     }
 
-    /// Returns a function that reads one expected tensor, with the adapters merged: a matrix as `dtype`, a vector as
-    /// `f32`.
+    /// Returns a source of the expected tensors, with the adapters merged: matrices as `dtype` says, vectors as `f32`.
     pub(super) fn reader<'a>(
         &'a self,
         config: &'a LlamaConfig,
         expected: &[NamedShape],
         adapters: &'a [Adapter],
-        dtype: WeightDtype,
+        (dtype, device): (WeightDtype, &'a Device),
         progress: &'a mut dyn FnMut(Progress<'_>),
-    ) -> impl FnMut(&NamedShape) -> Result<TensorData, LoadError> + 'a {
+    ) -> Reader<'a> {
         let stored = self.stored(config);
         let total = expected.iter().filter_map(|tensor| stored.get(&tensor.name)).map(|found| found.bytes).sum();
-        let mut done = 0;
-        progress(Progress { tensor: "", done, total });
-        move |tensor| {
-            let Some(found) = stored.get(&tensor.name) else {
-                let mismatch = TensorMismatch { missing: vec![tensor.clone()], ..Default::default() };
-                return Err(LoadError::Tensors { path: self.path().to_path_buf(), mismatch: Box::new(mismatch) });
-            };
-            let dtype = if tensor.shape.len() == 1 { WeightDtype::F32 } else { dtype };
-            let data = self.read(tensor, &found.name, config, adapters, dtype)?;
-            done += found.bytes;
-            progress(Progress { tensor: &tensor.name, done, total });
-            Ok(data)
-        }
+        progress(Progress { tensor: "", done: 0, total });
+        Reader { weights: self, config, adapters, dtype, device, stored, progress, done: 0, total }
     }
 
-    /// Reads the tensor that is named `stored` in the file, with its rows in the order of Hugging Face checkpoints.
-    fn read(
+    /// Returns what a load with these settings keeps in another form than asked for.
+    pub(super) fn load_warnings(
+        &self,
+        config: &LlamaConfig,
+        expected: &[NamedShape],
+        adapters: &[Adapter],
+        (dtype, device): (WeightDtype, &Device),
+    ) -> Vec<Warning> {
+        let (stored, kernels) = (self.stored(config), has_block_kernels(device));
+        let (mut adapted, mut widened) = (Vec::new(), 0);
+        for tensor in expected.iter().filter(|tensor| tensor.shape.len() == 2) {
+            let Some(found) = stored.get(&tensor.name) else { continue };
+            match self.form(tensor, &found.name, adapters, (dtype, device)) {
+                Form::Blocks(_) | Form::Q8 => widened += usize::from(!kernels),
+                Form::F32 | Form::F16 if dtype == WeightDtype::Stored && is_quantised(self.ty(&found.name)) => {
+                    adapted.push(tensor.name.clone());
+                }
+                Form::F32 | Form::F16 => {}
+            }
+        }
+        let mut warnings = Vec::new();
+        if !adapted.is_empty() {
+            warnings.push(Warning::AdaptedBlocks { tensors: adapted });
+        }
+        if widened > 0 {
+            warnings.push(Warning::NoBlockKernels { device: format!("{device:?}"), matrices: widened });
+        }
+        warnings
+    }
+
+    /// Returns `true` if at least one of the matrices is stored as quantised blocks.
+    pub(super) fn quantised(&self, config: &LlamaConfig, expected: &[NamedShape]) -> bool {
+        let stored = self.stored(config);
+        let mut matrices = expected.iter().filter(|tensor| tensor.shape.len() == 2);
+        matrices.any(|tensor| stored.get(&tensor.name).is_some_and(|found| is_quantised(self.ty(&found.name))))
+    }
+
+    /// Returns the form in which the matrix that is named `stored` in the file is kept.
+    fn form(
         &self,
         tensor: &NamedShape,
         stored: &str,
-        config: &LlamaConfig,
         adapters: &[Adapter],
-        dtype: WeightDtype,
-    ) -> Result<TensorData, LoadError> {
-        let row = tensor.shape.get(1).copied().unwrap_or(1);
-        let reordered = match self {
-            Self::Gguf { permuted, .. } => {
-                *permuted && (tensor.name.contains(".q_proj.") || tensor.name.contains(".k_proj."))
-            }
-            Self::Safetensors { .. } => false,
-        };
+        (dtype, device): (WeightDtype, &Device),
+    ) -> Form {
         let adapted = adapters.iter().any(|adapter| adapter.adapts(&tensor.name));
-        let (data, not_finite, overflows) = match dtype {
-            WeightDtype::F16 if !adapted => {
-                let (values, overflows) = self.halves(stored)?;
-                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
-                let values = if reordered { unpermute(&values, config.head_dim, row) } else { values };
-                (TensorData::new(values, tensor.shape.clone()), not_finite, overflows)
+        let half = if device.supports_dtype(DType::F16) { Form::F16 } else { Form::F32 };
+        let whole = tensor.shape.last().is_some_and(|width| width.is_multiple_of(GgmlType::Q8_0.block_size()));
+        match (dtype, self.ty(stored)) {
+            (WeightDtype::F32, _) => Form::F32,
+            (WeightDtype::F16, _) => Form::F16,
+            (WeightDtype::Stored, ty) if is_quantised(ty) && !adapted => Form::Blocks(ty),
+            (WeightDtype::Stored, GgmlType::F32 | GgmlType::Bf16) => Form::F32,
+            (WeightDtype::Stored, _) => half,
+            (WeightDtype::Q8, GgmlType::Q8_0) if !adapted => Form::Blocks(GgmlType::Q8_0),
+            (WeightDtype::Q8, _) if whole => Form::Q8,
+            (WeightDtype::Q8, _) => half,
+        }
+    }
+
+    /// Returns the type of a tensor in the file, by the name that it has there.
+    fn ty(&self, name: &str) -> GgmlType {
+        match self {
+            Self::Safetensors { tensors, .. } => match tensors.tensor(name).ok().and_then(|info| info.dtype.float()) {
+                Some(FloatType::F16) => GgmlType::F16,
+                Some(FloatType::Bf16) => GgmlType::Bf16,
+                // Other types are refused when the tensor is read.
+                Some(FloatType::F32) | None => GgmlType::F32,
+            },
+            Self::Gguf { file, .. } => file.get(name).map_or(GgmlType::F32, |info| info.dtype),
+        }
+    }
+
+    /// Reads the bytes of a tensor as the file has them.
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, FormatError> {
+        match self {
+            Self::Safetensors { tensors, .. } => tensors.read_tensor_bytes(name),
+            Self::Gguf { file, .. } => file.read_tensor_bytes(name),
+        }
+    }
+
+    /// Reads some rows of a tensor as `f32`.
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, FormatError> {
+        match self {
+            Self::Safetensors { tensors, .. } => {
+                let bytes = tensors.read_rows(name, rows)?; // refuses other types than floats
+                Ok(to_f32(tensors.tensor(name)?.dtype.float().unwrap_or(FloatType::F32), &bytes))
             }
-            // Adapters are merged in f32.
-            WeightDtype::F32 | WeightDtype::F16 => {
-                let mut values = match adapters.iter().rev().find_map(|adapter| adapter.base(&tensor.name)) {
-                    Some(values) => values?,
-                    None if reordered => unpermute(&self.floats(stored)?, config.head_dim, row),
-                    None => self.floats(stored)?,
-                };
-                for adapter in adapters {
-                    adapter.merge(&tensor.name, &mut values)?;
-                }
-                let not_finite = values.iter().filter(|x| !x.is_finite()).count();
-                let (data, overflows) = narrow(values, &tensor.shape, dtype);
-                (data, not_finite, overflows)
-            }
-        };
-        let (path, tensor) = (self.path().to_path_buf(), tensor.name.clone());
-        match (overflows, not_finite) {
-            (0, 0) => Ok(data),
-            (0, count) => Err(LoadError::NotFinite { path, tensor, count }),
-            (count, _) => Err(LoadError::Overflow { path, tensor, count, dtype }),
+            Self::Gguf { file, .. } => file.dequantize_rows(name, rows),
         }
     }
 
@@ -284,14 +324,176 @@ impl Stored {
     }
 }
 
-/// Converts `values` to `dtype`, and counts the finite ones that do not fit and become infinite.
-pub(super) fn narrow(values: Vec<f32>, shape: &[usize], dtype: WeightDtype) -> (TensorData, usize) {
-    match dtype {
-        WeightDtype::F32 => (TensorData::new(values, shape), 0),
-        WeightDtype::F16 => {
-            let (halves, overflows) = f32_to_f16(&values);
-            (TensorData::new(halves, shape), overflows)
+/// The form in which a matrix is kept.
+#[derive(Clone, Copy)]
+enum Form {
+    F32,
+    F16,
+    /// The blocks that the file has.
+    Blocks(GgmlType),
+    /// `Q8_0` blocks that are made when the matrix is loaded.
+    Q8,
+}
+
+/// A source that reads the tensors of a checkpoint.
+pub(super) struct Reader<'a> {
+    weights: &'a Weights,
+    config: &'a LlamaConfig,
+    adapters: &'a [Adapter],
+    dtype: WeightDtype,
+    device: &'a Device,
+    /// The tensors that have not been read.
+    stored: BTreeMap<String, Stored>,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+    done: u64,
+    total: u64,
+}
+
+impl Source for Reader<'_> {
+    type Vector = Param<Tensor<1>>;
+    type Matrix = Matrix;
+    type Error = LoadError;
+
+    fn vector(&mut self, name: String, width: usize) -> Result<Param<Tensor<1>>, LoadError> {
+        let tensor = NamedShape { name, shape: vec![width] };
+        let stored = self.take(&tensor)?;
+        let vector = on_device(self.floats(&tensor, &stored.name, false)?, self.device);
+        self.report(&tensor, &stored);
+        Ok(vector)
+    }
+
+    fn matrix(&mut self, name: String, shape: [usize; 2]) -> Result<Matrix, LoadError> {
+        let tensor = NamedShape { name, shape: shape.to_vec() };
+        let stored = self.take(&tensor)?;
+        let matrix = match self.weights.form(&tensor, &stored.name, self.adapters, (self.dtype, self.device)) {
+            Form::F32 => on_device::<2>(self.floats(&tensor, &stored.name, false)?, self.device).into(),
+            Form::F16 => on_device::<2>(self.floats(&tensor, &stored.name, true)?, self.device).into(),
+            Form::Blocks(ty) => self.blocks(&tensor, &stored.name, ty, shape)?,
+            Form::Q8 => self.quantised(&tensor, &stored.name, shape)?,
+        };
+        self.report(&tensor, &stored);
+        Ok(matrix)
+    }
+}
+
+impl Reader<'_> {
+    /// Takes the description of an expected tensor.
+    fn take(&mut self, tensor: &NamedShape) -> Result<Stored, LoadError> {
+        self.stored.remove(&tensor.name).ok_or_else(|| {
+            let mismatch = TensorMismatch { missing: vec![tensor.clone()], ..Default::default() };
+            LoadError::Tensors { path: self.weights.path().to_path_buf(), mismatch: Box::new(mismatch) }
+        })
+    }
+
+    /// Reports that a tensor has been read.
+    fn report(&mut self, tensor: &NamedShape, stored: &Stored) {
+        self.done += stored.bytes;
+        (self.progress)(Progress { tensor: &tensor.name, done: self.done, total: self.total });
+    }
+
+    /// Reads the tensor that is named `stored` in the file as `f32`, or as `f16` if `half`.
+    fn floats(&self, tensor: &NamedShape, stored: &str, half: bool) -> Result<TensorData, LoadError> {
+        // Adapters are merged in f32.
+        let (data, not_finite, overflows) = if half && !self.adapted(tensor) {
+            let (values, overflows) = self.weights.halves(stored)?;
+            let not_finite = values.iter().filter(|x| !x.is_finite()).count();
+            (TensorData::new(self.ordered(tensor, values), tensor.shape.clone()), not_finite, overflows)
+        } else {
+            let values = self.merged(tensor, stored)?;
+            let not_finite = values.iter().filter(|x| !x.is_finite()).count();
+            let (data, overflows) = narrow(values, &tensor.shape, half);
+            (data, not_finite, overflows)
+        };
+        self.check(tensor, not_finite, overflows, WeightDtype::F16)?;
+        Ok(data)
+    }
+
+    /// Reads the quantised blocks of a matrix.
+    fn blocks(&self, tensor: &NamedShape, stored: &str, ty: GgmlType, shape: [usize; 2]) -> Result<Matrix, LoadError> {
+        let bytes = self.weights.bytes(stored)?;
+        self.check(tensor, not_finite(ty, &bytes), 0, WeightDtype::Stored)?;
+        self.of_blocks(ty, shape, self.ordered(tensor, bytes))
+    }
+
+    /// Reads a matrix, and quantises it to `Q8_0`.
+    fn quantised(&self, tensor: &NamedShape, stored: &str, shape: [usize; 2]) -> Result<Matrix, LoadError> {
+        let (mut bytes, mut not_finite, mut overflows) = (Vec::new(), 0, 0);
+        let mut add = |values: &[f32]| {
+            not_finite += values.iter().filter(|x| !x.is_finite()).count();
+            overflows += quantize_q8_0(values, &mut bytes);
+        };
+        let adapted = self.adapted(tensor);
+        if adapted {
+            add(&self.merged(tensor, stored)?);
+        } else {
+            for start in (0..shape[0]).step_by(ROWS_AT_ONCE) {
+                add(&self.weights.rows(stored, start..(start + ROWS_AT_ONCE).min(shape[0]))?);
+            }
         }
+        self.check(tensor, not_finite, overflows, WeightDtype::Q8)?;
+        let bytes = if adapted { bytes } else { self.ordered(tensor, bytes) };
+        self.of_blocks(GgmlType::Q8_0, shape, bytes)
+    }
+
+    fn of_blocks(&self, ty: GgmlType, shape: [usize; 2], bytes: Vec<u8>) -> Result<Matrix, LoadError> {
+        let matrix = Matrix::of_blocks(ty, shape, bytes, self.device);
+        Ok(matrix.map_err(|kind| kind.at(self.weights.path()))?)
+    }
+
+    /// Reads a tensor as `f32`, with its rows in order and the adapters merged.
+    fn merged(&self, tensor: &NamedShape, stored: &str) -> Result<Vec<f32>, LoadError> {
+        let mut values = match self.adapters.iter().rev().find_map(|adapter| adapter.base(&tensor.name)) {
+            Some(values) => values?,
+            None => self.ordered(tensor, self.weights.floats(stored)?),
+        };
+        for adapter in self.adapters {
+            adapter.merge(&tensor.name, &mut values)?;
+        }
+        Ok(values)
+    }
+
+    /// Returns `true` if an adapter changes the tensor.
+    fn adapted(&self, tensor: &NamedShape) -> bool {
+        self.adapters.iter().any(|adapter| adapter.adapts(&tensor.name))
+    }
+
+    /// Puts the rows of a tensor, as values or as bytes, into the order of Hugging Face checkpoints.
+    fn ordered<T: Copy>(&self, tensor: &NamedShape, values: Vec<T>) -> Vec<T> {
+        let reordered = matches!(self.weights, Weights::Gguf { permuted: true, .. })
+            && (tensor.name.contains(".q_proj.") || tensor.name.contains(".k_proj."));
+        let rows = tensor.shape.first().copied().unwrap_or(1).max(1);
+        if reordered { unpermute(&values, self.config.head_dim, values.len() / rows) } else { values }
+    }
+
+    /// Refuses values that are not finite, or that did not fit `dtype`.
+    fn check(
+        &self,
+        tensor: &NamedShape,
+        not_finite: usize,
+        overflows: usize,
+        dtype: WeightDtype,
+    ) -> Result<(), LoadError> {
+        let (path, tensor) = (self.weights.path().to_path_buf(), tensor.name.clone());
+        match (overflows, not_finite) {
+            (0, 0) => Ok(()),
+            (0, count) => Err(LoadError::NotFinite { path, tensor, count }),
+            (count, _) => Err(LoadError::Overflow { path, tensor, count, dtype }),
+        }
+    }
+}
+
+/// Returns `true` if the weights of a type are in blocks.
+fn is_quantised(ty: GgmlType) -> bool {
+    ty.block_size() > 1
+}
+
+/// Converts `values` to `f16` if `half`, and counts the finite ones that do not fit and become infinite.
+pub(super) fn narrow(values: Vec<f32>, shape: &[usize], half: bool) -> (TensorData, usize) {
+    if half {
+        let (halves, overflows) = f32_to_f16(&values);
+        (TensorData::new(halves, shape), overflows)
+    } else {
+        (TensorData::new(values, shape), 0)
     }
 }
 

@@ -1,22 +1,24 @@
 //! Matrix products with weights in the checkpoint's layout, `[out, in]`.
 
+use crate::matrix::Matrix;
 use burn::tensor::Tensor;
 
 /// Computes `x Wᵀ` for each weight `W` of `weights`.
 ///
 /// The input keeps its element type: weights of 16 bits are widened (CPU kernel) or the input is narrowed for the
-/// product (other backends), and the result has the input's type.
+/// product (other backends), and the result has the input's type. The CPU kernel rounds inputs of quantised weights to 8
+/// bits; the definition multiplies with the dequantised weights.
 ///
 /// # Shapes
 /// - `x`: `[rows, tokens, in]`
 /// - each weight: `[out, in]`
 /// - each result: `[rows, tokens, out]`
-pub(crate) fn linear<const N: usize>(x: &Tensor<3>, weights: [Tensor<2>; N]) -> [Tensor<3>; N] {
+pub(crate) fn linear<const N: usize>(x: &Tensor<3>, weights: [&Matrix; N]) -> [Tensor<3>; N] {
     #[cfg(feature = "flex")]
-    if let Some(products) = super::flex::linear(x, &weights) {
+    if let Some(products) = super::flex::linear(x, weights) {
         return products;
     }
-    definition(x, weights)
+    definition(x, weights.map(Matrix::tensor))
 }
 
 pub(super) fn definition<const N: usize>(x: &Tensor<3>, weights: [Tensor<2>; N]) -> [Tensor<3>; N] {

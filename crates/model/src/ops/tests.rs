@@ -1,9 +1,15 @@
 //! Tests that compare kernels with definitions, mostly for shapes that are not multiples of the vector width.
 
 use super::{CachedRow, attention, flex, linear, rms_norm, rope, swiglu};
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use crate::format::GgmlType;
+use crate::matrix::{Blocks, Matrix};
+use burn::module::Param;
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use proptest::prelude::*;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
+use std::num::NonZero;
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -27,40 +33,128 @@ fn of_one(x: &Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
     y
 }
 
+fn matrix(weight: Tensor<2>) -> Matrix {
+    Param::from_tensor(weight).into()
+}
+
+fn bits<const D: usize>(x: Tensor<D>) -> Vec<u32> {
+    x.into_data().try_into_vec_as::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+/// The quantised types.
+fn block_types() -> impl Strategy<Value = GgmlType> {
+    let types: Vec<GgmlType> = (0..30).filter_map(GgmlType::from_id).filter(|ty| ty.block_size() > 1).collect();
+    prop::sample::select(types)
+}
+
+/// A matrix of blocks with random bytes, whose scales are between 2^-8 and 2^-4.
+fn random_blocks(ty: GgmlType, shape: [usize; 2], seed: u64) -> Blocks {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut bytes = vec![0; shape[0] * shape[1] / ty.block_size() * ty.block_bytes()];
+    random.fill_bytes(&mut bytes);
+    // Scales and minima in `f16` stand at the beginning or at the end of a block.
+    let factors: &[usize] = match ty {
+        GgmlType::Q4_1 | GgmlType::Q5_1 | GgmlType::Q4K | GgmlType::Q5K => &[1, 3],
+        GgmlType::Q2K => &[81, 83],
+        GgmlType::Q3K => &[109],
+        GgmlType::Q6K => &[209],
+        _ => &[1],
+    };
+    for block in bytes.chunks_exact_mut(ty.block_bytes()) {
+        for upper in factors {
+            block[*upper] = (random.random_range(7..11) << 2) | block[*upper] & 0x83;
+        }
+    }
+    Blocks::new(ty, shape, bytes, &Device::flex()).unwrap()
+}
+
+/// Rounds 32 values at a time to multiples of the largest of them over 127.
+fn rounded(x: &Tensor<3>) -> Tensor<3> {
+    let mut values = x.to_data().try_into_vec_as::<f32>().unwrap();
+    for block in values.chunks_mut(32) {
+        let largest = block.iter().fold(0f32, |m, x| m.max(x.abs()));
+        block.iter_mut().for_each(|x| *x = (*x * (127.0 / largest)).round_ties_even() * (largest / 127.0));
+    }
+    Tensor::from_data(TensorData::new(values, x.dims()), &x.device())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Widening is exact, so that results for `f16` differ from those for the same numbers in `f32` by the order of
+    /// summation alone.
     #[test]
-    fn linear_agrees(rows in 1usize..4, tokens in 1usize..8, width in 1usize..200, outputs in [1usize..70, 1usize..70]) {
+    fn linear_agrees(
+        rows in 1usize..4, tokens in 1usize..20, width in 1usize..200, outputs in [1usize..70, 1usize..70], halves: bool,
+    ) {
         let x = random([rows, tokens, width]);
-        let weights = outputs.map(|d_out| random([d_out, width]));
-        let found = flex::linear(&x, &weights).unwrap();
+        let weights = outputs.map(|d_out| random([d_out, width]).cast(if halves { DType::F16 } else { DType::F32 }));
+        let [first, second] = weights.clone().map(matrix);
+        let found = flex::linear(&x, [&first, &second]).unwrap();
         for (found, weight) in found.into_iter().zip(weights) {
-            assert_close(found, of_one(&x, weight), 1e-5);
+            assert_close(found, of_one(&x, weight.cast(DType::F32)), 1e-5);
         }
     }
 
-    /// The weights fill several blocks, and the numbers of tokens lie on both sides of the kernel's limit.
+    /// The weights make several shares, and the inputs several blocks.
     #[test]
-    fn large_linears_agree(tokens in prop_oneof![8usize..24, 62usize..67], width in 400usize..700, d_out in 200usize..400) {
+    fn large_linears_agree(tokens in 8usize..150, width in 400usize..700, d_out in 200usize..400, halves: bool) {
         let x = random([1, tokens, width]);
-        let weight = random([d_out, width]);
-        let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
+        let weight = random([d_out, width]).cast(if halves { DType::F16 } else { DType::F32 });
+        let [found] = flex::linear(&x, [&matrix(weight.clone())]).unwrap();
         // The sums have up to 700 products.
-        assert_close(found, of_one(&x, weight.clone()), 2e-5);
-        let weight = weight.cast(DType::F16);
-        let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
         assert_close(found, of_one(&x, weight.cast(DType::F32)), 2e-5);
     }
 
-    /// Weights in `f16` are compared with the same numbers in `f32`. Widening is exact, so the results differ only by
-    /// the order of summation.
+    /// The definition gets inputs that are rounded as the kernel rounds them.
     #[test]
-    fn linear_agrees_for_f16(tokens in 1usize..20, width in 1usize..200, d_out in 1usize..70) {
+    fn linear_agrees_for_blocks(
+        ty in block_types(), tokens in 1usize..12, blocks in 1usize..4, d_out in 1usize..40, seed: u64,
+    ) {
+        let width = blocks * ty.block_size().max(64);
         let x = random([1, tokens, width]);
-        let weight = random([d_out, width]).cast(DType::F16);
-        let [found] = flex::linear(&x, std::array::from_ref(&weight)).unwrap();
-        assert_close(found, of_one(&x, weight.cast(DType::F32)), 1e-5);
+        let blocks = random_blocks(ty, [d_out, width], seed);
+        let [found] = flex::linear(&x, [&Matrix::Quantised(blocks.clone())]).unwrap();
+        assert_close(found, of_one(&rounded(&x), blocks.tensor()), 1e-5);
+    }
+
+    /// A product has the same bits for a token alone and among others, on any number of threads.
+    #[test]
+    fn products_do_not_depend_on_their_company(
+        tokens in 2usize..90, blocks in 1usize..3, d_out in 1usize..300, ty in block_types(), seed: u64,
+        threads in 1usize..5, narrower in 0usize..9,
+    ) {
+        dynlayer_threads::set_threads(NonZero::new(threads).unwrap());
+        let width = blocks * 256;
+        let dense = random([d_out, width - narrower]);
+        let matrices = [
+            matrix(dense.clone()), matrix(dense.cast(DType::F16)), Matrix::Quantised(random_blocks(ty, [d_out, width], seed)),
+        ];
+        for matrix in &matrices {
+            let x = random([1, tokens, matrix.dims()[1]]);
+            let [together] = flex::linear(&x, [matrix]).unwrap();
+            for token in [0, tokens / 2, tokens - 1] {
+                let [alone] = flex::linear(&x.clone().narrow(1, token, 1), [matrix]).unwrap();
+                assert_eq!(bits(alone), bits(together.clone().narrow(1, token, 1)), "token {token}");
+            }
+        }
+    }
+
+    /// The attention of a token has the same bits alone and in a prompt.
+    #[test]
+    fn attention_does_not_depend_on_its_company(
+        before in 0usize..40, tokens in 2usize..40, kv_heads in 1usize..4, group in 1usize..5, head_dim in 1usize..80,
+        threads in 1usize..5,
+    ) {
+        dynlayer_threads::set_threads(NonZero::new(threads).unwrap());
+        let q = random([1, kv_heads * group, tokens, head_dim]);
+        let [k, v] = [(); 2].map(|()| random([1, kv_heads, before + tokens, head_dim]));
+        let row = |slots: usize| CachedRow { k: k.clone().narrow(2, 0, slots), v: v.clone().narrow(2, 0, slots), hidden: None };
+        let together = flex::attention(&q, &[row(before + tokens)]).unwrap();
+        for token in [0, tokens / 2, tokens - 1] {
+            let alone = flex::attention(&q.clone().narrow(2, token, 1), &[row(before + token + 1)]).unwrap();
+            assert_eq!(bits(alone), bits(together.clone().narrow(1, token, 1)), "token {token}");
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl<'a, C: Controller> Session<'a, C> {
         self.members.iter_mut().try_for_each(|member| member.expire(started))?;
         let Some((rows, parts)) = self.choose() else { return Ok(Stepped::default()) };
         self.passes += 1;
+        let _awake = dynlayer_model::awake();
         let result = self.pass(&rows, &parts).and_then(|pass| self.predict(&rows, &parts, pass));
         let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
         let stepped = self.commit(&rows, &parts, pass, predicted);

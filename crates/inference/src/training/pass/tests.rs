@@ -116,11 +116,17 @@ fn gradients_of_the_loss_are_its_slopes() {
     };
     let layers = trained.layers();
     let checks = [
-        ("layers.0.self_attn.k_proj.weight", values(layers[0].self_attn.k_proj.weight.val().grad(&gradients).unwrap())),
-        ("layers.2.self_attn.o_proj.weight", values(layers[2].self_attn.o_proj.weight.val().grad(&gradients).unwrap())),
-        ("layers.3.mlp.down_proj.weight", values(layers[3].mlp.down_proj.weight.val().grad(&gradients).unwrap())),
+        (
+            "layers.0.self_attn.k_proj.weight",
+            values(layers[0].self_attn.k_proj.weight.tensor().grad(&gradients).unwrap()),
+        ),
+        (
+            "layers.2.self_attn.o_proj.weight",
+            values(layers[2].self_attn.o_proj.weight.tensor().grad(&gradients).unwrap()),
+        ),
+        ("layers.3.mlp.down_proj.weight", values(layers[3].mlp.down_proj.weight.tensor().grad(&gradients).unwrap())),
         ("layers.1.input_layernorm.weight", values(layers[1].input_layernorm.weight.val().grad(&gradients).unwrap())),
-        ("embed_tokens", values(trained.embed_tokens.val().grad(&gradients).unwrap())),
+        ("embed_tokens", values(trained.embed_tokens.tensor().grad(&gradients).unwrap())),
     ];
     for (at, gradient) in checks {
         // Only the largest gradients are checked: a difference in f32 says little about slopes near zero. The step is a

@@ -20,7 +20,7 @@ use crate::{ControlFrom, RunSettings, ScoreItem, ScoreOptions, controller_fn, sc
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use dynlayer_model::Llama;
+use dynlayer_model::{Llama, WeightDtype};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -89,6 +89,20 @@ fn trained_routers_decide_without_noise() {
     let path = folder.path().join("router.safetensors");
     routed.save(&path).unwrap();
     assert_eq!(measured(model, &mut Routed::load(&path, &Device::flex()).unwrap()), first);
+}
+
+#[test]
+fn a_quantised_model_stays_and_only_the_router_learns() {
+    // 48 wide matrices are kept in f16.
+    let quantised = random_model().config().init(11, WeightDtype::Q8, &Device::flex()).unwrap();
+    let training = training(3, DepthLoss::Price { alpha: 0.5 });
+    let data = |at: StepPart| TrainingBatch::new(&quantised, counting(at.step * 4, 4));
+    let start = weights(&router());
+    let trained = training.run(&quantised, router(), None, data, |_| {}).unwrap();
+    assert_ne!(weights(trained.router()), start);
+    let error = training.run_jointly(quantised.clone(), router(), None, data, |_| {}).map(drop).unwrap_err();
+    let TrainingError::Quantised { weight } = &error else { panic!("{error}") };
+    assert_eq!(weight, "model.embed_tokens");
 }
 
 #[test]

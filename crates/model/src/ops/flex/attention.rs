@@ -1,70 +1,69 @@
-//! Attention of a few queries, which reads the cache in place.
+//! Attention that reads the cache in place.
 
-use super::parallel::run_all;
-use super::{contiguous, floats, tensor};
+use super::exp::exp;
+use super::load::Direct;
+use super::parallel::for_each;
+use super::{contiguous, floats, tensor, tile};
 use crate::ops::CachedRow;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
+use std::cell::RefCell;
 
-/// The largest number of queries per row for which the kernel is faster than blocked products over repeated keys and
-/// values.
-const MAX_TOKENS: usize = 16;
-/// The number of multiply-adds below which waking another thread costs more than it saves.
-const MIN_PARALLEL_WORK: usize = 1 << 17;
+/// The number of multiply-adds below which other threads cost more than they save.
+const MIN_PARALLEL_WORK: usize = 1 << 16;
+/// The largest number of slots times queries of a share.
+const SHARE: usize = 1 << 13;
 
 /// The kernel for [`cached_attention`](super::super::cached_attention).
+///
+/// A query's result does not depend on its company: its bits are the same for a token alone and among any number of
+/// tokens and rows, on any number of threads.
 pub(in crate::ops) fn attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Option<Tensor<3>> {
     let [_, heads, tokens, head_dim] = q.dims();
-    if tokens > MAX_TOKENS {
-        return None;
-    }
     let storage = |row: &CachedRow<'_>| Some([floats(&row.k)?, floats(&row.v)?]);
     let storage: Vec<[FlexTensor; 2]> = rows.iter().map(storage).collect::<Option<_>>()?;
     let rows: Vec<Row<'_>> =
         rows.iter().zip(&storage).map(|(row, [k, v])| Row::new(row, k, v, heads)).collect::<Option<_>>()?;
-    let q = contiguous(q)?;
+    let q = contiguous(&q.clone().swap_dims(1, 2))?; // [rows, tokens, heads, head_dim]
     let queries = q.as_slice::<f32>()?;
 
-    let mut out = vec![0f32; rows.len() * tokens * heads * head_dim];
-    let one = |i: usize, out: &mut [f32]| {
-        let (row, token, head) = (i / heads / tokens, i / heads % tokens, i % heads);
-        let at = ((row * heads + head) * tokens + token) * head_dim;
-        let row = &rows[row];
-        let seen = row.slots - tokens + token + 1;
-        Arch::new().dispatch(Query {
-            q: &queries[at..at + head_dim],
-            k: row.k.of(head / row.group),
-            v: row.v.of(head / row.group),
-            slots: seen,
-            hidden: row.hidden.map(|hidden| &hidden[token * row.slots..][..seen]),
-            out,
-        });
+    let mut out = vec![0f32; queries.len()];
+    // The queries of one token that read the same keys and values are computed together.
+    let group = rows.first()?.group;
+    let per_row = tokens * heads / group;
+    let slots = rows.iter().map(|row| row.slots).max()?;
+    let shares = out.chunks_mut(group * head_dim * (SHARE / (slots * group)).max(1)).enumerate();
+    let groups_of = |out: &[f32]| out.len() / (group * head_dim);
+    let per_share = (SHARE / (slots * group)).max(1);
+    let work = |(share, out): (usize, &mut [f32])| {
+        for (i, out) in out.chunks_exact_mut(group * head_dim).enumerate() {
+            let at = share * per_share + i;
+            let (row, token, kv_head) = (&rows[at / per_row], at % per_row / (heads / group), at % (heads / group));
+            let seen = row.slots - tokens + token + 1;
+            SCORES.with_borrow_mut(|scores| {
+                Arch::new().dispatch(Queries {
+                    q: &queries[at * group * head_dim..(at + 1) * group * head_dim],
+                    k: &row.k.of(kv_head)[..seen * head_dim],
+                    v: &row.v.of(kv_head)[..seen * head_dim],
+                    head_dim,
+                    hidden: row.hidden.map(|hidden| &hidden[token * row.slots..][..seen]),
+                    scores,
+                    out,
+                });
+            });
+        }
     };
-    let work: usize = rows.iter().map(|row| row.slots).sum::<usize>() * tokens * heads * head_dim;
-    let threads = if work < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
-    // Each thread gets consecutive queries with about the same number of slots in total.
-    let mut jobs = Vec::new();
-    let (mut rest, mut first, mut done, mut start) = (out.as_mut_slice(), 0, 0, 0);
-    let queries_per_row = tokens * heads;
-    for (i, row) in rows.iter().enumerate() {
-        let slots = row.slots * head_dim;
-        for query in i * queries_per_row..(i + 1) * queries_per_row {
-            done += slots;
-            let last = query + 1 == rows.len() * queries_per_row;
-            if last || (done - start) * threads >= work {
-                let (mine, others) = rest.split_at_mut((query + 1 - first) * head_dim);
-                jobs.push((first, mine));
-                (rest, first, start) = (others, query + 1, done);
-            }
-        }
+    if groups_of(queries) * slots * group * head_dim < MIN_PARALLEL_WORK {
+        shares.for_each(work);
+    } else {
+        for_each(shares, work);
     }
-    run_all(jobs, |(first, out)| {
-        for (i, out) in out.chunks_exact_mut(head_dim).enumerate() {
-            one(first + i, out);
-        }
-    });
     Some(tensor(out, [rows.len(), tokens, heads * head_dim]))
+}
+
+thread_local! {
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The keys and values of one row.
@@ -110,62 +109,141 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// One query of one head.
-struct Query<'a> {
+/// The queries of one token that read the same keys and values.
+struct Queries<'a> {
+    /// `[queries, head_dim]`.
     q: &'a [f32],
-    /// The slots of the head, from the first that is read on.
+    /// The keys that the token sees, `[slots, head_dim]`.
     k: &'a [f32],
     v: &'a [f32],
-    slots: usize,
-    /// One byte per slot, nonzero where the query must not attend.
+    head_dim: usize,
+    /// One byte per slot, nonzero where the token must not attend.
     hidden: Option<&'a [u8]>,
+    /// A buffer.
+    scores: &'a mut Vec<f32>,
+    /// `[queries, head_dim]`.
     out: &'a mut [f32],
 }
 
-impl WithSimd for Query<'_> {
+impl WithSimd for Queries<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let head_dim = self.q.len();
+        let Self { q, k, v, head_dim, hidden, scores, out } = self;
         #[expect(clippy::cast_precision_loss, reason = "head_dim is far below 2^24")]
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let (q, q_tail) = S::as_simd_f32s(self.q);
-        // These are plain loops because a closure may be compiled without the vector unit's instructions.
-        let mut weights = vec![0f32; self.slots];
-        for (weight, k) in weights.iter_mut().zip(self.k.chunks_exact(head_dim)) {
-            let (k, k_tail) = S::as_simd_f32s(k);
-            let mut sum = simd.splat_f32s(0.0);
-            for (q, k) in q.iter().zip(k) {
-                sum = simd.mul_add_e_f32s(*q, *k, sum);
-            }
-            let mut dot = simd.reduce_sum_f32s(sum);
-            for (q, k) in q_tail.iter().zip(k_tail) {
-                dot += q * k;
-            }
-            *weight = dot * scale;
-        }
-        if let Some(hidden) = self.hidden {
-            for (weight, hidden) in weights.iter_mut().zip(hidden) {
-                if *hidden != 0 {
-                    *weight = f32::NEG_INFINITY;
+        let slots = k.len() / head_dim;
+        scores.resize(q.len() / head_dim * slots, 0.0);
+        tile::products(simd, Direct, k, q, head_dim, |slot, query, dot| scores[query * slots + slot] = dot * scale);
+        for scores in scores.chunks_exact_mut(slots) {
+            if let Some(hidden) = hidden {
+                for (score, hidden) in scores.iter_mut().zip(hidden) {
+                    if *hidden != 0 {
+                        *score = f32::NEG_INFINITY;
+                    }
                 }
             }
+            softmax(scores);
         }
-        let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut total = 0.0;
-        for weight in &mut weights {
-            *weight = (*weight - largest).exp();
-            total += *weight;
+        let mut rest = (scores.as_slice(), out);
+        while !rest.0.is_empty() {
+            // Three queries at a time: the sums of four vectors of each stay in registers.
+            let queries = (rest.0.len() / slots).min(3);
+            let (scores, others) = rest.0.split_at(queries * slots);
+            let (out, others_out) = rest.1.split_at_mut(queries * head_dim);
+            match queries {
+                1 => weighted_sums::<S, 1>(simd, scores, v, head_dim, out),
+                2 => weighted_sums::<S, 2>(simd, scores, v, head_dim, out),
+                _ => weighted_sums::<S, 3>(simd, scores, v, head_dim, out),
+            }
+            rest = (others, others_out);
         }
-        for (weight, v) in weights.iter().zip(self.v.chunks_exact(head_dim)) {
+    }
+}
+
+/// Replaces scores by their softmax.
+#[inline(always)]
+fn softmax(scores: &mut [f32]) {
+    const LANES: usize = 16;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for scores in scores.chunks(LANES) {
+        for (lane, score) in lanes.iter_mut().zip(scores) {
+            *lane = lane.max(*score);
+        }
+    }
+    let largest = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut lanes = [0f32; LANES];
+    let mut chunks = scores.chunks_exact_mut(LANES);
+    for scores in &mut chunks {
+        for (lane, score) in lanes.iter_mut().zip(scores) {
+            *score = exp(*score - largest);
+            *lane += *score;
+        }
+    }
+    for (lane, score) in lanes.iter_mut().zip(chunks.into_remainder()) {
+        *score = exp(*score - largest);
+        *lane += *score;
+    }
+    let total: f32 = lanes.iter().sum();
+    for score in scores {
+        *score /= total;
+    }
+}
+
+/// Computes the sum of the values, weighted by the scores of each query.
+///
+/// # Shapes
+/// - `scores`: `[QUERIES, slots]`
+/// - `v`: `[slots, head_dim]`
+/// - `out`: `[QUERIES, head_dim]`
+#[inline(always)]
+fn weighted_sums<S: Simd, const QUERIES: usize>(simd: S, scores: &[f32], v: &[f32], head_dim: usize, out: &mut [f32]) {
+    const VECTORS: usize = 4;
+    let slots = scores.len() / QUERIES;
+    let vectors = head_dim / S::F32_LANES;
+    let mut at = 0;
+    while at < vectors {
+        let some = (vectors - at).min(VECTORS);
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; QUERIES];
+        for (slot, v) in v.chunks_exact(head_dim).enumerate() {
+            let mut weights = [0f32; QUERIES];
+            let mut seen = false;
+            for (query, weight) in weights.iter_mut().enumerate() {
+                *weight = scores[query * slots + slot];
+                seen |= *weight != 0.0;
+            }
             // A hidden slot may hold any value, even NaN.
-            if *weight != 0.0 {
-                let weight = *weight / total;
-                for (out, v) in self.out.iter_mut().zip(v) {
-                    *out += weight * v;
+            if seen {
+                let v = &S::as_simd_f32s(v).0[at..at + some];
+                for (sums, weight) in sums.iter_mut().zip(&weights) {
+                    let weight = simd.splat_f32s(*weight);
+                    if let Ok(v) = <&[S::f32s; VECTORS]>::try_from(v) {
+                        for (sum, v) in sums.iter_mut().zip(v) {
+                            *sum = simd.mul_add_e_f32s(weight, *v, *sum);
+                        }
+                    } else {
+                        for (sum, v) in sums.iter_mut().zip(v) {
+                            *sum = simd.mul_add_e_f32s(weight, *v, *sum);
+                        }
+                    }
                 }
             }
+        }
+        for (sums, out) in sums.iter().zip(out.chunks_exact_mut(head_dim)) {
+            S::as_mut_simd_f32s(out).0[at..at + some].copy_from_slice(&sums[..some]);
+        }
+        at += some;
+    }
+    for dim in vectors * S::F32_LANES..head_dim {
+        for query in 0..QUERIES {
+            let mut sum = 0.0;
+            for (weight, v) in scores[query * slots..].iter().zip(v.chunks_exact(head_dim)) {
+                if *weight != 0.0 {
+                    sum += weight * v[dim];
+                }
+            }
+            out[query * head_dim + dim] = sum;
         }
     }
 }

@@ -5,11 +5,17 @@ use pulp::Simd;
 
 /// A way to load weights of type `W` into vectors of `f32`.
 pub(super) trait Load<S: Simd, W>: Copy {
-    /// Loads the `i`-th vector of a row.
-    fn vector(self, row: &[W], i: usize) -> S::f32s;
+    /// As many weights as a vector has lanes.
+    type Vector: Copy;
+
+    /// Divides a row into vectors, and leaves out what does not fill one.
+    fn vectors(row: &[W]) -> &[Self::Vector];
+
+    /// Loads a vector.
+    fn vector(self, weights: &Self::Vector) -> S::f32s;
 
     /// Converts one weight to `f32`.
-    fn scalar(self, weight: W) -> f32;
+    fn scalar(weight: W) -> f32;
 }
 
 /// Loads `f32` unchanged.
@@ -17,36 +23,21 @@ pub(super) trait Load<S: Simd, W>: Copy {
 pub(super) struct Direct;
 
 impl<S: Simd> Load<S, f32> for Direct {
+    type Vector = S::f32s;
+
     #[inline(always)]
-    fn vector(self, row: &[f32], i: usize) -> S::f32s {
-        S::as_simd_f32s(row).0[i]
+    fn vectors(row: &[f32]) -> &[S::f32s] {
+        S::as_simd_f32s(row).0
     }
 
     #[inline(always)]
-    fn scalar(self, weight: f32) -> f32 {
+    fn vector(self, weights: &S::f32s) -> S::f32s {
+        *weights
+    }
+
+    #[inline(always)]
+    fn scalar(weight: f32) -> f32 {
         weight
-    }
-}
-
-/// Loads `f16`, widened by [`widen`], whose arithmetic every vector unit supports.
-#[derive(Clone, Copy)]
-pub(super) struct Portable;
-
-impl<S: Simd> Load<S, f16> for Portable {
-    #[inline(always)]
-    fn vector(self, row: &[f16], i: usize) -> S::f32s {
-        const WIDEST: usize = 16;
-        let mut wide = [0f32; WIDEST];
-        let lanes = S::F32_LANES.min(WIDEST);
-        for (wide, weight) in wide.iter_mut().zip(&row[i * lanes..(i + 1) * lanes]) {
-            *wide = widen(weight.to_bits());
-        }
-        S::as_simd_f32s(&wide).0[0]
-    }
-
-    #[inline(always)]
-    fn scalar(self, weight: f16) -> f32 {
-        widen(weight.to_bits())
     }
 }
 
@@ -57,61 +48,100 @@ pub(super) struct Avx512(pub(super) pulp::x86::V4);
 
 #[cfg(target_arch = "x86_64")]
 impl Load<pulp::x86::V4, f16> for Avx512 {
+    type Vector = [f16; 16];
+
     #[inline(always)]
-    fn vector(self, row: &[f16], i: usize) -> pulp::f32x16 {
-        let mut bits = [0u16; 16];
-        for (bits, weight) in bits.iter_mut().zip(&row[i * 16..(i + 1) * 16]) {
-            *bits = weight.to_bits();
-        }
-        pulp::cast(self.0.avx512f._mm512_cvtph_ps(pulp::cast(bits)))
+    fn vectors(row: &[f16]) -> &[[f16; 16]] {
+        row.as_chunks().0
     }
 
     #[inline(always)]
-    fn scalar(self, weight: f16) -> f32 {
-        widen(weight.to_bits())
+    fn vector(self, weights: &[f16; 16]) -> pulp::f32x16 {
+        pulp::cast(self.0.avx512f._mm512_cvtph_ps(pulp::cast(weights.map(f16::to_bits))))
+    }
+
+    #[inline(always)]
+    fn scalar(weight: f16) -> f32 {
+        widen(weight)
     }
 }
 
-/// Converts the bits of a finite `f16` to `f32`, without branches, so that the compiler vectorises a loop over it.
+/// Loads `f16`, widened by the arithmetic of [`widen`] with AVX2 instructions. (The conversion instruction of these
+/// processors is not among those that `pulp` wraps.)
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(pub(super) pulp::x86::V3);
+
+#[cfg(target_arch = "x86_64")]
+impl Load<pulp::x86::V3, f16> for Avx2 {
+    type Vector = [f16; 8];
+
+    #[inline(always)]
+    fn vectors(row: &[f16]) -> &[[f16; 8]] {
+        row.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn vector(self, weights: &[f16; 8]) -> pulp::f32x8 {
+        let simd = self.0;
+        let wide = simd.avx2._mm256_cvtepi16_epi32(pulp::cast(weights.map(f16::to_bits)));
+        let shifted: pulp::u32x8 = pulp::cast(simd.avx2._mm256_slli_epi32::<13>(wide));
+        let bits: pulp::f32x8 = pulp::cast(simd.and_u32x8(shifted, simd.splat_u32x8(PLACES)));
+        simd.mul_f32x8(bits, simd.splat_f32x8(REBIAS))
+    }
+
+    #[inline(always)]
+    fn scalar(weight: f16) -> f32 {
+        widen(weight)
+    }
+}
+
+/// The places that the sign, the exponent and the fraction of an `f16` take in an `f32`.
+const PLACES: u32 = 0x8fff_e000;
+/// The power of two by which the biases of the exponents differ, 2^(127 - 15).
+const REBIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+
+/// Converts a finite `f16` to `f32`, without branches, so that the compiler vectorises a loop over it.
 ///
-/// `half`'s own conversion looks up the processor's features at each call. Subnormals go through a subtraction of
-/// normal numbers, since processors are slow at arithmetic on subnormal operands.
+/// (`half`'s own conversion looks up the processor's features at each call.) The bits are moved to their places in an
+/// `f32`, which has another bias; a product with a power of two, which is exact, makes up for it.
 #[inline(always)]
-fn widen(bits: u16) -> f32 {
-    const REBIAS: u32 = (127 - 15) << 23;
-    const LEAST_NORMAL: u32 = (127 - 14) << 23;
-    let bits = u32::from(bits);
-    let sign = (bits & 0x8000) << 16;
-    let magnitude = (bits & 0x7fff) << 13;
-    let normal = magnitude + REBIAS;
-    let subnormal = (f32::from_bits(magnitude + LEAST_NORMAL) - f32::from_bits(LEAST_NORMAL)).to_bits();
-    f32::from_bits(sign | if magnitude < 1 << 23 { subnormal } else { normal })
+pub(super) fn widen(value: f16) -> f32 {
+    let bits = i32::from(value.to_bits().cast_signed()) << 13; // with the sign at the top
+    f32::from_bits(bits.cast_unsigned() & PLACES) * REBIAS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// All finite values.
+    fn finite() -> Vec<f16> {
+        let finite = |x: f16| if x.is_finite() { x } else { f16::ONE };
+        (0..=u16::MAX).map(|bits| finite(f16::from_bits(bits))).collect()
+    }
+
     #[test]
     fn widening_is_exact_for_every_finite_value() {
-        for bits in 0..=u16::MAX {
-            let value = f16::from_bits(bits);
-            if value.is_finite() {
-                assert_eq!(widen(bits).to_bits(), value.to_f32().to_bits(), "{bits:#06x}");
-            }
+        for value in finite() {
+            assert_eq!(widen(value).to_bits(), value.to_f32().to_bits(), "{value:?}");
         }
     }
 
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn the_processors_instruction_agrees() {
-        let Some(v4) = pulp::x86::V4::try_new() else { return };
-        let row: Vec<f16> =
-            (0..=u16::MAX).map(f16::from_bits).map(|x| if x.is_finite() { x } else { f16::ONE }).collect();
-        for i in 0..row.len() / 16 {
-            let found: [f32; 16] = pulp::cast(Avx512(v4).vector(&row, i));
-            for (found, expected) in found.iter().zip(&row[i * 16..]) {
-                assert_eq!(found.to_bits(), widen(expected.to_bits()).to_bits());
+    fn the_vector_units_agree() {
+        let all = finite();
+        if let Some(v3) = pulp::x86::V3::try_new() {
+            for weights in <Avx2 as Load<pulp::x86::V3, f16>>::vectors(&all) {
+                let found: [f32; 8] = pulp::cast(Avx2(v3).vector(weights));
+                assert_eq!(found.map(f32::to_bits), weights.map(|x| widen(x).to_bits()));
+            }
+        }
+        if let Some(v4) = pulp::x86::V4::try_new() {
+            for weights in <Avx512 as Load<pulp::x86::V4, f16>>::vectors(&all) {
+                let found: [f32; 16] = pulp::cast(Avx512(v4).vector(weights));
+                assert_eq!(found.map(f32::to_bits), weights.map(|x| widen(x).to_bits()));
             }
         }
     }

@@ -1,17 +1,19 @@
-//! Kernels for CPU tensors of the `flex` backend: plain loops over slices, vectorised by `pulp` and split over threads
-//! by `rayon`.
+//! Kernels for CPU tensors of the `flex` backend: plain loops over slices, vectorised by `pulp` and split over threads.
 #![allow(
     clippy::inline_always,
     reason = "only what is inlined into the dispatched function is compiled for the processor's vector unit"
 )]
 
 mod attention;
+mod blocks;
+mod exp;
 mod linear;
 mod load;
 mod parallel;
 mod rms_norm;
 mod rotate;
 mod swiglu;
+mod tile;
 
 pub(super) use attention::attention;
 pub(super) use linear::linear;

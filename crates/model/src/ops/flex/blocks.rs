@@ -1,0 +1,333 @@
+//! Products of rows of quantised weights with inputs that are quantised to 8 bits, in integers.
+//!
+//! Inputs have one scale per 32 values, as in llama.cpp. The products of 32 weights and inputs are summed exactly; the
+//! sums are scaled and added as `f32`, in the order of the row. As in [`tile`](super::tile), a product does not depend on
+//! what else is computed beside it.
+
+use crate::format::{GgmlType, unpack};
+
+/// The number of inputs with one scale.
+pub(super) const BLOCK: usize = 32;
+/// The number of rows that are unpacked together, and of a tile.
+const ROWS: usize = 4;
+/// The largest number of inputs of a tile.
+const INPUTS: usize = 2;
+
+/// Quantised inputs, `[n, width]`, where `width` is a multiple of [`BLOCK`].
+pub(super) struct Inputs {
+    width: usize,
+    quants: Vec<i8>,
+    /// The scale of each block, `[n, width / 32]`.
+    scales: Vec<f32>,
+    /// The sum of each half of a block, `[n, width / 16]`, scaled.
+    sums: Vec<f32>,
+}
+
+impl Inputs {
+    /// Quantises `x: [n, width]`: the largest of 32 values becomes 127 or -127.
+    pub(super) fn new(x: &[f32], width: usize) -> Self {
+        let mut inputs = Self {
+            width,
+            quants: vec![0; x.len()],
+            scales: vec![0.0; x.len() / BLOCK],
+            sums: vec![0.0; x.len() / (BLOCK / 2)],
+        };
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || inputs.quantise(x),
+        );
+        inputs
+    }
+
+    #[inline(always)]
+    fn quantise(&mut self, x: &[f32]) {
+        /// Adding it rounds to an integer, which then stands in the lowest bits.
+        const ROUND: f32 = 12_582_912.0;
+        let (blocks, _) = x.as_chunks::<BLOCK>();
+        let (quants, _) = self.quants.as_chunks_mut::<BLOCK>();
+        let (sums, _) = self.sums.as_chunks_mut::<2>();
+        for (((x, quants), scale), sums) in blocks.iter().zip(quants).zip(&mut self.scales).zip(sums) {
+            let (mut largest, mut zeros) = ([0f32; 8], [0f32; 8]);
+            for x in x.as_chunks::<8>().0 {
+                for ((largest, zero), x) in largest.iter_mut().zip(&mut zeros).zip(x) {
+                    *largest = largest.max(x.abs());
+                    *zero += x * 0.0;
+                }
+            }
+            let largest = largest.iter().fold(0f32, |m, x| m.max(*x));
+            // The sum is 0, or NaN if an input is not finite; then all products must be NaN.
+            *scale = largest / 127.0 + sum(zeros);
+            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            let mut wide = [0i32; BLOCK];
+            for (wide, x) in wide.iter_mut().zip(x) {
+                *wide = (x * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+            }
+            for (quant, wide) in quants.iter_mut().zip(&wide) {
+                *quant = *wide as i8;
+            }
+            for (sum, wide) in sums.iter_mut().zip(wide.as_chunks::<16>().0) {
+                *sum = wide.iter().fold(0i32, |sum, quant| sum.wrapping_add(*quant)) as f32 * *scale;
+            }
+        }
+    }
+
+    /// The number of inputs.
+    fn n(&self) -> usize {
+        self.scales.len() / (self.width / BLOCK)
+    }
+}
+
+/// Some unpacked rows, or some inputs, of one width.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    quants: &'a [i8],
+    scales: &'a [f32],
+    /// For a weight the minima, for an input the sums.
+    offsets: &'a [f32],
+}
+
+/// Buffers for [`ROWS`] unpacked rows.
+#[derive(Default)]
+pub(super) struct Panel {
+    quants: Vec<i8>,
+    scales: Vec<f32>,
+    minima: Vec<f32>,
+}
+
+/// Computes the products of rows of `weights`, whole blocks of type `ty`, with all inputs, and gives each to `put` with its
+/// row and input.
+pub(super) fn products(
+    ty: GgmlType,
+    weights: &[u8],
+    x: &Inputs,
+    panel: &mut Panel,
+    put: impl FnMut(usize, usize, f32),
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v3) = pulp::x86::V3::try_new() {
+        return v3.vectorize(All { unit: Avx2(v3), ty, weights, x, panel, put });
+    }
+    pulp::NullaryFnOnce::call(All { unit: Portable, ty, weights, x, panel, put });
+}
+
+struct All<'a, U, F> {
+    unit: U,
+    ty: GgmlType,
+    weights: &'a [u8],
+    x: &'a Inputs,
+    panel: &'a mut Panel,
+    put: F,
+}
+
+impl<U: Unit, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for All<'_, U, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { unit, ty, weights, x, panel, mut put } = self;
+        let width = x.width;
+        let (run, row_bytes) = (ty.run(), width / ty.block_size() * ty.block_bytes());
+        let runs = width / run;
+        panel.quants.resize(ROWS * width, 0);
+        panel.scales.resize(ROWS * runs, 0.0);
+        panel.minima.resize(ROWS * runs, 0.0);
+        let mut first = 0;
+        for weights in weights.chunks(ROWS * row_bytes) {
+            unpack(ty, weights, &mut panel.quants, &mut panel.scales, &mut panel.minima);
+            let rows = weights.len() / row_bytes;
+            let mut parts = [Row { quants: &[], scales: &[], offsets: &[] }; ROWS];
+            for (r, part) in parts[..rows].iter_mut().enumerate() {
+                part.quants = &panel.quants[r * width..(r + 1) * width];
+                part.scales = &panel.scales[r * runs..(r + 1) * runs];
+                part.offsets = &panel.minima[r * runs..(r + 1) * runs];
+            }
+            let mut input = 0;
+            while input < x.n() {
+                let inputs = (x.n() - input).min(INPUTS);
+                let mut put = |r: usize, i: usize, product: f32| put(first + r, input + i, product);
+                match (rows, inputs) {
+                    (ROWS, INPUTS) => tile::<U, ROWS, INPUTS>(unit, ty, parts, x, input, &mut put),
+                    (ROWS, _) => tile::<U, ROWS, 1>(unit, ty, parts, x, input, &mut put),
+                    _ => {
+                        for (r, part) in parts[..rows].iter().enumerate() {
+                            for i in 0..inputs {
+                                let mut put = |_: usize, _: usize, product: f32| put(r, i, product);
+                                tile::<U, 1, 1>(unit, ty, [*part], x, input + i, &mut put);
+                            }
+                        }
+                    }
+                }
+                input += inputs;
+            }
+            first += rows;
+        }
+    }
+}
+
+/// Computes the products of `R` rows with the inputs from `input` on.
+#[inline(always)]
+fn tile<U: Unit, const R: usize, const I: usize>(
+    unit: U,
+    ty: GgmlType,
+    rows: [Row<'_>; R],
+    x: &Inputs,
+    input: usize,
+    put: &mut impl FnMut(usize, usize, f32),
+) {
+    let (width, blocks) = (x.width, x.width / BLOCK);
+    let mut inputs = [Row { quants: &[], scales: &[], offsets: &[] }; I];
+    for (i, row) in inputs.iter_mut().enumerate() {
+        let i = input + i;
+        row.quants = &x.quants[i * width..(i + 1) * width];
+        row.scales = &x.scales[i * blocks..(i + 1) * blocks];
+        row.offsets = &x.sums[i * 2 * blocks..(i + 1) * 2 * blocks];
+    }
+    let products = match (ty.run(), ty.is_symmetric()) {
+        (16, true) => unit.products::<R, I, true, true>(rows, inputs),
+        (16, false) => unit.products::<R, I, true, false>(rows, inputs),
+        (_, true) => unit.products::<R, I, false, true>(rows, inputs),
+        (_, false) => unit.products::<R, I, false, false>(rows, inputs),
+    };
+    for r in 0..R {
+        for i in 0..I {
+            let mut product = products[r][i];
+            if !ty.is_symmetric() {
+                product -= minima(rows[r].offsets, inputs[i].offsets);
+            }
+            put(r, i, product);
+        }
+    }
+}
+
+/// Computes the sum of the products of minima, one per run, with the sums of the inputs of each run, of which there are
+/// two numbers per 32 inputs.
+#[inline(always)]
+fn minima(minima: &[f32], sums: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    if minima.len() == sums.len() {
+        for (minima, sums) in minima.chunks(8).zip(sums.chunks(8)) {
+            for ((lane, minimum), sum) in lanes.iter_mut().zip(minima).zip(sums) {
+                *lane += minimum * sum;
+            }
+        }
+    } else {
+        for (minima, sums) in minima.chunks(8).zip(sums.as_chunks::<2>().0.chunks(8)) {
+            for ((lane, minimum), [first, second]) in lanes.iter_mut().zip(minima).zip(sums) {
+                *lane += minimum * (first + second);
+            }
+        }
+    }
+    sum(lanes)
+}
+
+/// Adds eight lanes pairwise.
+#[inline(always)]
+fn sum(lanes: [f32; 8]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// A vector unit.
+trait Unit: Copy {
+    /// Computes the scaled products of each row with each input, without minima. If `HALVES`, a row has a scale per 16
+    /// weights, otherwise per 32. Only if `SIGNED` may weights be negative.
+    fn products<const R: usize, const I: usize, const HALVES: bool, const SIGNED: bool>(
+        self,
+        rows: [Row<'_>; R],
+        inputs: [Row<'_>; I],
+    ) -> [[f32; I]; R];
+}
+
+/// Plain loops.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Unit for Portable {
+    #[inline(always)]
+    fn products<const R: usize, const I: usize, const HALVES: bool, const SIGNED: bool>(
+        self,
+        rows: [Row<'_>; R],
+        inputs: [Row<'_>; I],
+    ) -> [[f32; I]; R] {
+        let mut products = [[0.0; I]; R];
+        for (products, row) in products.iter_mut().zip(&rows) {
+            for (product, input) in products.iter_mut().zip(&inputs) {
+                let blocks = row.quants.as_chunks::<BLOCK>().0.iter().zip(input.quants.as_chunks::<BLOCK>().0);
+                for (at, ((weights, x), scale)) in blocks.zip(input.scales).enumerate() {
+                    for half in 0..2 {
+                        let mut sum = 0;
+                        for i in half * 16..(half + 1) * 16 {
+                            sum += i32::from(weights[i]) * i32::from(x[i]);
+                        }
+                        let weight_scale = row.scales[if HALVES { 2 * at + half } else { at }];
+                        *product += sum as f32 * weight_scale * scale;
+                    }
+                }
+            }
+        }
+        products
+    }
+}
+
+/// AVX2.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Avx2(pulp::x86::V3);
+
+#[cfg(target_arch = "x86_64")]
+impl Unit for Avx2 {
+    #[inline(always)]
+    fn products<const R: usize, const I: usize, const HALVES: bool, const SIGNED: bool>(
+        self,
+        rows: [Row<'_>; R],
+        inputs: [Row<'_>; I],
+    ) -> [[f32; I]; R] {
+        let simd = self.0;
+        let blocks = inputs[0].scales.len();
+        let ones = pulp::cast(simd.splat_i16x16(1));
+        let mut weights: [&[[i8; BLOCK]]; R] = [&[]; R];
+        let mut weight_scales: [&[f32]; R] = [&[]; R];
+        for r in 0..R {
+            weights[r] = &rows[r].quants.as_chunks().0[..blocks];
+            weight_scales[r] = &rows[r].scales[..if HALVES { 2 * blocks } else { blocks }];
+        }
+        let mut x: [&[[i8; BLOCK]]; I] = [&[]; I];
+        let mut scales: [&[f32]; I] = [&[]; I];
+        for i in 0..I {
+            x[i] = &inputs[i].quants.as_chunks().0[..blocks];
+            scales[i] = &inputs[i].scales[..blocks];
+        }
+        let mut sums = [[simd.splat_f32x8(0.0); I]; R];
+        for at in 0..blocks {
+            for r in 0..R {
+                let weights = pulp::cast(weights[r][at]);
+                let scale = if HALVES {
+                    let (low, high) = (weight_scales[r][2 * at], weight_scales[r][2 * at + 1]);
+                    pulp::f32x8(low, low, low, low, high, high, high, high)
+                } else {
+                    simd.splat_f32x8(weight_scales[r][at])
+                };
+                let magnitudes = if SIGNED { simd.avx2._mm256_abs_epi8(weights) } else { weights };
+                for i in 0..I {
+                    let mut x = pulp::cast(x[i][at]);
+                    if SIGNED {
+                        x = simd.avx2._mm256_sign_epi8(x, weights);
+                    }
+                    // Sums of two products, at most 2 x 128 x 127, fit in 16 bits.
+                    let pairs = simd.avx2._mm256_maddubs_epi16(magnitudes, x);
+                    let fours = simd.avx2._mm256_madd_epi16(pairs, ones);
+                    let products: pulp::f32x8 = pulp::cast(simd.avx._mm256_cvtepi32_ps(fours));
+                    let scaled = simd.mul_f32x8(products, scale);
+                    sums[r][i] = simd.mul_add_f32x8(scaled, simd.splat_f32x8(scales[i][at]), sums[r][i]);
+                }
+            }
+        }
+        let mut products = [[0.0; I]; R];
+        for r in 0..R {
+            for i in 0..I {
+                products[r][i] = sum(pulp::cast(sums[r][i]));
+            }
+        }
+        products
+    }
+}

@@ -3,8 +3,8 @@
 
 usage: check_reference.py GENERATE REFERENCE.json MODEL [MODEL ..]     (GENERATE is the example's binary)
 
-Checks for each model and prompt: the prompt's token ids, the 20 largest logits (1e-3), log-sum-exp (1e-3), the norms of the
-hidden states (1e-4 relative), 32 greedy ids. Then, in f16, the mean NLL of the prompts against f32 (0.5 %).
+Checks for each model and prompt, in f32: the prompt's token ids, the 20 largest logits (1e-3), log-sum-exp (1e-3), the
+norms of the hidden states (1e-4 relative), 32 greedy ids. Then, in f16, the mean NLL of the prompts against f32 (0.5 %).
 """
 import json, subprocess, sys
 
@@ -13,8 +13,9 @@ cases = json.load(open(reference))["cases"]
 failures = 0
 
 
-def run(model, source, *options):
-    out = subprocess.run([generate, "--model", model, *source, *options], capture_output=True, text=True)
+def run(model, source, *options, dtype="f32"):
+    command = [generate, "--model", model, "--dtype", dtype, *source, *options]
+    out = subprocess.run(command, capture_output=True, text=True)
     if out.returncode:
         sys.exit(f"generate failed: {out.stderr}")
     return json.loads(out.stdout)
@@ -51,7 +52,7 @@ for model in models:
         expected = case["greedy_32_token_ids_ignoring_eos"]
         check(f"greedy ids, {sum(a == b for a, b in zip(ids, expected))} of 32", ids == expected)
         nll["f32"].append(seen["mean_nll"])
-        nll["f16"].append(run(model, source, "--logits-top", "1", "--dtype", "f16")["mean_nll"])
+        nll["f16"].append(run(model, source, "--logits-top", "1", dtype="f16")["mean_nll"])
     for f32, f16 in zip(*nll.values()):
         check(f"f16 mean NLL {f16:.5f} against {f32:.5f}", abs(f16 - f32) <= 0.005 * f32)
 print("all checks passed" if not failures else f"{failures} checks failed")

@@ -57,7 +57,7 @@ thread_local! {
     /// The number of guards that the thread holds, so that a caller counts once. Helpers start with one that does not
     /// count: what they call is part of their caller's work.
     static GUARDS: Cell<usize> = const { Cell::new(0) };
-    /// Whether the thread is inside of work.
+    /// True while the thread is inside of work.
     static WORKING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -140,9 +140,9 @@ struct Crew {
     slot: Line<Mutex<Slot>>,
     /// The helpers that are at the work of the slot: counted in under the lock of the slot while it has work.
     running: Line<AtomicUsize>,
-    /// Whether a caller has the helpers. That caller alone changes the slot's work, the generation and `spawned`.
+    /// True while a caller has the helpers. That caller alone changes the slot's work, the generation and `spawned`.
     busy: Line<AtomicBool>,
-    /// Whether the caller that has the helpers sleeps until `running` is 0.
+    /// True while the caller that has the helpers sleeps until `running` is 0.
     caller_sleeps: AtomicBool,
     /// Wakes that caller; used with the lock of the slot.
     done: Condvar,

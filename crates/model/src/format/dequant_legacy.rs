@@ -10,7 +10,7 @@
 /// The bits are moved to their places in an `f32`, which has another bias of the exponent; a product with a power of two,
 /// which is exact, makes up for it. Infinity and NaN become infinity.
 #[inline(always)]
-pub(super) const fn scale(bytes: [u8; 2]) -> f32 {
+pub(crate) const fn scale(bytes: [u8; 2]) -> f32 {
     const FACTORS: [f32; 2] = [f32::from_bits((127 + 127 - 15) << 23), f32::INFINITY];
     let bits = i16::from_le_bytes(bytes);
     let places = ((bits as i32) << 13) as u32 & 0x8fff_e000; // with the sign at the top

@@ -41,8 +41,9 @@ use std::path::Path;
 /// Each prompt, without its last token, runs once at full depth. Its keys and values are then copied to one *lane* per
 /// candidate: a continuation of the prompt under the candidate's controller. The lanes decode together as rows of a
 /// batch. A lane gives the result that its candidate alone would give for that prompt under
-/// [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken), up to the rounding of sums: a greedy choice
-/// between two tokens of almost the same probability may differ in a batch.
+/// [`ControlFrom::LastPromptToken`](crate::ControlFrom::LastPromptToken): bit for bit on the backend `flex`, and on
+/// others up to the rounding of sums, where a greedy choice between two tokens of almost the same probability may differ
+/// in a batch.
 ///
 /// The results go to a file of JSON lines, one per finished item, each on the disk before the next item begins. An
 /// interrupted run can be continued, and ends with the same file as an undisturbed one, except for wall times. A file

@@ -64,7 +64,8 @@ pub struct OracleOptions<'a> {
     /// The unit of cost.
     pub cost: Cost,
     /// Largest number of lanes of one prompt that run together, at least 1. Each holds a copy of the prompt's keys and
-    /// values. A run can only be continued with the same number, which may change results by rounding.
+    /// values. A run can only be continued with the same number. It changes no result on the backend `flex`, and may
+    /// change results by rounding on others.
     pub lanes: usize,
     /// Anything else that the results depend on, such as the version of a [measure](super::Measure::output)'s function.
     /// The model, the tokenizer, the items and what the candidates read need no label. A run can only be continued with

@@ -4,7 +4,7 @@
 //! sums are scaled and added as `f32`, in the order of the row. As in [`tile`](super::tile), a product does not depend on
 //! what else is computed beside it.
 
-use crate::format::{GgmlType, unpack};
+use crate::format::{GgmlType, scale, unpack};
 
 /// The number of inputs with one scale.
 pub(super) const BLOCK: usize = 32;
@@ -71,6 +71,15 @@ impl Inputs {
         }
     }
 
+    fn row(&self, i: usize) -> Row<'_> {
+        let (width, blocks) = (self.width, self.width / BLOCK);
+        Row {
+            quants: &self.quants[i * width..(i + 1) * width],
+            scales: &self.scales[i * blocks..(i + 1) * blocks],
+            offsets: &self.sums[i * 2 * blocks..(i + 1) * 2 * blocks],
+        }
+    }
+
     /// The number of inputs.
     fn n(&self) -> usize {
         self.scales.len() / (self.width / BLOCK)
@@ -132,6 +141,14 @@ impl<U: Unit, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for All<'_, U, F>
         panel.scales.resize(ROWS * runs, 0.0);
         panel.minima.resize(ROWS * runs, 0.0);
         let mut first = 0;
+        if ty == GgmlType::Q8_0 && x.n() == 1 {
+            // These bytes need no unpacking, so that reading from memory and computing go on at the same time.
+            let x = x.row(0);
+            for (row, weights) in weights.chunks_exact(row_bytes).enumerate() {
+                put(row, 0, unit.bytes(weights.as_chunks().0, x));
+            }
+            return;
+        }
         for weights in weights.chunks(ROWS * row_bytes) {
             unpack(ty, weights, &mut panel.quants, &mut panel.scales, &mut panel.minima);
             let rows = weights.len() / row_bytes;
@@ -174,13 +191,9 @@ fn tile<U: Unit, const R: usize, const I: usize>(
     input: usize,
     put: &mut impl FnMut(usize, usize, f32),
 ) {
-    let (width, blocks) = (x.width, x.width / BLOCK);
     let mut inputs = [Row { quants: &[], scales: &[], offsets: &[] }; I];
     for (i, row) in inputs.iter_mut().enumerate() {
-        let i = input + i;
-        row.quants = &x.quants[i * width..(i + 1) * width];
-        row.scales = &x.scales[i * blocks..(i + 1) * blocks];
-        row.offsets = &x.sums[i * 2 * blocks..(i + 1) * 2 * blocks];
+        *row = x.row(input + i);
     }
     let products = match (ty.run(), ty.is_symmetric()) {
         (16, true) => unit.products::<R, I, true, true>(rows, inputs),
@@ -236,6 +249,9 @@ trait Unit: Copy {
         rows: [Row<'_>; R],
         inputs: [Row<'_>; I],
     ) -> [[f32; I]; R];
+
+    /// Computes the product of a row of `Q8_0` with one input, with the same bits as [`products`](Self::products).
+    fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32;
 }
 
 /// Plain loops.
@@ -267,6 +283,29 @@ impl Unit for Portable {
         }
         products
     }
+
+    #[inline(always)]
+    fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32 {
+        let mut product = 0.0;
+        for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
+            let (weight_scale, weights) = q8_0(block);
+            for half in 0..2 {
+                let mut sum = 0;
+                for i in half * 16..(half + 1) * 16 {
+                    sum += i32::from(weights[i]) * i32::from(x[i]);
+                }
+                product += sum as f32 * weight_scale * scale;
+            }
+        }
+        product
+    }
+}
+
+/// Returns the scale and the weights of a block of `Q8_0`.
+#[inline(always)]
+fn q8_0(block: &[u8; 34]) -> (f32, [i8; BLOCK]) {
+    let [d0, d1, quants @ ..] = block;
+    (scale([*d0, *d1]), bytemuck::cast(*quants))
 }
 
 /// AVX2.
@@ -329,5 +368,23 @@ impl Unit for Avx2 {
             }
         }
         products
+    }
+
+    #[inline(always)]
+    fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32 {
+        let simd = self.0;
+        let ones = pulp::cast(simd.splat_i16x16(1));
+        let mut total = simd.splat_f32x8(0.0);
+        for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
+            let (weight_scale, weights) = q8_0(block);
+            let weights = pulp::cast(weights);
+            let x = simd.avx2._mm256_sign_epi8(pulp::cast(*x), weights);
+            let pairs = simd.avx2._mm256_maddubs_epi16(simd.avx2._mm256_abs_epi8(weights), x);
+            let products: pulp::f32x8 =
+                pulp::cast(simd.avx._mm256_cvtepi32_ps(simd.avx2._mm256_madd_epi16(pairs, ones)));
+            let scaled = simd.mul_f32x8(products, simd.splat_f32x8(weight_scale));
+            total = simd.mul_add_f32x8(scaled, simd.splat_f32x8(*scale), total);
+        }
+        sum(pulp::cast(total))
     }
 }

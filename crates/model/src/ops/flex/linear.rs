@@ -4,7 +4,7 @@
 use super::load::{Avx2, Avx512};
 use super::load::{Direct, Load, widen};
 use super::parallel::{for_each, shares};
-use super::{blocks, contiguous, tensor, tile};
+use super::{blocks, contiguous, rms_norm, swiglu, tensor, tile};
 use crate::format::GgmlType;
 use crate::matrix::Matrix;
 use burn::backend::{Flex, flex::FlexTensor};
@@ -20,7 +20,7 @@ const MIN_PARALLEL_WORK: usize = 1 << 16;
 /// The largest size in bytes of the weights of a share, so that no thread waits long for another.
 const SHARE_BYTES: usize = 1 << 16;
 /// The numbers of rows of shares are multiples of this, so that tiles are full.
-const UNIT: usize = 8;
+const UNIT: usize = 32;
 /// The largest number of products of a share, which stay in the second-level cache.
 const SHARE_PRODUCTS: usize = 1 << 15;
 /// The size in bytes of the inputs that stay in the second-level cache while rows of weights pass by.
@@ -32,9 +32,66 @@ const INPUT_BYTES: usize = 1 << 17;
 /// any number of threads. Products with quantised weights are described in [`blocks`].
 pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: [&Matrix; N]) -> Option<[Tensor<3>; N]> {
     let [rows, tokens, width] = x.dims();
-    let n = rows * tokens;
     let x = contiguous(x)?;
-    let x = x.as_slice::<f32>()?;
+    tensors(products(x.as_slice()?, width, weights)?, [rows, tokens])
+}
+
+/// The kernel for [`norm_linear`](super::super::norm_linear).
+pub(in crate::ops) fn norm_linear<const N: usize>(
+    x: &Tensor<3>,
+    gamma: &Tensor<1>,
+    eps: f64,
+    weights: [&Matrix; N],
+) -> Option<[Tensor<3>; N]> {
+    let [rows, tokens, width] = x.dims();
+    let (x, gamma) = (contiguous(x)?, contiguous(gamma)?);
+    let gamma = gamma.as_slice::<f32>()?;
+    if gamma.len() != width {
+        return None;
+    }
+    let products = NORMED.with_borrow_mut(|normed| {
+        normed.resize(rows * tokens * width, 0.0);
+        rms_norm::into(x.as_slice()?, gamma, eps, normed);
+        products(normed, width, weights)
+    });
+    tensors(products?, [rows, tokens])
+}
+
+/// The kernel for [`linear_add`](super::super::linear_add).
+pub(in crate::ops) fn linear_add(x: &Tensor<3>, weight: &Matrix, residual: &Tensor<3>) -> Option<Tensor<3>> {
+    let [rows, tokens, width] = x.dims();
+    let (x, residual) = (contiguous(x)?, contiguous(residual)?);
+    let [mut sums] = products(x.as_slice()?, width, [weight])?;
+    for (sum, residual) in sums.iter_mut().zip(residual.as_slice::<f32>()?) {
+        *sum += residual;
+    }
+    let [sums] = tensors([sums], [rows, tokens])?;
+    Some(sums)
+}
+
+/// The kernel for [`gate_up`](super::super::gate_up).
+pub(in crate::ops) fn gate_up(x: &Tensor<3>, gate: &Matrix, up: &Matrix) -> Option<Tensor<3>> {
+    let [rows, tokens, width] = x.dims();
+    let x = contiguous(x)?;
+    let [mut gate, up] = products(x.as_slice()?, width, [gate, up])?;
+    swiglu::in_place(&mut gate, &up);
+    let [activations] = tensors([gate], [rows, tokens])?;
+    Some(activations)
+}
+
+/// Makes tensors `[rows, tokens, out]` of products.
+fn tensors<const N: usize>(products: [Vec<f32>; N], [rows, tokens]: [usize; 2]) -> Option<[Tensor<3>; N]> {
+    let n = rows * tokens;
+    (n > 0).then(|| {
+        products.map(|products| {
+            let d_out = products.len() / n;
+            tensor(products, [rows, tokens, d_out])
+        })
+    })
+}
+
+/// Computes the products of each weight with `x: [n, width]`, `[n, out]` each.
+fn products<const N: usize>(x: &[f32], width: usize, weights: [&Matrix; N]) -> Option<[Vec<f32>; N]> {
     if x.is_empty() {
         return None;
     }
@@ -45,12 +102,10 @@ pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: [&Matrix; N
     let matrices: Vec<Rows<'_>> = stored.iter().map(|stored| stored.rows(width)).collect::<Option<_>>()?;
     let quantised = matrices.iter().any(|rows| matches!(rows, Rows::Blocks(..)));
     let inputs = Inputs { x, width, quantised: quantised.then(|| blocks::Inputs::new(x, width)) };
-
     let outputs = weights.map(|weight| weight.dims()[0]);
-    let mut products = outputs.map(|d_out| vec![0f32; n * d_out]);
+    let mut products = outputs.map(|d_out| vec![0f32; x.len() / width * d_out]);
     run(&matrices, &inputs, outputs, &mut products);
-    let mut outputs = outputs.into_iter();
-    Some(products.map(|products| tensor(products, [rows, tokens, outputs.next().unwrap_or(0)])))
+    Some(products)
 }
 
 /// Computes the products of all matrices, `[n, out]` each.
@@ -89,6 +144,7 @@ fn run<const N: usize>(matrices: &[Rows<'_>], inputs: &Inputs<'_>, outputs: [usi
 }
 
 thread_local! {
+    static NORMED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 

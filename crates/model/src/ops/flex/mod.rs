@@ -16,7 +16,7 @@ mod swiglu;
 mod tile;
 
 pub(super) use attention::attention;
-pub(super) use linear::linear;
+pub(super) use linear::{gate_up, linear, linear_add, norm_linear};
 pub(super) use rms_norm::rms_norm;
 pub(super) use rotate::rotate;
 pub(super) use swiglu::swiglu;

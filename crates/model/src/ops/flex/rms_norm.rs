@@ -15,10 +15,16 @@ pub(in crate::ops) fn rms_norm<const D: usize>(x: &Tensor<D>, gamma: &Tensor<1>,
         return None;
     }
     let mut out = vec![0f32; values.len()];
+    into(values, gamma, eps, &mut out);
+    Some(tensor(out, shape))
+}
+
+/// Normalises rows of the width of `gamma`.
+pub(super) fn into(x: &[f32], gamma: &[f32], eps: f64, out: &mut [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (x, out) in values.chunks_exact(gamma.len()).zip(out.chunks_exact_mut(gamma.len())) {
+            for (x, out) in x.chunks_exact(gamma.len()).zip(out.chunks_exact_mut(gamma.len())) {
                 let scale = inverse_root(mean_square(x), eps);
                 for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
                     *out = x * scale * gamma;
@@ -26,7 +32,6 @@ pub(in crate::ops) fn rms_norm<const D: usize>(x: &Tensor<D>, gamma: &Tensor<1>,
             }
         },
     );
-    Some(tensor(out, shape))
 }
 
 #[inline(always)]

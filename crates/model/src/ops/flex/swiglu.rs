@@ -10,14 +10,18 @@ pub(in crate::ops) fn swiglu(gate: &Tensor<3>, up: &Tensor<3>) -> Option<Tensor<
     let shape = gate.dims();
     let (gate, up) = (contiguous(gate)?, contiguous(up)?);
     let mut out = gate.as_slice::<f32>()?.to_vec();
-    let up = up.as_slice::<f32>()?;
+    in_place(&mut out, up.as_slice()?);
+    Some(tensor(out, shape))
+}
+
+/// Replaces the values of the gate by those of the activation.
+pub(super) fn in_place(gate: &mut [f32], up: &[f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (out, up) in out.iter_mut().zip(up) {
-                *out = *out / (1.0 + exp(-*out)) * up;
+            for (gate, up) in gate.iter_mut().zip(up) {
+                *gate = *gate / (1.0 + exp(-*gate)) * up;
             }
         },
     );
-    Some(tensor(out, shape))
 }

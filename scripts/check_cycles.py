@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-CRATES = ("model", "inference", "metrics", "threads", "tiny")
+CRATES = ("model", "inference", "metrics", "cpu", "tiny")
 USE = re.compile(r"^\s*(pub(?:\([^)]*\))? )?use ([\w:{][^;]*);", re.M)
 PATH = re.compile(r"\b((?:crate|super|self)(?:::(?:super|\w+))+)")
 

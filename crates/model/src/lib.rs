@@ -159,6 +159,8 @@ pub mod text;
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
 pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, WeightDtype, adapter_name, is_gpu};
 pub use digest::{DeviceReadError, Digest, DigestError};
+#[cfg(feature = "flex")]
+pub use dynlayer_cpu::{set_threads, threads};
 #[doc(hidden)]
 pub use load::standard_normal;
 pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMismatch, Warning};
@@ -174,7 +176,7 @@ pub use parameters::quantised_weight;
 #[must_use = "the threads sleep again as soon as the guard is dropped"]
 pub fn awake() -> impl Sized {
     #[cfg(feature = "flex")]
-    dynlayer_threads::awake()
+    dynlayer_cpu::awake()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 pub(crate) const fn scale(bytes: [u8; 2]) -> f32 {
     const FACTORS: [f32; 2] = [f32::from_bits((127 + 127 - 15) << 23), f32::INFINITY];
     let bits = i16::from_le_bytes(bytes);
-    let places = ((bits as i32) << 13) as u32 & 0x8fff_e000; // with the sign at the top
+    let places = ((bits as i32) << 13).cast_unsigned() & 0x8fff_e000; // with the sign at the top
     f32::from_bits(places) * FACTORS[(bits & 0x7c00 == 0x7c00) as usize]
 }
 

@@ -243,14 +243,12 @@ impl Weights {
         let half = if device.supports_dtype(DType::F16) { Form::F16 } else { Form::F32 };
         let whole = tensor.shape.last().is_some_and(|width| width.is_multiple_of(GgmlType::Q8_0.block_size()));
         match (dtype, self.ty(stored)) {
-            (WeightDtype::F32, _) => Form::F32,
+            (WeightDtype::F32, _) | (WeightDtype::Stored, GgmlType::F32 | GgmlType::Bf16) => Form::F32,
             (WeightDtype::F16, _) => Form::F16,
             (WeightDtype::Stored, ty) if is_quantised(ty) && !adapted => Form::Blocks(ty),
-            (WeightDtype::Stored, GgmlType::F32 | GgmlType::Bf16) => Form::F32,
-            (WeightDtype::Stored, _) => half,
             (WeightDtype::Q8, GgmlType::Q8_0) if !adapted => Form::Blocks(GgmlType::Q8_0),
             (WeightDtype::Q8, _) if whole => Form::Q8,
-            (WeightDtype::Q8, _) => half,
+            (WeightDtype::Stored | WeightDtype::Q8, _) => half,
         }
     }
 

@@ -73,7 +73,9 @@ fn rounded(x: &Tensor<3>) -> Tensor<3> {
     let mut values = x.to_data().try_into_vec_as::<f32>().unwrap();
     for block in values.chunks_mut(32) {
         let largest = block.iter().fold(0f32, |m, x| m.max(x.abs()));
-        block.iter_mut().for_each(|x| *x = (*x * (127.0 / largest)).round_ties_even() * (largest / 127.0));
+        for x in block {
+            *x = (*x * (127.0 / largest)).round_ties_even() * (largest / 127.0);
+        }
     }
     Tensor::from_data(TensorData::new(values, x.dims()), &x.device())
 }
@@ -124,7 +126,7 @@ proptest! {
         tokens in 2usize..90, blocks in 1usize..3, d_out in 1usize..300, ty in block_types(), seed: u64,
         threads in 1usize..5, narrower in 0usize..9,
     ) {
-        dynlayer_threads::set_threads(NonZero::new(threads).unwrap());
+        dynlayer_cpu::set_threads(NonZero::new(threads).unwrap());
         let width = blocks * 256;
         let dense = random([d_out, width - narrower]);
         let matrices = [
@@ -146,7 +148,7 @@ proptest! {
         before in 0usize..40, tokens in 2usize..40, kv_heads in 1usize..4, group in 1usize..5, head_dim in 1usize..80,
         threads in 1usize..5,
     ) {
-        dynlayer_threads::set_threads(NonZero::new(threads).unwrap());
+        dynlayer_cpu::set_threads(NonZero::new(threads).unwrap());
         let q = random([1, kv_heads * group, tokens, head_dim]);
         let [k, v] = [(); 2].map(|()| random([1, kv_heads, before + tokens, head_dim]));
         let row = |slots: usize| CachedRow { k: k.clone().narrow(2, 0, slots), v: v.clone().narrow(2, 0, slots), hidden: None };

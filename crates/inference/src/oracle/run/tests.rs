@@ -21,6 +21,7 @@ use dynlayer_model::{Backend, Digest, Llama, WeightDtype};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::cell::Cell as Counter;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
@@ -540,8 +541,7 @@ fn files_of_an_earlier_version_are_refused() {
 
 #[test]
 fn lanes_and_threads_change_nothing_on_the_processor() {
-    // Wide enough for the kernels to divide their products among threads, and a prompt longer than the 64 tokens up to
-    // which a product is computed by the kernels for few tokens.
+    // Wide enough for the kernels to divide their products among threads.
     let json = r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 256, "intermediate_size": 512,
         "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}"#;
     let config = LlamaConfig::from_hf_json(json, "a test").unwrap();
@@ -549,13 +549,11 @@ fn lanes_and_threads_change_nothing_on_the_processor() {
     let mut items = items(2);
     items[1].prompt = (0..100).collect();
     let run = |threads: usize, lanes: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        dynlayer_model::set_threads(NonZero::new(threads).unwrap());
         let (_folder, file) = scratch();
         let halves = Some(Sampling { temperature: 0.8, ..Sampling::default() });
-        pool.install(|| {
-            let options = OracleOptions { lanes, halves, null_depths: vec![2], ..options() };
-            oracle_run(&model, options).run(&file, &items, |_| {}).unwrap();
-        });
+        let options = OracleOptions { lanes, halves, null_depths: vec![2], ..options() };
+        oracle_run(&model, options).run(&file, &items, |_| {}).unwrap();
         timeless(&file).split_once('\n').unwrap().1.to_owned()
     };
     let expected = run(1, 16);

@@ -4,6 +4,7 @@
 //! sums are scaled and added as `f32`, in the order of the row. As in [`tile`](super::tile), a product does not depend on
 //! what else is computed beside it.
 
+use super::load::AHEAD;
 use crate::format::{GgmlType, scale, unpack};
 
 /// The number of inputs with one scale.
@@ -63,7 +64,7 @@ impl Inputs {
                 *wide = (x * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
             }
             for (quant, wide) in quants.iter_mut().zip(&wide) {
-                *quant = *wide as i8;
+                *quant = wide.to_le_bytes()[0].cast_signed();
             }
             for (sum, wide) in sums.iter_mut().zip(wide.as_chunks::<16>().0) {
                 *sum = wide.iter().fold(0i32, |sum, quant| sum.wrapping_add(*quant)) as f32 * *scale;
@@ -150,6 +151,12 @@ impl<U: Unit, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for All<'_, U, F>
             return;
         }
         for weights in weights.chunks(ROWS * row_bytes) {
+            if x.n() <= INPUTS {
+                // The rows that come next are read while these are computed.
+                for line in weights.chunks(64) {
+                    dynlayer_cpu::prefetch(&line[0], weights.len());
+                }
+            }
             unpack(ty, weights, &mut panel.quants, &mut panel.scales, &mut panel.minima);
             let rows = weights.len() / row_bytes;
             let mut parts = [Row { quants: &[], scales: &[], offsets: &[] }; ROWS];
@@ -236,8 +243,8 @@ fn minima(minima: &[f32], sums: &[f32]) -> f32 {
 /// Adds eight lanes pairwise.
 #[inline(always)]
 fn sum(lanes: [f32; 8]) -> f32 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+    let pair = |i: usize| lanes[i] + lanes[i + 4];
+    (pair(0) + pair(2)) + (pair(1) + pair(3))
 }
 
 /// A vector unit.
@@ -356,8 +363,8 @@ impl Unit for Avx2 {
                     let pairs = simd.avx2._mm256_maddubs_epi16(magnitudes, x);
                     let fours = simd.avx2._mm256_madd_epi16(pairs, ones);
                     let products: pulp::f32x8 = pulp::cast(simd.avx._mm256_cvtepi32_ps(fours));
-                    let scaled = simd.mul_f32x8(products, scale);
-                    sums[r][i] = simd.mul_add_f32x8(scaled, simd.splat_f32x8(scales[i][at]), sums[r][i]);
+                    let weighted = simd.mul_f32x8(products, scale);
+                    sums[r][i] = simd.mul_add_f32x8(weighted, simd.splat_f32x8(scales[i][at]), sums[r][i]);
                 }
             }
         }
@@ -376,6 +383,7 @@ impl Unit for Avx2 {
         let ones = pulp::cast(simd.splat_i16x16(1));
         let mut total = simd.splat_f32x8(0.0);
         for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
+            dynlayer_cpu::prefetch(block, AHEAD);
             let (weight_scale, weights) = q8_0(block);
             let weights = pulp::cast(weights);
             let x = simd.avx2._mm256_sign_epi8(pulp::cast(*x), weights);

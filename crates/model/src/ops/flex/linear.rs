@@ -206,7 +206,7 @@ enum Rows<'a> {
     Blocks(GgmlType, &'a [u8]),
 }
 
-impl<'a> Rows<'a> {
+impl Rows<'_> {
     fn bytes_per_row(&self, width: usize) -> usize {
         match self {
             Self::F32(_) => 4 * width,

@@ -3,6 +3,9 @@
 use half::f16;
 use pulp::Simd;
 
+/// The distance in bytes at which weights are prefetched.
+pub(super) const AHEAD: usize = 2048;
+
 /// A way to load weights of type `W` into vectors of `f32`.
 pub(super) trait Load<S: Simd, W>: Copy {
     /// As many weights as a vector has lanes.
@@ -16,6 +19,9 @@ pub(super) trait Load<S: Simd, W>: Copy {
 
     /// Converts one weight to `f32`.
     fn scalar(weight: W) -> f32;
+
+    /// Asks the processor for the weights that follow in memory. Only `f16` gains from it.
+    fn prefetch(_: &Self::Vector) {}
 }
 
 /// Loads `f32` unchanged.
@@ -64,6 +70,11 @@ impl Load<pulp::x86::V4, f16> for Avx512 {
     fn scalar(weight: f16) -> f32 {
         widen(weight)
     }
+
+    #[inline(always)]
+    fn prefetch(weights: &Self::Vector) {
+        dynlayer_cpu::prefetch(weights, AHEAD);
+    }
 }
 
 /// Loads `f16`, widened by the arithmetic of [`widen`] with AVX2 instructions. (The conversion instruction of these
@@ -93,6 +104,11 @@ impl Load<pulp::x86::V3, f16> for Avx2 {
     #[inline(always)]
     fn scalar(weight: f16) -> f32 {
         widen(weight)
+    }
+
+    #[inline(always)]
+    fn prefetch(weights: &Self::Vector) {
+        dynlayer_cpu::prefetch(weights, AHEAD);
     }
 }
 

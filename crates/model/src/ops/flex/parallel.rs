@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 pub(super) fn for_each<J: Send>(jobs: impl Iterator<Item = J> + Send, work: impl Fn(J) + Sync) {
     let queue = Mutex::new(jobs);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    dynlayer_threads::run(&|| {
+    dynlayer_cpu::run(&|| {
         while let Some(job) = next() {
             work(job);
         }
@@ -18,7 +18,7 @@ pub(super) fn for_each<J: Send>(jobs: impl Iterator<Item = J> + Send, work: impl
 /// The first ranges are the largest, but at most `most`; the last ones are small, so that threads which are not equally
 /// fast, or not free all the time, end at about the same time.
 pub(super) fn shares(total: usize, unit: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> + Send {
-    let threads = dynlayer_threads::threads();
+    let threads = dynlayer_cpu::threads();
     let mut start = 0;
     std::iter::from_fn(move || {
         let left = total - start;

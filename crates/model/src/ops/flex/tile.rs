@@ -110,6 +110,9 @@ fn tile<S: Simd, W: Copy, L: Load<S, W>, const ROWS: usize, const INPUTS: usize>
     let mut sums = [[[simd.splat_f32s(0.0); INPUTS]; ROWS]; SUMS];
     let mut at = 0;
     while at + SUMS <= vectors {
+        if INPUTS == 1 {
+            L::prefetch(&weights[0][at]);
+        }
         for (u, sums) in sums.iter_mut().enumerate() {
             step(simd, load, &weights, &inputs, at + u, sums);
         }

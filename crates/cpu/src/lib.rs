@@ -1,4 +1,5 @@
-//! A crew of threads that shares work of a few microseconds and stays awake in between.
+//! Two things that kernels for processors need and safe Rust has not: a crew of threads that shares work of a few
+//! microseconds and stays awake in between, and [`prefetch`].
 //!
 //! Part of dynlayer, whose processor kernels split products of 5 to 200 µs, some 150 for each token. A pool for larger
 //! work puts its threads to sleep between two products, and makes a caller wait for threads that have not begun. Here
@@ -12,8 +13,8 @@
 //!
 //! let mut squares = vec![0; 1000];
 //! let parts = Mutex::new(squares.chunks_mut(100).enumerate());
-//! let _awake = dynlayer_threads::awake(); // for all calls of `run` that follow
-//! dynlayer_threads::run(&|| loop {
+//! let _awake = dynlayer_cpu::awake(); // for all calls of `run` that follow
+//! dynlayer_cpu::run(&|| loop {
 //!     // Not `while let`, which would hold the lock while it works on the part.
 //!     let Some((index, part)) = parts.lock().unwrap().next() else { break };
 //!     for (offset, square) in part.iter_mut().enumerate() {
@@ -31,8 +32,11 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod prefetch;
 #[cfg(test)]
 mod tests;
+
+pub use prefetch::prefetch;
 
 use std::any::Any;
 use std::cell::Cell;

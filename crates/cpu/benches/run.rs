@@ -1,6 +1,6 @@
 //! The cost of a call of `run`, without work and with work that a second thread can share.
 //!
-//! usage: cargo bench -p dynlayer-threads
+//! usage: cargo bench -p dynlayer-cpu
 
 use std::hint::black_box;
 use std::num::NonZero;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use dynlayer_threads::{awake, run, set_threads};
+use dynlayer_cpu::{awake, run, set_threads};
 
 /// Prints the median and the 99th percentile of the times of `call`, and how many threads came on average.
 ///

@@ -3,7 +3,7 @@
 
 use crate::real_model::{load, path};
 use dynlayer::metrics::distributions::{LogProbs, Windows, perplexity};
-use dynlayer::model::{Checkpoint, WeightDtype};
+use dynlayer::model::{Checkpoint, Llama, WeightDtype};
 
 /// The reference numbers are from transformers in f32 (`.ci/perplexity_reference.py`).
 #[test]
@@ -25,19 +25,21 @@ fn perplexity_equals_transformers() {
     let ids = Checkpoint::open(path("hf")).unwrap().tokenizer().unwrap().encode(&text, false).unwrap();
     assert_eq!((ids.len(), &ids[..8]), (reference.tokens_of_text, &reference.first_ids[..]));
 
-    let model = load("hf", WeightDtype::F32);
     let windows = Windows::new(reference.length, reference.stride).unwrap();
     let scored = &ids[..reference.window_mean_nll.len() * reference.length];
-    let found = perplexity(scored, windows, |window| {
-        let positions: Vec<Vec<usize>> = vec![(0..window.len()).collect()];
-        let mut cache = model.cache(1, window.len());
-        let frame = model.frame(&cache, &[0], &positions);
-        let hidden = model.forward(model.tokens(&[window]), &frame, &mut cache);
-        let predicting = hidden.narrow(1, 0, window.len() - 1);
-        let logits = model.logits(predicting).squeeze_dim::<2>(0);
-        LogProbs::from_logits(logits)?.nll(&window[1..])
-    })
-    .unwrap();
+    let measured = |model: &Llama| {
+        perplexity(scored, windows, |window| {
+            let positions: Vec<Vec<usize>> = vec![(0..window.len()).collect()];
+            let mut cache = model.cache(1, window.len());
+            let frame = model.frame(&cache, &[0], &positions);
+            let hidden = model.forward(model.tokens(&[window]), &frame, &mut cache);
+            let predicting = hidden.narrow(1, 0, window.len() - 1);
+            let logits = model.logits(predicting).squeeze_dim::<2>(0);
+            LogProbs::from_logits(logits)?.nll(&window[1..])
+        })
+        .unwrap()
+    };
+    let found = measured(&load("hf", WeightDtype::F32));
 
     let differences = found.window_nll.iter().zip(&reference.window_mean_nll).map(|(a, b)| (a - b).abs());
     let worst = differences.fold(0.0, f64::max);
@@ -45,4 +47,11 @@ fn perplexity_equals_transformers() {
     assert_eq!(found.window_nll.len(), reference.window_mean_nll.len());
     assert!((found.mean_nll - reference.mean_nll).abs() < 1e-4);
     assert!(worst < 1e-4, "a window differs by {worst}");
+
+    // Weights of 8 bits, and inputs of 8 bits with the blocks of the file, of which the folder holds the numbers.
+    for (file, dtype) in [("hf", WeightDtype::Q8), ("SmolLM2-135M-Instruct.Q4_1.gguf", WeightDtype::Stored)] {
+        let quantised = measured(&load(file, dtype)).mean_nll;
+        println!("mean NLL {quantised} as {dtype}, {:.3} % of it more", 100.0 * (quantised / found.mean_nll - 1.0));
+        assert!((quantised / found.mean_nll - 1.0).abs() < 0.005, "{dtype}: {quantised}");
+    }
 }

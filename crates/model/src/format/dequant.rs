@@ -7,6 +7,7 @@
 use super::convert::{FloatType, to_f32_into};
 use super::dequant_iq4::{iq4_nl, iq4_xs};
 use super::dequant_k::{q2_k, q3_k, q4_k, q5_k, q6_k};
+#[cfg(feature = "flex")]
 pub(crate) use super::dequant_legacy::scale;
 use super::dequant_legacy::{q4_0, q4_1, q5_0, q5_1, q8_0};
 use super::error::FormatErrorKind;

@@ -396,3 +396,35 @@ impl Unit for Avx2 {
         sum(pulp::cast(total))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums are rounded in another order.
+    #[test]
+    fn plain_loops_agree_with_the_vector_unit() {
+        let (width, rows) = (512, 7);
+        for ty in (0..30).filter_map(GgmlType::from_id).filter(|ty| ty.block_size() > 1) {
+            // Bytes below 60 make scales that are finite, wherever they stand.
+            let bytes = rows * width / ty.block_size() * ty.block_bytes();
+            let weights: Vec<u8> = (0..bytes).map(|i| u8::try_from(i * 37 % 59).unwrap()).collect();
+            for n in 1..4u16 {
+                let x: Vec<f32> = (0..n * 512).map(|i| (f32::from(i) * 0.7).sin()).collect();
+                let inputs = Inputs::new(&x, width);
+                let (mut found, mut expected) = (vec![f32::NAN; rows * 3], vec![f32::NAN; rows * 3]);
+                let mut panel = Panel::default();
+                products(ty, &weights, &inputs, &mut panel, |row, i, product| found[row * 3 + i] = product);
+                let put = |row: usize, i: usize, product: f32| expected[row * 3 + i] = product;
+                let all = All { unit: Portable, ty, weights: &weights, x: &inputs, panel: &mut Panel::default(), put };
+                pulp::NullaryFnOnce::call(all);
+                let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+                for (found, expected) in found.iter().zip(&expected) {
+                    let same = found.is_nan() && expected.is_nan();
+                    assert!(same || (found - expected).abs() <= 1e-5 * largest, "{ty}: {found} and {expected}");
+                }
+                assert_eq!(found.iter().filter(|x| !x.is_nan()).count(), rows * usize::from(n));
+            }
+        }
+    }
+}

@@ -182,7 +182,7 @@ impl Blocks {
         let [out, width] = self.shape;
         let ([n], bytes) = (rows.dims(), self.bytes());
         let device = bytes.device();
-        let selected = bytes.reshape([out, row_bytes(self.ty, width)]).select(0, rows); // [rows, bytes of a row]
+        let selected = bytes.reshape([out, self.ty.row_bytes(width)]).select(0, rows); // [rows, bytes of a row]
         dequantised(self.ty, selected.into_data().as_bytes(), [n, width], &device)
     }
 
@@ -204,16 +204,11 @@ impl Blocks {
     }
 }
 
-/// Returns the number of bytes of a row, which is whole blocks.
-fn row_bytes(ty: GgmlType, width: usize) -> usize {
-    width / ty.block_size() * ty.block_bytes()
-}
-
 /// Checks that a matrix of this shape takes so many bytes, and that its rows are whole blocks.
 fn check(ty: GgmlType, shape: [usize; 2], found: usize) -> Result<(), FormatErrorKind> {
     let [rows, width] = shape;
     let whole = width.is_multiple_of(ty.block_size());
-    if whole && row_bytes(ty, width).checked_mul(rows) == Some(found) {
+    if whole && ty.row_bytes(width).checked_mul(rows) == Some(found) {
         Ok(())
     } else {
         Err(FormatErrorKind::BlockLength { ty, elements: rows.saturating_mul(width), found })

@@ -7,7 +7,7 @@ use half::f16;
 const Q8_0_SIZE: usize = GgmlType::Q8_0.block_size();
 
 /// The positions in a block of the `f16` numbers that its weights are multiplied by, or that are added to them.
-const fn factors(ty: GgmlType) -> &'static [usize] {
+pub(crate) const fn factors(ty: GgmlType) -> &'static [usize] {
     match ty {
         GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => &[],
         GgmlType::Q4_0 | GgmlType::Q5_0 | GgmlType::Q8_0 | GgmlType::Iq4Nl | GgmlType::Iq4Xs => &[0],
@@ -63,20 +63,9 @@ mod tests {
     use super::*;
     use crate::format::dequantize_into;
 
-    const TYPES: [GgmlType; 12] = [
-        GgmlType::Q4_0,
-        GgmlType::Q4_1,
-        GgmlType::Q5_0,
-        GgmlType::Q5_1,
-        GgmlType::Q8_0,
-        GgmlType::Q2K,
-        GgmlType::Q3K,
-        GgmlType::Q4K,
-        GgmlType::Q5K,
-        GgmlType::Q6K,
-        GgmlType::Iq4Nl,
-        GgmlType::Iq4Xs,
-    ];
+    fn types() -> impl Iterator<Item = GgmlType> {
+        GgmlType::all().filter(|ty| ty.is_quantised())
+    }
 
     fn widened(ty: GgmlType, bytes: &[u8]) -> Vec<f32> {
         let mut values = vec![0.0; bytes.len() / ty.block_bytes() * ty.block_size()];
@@ -86,7 +75,7 @@ mod tests {
 
     #[test]
     fn factors_tell_what_is_not_finite() {
-        for ty in TYPES {
+        for ty in types() {
             // Three blocks of bytes that occur, and nowhere the exponent of an infinity.
             let good: Vec<u8> = (0..3 * ty.block_bytes()).map(|i| u8::try_from(i * 37 % 0x7b).unwrap()).collect();
             assert_eq!(not_finite(ty, &good), 0, "{ty}");

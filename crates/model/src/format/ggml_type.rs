@@ -142,6 +142,18 @@ impl GgmlType {
         }
     }
 
+    /// The number of bytes of a row of `width` weights, which is whole blocks.
+    #[must_use]
+    pub const fn row_bytes(self, width: usize) -> usize {
+        width / self.block_size() * self.block_bytes()
+    }
+
+    /// Returns `true` if the weights are in blocks of more than one.
+    #[must_use]
+    pub const fn is_quantised(self) -> bool {
+        self.block_size() > 1
+    }
+
     /// Returns `true` if the weights are multiples of their scale, without a minimum.
     #[must_use]
     pub const fn is_symmetric(self) -> bool {

@@ -34,6 +34,8 @@ mod tensor_info;
 mod tests;
 
 pub use atomic_file::write_atomic;
+#[cfg(test)]
+pub(crate) use blocks::factors;
 pub(crate) use blocks::{not_finite, quantize_q8_0};
 pub use convert::FloatType;
 pub(crate) use convert::{f32_to_f16, to_f16, to_f32};

@@ -208,7 +208,7 @@ impl Weights {
             let Some(found) = stored.get(&tensor.name) else { continue };
             match self.form(tensor, &found.name, adapters, (dtype, device)) {
                 Form::Blocks(_) | Form::Q8 => widened += usize::from(!kernels),
-                Form::F32 | Form::F16 if dtype == WeightDtype::Stored && is_quantised(self.ty(&found.name)) => {
+                Form::F32 | Form::F16 if dtype == WeightDtype::Stored && self.ty(&found.name).is_quantised() => {
                     adapted.push(tensor.name.clone());
                 }
                 Form::F32 | Form::F16 => {}
@@ -228,7 +228,7 @@ impl Weights {
     pub(super) fn quantised(&self, config: &LlamaConfig, expected: &[NamedShape]) -> bool {
         let stored = self.stored(config);
         let mut matrices = expected.iter().filter(|tensor| tensor.shape.len() == 2);
-        matrices.any(|tensor| stored.get(&tensor.name).is_some_and(|found| is_quantised(self.ty(&found.name))))
+        matrices.any(|tensor| stored.get(&tensor.name).is_some_and(|found| self.ty(&found.name).is_quantised()))
     }
 
     /// Returns the form in which the matrix that is named `stored` in the file is kept.
@@ -239,13 +239,13 @@ impl Weights {
         adapters: &[Adapter],
         (dtype, device): (WeightDtype, &Device),
     ) -> Form {
-        let adapted = adapters.iter().any(|adapter| adapter.adapts(&tensor.name));
+        let adapted = adapted(adapters, tensor);
         let half = if device.supports_dtype(DType::F16) { Form::F16 } else { Form::F32 };
         let whole = tensor.shape.last().is_some_and(|width| width.is_multiple_of(GgmlType::Q8_0.block_size()));
         match (dtype, self.ty(stored)) {
             (WeightDtype::F32, _) | (WeightDtype::Stored, GgmlType::F32 | GgmlType::Bf16) => Form::F32,
             (WeightDtype::F16, _) => Form::F16,
-            (WeightDtype::Stored, ty) if is_quantised(ty) && !adapted => Form::Blocks(ty),
+            (WeightDtype::Stored, ty) if ty.is_quantised() && !adapted => Form::Blocks(ty),
             (WeightDtype::Q8, GgmlType::Q8_0) if !adapted => Form::Blocks(GgmlType::Q8_0),
             (WeightDtype::Q8, _) if whole => Form::Q8,
             (WeightDtype::Stored | WeightDtype::Q8, _) => half,
@@ -392,7 +392,7 @@ impl Reader<'_> {
     /// Reads the tensor that is named `stored` in the file as `f32`, or as `f16` if `half`.
     fn floats(&self, tensor: &NamedShape, stored: &str, half: bool) -> Result<TensorData, LoadError> {
         // Adapters are merged in f32.
-        let (data, not_finite, overflows) = if half && !self.adapted(tensor) {
+        let (data, not_finite, overflows) = if half && !adapted(self.adapters, tensor) {
             let (values, overflows) = self.weights.halves(stored)?;
             let not_finite = values.iter().filter(|x| !x.is_finite()).count();
             (TensorData::new(self.ordered(tensor, values), tensor.shape.clone()), not_finite, overflows)
@@ -420,7 +420,7 @@ impl Reader<'_> {
             not_finite += values.iter().filter(|x| !x.is_finite()).count();
             overflows += quantize_q8_0(values, &mut bytes);
         };
-        let adapted = self.adapted(tensor);
+        let adapted = adapted(self.adapters, tensor);
         if adapted {
             add(&self.merged(tensor, stored)?);
         } else {
@@ -450,11 +450,6 @@ impl Reader<'_> {
         Ok(values)
     }
 
-    /// Returns `true` if an adapter changes the tensor.
-    fn adapted(&self, tensor: &NamedShape) -> bool {
-        self.adapters.iter().any(|adapter| adapter.adapts(&tensor.name))
-    }
-
     /// Puts the rows of a tensor, as values or as bytes, into the order of Hugging Face checkpoints.
     fn ordered<T: Copy>(&self, tensor: &NamedShape, values: Vec<T>) -> Vec<T> {
         let reordered = matches!(self.weights, Weights::Gguf { permuted: true, .. })
@@ -480,9 +475,9 @@ impl Reader<'_> {
     }
 }
 
-/// Returns `true` if the weights of a type are in blocks.
-fn is_quantised(ty: GgmlType) -> bool {
-    ty.block_size() > 1
+/// Returns `true` if an adapter changes the tensor.
+fn adapted(adapters: &[Adapter], tensor: &NamedShape) -> bool {
+    adapters.iter().any(|adapter| adapter.adapts(&tensor.name))
 }
 
 /// Converts `values` to `f16` if `half`, and counts the finite ones that do not fit and become infinite.

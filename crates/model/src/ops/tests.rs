@@ -1,7 +1,7 @@
 //! Tests that compare kernels with definitions, mostly for shapes that are not multiples of the vector width.
 
 use super::{CachedRow, attention, flex, linear, rms_norm, rope, swiglu};
-use crate::format::GgmlType;
+use crate::format::{GgmlType, factors};
 use crate::matrix::{Blocks, Matrix};
 use burn::module::Param;
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
@@ -43,7 +43,7 @@ fn bits<const D: usize>(x: Tensor<D>) -> Vec<u32> {
 
 /// The quantised types.
 fn block_types() -> impl Strategy<Value = GgmlType> {
-    let types: Vec<GgmlType> = (0..30).filter_map(GgmlType::from_id).filter(|ty| ty.block_size() > 1).collect();
+    let types: Vec<GgmlType> = (0..30).filter_map(GgmlType::from_id).filter(|ty| ty.is_quantised()).collect();
     prop::sample::select(types)
 }
 
@@ -52,17 +52,9 @@ fn random_blocks(ty: GgmlType, shape: [usize; 2], seed: u64) -> Blocks {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut bytes = vec![0; shape[0] * shape[1] / ty.block_size() * ty.block_bytes()];
     random.fill_bytes(&mut bytes);
-    // Scales and minima in `f16` stand at the beginning or at the end of a block.
-    let factors: &[usize] = match ty {
-        GgmlType::Q4_1 | GgmlType::Q5_1 | GgmlType::Q4K | GgmlType::Q5K => &[1, 3],
-        GgmlType::Q2K => &[81, 83],
-        GgmlType::Q3K => &[109],
-        GgmlType::Q6K => &[209],
-        _ => &[1],
-    };
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
-        for upper in factors {
-            block[*upper] = (random.random_range(7..11) << 2) | block[*upper] & 0x83;
+        for at in factors(ty) {
+            block[at + 1] = (random.random_range(7..11) << 2) | block[at + 1] & 0x83;
         }
     }
     Blocks::new(ty, shape, bytes, &Device::flex()).unwrap()

@@ -10,8 +10,6 @@ use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use std::cell::RefCell;
 
-/// The number of multiply-adds below which other threads cost more than they save.
-const MIN_PARALLEL_WORK: usize = 1 << 16;
 /// The largest number of slots times queries of a share.
 const SHARE: usize = 1 << 13;
 
@@ -33,9 +31,8 @@ pub(in crate::ops) fn attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Option
     let group = rows.first()?.group;
     let per_row = tokens * heads / group;
     let slots = rows.iter().map(|row| row.slots).max()?;
-    let shares = out.chunks_mut(group * head_dim * (SHARE / (slots * group)).max(1)).enumerate();
-    let groups_of = |out: &[f32]| out.len() / (group * head_dim);
     let per_share = (SHARE / (slots * group)).max(1);
+    let shares = out.chunks_mut(per_share * group * head_dim).enumerate();
     let work = |(share, out): (usize, &mut [f32])| {
         for (i, out) in out.chunks_exact_mut(group * head_dim).enumerate() {
             let at = share * per_share + i;
@@ -54,11 +51,7 @@ pub(in crate::ops) fn attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Option
             });
         }
     };
-    if groups_of(queries) * slots * group * head_dim < MIN_PARALLEL_WORK {
-        shares.for_each(work);
-    } else {
-        for_each(shares, work);
-    }
+    for_each(queries.len() * slots, shares, work);
     Some(tensor(out, [rows.len(), tokens, heads * head_dim]))
 }
 

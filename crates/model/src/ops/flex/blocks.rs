@@ -136,12 +136,8 @@ impl<U: Unit, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for All<'_, U, F>
     fn call(self) {
         let Self { unit, ty, weights, x, panel, mut put } = self;
         let width = x.width;
-        let (run, row_bytes) = (ty.run(), width / ty.block_size() * ty.block_bytes());
+        let (run, row_bytes) = (ty.run(), ty.row_bytes(width));
         let runs = width / run;
-        panel.quants.resize(ROWS * width, 0);
-        panel.scales.resize(ROWS * runs, 0.0);
-        panel.minima.resize(ROWS * runs, 0.0);
-        let mut first = 0;
         if ty == GgmlType::Q8_0 && x.n() == 1 {
             // These bytes need no unpacking, so that reading from memory and computing go on at the same time.
             let x = x.row(0);
@@ -150,6 +146,10 @@ impl<U: Unit, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for All<'_, U, F>
             }
             return;
         }
+        panel.quants.resize(ROWS * width, 0);
+        panel.scales.resize(ROWS * runs, 0.0);
+        panel.minima.resize(ROWS * runs, 0.0);
+        let mut first = 0;
         for weights in weights.chunks(ROWS * row_bytes) {
             if x.n() <= INPUTS {
                 // The rows that come next are read while these are computed.
@@ -277,14 +277,9 @@ impl Unit for Portable {
             for (product, input) in products.iter_mut().zip(&inputs) {
                 let blocks = row.quants.as_chunks::<BLOCK>().0.iter().zip(input.quants.as_chunks::<BLOCK>().0);
                 for (at, ((weights, x), scale)) in blocks.zip(input.scales).enumerate() {
-                    for half in 0..2 {
-                        let mut sum = 0;
-                        for i in half * 16..(half + 1) * 16 {
-                            sum += i32::from(weights[i]) * i32::from(x[i]);
-                        }
-                        let weight_scale = row.scales[if HALVES { 2 * at + half } else { at }];
-                        *product += sum as f32 * weight_scale * scale;
-                    }
+                    let weight_scales =
+                        if HALVES { [row.scales[2 * at], row.scales[2 * at + 1]] } else { [row.scales[at]; 2] };
+                    *product = Self::add(*product, weights, weight_scales, x, *scale);
                 }
             }
         }
@@ -296,15 +291,24 @@ impl Unit for Portable {
         let mut product = 0.0;
         for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
             let (weight_scale, weights) = q8_0(block);
-            for half in 0..2 {
-                let mut sum = 0;
-                for i in half * 16..(half + 1) * 16 {
-                    sum += i32::from(weights[i]) * i32::from(x[i]);
-                }
-                product += sum as f32 * weight_scale * scale;
-            }
+            product = Self::add(product, &weights, [weight_scale; 2], x, *scale);
         }
         product
+    }
+}
+
+impl Portable {
+    /// Adds the products of 32 weights, which have a scale per half, with 32 inputs.
+    #[inline(always)]
+    fn add(mut sum: f32, weights: &[i8; BLOCK], weight_scales: [f32; 2], x: &[i8; BLOCK], scale: f32) -> f32 {
+        for (half, weight_scale) in weight_scales.into_iter().enumerate() {
+            let mut products = 0;
+            for i in half * 16..(half + 1) * 16 {
+                products += i32::from(weights[i]) * i32::from(x[i]);
+            }
+            sum += products as f32 * weight_scale * scale;
+        }
+        sum
     }
 }
 
@@ -330,7 +334,6 @@ impl Unit for Avx2 {
     ) -> [[f32; I]; R] {
         let simd = self.0;
         let blocks = inputs[0].scales.len();
-        let ones = pulp::cast(simd.splat_i16x16(1));
         let mut weights: [&[[i8; BLOCK]]; R] = [&[]; R];
         let mut weight_scales: [&[f32]; R] = [&[]; R];
         for r in 0..R {
@@ -346,25 +349,17 @@ impl Unit for Avx2 {
         let mut sums = [[simd.splat_f32x8(0.0); I]; R];
         for at in 0..blocks {
             for r in 0..R {
-                let weights = pulp::cast(weights[r][at]);
                 let scale = if HALVES {
                     let (low, high) = (weight_scales[r][2 * at], weight_scales[r][2 * at + 1]);
                     pulp::f32x8(low, low, low, low, high, high, high, high)
                 } else {
                     simd.splat_f32x8(weight_scales[r][at])
                 };
-                let magnitudes = if SIGNED { simd.avx2._mm256_abs_epi8(weights) } else { weights };
+                let weights = pulp::cast(weights[r][at]);
+                let magnitudes = if SIGNED { self.magnitudes(weights) } else { weights };
                 for i in 0..I {
-                    let mut x = pulp::cast(x[i][at]);
-                    if SIGNED {
-                        x = simd.avx2._mm256_sign_epi8(x, weights);
-                    }
-                    // Sums of two products, at most 2 x 128 x 127, fit in 16 bits.
-                    let pairs = simd.avx2._mm256_maddubs_epi16(magnitudes, x);
-                    let fours = simd.avx2._mm256_madd_epi16(pairs, ones);
-                    let products: pulp::f32x8 = pulp::cast(simd.avx._mm256_cvtepi32_ps(fours));
-                    let weighted = simd.mul_f32x8(products, scale);
-                    sums[r][i] = simd.mul_add_f32x8(weighted, simd.splat_f32x8(scales[i][at]), sums[r][i]);
+                    let weights = (magnitudes, SIGNED.then_some(weights));
+                    sums[r][i] = self.add(sums[r][i], weights, scale, &x[i][at], scales[i][at]);
                 }
             }
         }
@@ -380,20 +375,47 @@ impl Unit for Avx2 {
     #[inline(always)]
     fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32 {
         let simd = self.0;
-        let ones = pulp::cast(simd.splat_i16x16(1));
         let mut total = simd.splat_f32x8(0.0);
         for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
             dynlayer_cpu::prefetch(block, AHEAD);
             let (weight_scale, weights) = q8_0(block);
             let weights = pulp::cast(weights);
-            let x = simd.avx2._mm256_sign_epi8(pulp::cast(*x), weights);
-            let pairs = simd.avx2._mm256_maddubs_epi16(simd.avx2._mm256_abs_epi8(weights), x);
-            let products: pulp::f32x8 =
-                pulp::cast(simd.avx._mm256_cvtepi32_ps(simd.avx2._mm256_madd_epi16(pairs, ones)));
-            let scaled = simd.mul_f32x8(products, simd.splat_f32x8(weight_scale));
-            total = simd.mul_add_f32x8(scaled, simd.splat_f32x8(*scale), total);
+            let weights = (self.magnitudes(weights), Some(weights));
+            total = self.add(total, weights, simd.splat_f32x8(weight_scale), x, *scale);
         }
         sum(pulp::cast(total))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    /// Returns the weights without their signs.
+    #[inline(always)]
+    fn magnitudes(self, weights: pulp::i8x32) -> pulp::i8x32 {
+        pulp::cast(self.0.avx2._mm256_abs_epi8(pulp::cast(weights)))
+    }
+
+    /// Adds the products of 32 weights with 32 inputs, four by four. Weights are given by their magnitudes, and by
+    /// themselves if they have signs.
+    #[inline(always)]
+    fn add(
+        self,
+        sum: pulp::f32x8,
+        (magnitudes, signed): (pulp::i8x32, Option<pulp::i8x32>),
+        weight_scales: pulp::f32x8,
+        x: &[i8; BLOCK],
+        scale: f32,
+    ) -> pulp::f32x8 {
+        let simd = self.0;
+        let mut x = pulp::cast(*x);
+        if let Some(weights) = signed {
+            x = simd.avx2._mm256_sign_epi8(x, pulp::cast(weights));
+        }
+        // Sums of two products, at most 2 x 128 x 127, fit in 16 bits.
+        let pairs = simd.avx2._mm256_maddubs_epi16(pulp::cast(magnitudes), x);
+        let fours = simd.avx2._mm256_madd_epi16(pairs, pulp::cast(simd.splat_i16x16(1)));
+        let products: pulp::f32x8 = pulp::cast(simd.avx._mm256_cvtepi32_ps(fours));
+        simd.mul_add_f32x8(simd.mul_f32x8(products, weight_scales), simd.splat_f32x8(scale), sum)
     }
 }
 
@@ -405,7 +427,7 @@ mod tests {
     #[test]
     fn plain_loops_agree_with_the_vector_unit() {
         let (width, rows) = (512, 7);
-        for ty in (0..30).filter_map(GgmlType::from_id).filter(|ty| ty.block_size() > 1) {
+        for ty in (0..30).filter_map(GgmlType::from_id).filter(|ty| ty.is_quantised()) {
             // Bytes below 60 make scales that are finite, wherever they stand.
             let bytes = rows * width / ty.block_size() * ty.block_bytes();
             let weights: Vec<u8> = (0..bytes).map(|i| u8::try_from(i * 37 % 59).unwrap()).collect();

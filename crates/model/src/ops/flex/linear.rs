@@ -15,8 +15,6 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// The number of multiply-adds below which other threads cost more than they save.
-const MIN_PARALLEL_WORK: usize = 1 << 16;
 /// The largest size in bytes of the weights of a share, so that no thread waits long for another.
 const SHARE_BYTES: usize = 1 << 16;
 /// The numbers of rows of shares are multiples of this, so that tiles are full.
@@ -136,11 +134,7 @@ fn run<const N: usize>(matrices: &[Rows<'_>], inputs: &Inputs<'_>, outputs: [usi
             start += d_out;
         }
     };
-    if n * inputs.width * total < MIN_PARALLEL_WORK {
-        work(0..total);
-    } else {
-        for_each(shares(total, UNIT, most), work);
-    }
+    for_each(n * inputs.width * total, shares(total, UNIT, most), work);
 }
 
 thread_local! {
@@ -211,7 +205,7 @@ impl Rows<'_> {
         match self {
             Self::F32(_) => 4 * width,
             Self::F16(_) => 2 * width,
-            Self::Blocks(ty, _) => width / ty.block_size() * ty.block_bytes(),
+            Self::Blocks(ty, _) => ty.row_bytes(width),
         }
     }
 

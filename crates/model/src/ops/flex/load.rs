@@ -8,7 +8,7 @@ pub(super) const AHEAD: usize = 2048;
 
 /// A way to load weights of type `W` into vectors of `f32`.
 pub(super) trait Load<S: Simd, W>: Copy {
-    /// As many weights as a vector has lanes.
+    /// A group of weights, one for each lane of a vector.
     type Vector: Copy;
 
     /// Divides a row into vectors, and leaves out what does not fill one.

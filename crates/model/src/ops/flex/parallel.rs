@@ -2,8 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// Runs `work` on every job, on all threads: who is free takes the next job.
-pub(super) fn for_each<J: Send>(jobs: impl Iterator<Item = J> + Send, work: impl Fn(J) + Sync) {
+/// The number of multiply-adds below which other threads cost more than they save.
+const MIN_WORK: usize = 1 << 16;
+
+/// Runs `work` on every job, on all threads if the jobs have enough multiply-adds in total: who is free takes the next job.
+pub(super) fn for_each<J: Send>(multiply_adds: usize, jobs: impl Iterator<Item = J> + Send, work: impl Fn(J) + Sync) {
+    if multiply_adds < MIN_WORK {
+        return jobs.for_each(work);
+    }
     let queue = Mutex::new(jobs);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     dynlayer_cpu::run(&|| {

@@ -5,13 +5,12 @@
 )]
 
 use super::convert::{FloatType, to_f32_into};
-use super::dequant_iq4::{iq4_nl, iq4_xs};
-use super::dequant_k::{q2_k, q3_k, q4_k, q5_k, q6_k};
-#[cfg(feature = "flex")]
-pub(crate) use super::dequant_legacy::scale;
-use super::dequant_legacy::{q4_0, q4_1, q5_0, q5_1, q8_0};
+use super::dequant_iq4::{iq4_nl, iq4_xs, iq4_xs_scales};
+use super::dequant_k::{q2_k, q2_k_scales, q3_k, q3_k_scales, q4_k, q4_k_scales, q5_k, q5_k_scales, q6_k, q6_k_scales};
+use super::dequant_legacy::{numbers, q4_0, q4_1, q5_0, q5_1, q8_0};
 use super::error::FormatErrorKind;
 use super::ggml_type::GgmlType;
+use bytemuck::AnyBitPattern;
 
 /// Converts whole blocks of `bytes` to as many numbers as `out` holds.
 ///
@@ -32,72 +31,140 @@ pub fn dequantize_into(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()
         GgmlType::F32 => to_f32_into(FloatType::F32, bytes, out),
         GgmlType::F16 => to_f32_into(FloatType::F16, bytes, out),
         GgmlType::Bf16 => to_f32_into(FloatType::Bf16, bytes, out),
-        _ => dequantize_blocks(ty, bytes, out),
+        _ => dispatch(ty, Dequantise { bytes, out }),
     }
     Ok(())
 }
 
+/// A quantised block type, for code that is compiled for each of them.
+///
+/// The weights of a block are divided into runs of [`GgmlType::run`]. Weight `i` is `scale * weights[i] - minimum`, with
+/// the scale and the minimum of its run.
+///
+/// The methods are inlined together with all that they call, so that a caller that is compiled for a vector unit gets loops
+/// for that unit.
+pub(crate) trait Layout {
+    const TYPE: GgmlType;
+    type Block: AnyBitPattern;
+    /// The weights of a block, 32 by 32.
+    type Weights: AsRef<[[i8; 32]]>;
+
+    /// Unpacks the scales and minima of blocks, one per run. Minima of [symmetric](GgmlType::is_symmetric) types are left
+    /// as they are.
+    fn scales(blocks: &[Self::Block], scales: &mut [f32], minima: &mut [f32]);
+
+    /// Unpacks the weights of a block.
+    fn weights(block: &Self::Block) -> Self::Weights;
+
+    /// Divides `bytes` into blocks, or returns none if they are not whole blocks.
+    #[inline(always)]
+    fn blocks(bytes: &[u8]) -> &[Self::Block] {
+        bytemuck::try_cast_slice(bytes).unwrap_or_default()
+    }
+}
+
+/// An operation on blocks of any quantised type.
+pub(crate) trait WithLayout {
+    fn call<L: Layout>(self);
+}
+
+/// Calls `operation` for a type. Nothing is done for types that are not quantised.
+pub(crate) fn dispatch(ty: GgmlType, operation: impl WithLayout) {
+    match ty {
+        GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => {}
+        GgmlType::Q4_0 => operation.call::<Q4_0>(),
+        GgmlType::Q4_1 => operation.call::<Q4_1>(),
+        GgmlType::Q5_0 => operation.call::<Q5_0>(),
+        GgmlType::Q5_1 => operation.call::<Q5_1>(),
+        GgmlType::Q8_0 => operation.call::<Q8_0>(),
+        GgmlType::Q2K => operation.call::<Q2K>(),
+        GgmlType::Q3K => operation.call::<Q3K>(),
+        GgmlType::Q4K => operation.call::<Q4K>(),
+        GgmlType::Q5K => operation.call::<Q5K>(),
+        GgmlType::Q6K => operation.call::<Q6K>(),
+        GgmlType::Iq4Nl => operation.call::<Iq4Nl>(),
+        GgmlType::Iq4Xs => operation.call::<Iq4Xs>(),
+    }
+}
+
+macro_rules! layout {
+    ($name:ident, $bytes:literal bytes, $size:literal weights, $weights:ident, $($scales:tt)*) => {
+        struct $name;
+
+        impl Layout for $name {
+            const TYPE: GgmlType = GgmlType::$name;
+            type Block = [u8; $bytes];
+            type Weights = [[i8; 32]; $size / 32];
+
+            #[inline(always)]
+            fn scales(blocks: &[[u8; $bytes]], scales: &mut [f32], minima: &mut [f32]) {
+                layout!($($scales)*, blocks, scales, minima);
+            }
+
+            #[inline(always)]
+            fn weights(block: &[u8; $bytes]) -> Self::Weights {
+                bytemuck::cast($weights(block))
+            }
+        }
+    };
+    (scale, $blocks:ident, $scales:ident, $minima:ident) => {{
+        numbers($blocks, 0, $scales);
+        _ = $minima;
+    }};
+    // The minimum is after the scale, and is added.
+    (scale and minimum, $blocks:ident, $scales:ident, $minima:ident) => {{
+        numbers($blocks, 0, $scales);
+        numbers($blocks, 2, $minima);
+        for minimum in $minima {
+            *minimum = -*minimum;
+        }
+    }};
+    ($unpack:ident, $blocks:ident, $scales:ident, $minima:ident) => {
+        let runs = $scales.as_chunks_mut().0.iter_mut().zip($minima.as_chunks_mut().0);
+        for (block, (scales, minima)) in $blocks.iter().zip(runs) {
+            $unpack(block, scales, minima);
+        }
+    };
+}
+
+layout!(Q4_0, 18 bytes, 32 weights, q4_0, scale);
+layout!(Q4_1, 20 bytes, 32 weights, q4_1, scale and minimum);
+layout!(Q5_0, 22 bytes, 32 weights, q5_0, scale);
+layout!(Q5_1, 24 bytes, 32 weights, q5_1, scale and minimum);
+layout!(Q8_0, 34 bytes, 32 weights, q8_0, scale);
+layout!(Iq4Nl, 18 bytes, 32 weights, iq4_nl, scale);
+layout!(Iq4Xs, 136 bytes, 256 weights, iq4_xs, iq4_xs_scales);
+layout!(Q2K, 84 bytes, 256 weights, q2_k, q2_k_scales);
+layout!(Q3K, 110 bytes, 256 weights, q3_k, q3_k_scales);
+layout!(Q4K, 144 bytes, 256 weights, q4_k, q4_k_scales);
+layout!(Q5K, 176 bytes, 256 weights, q5_k, q5_k_scales);
+layout!(Q6K, 210 bytes, 256 weights, q6_k, q6_k_scales);
+
 /// Converts whole blocks of a quantised type.
-fn dequantize_blocks(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
-    let mut quants = [0; MAX_BLOCK];
-    let mut runs = [[0.0; MAX_RUNS]; 2];
-    let [scales, minima] = &mut runs;
-    let (size, run) = (ty.block_size(), ty.run());
-    for (out, block) in out.chunks_exact_mut(size).zip(bytes.chunks_exact(ty.block_bytes())) {
-        let runs = size / run;
-        unpack(ty, block, &mut quants[..size], &mut scales[..runs], &mut minima[..runs]);
-        let runs = quants.chunks_exact(run).zip(scales.iter().zip(minima.iter()));
-        for (out, (quants, (scale, minimum))) in out.chunks_exact_mut(run).zip(runs) {
-            for (out, quant) in out.iter_mut().zip(quants) {
-                *out = scale * f32::from(*quant) - minimum;
+struct Dequantise<'a> {
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl WithLayout for Dequantise<'_> {
+    fn call<L: Layout>(self) {
+        let (size, run) = (L::TYPE.block_size(), L::TYPE.run());
+        let (mut scales, mut minima) = ([0.0; MAX_RUNS], [0.0; MAX_RUNS]);
+        for (out, block) in self.out.chunks_exact_mut(size).zip(L::blocks(self.bytes)) {
+            L::scales(std::slice::from_ref(block), &mut scales[..size / run], &mut minima[..size / run]);
+            let weights = L::weights(block);
+            let runs = weights.as_ref().as_flattened().chunks_exact(run).zip(scales.iter().zip(&minima));
+            for (out, (weights, (scale, minimum))) in out.chunks_exact_mut(run).zip(runs) {
+                for (out, weight) in out.iter_mut().zip(weights) {
+                    *out = scale * f32::from(*weight) - minimum;
+                }
             }
         }
     }
 }
 
-/// The largest number of weights in a block.
-const MAX_BLOCK: usize = 256;
 /// The largest number of runs in a block.
 const MAX_RUNS: usize = 16;
-
-/// Unpacks whole blocks of a quantised type into integers.
-///
-/// The weights of a block are divided into runs of [`GgmlType::run`], and weight `i` is `scale * quants[i] - minimum`, with
-/// the scale and the minimum of its run. Minima of [symmetric](GgmlType::is_symmetric) types are left as they are, and are 0.
-///
-/// It is inlined together with all that it calls, so that a caller that is compiled for a vector unit gets loops for that
-/// unit.
-///
-/// Blocks for which there is no room in the outputs are left out, as are all blocks of types that are not quantised.
-#[inline(always)]
-pub(crate) fn unpack(ty: GgmlType, bytes: &[u8], quants: &mut [i8], scales: &mut [f32], minima: &mut [f32]) {
-    /// Calls the function for every block. It is a macro, since a function that is passed to another one is not always
-    /// inlined.
-    macro_rules! each_block {
-        ($convert:ident) => {{
-            let blocks = bytes.as_chunks().0.iter().zip(quants.as_chunks_mut().0);
-            let runs = scales.as_chunks_mut().0.iter_mut().zip(minima.as_chunks_mut().0);
-            for ((block, quants), (scales, minima)) in blocks.zip(runs) {
-                $convert(block, quants, scales, minima);
-            }
-        }};
-    }
-    match ty {
-        GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => {}
-        GgmlType::Q4_0 => each_block!(q4_0),
-        GgmlType::Q4_1 => each_block!(q4_1),
-        GgmlType::Q5_0 => each_block!(q5_0),
-        GgmlType::Q5_1 => each_block!(q5_1),
-        GgmlType::Q8_0 => each_block!(q8_0),
-        GgmlType::Q2K => each_block!(q2_k),
-        GgmlType::Q3K => each_block!(q3_k),
-        GgmlType::Q4K => each_block!(q4_k),
-        GgmlType::Q5K => each_block!(q5_k),
-        GgmlType::Q6K => each_block!(q6_k),
-        GgmlType::Iq4Nl => each_block!(iq4_nl),
-        GgmlType::Iq4Xs => each_block!(iq4_xs),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -41,7 +41,7 @@ pub use convert::FloatType;
 pub(crate) use convert::{f32_to_f16, to_f16, to_f32};
 pub(crate) use dequant::dequantize_into;
 #[cfg(feature = "flex")]
-pub(crate) use dequant::{scale, unpack};
+pub(crate) use dequant::{Layout, WithLayout, dispatch};
 pub use error::{FormatError, FormatErrorKind};
 pub use ggml_type::GgmlType;
 pub use gguf::GgufFile;

@@ -5,7 +5,9 @@
 //! what else is computed beside it.
 
 use super::load::AHEAD;
-use crate::format::{GgmlType, scale, unpack};
+use crate::format::{GgmlType, Layout, WithLayout, dispatch};
+use bytemuck::Zeroable;
+use std::marker::PhantomData;
 
 /// The number of inputs with one scale.
 pub(super) const BLOCK: usize = 32;
@@ -20,7 +22,9 @@ pub(super) struct Inputs {
     quants: Vec<i8>,
     /// The scale of each block, `[n, width / 32]`.
     scales: Vec<f32>,
-    /// The sum of each half of a block, `[n, width / 16]`, scaled.
+    /// The sum of each half of a block, scaled, `[n, width / 16]`.
+    halves: Vec<f32>,
+    /// The sum of each block, scaled, `[n, width / 32]`.
     sums: Vec<f32>,
 }
 
@@ -31,7 +35,8 @@ impl Inputs {
             width,
             quants: vec![0; x.len()],
             scales: vec![0.0; x.len() / BLOCK],
-            sums: vec![0.0; x.len() / (BLOCK / 2)],
+            halves: vec![0.0; x.len() / (BLOCK / 2)],
+            sums: vec![0.0; x.len() / BLOCK],
         };
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -46,8 +51,8 @@ impl Inputs {
         const ROUND: f32 = 12_582_912.0;
         let (blocks, _) = x.as_chunks::<BLOCK>();
         let (quants, _) = self.quants.as_chunks_mut::<BLOCK>();
-        let (sums, _) = self.sums.as_chunks_mut::<2>();
-        for (((x, quants), scale), sums) in blocks.iter().zip(quants).zip(&mut self.scales).zip(sums) {
+        let sums = self.halves.as_chunks_mut::<2>().0.iter_mut().zip(&mut self.sums);
+        for (((x, quants), scale), (halves, total)) in blocks.iter().zip(quants).zip(&mut self.scales).zip(sums) {
             let (mut largest, mut zeros) = ([0f32; 8], [0f32; 8]);
             for x in x.as_chunks::<8>().0 {
                 for ((largest, zero), x) in largest.iter_mut().zip(&mut zeros).zip(x) {
@@ -66,18 +71,20 @@ impl Inputs {
             for (quant, wide) in quants.iter_mut().zip(&wide) {
                 *quant = wide.to_le_bytes()[0].cast_signed();
             }
-            for (sum, wide) in sums.iter_mut().zip(wide.as_chunks::<16>().0) {
-                *sum = wide.iter().fold(0i32, |sum, quant| sum.wrapping_add(*quant)) as f32 * *scale;
+            for (half, wide) in halves.iter_mut().zip(wide.as_chunks::<16>().0) {
+                *half = wide.iter().fold(0i32, |sum, quant| sum.wrapping_add(*quant)) as f32 * *scale;
             }
+            *total = halves[0] + halves[1];
         }
     }
 
-    fn row(&self, i: usize) -> Row<'_> {
+    fn row(&self, i: usize) -> Input<'_> {
         let (width, blocks) = (self.width, self.width / BLOCK);
-        Row {
+        Input {
             quants: &self.quants[i * width..(i + 1) * width],
             scales: &self.scales[i * blocks..(i + 1) * blocks],
-            offsets: &self.sums[i * 2 * blocks..(i + 1) * 2 * blocks],
+            halves: &self.halves[i * 2 * blocks..(i + 1) * 2 * blocks],
+            sums: &self.sums[i * blocks..(i + 1) * blocks],
         }
     }
 
@@ -87,13 +94,21 @@ impl Inputs {
     }
 }
 
-/// Some unpacked rows, or some inputs, of one width.
-#[derive(Clone, Copy)]
+/// One of the [`Inputs`].
+#[derive(Clone, Copy, Default)]
+struct Input<'a> {
+    quants: &'a [i8],
+    scales: &'a [f32],
+    halves: &'a [f32],
+    sums: &'a [f32],
+}
+
+/// A row of weights, unpacked.
+#[derive(Clone, Copy, Default)]
 struct Row<'a> {
     quants: &'a [i8],
     scales: &'a [f32],
-    /// For a weight the minima, for an input the sums.
-    offsets: &'a [f32],
+    minima: &'a [f32],
 }
 
 /// Buffers for [`ROWS`] unpacked rows.
@@ -115,224 +130,186 @@ pub(super) fn products(
 ) {
     #[cfg(target_arch = "x86_64")]
     if let Some(v3) = pulp::x86::V3::try_new() {
-        return v3.vectorize(All { unit: Avx2(v3), ty, weights, x, panel, put });
+        return dispatch(ty, Products { unit: Avx2(v3), weights, x, panel, put });
     }
-    pulp::NullaryFnOnce::call(All { unit: Portable, ty, weights, x, panel, put });
+    dispatch(ty, Products { unit: Portable, weights, x, panel, put });
 }
 
-struct All<'a, U, F> {
+struct Products<'a, U, F> {
     unit: U,
-    ty: GgmlType,
     weights: &'a [u8],
     x: &'a Inputs,
     panel: &'a mut Panel,
     put: F,
 }
 
-impl<U: Unit, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for All<'_, U, F> {
+impl<U: Unit, F: FnMut(usize, usize, f32)> WithLayout for Products<'_, U, F> {
+    fn call<L: Layout>(self) {
+        let Self { unit, weights, x, panel, mut put } = self;
+        if x.n() == 1 {
+            return unit.vectorize(Single { unit, layout: PhantomData::<L>, weights, x: x.row(0), panel, put });
+        }
+        for (i, weights) in weights.chunks(ROWS * L::TYPE.row_bytes(x.width)).enumerate() {
+            let put = |row: usize, input: usize, product: f32| put(i * ROWS + row, input, product);
+            unit.vectorize(Unpack { layout: PhantomData::<L>, weights, panel });
+            match (L::TYPE.run(), L::TYPE.is_symmetric()) {
+                (16, true) => unit.vectorize(Tiles::<_, _, true, true> { unit, x, panel, put }),
+                (16, false) => unit.vectorize(Tiles::<_, _, true, false> { unit, x, panel, put }),
+                (_, true) => unit.vectorize(Tiles::<_, _, false, true> { unit, x, panel, put }),
+                (_, false) => unit.vectorize(Tiles::<_, _, false, false> { unit, x, panel, put }),
+            }
+        }
+    }
+}
+
+/// Asks the processor for the rows that come after `weights`.
+#[inline(always)]
+fn prefetch(weights: &[u8]) {
+    for line in weights.chunks(64) {
+        dynlayer_cpu::prefetch(&line[0], weights.len());
+    }
+}
+
+/// Computes the products of rows with one input, without writing the unpacked weights to memory.
+struct Single<'a, U, L, F> {
+    unit: U,
+    layout: PhantomData<L>,
+    weights: &'a [u8],
+    x: Input<'a>,
+    panel: &'a mut Panel,
+    put: F,
+}
+
+impl<U: Unit, L: Layout, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for Single<'_, U, L, F> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { unit, ty, weights, x, panel, mut put } = self;
-        let width = x.width;
-        let (run, row_bytes) = (ty.run(), ty.row_bytes(width));
-        let runs = width / run;
-        if ty == GgmlType::Q8_0 && x.n() == 1 {
-            // These bytes need no unpacking, so that reading from memory and computing go on at the same time.
-            let x = x.row(0);
-            for (row, weights) in weights.chunks_exact(row_bytes).enumerate() {
-                put(row, 0, unit.bytes(weights.as_chunks().0, x));
+        let Self { unit, layout: _, weights, x, panel: Panel { scales, minima, .. }, mut put } = self;
+        let (run, per_row) = (L::TYPE.run(), x.quants.len() / L::TYPE.block_size());
+        let runs = x.quants.len() / run;
+        let mut row = 0;
+        for weights in weights.chunks(ROWS * per_row * L::TYPE.block_bytes()) {
+            let blocks = L::blocks(weights);
+            scales.resize(blocks.len() / per_row * runs, 0.0);
+            minima.resize(scales.len(), 0.0);
+            L::scales(blocks, scales, minima);
+            let factors = scales.chunks_exact(runs).zip(minima.chunks_exact(runs));
+            for (blocks, (scales, minima)) in blocks.chunks_exact(per_row).zip(factors) {
+                put(
+                    row,
+                    0,
+                    finish(
+                        lanes::<U, L>(unit, blocks, weights.len() + AHEAD, scales, x),
+                        run == 16,
+                        L::TYPE.is_symmetric(),
+                        minima,
+                        x,
+                    ),
+                );
+                row += 1;
             }
-            return;
         }
-        panel.quants.resize(ROWS * width, 0);
-        panel.scales.resize(ROWS * runs, 0.0);
-        panel.minima.resize(ROWS * runs, 0.0);
-        let mut first = 0;
-        for weights in weights.chunks(ROWS * row_bytes) {
-            if x.n() <= INPUTS {
-                // The rows that come next are read while these are computed.
-                for line in weights.chunks(64) {
-                    dynlayer_cpu::prefetch(&line[0], weights.len());
-                }
-            }
-            unpack(ty, weights, &mut panel.quants, &mut panel.scales, &mut panel.minima);
-            let rows = weights.len() / row_bytes;
-            let mut parts = [Row { quants: &[], scales: &[], offsets: &[] }; ROWS];
-            for (r, part) in parts[..rows].iter_mut().enumerate() {
-                part.quants = &panel.quants[r * width..(r + 1) * width];
-                part.scales = &panel.scales[r * runs..(r + 1) * runs];
-                part.offsets = &panel.minima[r * runs..(r + 1) * runs];
-            }
-            let mut input = 0;
-            while input < x.n() {
-                let inputs = (x.n() - input).min(INPUTS);
-                let mut put = |r: usize, i: usize, product: f32| put(first + r, input + i, product);
-                match (rows, inputs) {
-                    (ROWS, INPUTS) => tile::<U, ROWS, INPUTS>(unit, ty, parts, x, input, &mut put),
-                    (ROWS, _) => tile::<U, ROWS, 1>(unit, ty, parts, x, input, &mut put),
-                    _ => {
-                        for (r, part) in parts[..rows].iter().enumerate() {
-                            for i in 0..inputs {
-                                let mut put = |_: usize, _: usize, product: f32| put(r, i, product);
-                                tile::<U, 1, 1>(unit, ty, [*part], x, input + i, &mut put);
-                            }
+    }
+}
+
+/// Computes the products of a row with one input, without minima. What is `ahead` bytes from there is asked for.
+#[inline(always)]
+fn lanes<U: Unit, L: Layout>(unit: U, blocks: &[L::Block], ahead: usize, scales: &[f32], x: Input<'_>) -> Lanes {
+    let (signed, in_halves) = (L::TYPE.is_symmetric(), L::TYPE.run() == 16);
+    let ((halves, _), (quants, _)) = (scales.as_chunks::<2>(), x.quants.as_chunks::<BLOCK>());
+    let mut lanes = Lanes::zeroed();
+    for (block, packed) in blocks.iter().enumerate() {
+        for line in (0..L::TYPE.block_bytes()).step_by(64) {
+            dynlayer_cpu::prefetch(packed, ahead + line);
+        }
+        for (i, weights) in L::weights(packed).as_ref().iter().enumerate() {
+            let at = block * (L::TYPE.block_size() / BLOCK) + i;
+            let scales = unit.scales(if in_halves { halves[at] } else { [scales[at]; 2] }, in_halves);
+            lanes = unit.add(lanes, unit.weights(weights, signed), scales, &quants[at], x.scales[at]);
+        }
+    }
+    lanes
+}
+
+/// Unpacks at most [`ROWS`] rows.
+struct Unpack<'a, L> {
+    layout: PhantomData<L>,
+    weights: &'a [u8],
+    panel: &'a mut Panel,
+}
+
+impl<L: Layout> pulp::NullaryFnOnce for Unpack<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        prefetch(self.weights);
+        let Panel { quants, scales, minima } = self.panel;
+        let blocks = L::blocks(self.weights);
+        quants.resize(blocks.len() * L::TYPE.block_size(), 0);
+        scales.resize(quants.len() / L::TYPE.run(), 0.0);
+        minima.resize(scales.len(), 0.0);
+        L::scales(blocks, scales, minima);
+        for (quants, block) in quants.chunks_exact_mut(L::TYPE.block_size()).zip(blocks) {
+            quants.copy_from_slice(L::weights(block).as_ref().as_flattened());
+        }
+    }
+}
+
+/// Computes the products of the unpacked rows with all inputs. If `HALVES`, a row has a scale per 16 weights, otherwise per
+/// 32. Only if `SIGNED` may weights be negative; otherwise they have minima.
+struct Tiles<'a, U, F, const HALVES: bool, const SIGNED: bool> {
+    unit: U,
+    x: &'a Inputs,
+    panel: &'a Panel,
+    put: F,
+}
+
+impl<U: Unit, F: FnMut(usize, usize, f32), const HALVES: bool, const SIGNED: bool> pulp::NullaryFnOnce
+    for Tiles<'_, U, F, HALVES, SIGNED>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call(mut self) {
+        let width = self.x.width;
+        let runs = if HALVES { width / 16 } else { width / 32 };
+        let rows = self.panel.quants.len() / width;
+        let mut parts = [Row::default(); ROWS];
+        for (r, part) in parts[..rows].iter_mut().enumerate() {
+            part.quants = &self.panel.quants[r * width..(r + 1) * width];
+            part.scales = &self.panel.scales[r * runs..(r + 1) * runs];
+            part.minima = &self.panel.minima[r * runs..(r + 1) * runs];
+        }
+        let mut input = 0;
+        while input < self.x.n() {
+            let inputs = (self.x.n() - input).min(INPUTS);
+            match (rows, inputs) {
+                (ROWS, INPUTS) => self.tile::<ROWS, INPUTS>(parts, 0, input),
+                (ROWS, _) => self.tile::<ROWS, 1>(parts, 0, input),
+                _ => {
+                    for (r, part) in parts[..rows].iter().enumerate() {
+                        for i in 0..inputs {
+                            self.tile::<1, 1>([*part], r, input + i);
                         }
                     }
                 }
-                input += inputs;
             }
-            first += rows;
+            input += inputs;
         }
     }
 }
 
-/// Computes the products of `R` rows with the inputs from `input` on.
-#[inline(always)]
-fn tile<U: Unit, const R: usize, const I: usize>(
-    unit: U,
-    ty: GgmlType,
-    rows: [Row<'_>; R],
-    x: &Inputs,
-    input: usize,
-    put: &mut impl FnMut(usize, usize, f32),
-) {
-    let mut inputs = [Row { quants: &[], scales: &[], offsets: &[] }; I];
-    for (i, row) in inputs.iter_mut().enumerate() {
-        *row = x.row(input + i);
-    }
-    let products = match (ty.run(), ty.is_symmetric()) {
-        (16, true) => unit.products::<R, I, true, true>(rows, inputs),
-        (16, false) => unit.products::<R, I, true, false>(rows, inputs),
-        (_, true) => unit.products::<R, I, false, true>(rows, inputs),
-        (_, false) => unit.products::<R, I, false, false>(rows, inputs),
-    };
-    for r in 0..R {
-        for i in 0..I {
-            let mut product = products[r][i];
-            if !ty.is_symmetric() {
-                product -= minima(rows[r].offsets, inputs[i].offsets);
-            }
-            put(r, i, product);
-        }
-    }
-}
-
-/// Computes the sum of the products of minima, one per run, with the sums of the inputs of each run, of which there are
-/// two numbers per 32 inputs.
-#[inline(always)]
-fn minima(minima: &[f32], sums: &[f32]) -> f32 {
-    let mut lanes = [0f32; 8];
-    if minima.len() == sums.len() {
-        for (minima, sums) in minima.chunks(8).zip(sums.chunks(8)) {
-            for ((lane, minimum), sum) in lanes.iter_mut().zip(minima).zip(sums) {
-                *lane += minimum * sum;
-            }
-        }
-    } else {
-        for (minima, sums) in minima.chunks(8).zip(sums.as_chunks::<2>().0.chunks(8)) {
-            for ((lane, minimum), [first, second]) in lanes.iter_mut().zip(minima).zip(sums) {
-                *lane += minimum * (first + second);
-            }
-        }
-    }
-    sum(lanes)
-}
-
-/// Adds eight lanes pairwise.
-#[inline(always)]
-fn sum(lanes: [f32; 8]) -> f32 {
-    let pair = |i: usize| lanes[i] + lanes[i + 4];
-    (pair(0) + pair(2)) + (pair(1) + pair(3))
-}
-
-/// A vector unit.
-trait Unit: Copy {
-    /// Computes the scaled products of each row with each input, without minima. If `HALVES`, a row has a scale per 16
-    /// weights, otherwise per 32. Only if `SIGNED` may weights be negative.
-    fn products<const R: usize, const I: usize, const HALVES: bool, const SIGNED: bool>(
-        self,
-        rows: [Row<'_>; R],
-        inputs: [Row<'_>; I],
-    ) -> [[f32; I]; R];
-
-    /// Computes the product of a row of `Q8_0` with one input, with the same bits as [`products`](Self::products).
-    fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32;
-}
-
-/// Plain loops.
-#[derive(Clone, Copy)]
-struct Portable;
-
-impl Unit for Portable {
+impl<U: Unit, F: FnMut(usize, usize, f32), const HALVES: bool, const SIGNED: bool> Tiles<'_, U, F, HALVES, SIGNED> {
+    /// Computes the products of `R` rows, from the one of number `first` on, with `I` inputs from `input` on.
     #[inline(always)]
-    fn products<const R: usize, const I: usize, const HALVES: bool, const SIGNED: bool>(
-        self,
-        rows: [Row<'_>; R],
-        inputs: [Row<'_>; I],
-    ) -> [[f32; I]; R] {
-        let mut products = [[0.0; I]; R];
-        for (products, row) in products.iter_mut().zip(&rows) {
-            for (product, input) in products.iter_mut().zip(&inputs) {
-                let blocks = row.quants.as_chunks::<BLOCK>().0.iter().zip(input.quants.as_chunks::<BLOCK>().0);
-                for (at, ((weights, x), scale)) in blocks.zip(input.scales).enumerate() {
-                    let weight_scales =
-                        if HALVES { [row.scales[2 * at], row.scales[2 * at + 1]] } else { [row.scales[at]; 2] };
-                    *product = Self::add(*product, weights, weight_scales, x, *scale);
-                }
-            }
+    fn tile<const R: usize, const I: usize>(&mut self, rows: [Row<'_>; R], first: usize, input: usize) {
+        let unit = self.unit;
+        let mut inputs = [Input::default(); I];
+        for (i, row) in inputs.iter_mut().enumerate() {
+            *row = self.x.row(input + i);
         }
-        products
-    }
-
-    #[inline(always)]
-    fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32 {
-        let mut product = 0.0;
-        for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
-            let (weight_scale, weights) = q8_0(block);
-            product = Self::add(product, &weights, [weight_scale; 2], x, *scale);
-        }
-        product
-    }
-}
-
-impl Portable {
-    /// Adds the products of 32 weights, which have a scale per half, with 32 inputs.
-    #[inline(always)]
-    fn add(mut sum: f32, weights: &[i8; BLOCK], weight_scales: [f32; 2], x: &[i8; BLOCK], scale: f32) -> f32 {
-        for (half, weight_scale) in weight_scales.into_iter().enumerate() {
-            let mut products = 0;
-            for i in half * 16..(half + 1) * 16 {
-                products += i32::from(weights[i]) * i32::from(x[i]);
-            }
-            sum += products as f32 * weight_scale * scale;
-        }
-        sum
-    }
-}
-
-/// Returns the scale and the weights of a block of `Q8_0`.
-#[inline(always)]
-fn q8_0(block: &[u8; 34]) -> (f32, [i8; BLOCK]) {
-    let [d0, d1, quants @ ..] = block;
-    (scale([*d0, *d1]), bytemuck::cast(*quants))
-}
-
-/// AVX2.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-struct Avx2(pulp::x86::V3);
-
-#[cfg(target_arch = "x86_64")]
-impl Unit for Avx2 {
-    #[inline(always)]
-    fn products<const R: usize, const I: usize, const HALVES: bool, const SIGNED: bool>(
-        self,
-        rows: [Row<'_>; R],
-        inputs: [Row<'_>; I],
-    ) -> [[f32; I]; R] {
-        let simd = self.0;
         let blocks = inputs[0].scales.len();
         let mut weights: [&[[i8; BLOCK]]; R] = [&[]; R];
         let mut weight_scales: [&[f32]; R] = [&[]; R];
@@ -346,66 +323,161 @@ impl Unit for Avx2 {
             x[i] = &inputs[i].quants.as_chunks().0[..blocks];
             scales[i] = &inputs[i].scales[..blocks];
         }
-        let mut sums = [[simd.splat_f32x8(0.0); I]; R];
+        let mut sums = [[Lanes::zeroed(); I]; R];
         for at in 0..blocks {
             for r in 0..R {
-                let scale = if HALVES {
-                    let (low, high) = (weight_scales[r][2 * at], weight_scales[r][2 * at + 1]);
-                    pulp::f32x8(low, low, low, low, high, high, high, high)
+                let pair = if HALVES {
+                    [weight_scales[r][2 * at], weight_scales[r][2 * at + 1]]
                 } else {
-                    simd.splat_f32x8(weight_scales[r][at])
+                    [weight_scales[r][at]; 2]
                 };
-                let weights = pulp::cast(weights[r][at]);
-                let magnitudes = if SIGNED { self.magnitudes(weights) } else { weights };
+                let (weights, pair) = (unit.weights(&weights[r][at], SIGNED), unit.scales(pair, HALVES));
                 for i in 0..I {
-                    let weights = (magnitudes, SIGNED.then_some(weights));
-                    sums[r][i] = self.add(sums[r][i], weights, scale, &x[i][at], scales[i][at]);
+                    sums[r][i] = unit.add(sums[r][i], weights, pair, &x[i][at], scales[i][at]);
                 }
             }
         }
-        let mut products = [[0.0; I]; R];
         for r in 0..R {
             for i in 0..I {
-                products[r][i] = sum(pulp::cast(sums[r][i]));
+                let product = finish(sums[r][i], HALVES, SIGNED, rows[r].minima, inputs[i]);
+                (self.put)(first + r, input + i, product);
             }
         }
-        products
-    }
-
-    #[inline(always)]
-    fn bytes(self, row: &[[u8; 34]], input: Row<'_>) -> f32 {
-        let simd = self.0;
-        let mut total = simd.splat_f32x8(0.0);
-        for ((block, x), scale) in row.iter().zip(input.quants.as_chunks::<BLOCK>().0).zip(input.scales) {
-            dynlayer_cpu::prefetch(block, AHEAD);
-            let (weight_scale, weights) = q8_0(block);
-            let weights = pulp::cast(weights);
-            let weights = (self.magnitudes(weights), Some(weights));
-            total = self.add(total, weights, simd.splat_f32x8(weight_scale), x, *scale);
-        }
-        sum(pulp::cast(total))
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-impl Avx2 {
-    /// Returns the weights without their signs.
-    #[inline(always)]
-    fn magnitudes(self, weights: pulp::i8x32) -> pulp::i8x32 {
-        pulp::cast(self.0.avx2._mm256_abs_epi8(pulp::cast(weights)))
+/// Subtracts the products of the minima, one per run, with the sums of the inputs, and adds the lanes.
+#[inline(always)]
+fn finish(lanes: Lanes, halves: bool, signed: bool, minima: &[f32], x: Input<'_>) -> f32 {
+    let mut lanes: [f32; 8] = bytemuck::cast(lanes);
+    if signed {
+        return sum(lanes);
+    }
+    let sums = if halves { x.halves } else { x.sums };
+    let ((minima, last_minima), (sums, last_sums)) = (minima.as_chunks::<8>(), sums.as_chunks::<8>());
+    for (minima, sums) in minima.iter().zip(sums) {
+        for i in 0..8 {
+            lanes[i] -= minima[i] * sums[i];
+        }
+    }
+    let mut total = sum(lanes);
+    for (minimum, sum) in last_minima.iter().zip(last_sums) {
+        total -= minimum * sum;
+    }
+    total
+}
+
+/// Adds eight lanes pairwise.
+#[inline(always)]
+fn sum(lanes: [f32; 8]) -> f32 {
+    let pair = |i: usize| lanes[i] + lanes[i + 4];
+    (pair(0) + pair(2)) + (pair(1) + pair(3))
+}
+
+/// Sums of products, one for each eighth of a block.
+type Lanes = pulp::f32x8;
+
+/// A vector unit.
+trait Unit: Copy {
+    /// Runs `operation`, compiled for the unit.
+    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>);
+
+    /// 32 weights.
+    type Weights: Copy;
+    /// The scales of the halves of 32 weights.
+    type Scales: Copy;
+    /// Loads weights, which may be negative only if they are `signed`.
+    fn weights(self, weights: &[i8; BLOCK], signed: bool) -> Self::Weights;
+
+    /// Loads the scales of the two halves, which are equal unless `halves`.
+    fn scales(self, scales: [f32; 2], halves: bool) -> Self::Scales;
+
+    /// Adds the products of 32 weights with 32 inputs.
+    fn add(
+        self,
+        lanes: Lanes,
+        weights: Self::Weights,
+        weight_scales: Self::Scales,
+        x: &[i8; BLOCK],
+        scale: f32,
+    ) -> Lanes;
+}
+
+/// Plain loops.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Unit for Portable {
+    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>) {
+        operation.call();
     }
 
-    /// Adds the products of 32 weights with 32 inputs, four by four. Weights are given by their magnitudes, and by
-    /// themselves if they have signs.
+    type Weights = [i8; BLOCK];
+    type Scales = [f32; 2];
+
+    #[inline(always)]
+    fn weights(self, weights: &[i8; BLOCK], _: bool) -> [i8; BLOCK] {
+        *weights
+    }
+
+    #[inline(always)]
+    fn scales(self, scales: [f32; 2], _: bool) -> [f32; 2] {
+        scales
+    }
+
+    #[inline(always)]
+    fn add(self, lanes: Lanes, weights: [i8; BLOCK], weight_scales: [f32; 2], x: &[i8; BLOCK], scale: f32) -> Lanes {
+        let mut lanes: [f32; 8] = bytemuck::cast(lanes);
+        for (eighth, lane) in lanes.iter_mut().enumerate() {
+            let mut products = 0;
+            for i in eighth * 4..(eighth + 1) * 4 {
+                products += i32::from(weights[i]) * i32::from(x[i]);
+            }
+            *lane += products as f32 * weight_scales[eighth / 4] * scale;
+        }
+        bytemuck::cast(lanes)
+    }
+}
+
+/// AVX2.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Avx2(pulp::x86::V3);
+
+#[cfg(target_arch = "x86_64")]
+impl Unit for Avx2 {
+    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>) {
+        self.0.vectorize(operation);
+    }
+
+    /// The weights without their signs, and, if there are any, with them.
+    type Weights = (pulp::i8x32, Option<pulp::i8x32>);
+    type Scales = pulp::f32x8;
+
+    #[inline(always)]
+    fn weights(self, weights: &[i8; BLOCK], signed: bool) -> Self::Weights {
+        let weights = pulp::cast(*weights);
+        if signed {
+            (pulp::cast(self.0.avx2._mm256_abs_epi8(pulp::cast(weights))), Some(weights))
+        } else {
+            (weights, None)
+        }
+    }
+
+    #[inline(always)]
+    fn scales(self, [low, high]: [f32; 2], halves: bool) -> pulp::f32x8 {
+        if halves { pulp::f32x8(low, low, low, low, high, high, high, high) } else { self.0.splat_f32x8(low) }
+    }
+
     #[inline(always)]
     fn add(
         self,
-        sum: pulp::f32x8,
-        (magnitudes, signed): (pulp::i8x32, Option<pulp::i8x32>),
+        lanes: Lanes,
+        (magnitudes, signed): Self::Weights,
         weight_scales: pulp::f32x8,
         x: &[i8; BLOCK],
         scale: f32,
-    ) -> pulp::f32x8 {
+    ) -> Lanes {
         let simd = self.0;
         let mut x = pulp::cast(*x);
         if let Some(weights) = signed {
@@ -415,7 +487,7 @@ impl Avx2 {
         let pairs = simd.avx2._mm256_maddubs_epi16(pulp::cast(magnitudes), x);
         let fours = simd.avx2._mm256_madd_epi16(pairs, pulp::cast(simd.splat_i16x16(1)));
         let products: pulp::f32x8 = pulp::cast(simd.avx._mm256_cvtepi32_ps(fours));
-        simd.mul_add_f32x8(simd.mul_f32x8(products, weight_scales), simd.splat_f32x8(scale), sum)
+        simd.mul_add_f32x8(simd.mul_f32x8(products, weight_scales), simd.splat_f32x8(scale), lanes)
     }
 }
 
@@ -438,8 +510,7 @@ mod tests {
                 let mut panel = Panel::default();
                 products(ty, &weights, &inputs, &mut panel, |row, i, product| found[row * 3 + i] = product);
                 let put = |row: usize, i: usize, product: f32| expected[row * 3 + i] = product;
-                let all = All { unit: Portable, ty, weights: &weights, x: &inputs, panel: &mut Panel::default(), put };
-                pulp::NullaryFnOnce::call(all);
+                dispatch(ty, Products { unit: Portable, weights: &weights, x: &inputs, panel: &mut panel, put });
                 let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
                 for (found, expected) in found.iter().zip(&expected) {
                     let same = found.is_nan() && expected.is_nan();

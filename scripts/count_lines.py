@@ -12,7 +12,7 @@ import sys
 CRATES = ("model", "inference", "metrics", "cpu")
 # Code is a cost: a commit that raises a limit says why. The last one was for quantised weights with their kernels, and for
 # the crate cpu, which did not count before.
-CRATE_LIMIT, TOTAL_LIMIT = 10_500, 25_900
+CRATE_LIMIT, TOTAL_LIMIT = 10_700, 25_900
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

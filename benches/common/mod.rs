@@ -29,5 +29,5 @@ pub fn option(name: &str, default: usize) -> usize {
 }
 
 pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
+    dynlayer::model::threads()
 }

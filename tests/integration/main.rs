@@ -13,6 +13,7 @@
 )]
 
 mod adapters;
+mod allocations;
 mod backends;
 mod before_mlp;
 mod checkpoints;

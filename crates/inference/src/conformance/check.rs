@@ -17,8 +17,8 @@ use dynlayer_model::{Llama, WeightDtype};
 ///
 /// [`Rule::Answers`] is always checked, since the other rules compare runs with the run that it needs. All rules
 /// together take about 1200 passes; [`small_model`] is enough unless the controller needs a certain model. Routes are
-/// compared exactly. A decision that depends on a tensor's last bits may differ between a batch and a single row, since
-/// their sums are rounded in a different order.
+/// compared exactly. On backends other than `flex`, a decision that depends on a tensor's last bits may differ between a batch
+/// and a single row, since their sums are rounded in a different order.
 ///
 /// # Errors
 /// [`Broken`], which names the first broken rule and describes the failure.

@@ -21,8 +21,8 @@ pub struct RunSettings {
     pub control_from: ControlFrom,
     /// The keys and values that later tokens see at layers whose attention an earlier token skipped.
     pub kv_policy: KvPolicy,
-    /// The execution of sublayers that some rows of a batch run and others skip. It affects the speed, and the results
-    /// only by rounding.
+    /// The execution of sublayers that some rows of a batch run and others skip. It affects the speed, and, on
+    /// backends other than `flex`, the last bits of the results.
     pub partial_skips: PartialSkips,
     /// The seed of every random draw of the run: the draws of the controller, which reads the seed from
     /// [`Row::seed`](super::Row::seed), and those of [sampling](crate::sampling::Sampling). A draw depends on the seed,

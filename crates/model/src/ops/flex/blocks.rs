@@ -194,19 +194,11 @@ impl<U: Unit, L: Layout, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for Si
             scales.resize(blocks.len() / per_row * runs, 0.0);
             minima.resize(scales.len(), 0.0);
             L::scales(blocks, scales, minima);
+            let (signed, ahead) = (L::TYPE.is_symmetric(), weights.len() + AHEAD);
             let factors = scales.chunks_exact(runs).zip(minima.chunks_exact(runs));
             for (blocks, (scales, minima)) in blocks.chunks_exact(per_row).zip(factors) {
-                put(
-                    row,
-                    0,
-                    finish(
-                        lanes::<U, L>(unit, blocks, weights.len() + AHEAD, scales, x),
-                        run == 16,
-                        L::TYPE.is_symmetric(),
-                        minima,
-                        x,
-                    ),
-                );
+                let lanes = lanes::<U, L>(unit, blocks, ahead, scales, x);
+                put(row, 0, finish(lanes, run == 16, signed, minima, x));
                 row += 1;
             }
         }

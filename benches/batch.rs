@@ -8,11 +8,11 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{option, smollm2, spread, threads};
+use common::{option, smollm2, spread};
 use dynlayer::inference::{
     Action, Controller, Decision, GenerateOptions, PartialSkips, RunSettings, Site, controller_fn, generate,
 };
-use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::model::{Llama, WeightDtype, threads};
 use std::error::Error;
 
 const BATCHES: [u32; 5] = [1, 2, 4, 8, 16];

@@ -7,10 +7,10 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{option, smollm2, spread, threads};
+use common::{option, smollm2, spread};
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{GenerateOptions, generate};
-use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::model::{Llama, WeightDtype, threads};
 
 const CONTROLLERS: [&str; 5] = ["full", "uniform:25", "uniform:20", "uniform:10", "exit:20"];
 

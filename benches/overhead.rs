@@ -7,9 +7,9 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{option, smollm2, spread, threads};
+use common::{option, smollm2, spread};
 use dynlayer::inference::{Action, GenerateOptions, controller_fn, generate};
-use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::model::{Llama, WeightDtype, threads};
 use std::error::Error;
 use std::time::Instant;
 

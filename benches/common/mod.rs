@@ -27,7 +27,3 @@ pub fn option(name: &str, default: usize) -> usize {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
 }
-
-pub fn threads() -> usize {
-    dynlayer::model::threads()
-}

@@ -6,7 +6,7 @@
 
 use super::convert::{FloatType, to_f32_into};
 use super::dequant_iq4::{iq4_nl, iq4_xs, iq4_xs_scales};
-use super::dequant_k::{q2_k, q2_k_scales, q3_k, q3_k_scales, q4_k, q4_k_scales, q5_k, q5_k_scales, q6_k, q6_k_scales};
+use super::dequant_k::{q2_k, q2_k_scales, q3_k, q3_k_scales, q4_k, q5_k, q6_k, q6_k_scales, scales_and_minima};
 use super::dequant_legacy::{numbers, q4_0, q4_1, q5_0, q5_1, q8_0};
 use super::error::FormatErrorKind;
 use super::ggml_type::GgmlType;
@@ -68,27 +68,8 @@ pub(crate) trait WithLayout {
     fn call<L: Layout>(self);
 }
 
-/// Calls `operation` for a type. Nothing is done for types that are not quantised.
-pub(crate) fn dispatch(ty: GgmlType, operation: impl WithLayout) {
-    match ty {
-        GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => {}
-        GgmlType::Q4_0 => operation.call::<Q4_0>(),
-        GgmlType::Q4_1 => operation.call::<Q4_1>(),
-        GgmlType::Q5_0 => operation.call::<Q5_0>(),
-        GgmlType::Q5_1 => operation.call::<Q5_1>(),
-        GgmlType::Q8_0 => operation.call::<Q8_0>(),
-        GgmlType::Q2K => operation.call::<Q2K>(),
-        GgmlType::Q3K => operation.call::<Q3K>(),
-        GgmlType::Q4K => operation.call::<Q4K>(),
-        GgmlType::Q5K => operation.call::<Q5K>(),
-        GgmlType::Q6K => operation.call::<Q6K>(),
-        GgmlType::Iq4Nl => operation.call::<Iq4Nl>(),
-        GgmlType::Iq4Xs => operation.call::<Iq4Xs>(),
-    }
-}
-
 macro_rules! layout {
-    ($name:ident, $bytes:literal bytes, $size:literal weights, $weights:ident, $($scales:tt)*) => {
+    ($name:ident, $bytes:literal bytes, $size:literal weights, $weights:ident, $scales:ident) => {
         struct $name;
 
         impl Layout for $name {
@@ -98,7 +79,7 @@ macro_rules! layout {
 
             #[inline(always)]
             fn scales(blocks: &[[u8; $bytes]], scales: &mut [f32], minima: &mut [f32]) {
-                layout!($($scales)*, blocks, scales, minima);
+                layout!($scales, blocks, scales, minima);
             }
 
             #[inline(always)]
@@ -112,7 +93,7 @@ macro_rules! layout {
         _ = $minima;
     }};
     // The minimum is after the scale, and is added.
-    (scale and minimum, $blocks:ident, $scales:ident, $minima:ident) => {{
+    (scale_and_minimum, $blocks:ident, $scales:ident, $minima:ident) => {{
         numbers($blocks, 0, $scales);
         numbers($blocks, 2, $minima);
         for minimum in $minima {
@@ -127,18 +108,35 @@ macro_rules! layout {
     };
 }
 
-layout!(Q4_0, 18 bytes, 32 weights, q4_0, scale);
-layout!(Q4_1, 20 bytes, 32 weights, q4_1, scale and minimum);
-layout!(Q5_0, 22 bytes, 32 weights, q5_0, scale);
-layout!(Q5_1, 24 bytes, 32 weights, q5_1, scale and minimum);
-layout!(Q8_0, 34 bytes, 32 weights, q8_0, scale);
-layout!(Iq4Nl, 18 bytes, 32 weights, iq4_nl, scale);
-layout!(Iq4Xs, 136 bytes, 256 weights, iq4_xs, iq4_xs_scales);
-layout!(Q2K, 84 bytes, 256 weights, q2_k, q2_k_scales);
-layout!(Q3K, 110 bytes, 256 weights, q3_k, q3_k_scales);
-layout!(Q4K, 144 bytes, 256 weights, q4_k, q4_k_scales);
-layout!(Q5K, 176 bytes, 256 weights, q5_k, q5_k_scales);
-layout!(Q6K, 210 bytes, 256 weights, q6_k, q6_k_scales);
+/// Makes a type for each block type, and the function that calls an operation for one of them.
+macro_rules! layouts {
+    ($($name:ident, $bytes:literal bytes, $size:literal weights, $weights:ident, $scales:ident;)*) => {
+        $(layout!($name, $bytes bytes, $size weights, $weights, $scales);)*
+
+        /// Calls `operation` for a type. Nothing is done for types that are not quantised.
+        pub(crate) fn dispatch(ty: GgmlType, operation: impl WithLayout) {
+            match ty {
+                GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 => {}
+                $(GgmlType::$name => operation.call::<$name>(),)*
+            }
+        }
+    };
+}
+
+layouts! {
+    Q4_0, 18 bytes, 32 weights, q4_0, scale;
+    Q4_1, 20 bytes, 32 weights, q4_1, scale_and_minimum;
+    Q5_0, 22 bytes, 32 weights, q5_0, scale;
+    Q5_1, 24 bytes, 32 weights, q5_1, scale_and_minimum;
+    Q8_0, 34 bytes, 32 weights, q8_0, scale;
+    Iq4Nl, 18 bytes, 32 weights, iq4_nl, scale;
+    Iq4Xs, 136 bytes, 256 weights, iq4_xs, iq4_xs_scales;
+    Q2K, 84 bytes, 256 weights, q2_k, q2_k_scales;
+    Q3K, 110 bytes, 256 weights, q3_k, q3_k_scales;
+    Q4K, 144 bytes, 256 weights, q4_k, scales_and_minima;
+    Q5K, 176 bytes, 256 weights, q5_k, scales_and_minima;
+    Q6K, 210 bytes, 256 weights, q6_k, q6_k_scales;
+}
 
 /// Converts whole blocks of a quantised type.
 struct Dequantise<'a> {

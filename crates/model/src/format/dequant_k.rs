@@ -82,14 +82,8 @@ fn six_bits(packed: &[u8]) -> [i8; 16] {
     scales
 }
 
-/// Unpacks the scales of a `block_q4_K`: `d`, `dmin`, 12 bytes of 6-bit scales and minima of
-/// eight runs of 32 weights, 128 bytes of nibbles.
-#[inline(always)]
-pub(super) fn q4_k_scales(block: &[u8; 144], scales: &mut [f32; 8], minima: &mut [f32; 8]) {
-    scales_and_minima(block, scales, minima);
-}
-
-/// Unpacks the weights of a `block_q4_K`.
+/// Unpacks the weights of a `block_q4_K`: `d`, `dmin`, 12 bytes of 6-bit scales and minima of eight runs of 32 weights,
+/// 128 bytes of nibbles.
 #[inline(always)]
 pub(super) fn q4_k(block: &[u8; 144]) -> [i8; 256] {
     let mut out = [0; 256];
@@ -99,14 +93,7 @@ pub(super) fn q4_k(block: &[u8; 144]) -> [i8; 256] {
     out
 }
 
-/// Unpacks the scales of a `block_q5_K`, which is a `block_q4_K` with 32 bytes of fifth bits
-/// before the nibbles.
-#[inline(always)]
-pub(super) fn q5_k_scales(block: &[u8; 176], scales: &mut [f32; 8], minima: &mut [f32; 8]) {
-    scales_and_minima(block, scales, minima);
-}
-
-/// Unpacks the weights of a `block_q5_K`. Bit `i` of a byte of fifth bits belongs to run `i`.
+/// Unpacks the weights of a `block_q5_K`, which is a `block_q4_K` with 32 bytes of fifth bits before the nibbles. Bit `i` of a byte of fifth bits belongs to run `i`.
 #[inline(always)]
 pub(super) fn q5_k(block: &[u8; 176]) -> [i8; 256] {
     let (chunks, _) = block[16..].as_chunks::<32>();
@@ -160,7 +147,7 @@ pub(super) fn q6_k(block: &[u8; 210]) -> [i8; 256] {
     out
 }
 
-/// Unpacks the scales and minima of eight runs from the first 16 bytes of a block: `d`, `dmin`, 12 bytes with 6 bits each.
+/// Unpacks the scales and minima of a `block_q4_K` or `block_q5_K` from its first 16 bytes: `d`, `dmin`, 12 bytes with 6 bits each.
 ///
 /// The layout is that of `get_scale_min_k4` in `ggml-quants.c`. The low six bits
 /// of bytes 0 to 3 are the scales of the first four runs, those of bytes 4 to 7
@@ -168,7 +155,7 @@ pub(super) fn q6_k(block: &[u8; 210]) -> [i8; 256] {
 /// the scale in the low nibble, the minimum in the high nibble. Their upper two
 /// bits are the top two bits of bytes 0 to 3 (scales) and 4 to 7 (minima).
 #[inline(always)]
-fn scales_and_minima(block: &[u8], scales: &mut [f32; 8], minima: &mut [f32; 8]) {
+pub(super) fn scales_and_minima<const BYTES: usize>(block: &[u8; BYTES], scales: &mut [f32; 8], minima: &mut [f32; 8]) {
     let (d, dmin, packed) = (scale([block[0], block[1]]), scale([block[2], block[3]]), &block[4..16]);
     let (mut units, mut least) = ([0; 8], [0; 8]);
     for i in 0..4 {

@@ -119,6 +119,17 @@ pub(super) struct Panel {
     minima: Vec<f32>,
 }
 
+impl Panel {
+    /// Unpacks the scales and minima of blocks.
+    #[inline(always)]
+    fn unpack_scales<L: Layout>(&mut self, blocks: &[L::Block]) {
+        let runs = blocks.len() * L::TYPE.block_size() / L::TYPE.run();
+        self.scales.resize(runs, 0.0);
+        self.minima.resize(runs, 0.0);
+        L::scales(blocks, &mut self.scales, &mut self.minima);
+    }
+}
+
 /// Computes the products of rows of `weights`, whole blocks of type `ty`, with all inputs, and gives each to `put` with its
 /// row and input.
 pub(super) fn products(
@@ -162,14 +173,6 @@ impl<U: Unit, F: FnMut(usize, usize, f32)> WithLayout for Products<'_, U, F> {
     }
 }
 
-/// Asks the processor for the rows that come after `weights`.
-#[inline(always)]
-fn prefetch(weights: &[u8]) {
-    for line in weights.chunks(64) {
-        dynlayer_cpu::prefetch(&line[0], weights.len());
-    }
-}
-
 /// Computes the products of rows with one input, without writing the unpacked weights to memory.
 struct Single<'a, U, L, F> {
     unit: U,
@@ -185,17 +188,15 @@ impl<U: Unit, L: Layout, F: FnMut(usize, usize, f32)> pulp::NullaryFnOnce for Si
 
     #[inline(always)]
     fn call(self) {
-        let Self { unit, layout: _, weights, x, panel: Panel { scales, minima, .. }, mut put } = self;
+        let Self { unit, layout: _, weights, x, panel, mut put } = self;
         let (run, per_row) = (L::TYPE.run(), x.quants.len() / L::TYPE.block_size());
         let runs = x.quants.len() / run;
         let mut row = 0;
         for weights in weights.chunks(ROWS * per_row * L::TYPE.block_bytes()) {
             let blocks = L::blocks(weights);
-            scales.resize(blocks.len() / per_row * runs, 0.0);
-            minima.resize(scales.len(), 0.0);
-            L::scales(blocks, scales, minima);
+            panel.unpack_scales::<L>(blocks);
             let (signed, ahead) = (L::TYPE.is_symmetric(), weights.len() + AHEAD);
-            let factors = scales.chunks_exact(runs).zip(minima.chunks_exact(runs));
+            let factors = panel.scales.chunks_exact(runs).zip(panel.minima.chunks_exact(runs));
             for (blocks, (scales, minima)) in blocks.chunks_exact(per_row).zip(factors) {
                 let lanes = lanes::<U, L>(unit, blocks, ahead, scales, x);
                 put(row, 0, finish(lanes, run == 16, signed, minima, x));
@@ -236,14 +237,15 @@ impl<L: Layout> pulp::NullaryFnOnce for Unpack<'_, L> {
 
     #[inline(always)]
     fn call(self) {
-        prefetch(self.weights);
-        let Panel { quants, scales, minima } = self.panel;
-        let blocks = L::blocks(self.weights);
-        quants.resize(blocks.len() * L::TYPE.block_size(), 0);
-        scales.resize(quants.len() / L::TYPE.run(), 0.0);
-        minima.resize(scales.len(), 0.0);
-        L::scales(blocks, scales, minima);
-        for (quants, block) in quants.chunks_exact_mut(L::TYPE.block_size()).zip(blocks) {
+        let Self { layout: _, weights, panel } = self;
+        // The rows that come next are read while these are computed.
+        for line in weights.chunks(64) {
+            dynlayer_cpu::prefetch(&line[0], weights.len());
+        }
+        let blocks = L::blocks(weights);
+        panel.unpack_scales::<L>(blocks);
+        panel.quants.resize(blocks.len() * L::TYPE.block_size(), 0);
+        for (quants, block) in panel.quants.chunks_exact_mut(L::TYPE.block_size()).zip(blocks) {
             quants.copy_from_slice(L::weights(block).as_ref().as_flattened());
         }
     }
@@ -371,13 +373,14 @@ type Lanes = pulp::f32x8;
 
 /// A vector unit.
 trait Unit: Copy {
-    /// Runs `operation`, compiled for the unit.
-    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>);
-
     /// 32 weights.
     type Weights: Copy;
     /// The scales of the halves of 32 weights.
     type Scales: Copy;
+
+    /// Runs `operation`, compiled for the unit.
+    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>);
+
     /// Loads weights, which may be negative only if they are `signed`.
     fn weights(self, weights: &[i8; BLOCK], signed: bool) -> Self::Weights;
 
@@ -400,12 +403,12 @@ trait Unit: Copy {
 struct Portable;
 
 impl Unit for Portable {
+    type Weights = [i8; BLOCK];
+    type Scales = [f32; 2];
+
     fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>) {
         operation.call();
     }
-
-    type Weights = [i8; BLOCK];
-    type Scales = [f32; 2];
 
     #[inline(always)]
     fn weights(self, weights: &[i8; BLOCK], _: bool) -> [i8; BLOCK] {
@@ -438,13 +441,13 @@ struct Avx2(pulp::x86::V3);
 
 #[cfg(target_arch = "x86_64")]
 impl Unit for Avx2 {
-    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>) {
-        self.0.vectorize(operation);
-    }
-
     /// The weights without their signs, and, if there are any, with them.
     type Weights = (pulp::i8x32, Option<pulp::i8x32>);
     type Scales = pulp::f32x8;
+
+    fn vectorize(self, operation: impl pulp::NullaryFnOnce<Output = ()>) {
+        self.0.vectorize(operation);
+    }
 
     #[inline(always)]
     fn weights(self, weights: &[i8; BLOCK], signed: bool) -> Self::Weights {

@@ -132,7 +132,7 @@ fn prompts_that_cannot_be_run() {
 #[test]
 fn a_model_that_computes_no_numbers() {
     let mut model = small(&device());
-    model.norm.weight = Param::from_tensor(Tensor::full([48], f32::NAN, &device()));
+    model.norm.weight = Param::from_tensor(Tensor::full([48], f32::NAN, &device())).into();
     let generated =
         generate(&model, FullDepth, &[vec![1, 2]], GenerateOptions::default()).unwrap().finish().map(|_| ());
     let scored = score(&model, FullDepth, &[1, 2], &[3], &ScoreOptions::default()).map(|_| ());

@@ -2,8 +2,8 @@
 
 use crate::support::{Routes, SMALL, assert_close, config, device, follow, random, rows, small_configs};
 use dynlayer::inference::{Action, ControlFrom, KvPolicy, RunSettings, ScoreOptions, score};
+use dynlayer::model::Llama;
 use dynlayer::model::config::LlamaConfig;
-use dynlayer::model::{LayerKv, Llama};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,9 @@ fn text(n: u32) -> Vec<u32> {
 fn uncached(model: &Llama, text: &[u32], positions: Vec<usize>) -> Vec<Vec<f32>> {
     let frame = model.uncached_frame(&[positions], &[0]);
     let mut hidden = model.embed(model.tokens(&[text]));
-    for block in model.layers() {
-        hidden = block.forward(hidden, &frame, &mut LayerKv::default());
+    let mut none = model.cache(0, 0);
+    for (layer, block) in model.layers().iter().enumerate() {
+        hidden = block.forward(hidden, &frame, none.layer_mut(layer));
     }
     rows(model.logits(hidden))
 }

@@ -208,7 +208,7 @@ mod tests {
             add(changed);
             let mut changed = first.clone();
             let norm = &mut changed.layers[layer].input_layernorm;
-            norm.weight = Param::from_tensor(norm.weight.val() * 1.001);
+            norm.weight = Param::from_tensor(norm.weight.val() * 1.001).into();
             add(changed);
         }
         let mut changed = first.clone();

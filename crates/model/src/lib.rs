@@ -155,6 +155,7 @@ mod matrix;
 mod ops;
 mod parameters;
 pub mod text;
+mod weights;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
 pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, WeightDtype, adapter_name, is_gpu};
@@ -170,6 +171,7 @@ pub use matrix::{Blocks, Matrix};
 pub use ops::select_rows;
 #[doc(hidden)]
 pub use parameters::quantised_weight;
+pub use weights::Weights;
 
 /// Keeps the threads of the CPU kernels awake until the result is dropped: they wait for work without sleeping, and keep
 /// their cores busy. Hold it while a pass runs, and only then. Other backends than `flex` need none.

@@ -1,7 +1,10 @@
 //! Matrices of weights, as tensors or as the quantised blocks in which GGUF files store them.
 
-use crate::device::has_block_kernels;
+use crate::device::has_kernels;
 use crate::format::{FormatErrorKind, GgmlType, dequantize_into, quantize_q8_0};
+use crate::weights::Weights;
+#[cfg(feature = "flex")]
+use burn::backend::flex::FlexTensor;
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
@@ -13,7 +16,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 #[derive(Clone, Debug)]
 pub enum Matrix {
     /// A tensor of `f32` or `f16`.
-    Dense(Param<Tensor<2>>),
+    Dense(Weights<Tensor<2>>),
     /// Quantised blocks.
     Quantised(Blocks),
 }
@@ -25,7 +28,7 @@ pub enum Matrix {
 #[derive(Clone, Debug)]
 pub struct Blocks {
     /// The rows, one after the other, as `u8`.
-    bytes: Param<Tensor<1, Int>>,
+    bytes: Weights<Tensor<1, Int>>,
     ty: GgmlType,
     shape: [usize; 2],
 }
@@ -38,7 +41,7 @@ impl Matrix {
         bytes: Vec<u8>,
         device: &Device,
     ) -> Result<Self, FormatErrorKind> {
-        if has_block_kernels(device) {
+        if has_kernels(device) {
             return Ok(Self::Quantised(Blocks::new(ty, shape, bytes, device)?));
         }
         check(ty, shape, bytes.len())?;
@@ -48,7 +51,7 @@ impl Matrix {
     /// The numbers of rows and columns, `[out, in]`.
     pub fn dims(&self) -> [usize; 2] {
         match self {
-            Self::Dense(tensor) => tensor.val().dims(),
+            Self::Dense(tensor) => tensor.dims(),
             Self::Quantised(blocks) => blocks.dims(),
         }
     }
@@ -102,13 +105,13 @@ impl Matrix {
     /// Changes the parameter that holds the weights.
     fn change(
         self,
-        tensor: impl FnOnce(Param<Tensor<2>>) -> Param<Tensor<2>>,
-        bytes: impl FnOnce(Param<Tensor<1, Int>>) -> Param<Tensor<1, Int>>,
+        tensor: impl FnOnce(Weights<Tensor<2>>) -> Weights<Tensor<2>>,
+        bytes: impl FnOnce(Weights<Tensor<1, Int>>) -> Weights<Tensor<1, Int>>,
     ) -> Self {
         match self {
-            Self::Dense(param) => Self::Dense(tensor(param)),
-            Self::Quantised(Blocks { bytes: param, ty, shape }) => {
-                Self::Quantised(Blocks { bytes: bytes(param), ty, shape })
+            Self::Dense(weights) => Self::Dense(tensor(weights)),
+            Self::Quantised(Blocks { bytes: weights, ty, shape }) => {
+                Self::Quantised(Blocks { bytes: bytes(weights), ty, shape })
             }
         }
     }
@@ -116,7 +119,7 @@ impl Matrix {
 
 impl From<Param<Tensor<2>>> for Matrix {
     fn from(tensor: Param<Tensor<2>>) -> Self {
-        Self::Dense(tensor)
+        Self::Dense(tensor.into())
     }
 }
 
@@ -134,7 +137,7 @@ impl Blocks {
         let n = bytes.len();
         let data = TensorData::from_bytes_vec(bytes, [n], DType::U8);
         let bytes = Tensor::<1, Int>::from_data(data, (device, DType::U8));
-        Ok(Self { bytes: Param::initialized(ParamId::new(), bytes), ty, shape })
+        Ok(Self { bytes: Param::initialized(ParamId::new(), bytes).into(), ty, shape })
     }
 
     /// Quantises a matrix `[out, in]`, whose values come row by row, to blocks of `Q8_0`, as ggml does.
@@ -162,6 +165,12 @@ impl Blocks {
     /// Returns the bytes of all rows, one row after the other, as a tensor of `u8`. They are not copied.
     pub fn bytes(&self) -> Tensor<1, Int> {
         self.bytes.val()
+    }
+
+    /// Returns the storage of the bytes, if it is that of a `flex` tensor.
+    #[cfg(feature = "flex")]
+    pub(crate) fn storage(&self) -> Option<&FlexTensor> {
+        self.bytes.storage()
     }
 
     /// Returns the weights in `f32`, `[out, in]`.
@@ -200,7 +209,7 @@ impl Blocks {
         let (ty, shape) = (GgmlType::from_id(u32::try_from(ty).ok()?)?, [rows, columns]);
         let n: usize = param.val().dims().iter().product();
         check(ty, shape, n).ok()?;
-        Some(Self { bytes: Param::initialized(param.id, param.val().reshape([n])), ty, shape })
+        Some(Self { bytes: Param::initialized(param.id, param.val().reshape([n])).into(), ty, shape })
     }
 }
 

@@ -30,6 +30,12 @@ impl Stream {
         }
     }
 
+    /// Changes the stream by a sublayer that runs for the given rows, in place if nothing else holds it.
+    pub(super) fn change(&mut self, ran: &[usize], sublayer: impl FnOnce(Tensor<3>) -> Tensor<3>) {
+        let hidden = self.hidden.extract();
+        self.set(sublayer(hidden), ran);
+    }
+
     /// Returns a row's current state as one that outlives the pass. `make` is called at most once until a sublayer runs
     /// for the row; until then every call returns the same copy.
     pub(super) fn keep(&mut self, row: usize, make: impl FnOnce(Tensor<3>) -> State) -> Arc<State> {

@@ -32,8 +32,8 @@ impl Sublayers<'_> {
         self.tally.mlp(&self.everyone, &self.everyone);
         let frame = holes.as_ref().unwrap_or(self.frame);
         let block = &self.model.layers()[layer];
-        let hidden = block.forward(self.stream.hidden().clone(), frame, self.cache.layer_mut(layer));
-        self.stream.set(hidden, &self.everyone);
+        let kv = self.cache.layer_mut(layer);
+        self.stream.change(&self.everyone, |hidden| block.forward(hidden, frame, kv));
     }
 
     /// Runs the attention for the rows that run it, and applies the KV policy to the others.
@@ -51,13 +51,16 @@ impl Sublayers<'_> {
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), weights);
         let launched = if gathers { &running } else { &self.everyone };
         self.tally.attention(layer, &running, launched, |row| self.cache.holes(layer, self.frame, row));
-        let (hidden, kv) = (self.stream.hidden(), self.cache.layer_mut(layer));
+        let kv = self.cache.layer_mut(layer);
+        if skipping.is_empty() {
+            return self.stream.change(&running, |hidden| block.attention(hidden, frame, kv));
+        }
+        let hidden = self.stream.hidden();
         let hidden = if gathers {
             let ran = block.attention(select_rows(hidden.clone(), &running), &frame.select_rows(&running), kv);
             scatter(hidden, &running, ran)
         } else {
-            let ran = block.attention(hidden.clone(), frame, kv);
-            if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }
+            keep_skippers(runs, block.attention(hidden.clone(), frame, kv), hidden)
         };
         self.cache.skip(skipped(!gathers), &mut self.stream, &mut self.tally);
         self.stream.set(hidden, &running);
@@ -72,12 +75,14 @@ impl Sublayers<'_> {
         }
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), self.dimensions.mlp_weights());
         self.tally.mlp(&running, if gathers { &running } else { &self.everyone });
+        if skipping.is_empty() {
+            return self.stream.change(&running, |hidden| block.feed_forward(hidden));
+        }
         let hidden = self.stream.hidden();
         let hidden = if gathers {
             scatter(hidden, &running, block.feed_forward(select_rows(hidden.clone(), &running)))
         } else {
-            let ran = block.feed_forward(hidden.clone());
-            if skipping.is_empty() { ran } else { keep_skippers(runs, ran, hidden) }
+            keep_skippers(runs, block.feed_forward(hidden.clone()), hidden)
         };
         self.stream.set(hidden, &running);
     }

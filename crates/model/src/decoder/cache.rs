@@ -3,7 +3,7 @@
 use super::frame::STEP;
 use super::{Frame, LayerKv};
 use crate::config::LlamaConfig;
-use crate::device::is_gpu;
+use crate::device::has_kernels;
 use burn::tensor::Device;
 use std::ops::Range;
 
@@ -20,8 +20,7 @@ pub struct KvCache {
     extents: Vec<Extent>,
     /// The shape of one slot, `[kv_heads, head_dim]`.
     shape: [usize; 2],
-    device: Device,
-    /// The number of slots that the rows share, on GPUs; `None` if each row has slots of its own.
+    /// The number of slots that the rows share; `None` on `flex`, where each row has slots of its own.
     pool: Option<usize>,
 }
 
@@ -40,15 +39,18 @@ impl KvCache {
     ///
     /// A slot takes `2 * n_layers * n_kv_heads * head_dim` numbers of 4 bytes.
     pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
-        Self::with_pool(is_gpu(device), config, rows, capacity, device)
+        Self::with_pool(!has_kernels(device) || device.is_autodiff(), config, rows, capacity, device)
     }
 
     /// Makes a cache as [`new`](Self::new) does, whose rows share slots if `pooled`.
     pub(super) fn with_pool(pooled: bool, config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
         let shape = [config.n_kv_heads, config.head_dim];
-        let layer = if pooled { LayerKv::pooled(shape, device) } else { LayerKv::default() };
+        #[cfg(feature = "flex")]
+        let layer = if pooled { LayerKv::pooled(shape, device) } else { LayerKv::separate() };
+        #[cfg(not(feature = "flex"))]
+        let layer = LayerKv::pooled(shape, device);
         let (layers, pool) = (vec![layer; config.n_layers], pooled.then_some(0));
-        let mut cache = Self { layers, extents: Vec::new(), shape, device: device.clone(), pool };
+        let mut cache = Self { layers, extents: Vec::new(), shape, pool };
         for _ in 0..rows {
             cache.add_row(capacity);
         }
@@ -105,7 +107,7 @@ impl KvCache {
         let slots = self.room(capacity);
         let pool = self.pool.unwrap_or_default();
         for layer in &mut self.layers {
-            layer.add_row(slots.clone(), pool, self.shape, &self.device);
+            layer.add_row(slots.clone(), pool, self.shape);
         }
         self.extents.push(Extent { positions: Vec::new(), capacity, slots });
         self.extents.len() - 1

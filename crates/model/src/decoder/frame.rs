@@ -211,7 +211,7 @@ impl Frame {
         let mut frame = Self {
             tokens: self.tokens,
             places: places.iter().map(|row| self.places[*row].clone()).collect(),
-            rotation: self.rotation.select(&index),
+            rotation: self.rotation.select(rows),
             mask: self.mask.as_ref().map(some),
             windows: self.windows.iter().map(|(window, mask)| (*window, some(mask))).collect(),
             batch: None,

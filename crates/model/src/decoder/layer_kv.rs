@@ -3,28 +3,25 @@
 use super::Frame;
 use super::frame::{Decode, Place, Read};
 use crate::ops::CachedRow;
+#[cfg(feature = "flex")]
+use crate::ops::flex::RowKv;
 use burn::tensor::{Device, IndexingUpdateOp, Tensor, s};
 use std::ops::Range;
 
 /// One layer's keys and values.
 ///
-/// On CPUs each row has tensors of its own, which the attention kernel reads where they are. GPUs spend more time on
-/// launching small kernels than on running them, so there all rows share one tensor, which one launch can read or write.
+/// On `flex` each row has memory of its own, which kernels read and write where it is. GPUs spend more time on launching
+/// small kernels than on running them, so there all rows share one tensor, which one launch can read or write; other
+/// devices do as GPUs.
 #[derive(Debug, Clone)]
 pub struct LayerKv(Store);
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one per layer")]
+#[cfg_attr(feature = "flex", expect(clippy::large_enum_variant, reason = "there is one per layer"))]
 enum Store {
+    #[cfg(feature = "flex")]
     Rows(Vec<RowKv>),
     Pool(Pool),
-}
-
-/// One row's keys and values, `[1, kv_heads, capacity, head_dim]` each.
-#[derive(Debug, Clone)]
-struct RowKv {
-    k: Tensor<4>,
-    v: Tensor<4>,
 }
 
 /// The keys and values of all rows, `[kv_heads, slots, head_dim]` each: the slots of a head lie one after the other, as
@@ -37,13 +34,13 @@ struct Pool {
     starts: Vec<usize>,
 }
 
-impl Default for LayerKv {
-    fn default() -> Self {
+impl LayerKv {
+    /// Makes keys and values without rows that have memory of their own.
+    #[cfg(feature = "flex")]
+    pub(super) fn separate() -> Self {
         Self(Store::Rows(Vec::new()))
     }
-}
 
-impl LayerKv {
     /// Makes keys and values without rows that share one tensor; `shape` is `[kv_heads, head_dim]`.
     pub(super) fn pooled([heads, width]: [usize; 2], device: &Device) -> Self {
         let empty = || Tensor::zeros([heads, 0, width], device);
@@ -51,12 +48,10 @@ impl LayerKv {
     }
 
     /// Adds an empty row of `slots.len()` slots; a pool holds it in these slots, and grows to `pool` slots.
-    pub(super) fn add_row(&mut self, slots: Range<usize>, pool: usize, [heads, width]: [usize; 2], device: &Device) {
+    pub(super) fn add_row(&mut self, slots: Range<usize>, pool: usize, shape: [usize; 2]) {
         match &mut self.0 {
-            Store::Rows(rows) => {
-                let zeros = || Tensor::zeros([1, heads, slots.len(), width], device);
-                rows.push(RowKv { k: zeros(), v: zeros() });
-            }
+            #[cfg(feature = "flex")]
+            Store::Rows(rows) => rows.push(RowKv::new(shape, slots.len())),
             Store::Pool(shared) => {
                 shared.grow(pool);
                 // Slots that no token has written are read too, times 0: they must not hold the NaN of an earlier row.
@@ -69,6 +64,7 @@ impl LayerKv {
     /// Adds a copy of a row; a pool holds it in `slots`, grows to `pool` slots, and copies the first `used` slots.
     pub(super) fn copy_row(&mut self, row: usize, used: usize, slots: Range<usize>, pool: usize) {
         match &mut self.0 {
+            #[cfg(feature = "flex")]
             Store::Rows(rows) => rows.push(rows[row].clone()),
             Store::Pool(shared) => {
                 shared.grow(pool);
@@ -81,6 +77,7 @@ impl LayerKv {
     /// Removes a row. Later rows move down by one index.
     pub(super) fn remove_row(&mut self, row: usize) {
         match &mut self.0 {
+            #[cfg(feature = "flex")]
             Store::Rows(rows) => drop(rows.remove(row)),
             Store::Pool(shared) => drop(shared.starts.remove(row)),
         }
@@ -90,13 +87,8 @@ impl LayerKv {
     /// on, and grows to `pool` slots.
     pub(super) fn resize_row(&mut self, row: usize, used: usize, slots: Range<usize>, pool: usize) {
         match &mut self.0 {
-            Store::Rows(rows) => {
-                let RowKv { k, v } = &mut rows[row];
-                let [_, heads, now, width] = k.dims();
-                let room = Tensor::zeros([1, heads, slots.len() - now, width], &k.device());
-                k.inplace(|k| Tensor::cat(vec![k, room.clone()], 2));
-                v.inplace(|v| Tensor::cat(vec![v, room], 2));
-            }
+            #[cfg(feature = "flex")]
+            Store::Rows(rows) => rows[row].resize(used, slots.len()),
             Store::Pool(shared) => {
                 shared.grow(pool);
                 shared.copy(row, used, slots.clone());
@@ -114,7 +106,10 @@ impl LayerKv {
     /// If the cache has no such row or slot.
     pub fn write(&mut self, frame: &Frame, k: &Tensor<4>, v: &Tensor<4>) {
         let written = frame.batch().and_then(|batch| batch.written.as_ref());
-        if let (Store::Pool(pool), Some(written)) = (&mut self.0, written) {
+        #[cfg_attr(not(feature = "flex"), expect(irrefutable_let_patterns, reason = "there is no other store"))]
+        if let Store::Pool(pool) = &mut self.0
+            && let Some(written) = written
+        {
             let assign = |cache: Tensor<3>, x: &Tensor<4>| {
                 cache.select_assign(1, written.clone(), heads_first(x.clone()), IndexingUpdateOp::Assign)
             };
@@ -136,16 +131,20 @@ impl LayerKv {
     /// # Panics
     /// If the cache has no such row or slot.
     pub fn write_slots(&mut self, row: usize, start: usize, k: Tensor<4>, v: Tensor<4>) {
-        let slots = start..start + k.dims()[2];
+        let [_, heads, tokens, width] = k.dims();
         match &mut self.0 {
+            #[cfg(feature = "flex")]
             Store::Rows(rows) => {
-                let row = &mut rows[row];
-                row.k.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
-                row.v.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
+                let values = |x: Tensor<4>| x.into_data().iter::<f32>().collect::<Vec<f32>>();
+                let (k, v) = (values(k), values(v));
+                for head in 0..heads {
+                    let of = head * tokens * width..(head + 1) * tokens * width;
+                    rows[row].write(head, start, &k[of.clone()], &v[of]);
+                }
             }
             Store::Pool(pool) => {
-                let from = pool.starts[row];
-                pool.assign(from + slots.start..from + slots.end, heads_first(k), heads_first(v));
+                let start = pool.starts[row] + start;
+                pool.assign(start..start + tokens, heads_first(k), heads_first(v));
             }
         }
     }
@@ -155,10 +154,8 @@ impl LayerKv {
         let (first, hidden) = place.seen(window);
         let slots = place.start + place.positions.len() - first;
         let (k, v) = match &self.0 {
-            Store::Rows(rows) => {
-                let RowKv { k, v } = &rows[place.row];
-                (k.clone().narrow(2, first, slots), v.clone().narrow(2, first, slots))
-            }
+            #[cfg(feature = "flex")]
+            Store::Rows(rows) => rows[place.row].tensors(first, slots),
             Store::Pool(pool) => pool.rows(&Read::Range(pool.starts[place.row] + first..), 1, slots),
         };
         CachedRow { k, v, hidden }
@@ -167,8 +164,20 @@ impl LayerKv {
     /// Returns the keys and values that a pass of one token per row reads, `[rows, kv_heads, slots, head_dim]` each; `None`
     /// if each row has tensors of its own.
     pub(crate) fn batched(&self, decode: &Decode) -> Option<(Tensor<4>, Tensor<4>)> {
-        let Store::Pool(pool) = &self.0 else { return None };
-        Some(pool.rows(&decode.read, decode.rows, decode.slots))
+        match &self.0 {
+            #[cfg(feature = "flex")]
+            Store::Rows(_) => None,
+            Store::Pool(pool) => Some(pool.rows(&decode.read, decode.rows, decode.slots)),
+        }
+    }
+
+    /// The rows, if each has memory of its own.
+    #[cfg(feature = "flex")]
+    pub(super) fn rows(&mut self) -> Option<&mut [RowKv]> {
+        match &mut self.0 {
+            Store::Rows(rows) => Some(rows),
+            Store::Pool(_) => None,
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! The fields have the names of the tensors in Hugging Face checkpoints.
 
+#[cfg(feature = "flex")]
+use super::in_place;
 use super::{Frame, KvCache, LayerKv, Rope, Rotation};
 use crate::config::LlamaConfig;
 use crate::digest::{DeviceReadError, Digest};
 use crate::matrix::Matrix;
 use crate::ops::{self, CachedRow};
-use burn::module::{Module, Param};
+use crate::weights::Weights;
+use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use std::collections::BTreeSet;
 
@@ -189,21 +192,35 @@ pub struct Block {
 impl Block {
     /// Runs the whole layer on the residual stream `hidden`; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let mixed = self.self_attn.mix(&self.input_layernorm, &hidden, frame, kv);
-        let (hidden, normed) = self.self_attn.o_proj.add_and_norm(mixed, hidden, &self.post_attention_layernorm);
-        self.mlp.add_to(hidden, &normed)
+        #[cfg(feature = "flex")]
+        let hidden = match in_place::attention(self, hidden, frame, kv) {
+            Ok(hidden) => return self.feed_forward(hidden),
+            Err(hidden) => hidden,
+        };
+        let update = self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), frame, kv);
+        let RmsNorm { weight, eps } = &self.post_attention_layernorm;
+        let (hidden, normed) = ops::add_rms_norm(update, hidden, weight.val(), *eps);
+        self.mlp.forward(normed) + hidden
     }
 
     /// Runs the attention sublayer, `hidden + attention(norm(hidden))`, and writes this pass's keys and values.
     pub fn attention(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let mixed = self.self_attn.mix(&self.input_layernorm, &hidden, frame, kv);
-        self.self_attn.o_proj.add_to(hidden, &mixed)
+        #[cfg(feature = "flex")]
+        let hidden = match in_place::attention(self, hidden, frame, kv) {
+            Ok(hidden) => return hidden,
+            Err(hidden) => hidden,
+        };
+        self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), frame, kv) + hidden
     }
 
     /// Runs the MLP sublayer, `hidden + mlp(norm(hidden))`.
     pub fn feed_forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let normed = self.post_attention_layernorm.forward(hidden.clone());
-        self.mlp.add_to(hidden, &normed)
+        #[cfg(feature = "flex")]
+        let hidden = match in_place::feed_forward(self, hidden) {
+            Ok(hidden) => return hidden,
+            Err(hidden) => hidden,
+        };
+        self.mlp.forward(self.post_attention_layernorm.forward(hidden.clone())) + hidden
     }
 
     /// Writes the keys and values that this layer computes from the residual stream `hidden`, without running either
@@ -212,6 +229,11 @@ impl Block {
     /// Use it for tokens that skip the layer: later tokens that run the layer can then attend to them ("KV
     /// propagation", arXiv 2410.20022). It costs two projections.
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
+        #[cfg(feature = "flex")]
+        let hidden = match in_place::propagate(self, hidden, frame, kv) {
+            Ok(()) => return,
+            Err(hidden) => hidden,
+        };
         let (k, v) = self.keys_values(hidden, &frame.rotation);
         kv.write(frame, &k, &v);
     }
@@ -260,30 +282,19 @@ impl Attention {
     /// # Shapes
     /// - `x` and the result: `[rows, tokens, d_model]`
     pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let projected = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
-        self.o_proj.forward(self.attend(projected, frame, kv)) // [rows, tokens, d_model]
-    }
-
-    /// Applies the attention without its output projection to a state `hidden: [rows, tokens, d_model]`, which `norm`
-    /// norms first.
-    fn mix(&self, norm: &RmsNorm, hidden: &Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let projected = Linear::normed([&self.q_proj, &self.k_proj, &self.v_proj], norm, hidden);
-        self.attend(projected, frame, kv)
-    }
-
-    /// Mixes the values of projected queries, keys and values: `[rows, tokens, heads * head_dim]`.
-    fn attend(&self, [q, k, v]: [Tensor<3>; 3], frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
+        let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
         let (k, v) = (self.keys(k, &frame.rotation), self.heads(v, None)); // [rows, kv_heads, tokens, head_dim]
         let q = self.rotate(self.heads(q, self.q_norm.as_ref()), &frame.rotation); // [rows, heads, tokens, head_dim]
         kv.write(frame, &k, &v);
-        if frame.places().is_empty() {
+        let mixed = if frame.places().is_empty() {
             ops::attention(q, k, v, frame.mask(self.window))
         } else if let Some((k, v, bias)) = self.decode(frame, kv) {
             ops::decode_attention(q, k, v, bias)
         } else {
             let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, self.window)).collect();
             ops::cached_attention(&q, &cached)
-        }
+        }; // [rows, tokens, heads * head_dim]
+        self.o_proj.forward(mixed)
     }
 
     /// Returns the keys, the values and what is added to the scores, if all rows can be computed together.
@@ -342,23 +353,8 @@ pub struct Mlp {
 impl Mlp {
     /// Applies the MLP to a normed state; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.down_proj.forward(self.activations(&x)) // [rows, tokens, d_model]
-    }
-
-    /// Returns the result for the normed state `normed`, added to `hidden`.
-    fn add_to(&self, hidden: Tensor<3>, normed: &Tensor<3>) -> Tensor<3> {
-        self.down_proj.add_to(hidden, &self.activations(normed))
-    }
-
-    /// Returns `silu(gate(x)) * up(x)`, `[rows, tokens, d_ff]`.
-    fn activations(&self, x: &Tensor<3>) -> Tensor<3> {
-        match (self.gate_proj.matrix(), self.up_proj.matrix()) {
-            (Some(gate), Some(up)) => ops::gate_up(x, gate, up),
-            _ => {
-                let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], x);
-                ops::swiglu(gate, up)
-            }
-        }
+        let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], &x);
+        self.down_proj.forward(ops::swiglu(gate, up)) // [rows, tokens, d_model]
     }
 }
 
@@ -367,7 +363,7 @@ impl Mlp {
 #[derive(Module, Debug)]
 pub struct RmsNorm {
     /// The learned scale, `[width]`.
-    pub weight: Param<Tensor<1>>,
+    pub weight: Weights<Tensor<1>>,
     #[module(skip)]
     pub(crate) eps: f64,
 }
@@ -388,7 +384,7 @@ pub struct Linear {
     /// The matrix `W`, `[out, in]`.
     pub weight: Matrix,
     /// The bias `b`, `[out]`, if the map has one.
-    pub bias: Option<Param<Tensor<1>>>,
+    pub bias: Option<Weights<Tensor<1>>>,
 }
 
 impl Linear {
@@ -412,36 +408,6 @@ impl Linear {
             }
         }
         products
-    }
-
-    /// Applies several maps to the input that `norm` norms first.
-    fn normed<const N: usize>(maps: [&Self; N], norm: &RmsNorm, x: &Tensor<3>) -> [Tensor<3>; N] {
-        if maps.iter().any(|map| map.bias.is_some()) {
-            return Self::forward_all(maps, &norm.forward(x.clone()));
-        }
-        ops::norm_linear(x, norm.weight.val(), norm.eps, maps.map(|map| &map.weight))
-    }
-
-    /// Returns the result for `x`, added to `hidden`.
-    fn add_to(&self, hidden: Tensor<3>, x: &Tensor<3>) -> Tensor<3> {
-        match self.matrix() {
-            Some(weight) => ops::linear_add(x, weight, hidden),
-            None => self.forward(x.clone()) + hidden,
-        }
-    }
-
-    /// Returns the result for `x`, added to `hidden`, and the same normed.
-    fn add_and_norm(&self, x: Tensor<3>, hidden: Tensor<3>, norm: &RmsNorm) -> (Tensor<3>, Tensor<3>) {
-        let gamma = norm.weight.val();
-        match self.matrix() {
-            Some(weight) => ops::linear_add_norm(&x, weight, hidden, gamma, norm.eps),
-            None => ops::add_rms_norm(self.forward(x), hidden, gamma, norm.eps),
-        }
-    }
-
-    /// The matrix, if the map has no bias.
-    fn matrix(&self) -> Option<&Matrix> {
-        self.bias.is_none().then_some(&self.weight)
     }
 
     /// The numbers of outputs and inputs, `[out, in]`.

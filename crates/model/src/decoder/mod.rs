@@ -5,10 +5,13 @@
 //! - [`Frame`] holds the positions and masks that all layers of one pass share.
 //! - [`KvCache`] keeps keys and values between passes.
 //!
-//! The whole forward pass is in one source file, `llama.rs`.
+//! The whole forward pass is in one source file, `llama.rs`. On `flex`, `in_place.rs` computes the same without tensors in
+//! between.
 
 mod cache;
 mod frame;
+#[cfg(feature = "flex")]
+mod in_place;
 mod layer_kv;
 mod llama;
 mod rope;

@@ -2,7 +2,8 @@
 
 use crate::config::{LlamaConfig, RopeScaling};
 use crate::ops;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::Arc;
 
 /// The rotary frequencies: the angle per position of each pair of head dimensions.
 ///
@@ -22,6 +23,9 @@ pub struct Rotation {
     pub(crate) sin: Tensor<4>,
     /// The same for whole heads, for GPUs.
     whole: Option<ops::Whole>,
+    /// The cosines and the sines on the host, `[rows, tokens, head_dim / 2]` each.
+    host: Arc<[Vec<f32>; 2]>,
+    tokens: usize,
 }
 
 impl Rope {
@@ -53,8 +57,8 @@ impl Rope {
         let shape = [positions.len(), 1, tokens, self.frequencies.len()];
         let angles = positions.iter().flatten().flat_map(|p| self.frequencies.iter().map(move |f| count(*p) * f));
         let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
-        let table = |values| Tensor::from_data(TensorData::new(values, shape), device);
-        Rotation { cos: table(cos), sin: table(sin), whole: None }
+        let table = |values: &Vec<f32>| Tensor::from_data(TensorData::new(values.clone(), shape), device);
+        Rotation { cos: table(&cos), sin: table(&sin), whole: None, host: Arc::new([cos, sin]), tokens }
     }
 }
 
@@ -72,10 +76,28 @@ impl Rotation {
         Self { whole: Some(ops::Whole::new(&self.cos, &self.sin)), ..self }
     }
 
-    /// Returns the rotations of some rows, `[rows]`.
-    pub(crate) fn select(&self, rows: &Tensor<1, Int>) -> Self {
-        let some = |table: &Tensor<4>| table.clone().select(0, rows.clone());
-        Self { cos: some(&self.cos), sin: some(&self.sin), whole: self.whole.as_ref().map(|whole| whole.select(rows)) }
+    /// The cosines and the sines of one token of all rows, `[head_dim / 2]` each.
+    pub(super) fn of(&self, token: usize) -> (&[f32], &[f32]) {
+        let half = self.cos.dims()[3];
+        let [cos, sin] = &*self.host;
+        (&cos[token * half..(token + 1) * half], &sin[token * half..(token + 1) * half])
+    }
+
+    /// Returns the rotations of some rows.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let index = ops::row_index(rows, &self.cos.device());
+        let some = |table: &Tensor<4>| table.clone().select(0, index.clone());
+        let size = self.tokens * self.cos.dims()[3];
+        let host =
+            |table: &Vec<f32>| rows.iter().flat_map(|row| &table[row * size..(row + 1) * size]).copied().collect();
+        let [cos, sin] = &*self.host;
+        Self {
+            cos: some(&self.cos),
+            sin: some(&self.sin),
+            whole: self.whole.as_ref().map(|whole| whole.select(&index)),
+            host: Arc::new([host(cos), host(sin)]),
+            tokens: self.tokens,
+        }
     }
 }
 

@@ -177,8 +177,8 @@ pub fn is_gpu(device: &Device) -> bool {
     }
 }
 
-/// Returns `true` if products with quantised blocks have kernels on the device.
-pub(crate) fn has_block_kernels(device: &Device) -> bool {
+/// Returns `true` if this crate has kernels for the device, among them products with quantised blocks.
+pub(crate) fn has_kernels(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     {
         // Devices with autodiff and without are equal.

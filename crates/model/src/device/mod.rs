@@ -3,6 +3,6 @@
 mod backend;
 mod dtype;
 
-pub(crate) use backend::has_block_kernels;
+pub(crate) use backend::has_kernels;
 pub use backend::{Backend, DeviceError, DeviceSpec, adapter_name, is_gpu};
 pub use dtype::{DtypeError, WeightDtype};

@@ -7,7 +7,7 @@ use super::hf_names::{EMBEDDING, Extra, HEAD, Naming};
 use super::tensors::{Source, on_device};
 use super::warning::Warning;
 use crate::config::LlamaConfig;
-use crate::device::{WeightDtype, has_block_kernels};
+use crate::device::{WeightDtype, has_kernels};
 use crate::files::Files;
 use crate::format::{
     FloatType, FormatError, GgmlType, GgufFile, SafetensorsFolder, f32_to_f16, not_finite, quantize_q8_0, to_f16,
@@ -202,7 +202,7 @@ impl Weights {
         adapters: &[Adapter],
         (dtype, device): (WeightDtype, &Device),
     ) -> Vec<Warning> {
-        let (stored, kernels) = (self.stored(config), has_block_kernels(device));
+        let (stored, kernels) = (self.stored(config), has_kernels(device));
         let (mut adapted, mut widened) = (Vec::new(), 0);
         for tensor in expected.iter().filter(|tensor| tensor.shape.len() == 2) {
             let Some(found) = stored.get(&tensor.name) else { continue };

@@ -13,14 +13,6 @@ use burn::tensor::{Bool, Tensor, TensorData, module, ops::AttentionModuleOptions
 /// - `q`: `[rows, heads, tokens, head_dim]`, one row per entry of `rows`
 /// - result: `[rows, tokens, heads * head_dim]`
 pub(crate) fn cached_attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Tensor<3> {
-    #[cfg(feature = "flex")]
-    if let Some(mixed) = super::flex::attention(q, rows) {
-        return mixed;
-    }
-    cached_definition(q, rows)
-}
-
-pub(super) fn cached_definition(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Tensor<3> {
     let tokens = q.dims()[2];
     let row = |(i, CachedRow { k, v, hidden }): (usize, &CachedRow<'_>)| {
         let mask = hidden.as_deref().map(|hidden| {

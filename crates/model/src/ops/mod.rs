@@ -8,8 +8,7 @@
 mod attention;
 mod cached_row;
 #[cfg(feature = "flex")]
-mod flex;
-mod fused;
+pub(crate) mod flex;
 mod linear;
 mod rms_norm;
 mod rope;
@@ -20,7 +19,6 @@ mod tests;
 
 pub(crate) use attention::{attention, cached_attention, decode_attention};
 pub(crate) use cached_row::CachedRow;
-pub(crate) use fused::{gate_up, linear_add, linear_add_norm, norm_linear};
 pub(crate) use linear::linear;
 pub(crate) use rms_norm::{add_rms_norm, rms_norm};
 pub(crate) use rope::{Whole, rotate, rotate_whole};

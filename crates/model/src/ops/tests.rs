@@ -1,6 +1,7 @@
 //! Tests that compare kernels with definitions, mostly for shapes that are not multiples of the vector width.
 
-use super::{CachedRow, attention, flex, linear, rms_norm, rope, swiglu};
+use super::flex::{self, Queries, RowKv, Seen};
+use super::{CachedRow, attention, linear, rms_norm, rope, swiglu};
 use crate::format::{GgmlType, factors};
 use crate::matrix::{Blocks, Matrix};
 use burn::module::Param;
@@ -19,7 +20,6 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 /// that are added in another order.
 fn assert_close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, relative: f32) {
     assert_eq!(found.dims(), expected.dims());
-    let values = |t: Tensor<D>| t.into_data().try_into_vec_as::<f32>().unwrap();
     let (found, expected) = (values(found), values(expected));
     let largest = expected.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
     for (a, b) in found.iter().zip(&expected) {
@@ -37,8 +37,21 @@ fn matrix(weight: Tensor<2>) -> Matrix {
     Param::from_tensor(weight).into()
 }
 
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_into_vec_as::<f32>().unwrap()
+}
+
+/// Random keys and values of one row.
+fn random_row([heads, head_dim]: [usize; 2], capacity: usize) -> RowKv {
+    let mut row = RowKv::new([heads, head_dim], capacity);
+    for head in 0..heads {
+        row.write(head, 0, &values(random([capacity, head_dim])), &values(random([capacity, head_dim])));
+    }
+    row
+}
+
 fn bits<const D: usize>(x: Tensor<D>) -> Vec<u32> {
-    x.into_data().try_into_vec_as::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    values(x).into_iter().map(f32::to_bits).collect()
 }
 
 /// The quantised types.
@@ -141,13 +154,18 @@ proptest! {
         threads in 1usize..5,
     ) {
         dynlayer_cpu::set_threads(NonZero::new(threads).unwrap());
-        let q = random([1, kv_heads * group, tokens, head_dim]);
-        let [k, v] = [(); 2].map(|()| random([1, kv_heads, before + tokens, head_dim]));
-        let row = |slots: usize| CachedRow { k: k.clone().narrow(2, 0, slots), v: v.clone().narrow(2, 0, slots), hidden: None };
-        let together = flex::attention(&q, &[row(before + tokens)]).unwrap();
+        let width = kv_heads * group * head_dim;
+        let (q, kv) = (values(random([tokens, width])), random_row([kv_heads, head_dim], before + tokens));
+        let mixed = |q: &[f32], slots: usize| {
+            let mut out = vec![0.0; q.len()];
+            let queries = Queries { values: q, stride: width, heads: kv_heads * group, kv_heads, head_dim };
+            flex::attention(&queries, &[Seen { kv: &kv, first: 0, slots, hidden: None }], &mut out);
+            out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let together = mixed(&q, before + tokens);
         for token in [0, tokens / 2, tokens - 1] {
-            let alone = flex::attention(&q.clone().narrow(2, token, 1), &[row(before + token + 1)]).unwrap();
-            assert_eq!(bits(alone), bits(together.clone().narrow(1, token, 1)), "token {token}");
+            let of = token * width..(token + 1) * width;
+            assert_eq!(mixed(&q[of.clone()], before + token + 1), together[of], "token {token}");
         }
     }
 
@@ -178,7 +196,6 @@ proptest! {
         head_dim in 1usize..40, out_of_view in 0usize..5, unused in 0usize..5,
         hidden in prop::collection::vec(any::<bool>(), 600), masked: bool,
     ) {
-        let q = random([before.len(), kv_heads * group, tokens, head_dim]);
         let mask = |before: usize| -> Vec<u8> {
             let slots = before + tokens;
             let hides = |i: usize| {
@@ -190,14 +207,34 @@ proptest! {
         // Of several rows, only some have a mask.
         let masks: Vec<Option<Vec<u8>>> =
             before.iter().enumerate().map(|(row, n)| (masked && row != 1).then(|| mask(*n))).collect();
-        let rows = before.iter().zip(&masks).map(|(before, mask)| {
-            let slots = before + tokens;
-            let cache =
-                || random([1, kv_heads, out_of_view + slots + unused, head_dim]).narrow(2, out_of_view, slots);
-            CachedRow { k: cache(), v: cache(), hidden: mask.as_deref().map(Cow::Borrowed) }
-        });
-        let rows: Vec<CachedRow<'_>> = rows.collect();
-        let found = flex::attention(&q, &rows).unwrap();
-        assert_close(found, attention::cached_definition(&q, &rows), 1e-5);
+        let (n, width) = (before.len() * tokens, kv_heads * group * head_dim);
+        // Keys and values stand behind the queries of a token.
+        let stride = width + unused;
+        let queries = values(random([n, stride]));
+        let caches: Vec<RowKv> = before
+            .iter()
+            .map(|before| random_row([kv_heads, head_dim], out_of_view + before + tokens + unused))
+            .collect();
+        let seen: Vec<Seen<'_>> = (caches.iter().zip(&before).zip(&masks))
+            .map(|((kv, before), mask)| {
+                let hidden = mask.as_deref().map(Cow::Borrowed);
+                Seen { kv, first: out_of_view, slots: before + tokens, hidden }
+            })
+            .collect();
+        let mut found = vec![0.0; n * width];
+        let heads = kv_heads * group;
+        flex::attention(&Queries { values: &queries, stride, heads, kv_heads, head_dim }, &seen, &mut found);
+
+        let rows: Vec<CachedRow<'_>> = seen
+            .into_iter()
+            .map(|Seen { kv, first, slots, hidden }| {
+                let (k, v) = kv.tensors(first, slots);
+                CachedRow { k, v, hidden }
+            })
+            .collect();
+        let q = Tensor::<3>::from_data(TensorData::new(queries, [before.len(), tokens, stride]), &Device::flex());
+        let q = q.narrow(2, 0, width).reshape([before.len(), tokens, heads, head_dim]).swap_dims(1, 2);
+        let found = Tensor::from_data(TensorData::new(found, [before.len(), tokens, width]), &Device::flex());
+        assert_close(found, attention::cached_attention(&q, &rows), 1e-5);
     }
 }

@@ -4,7 +4,7 @@ use super::CalibrationError;
 use crate::parameters::to_host;
 use crate::tokens;
 use burn::tensor::Tensor;
-use dynlayer_model::{Frame, LayerKv, Llama};
+use dynlayer_model::{Frame, Llama};
 
 /// The states before and after one layer for all tokens of all texts, a row of `width` numbers per token.
 pub(super) struct States<'a> {
@@ -46,11 +46,12 @@ pub(super) fn walk(
     let mut hidden: Vec<Tensor<3>> = texts.iter().map(|text| model.embed(model.tokens(&[text]))).collect();
     let frame = |text: &Vec<u32>| model.uncached_frame(&[(0..text.len()).collect()], &[0]);
     let frames: Vec<Frame> = texts.iter().map(frame).collect();
+    let mut none = model.cache(0, 0);
     let mut entering = read(&hidden, 0, "entering")?;
     for (layer, block) in model.layers().iter().enumerate() {
         // One layer of all texts at a time, so that only the states of one layer are held.
         for (hidden, frame) in hidden.iter_mut().zip(&frames) {
-            *hidden = block.forward(hidden.clone(), frame, &mut LayerKv::default());
+            *hidden = block.forward(hidden.clone(), frame, none.layer_mut(layer));
         }
         let leaving = read(&hidden, layer, "leaving")?;
         visit(&States { layer, width: model.config().d_model, entering: &entering, leaving: &leaving });

@@ -3,107 +3,79 @@
 use super::exp::exp;
 use super::load::Direct;
 use super::parallel::for_each;
-use super::{contiguous, floats, tensor, tile};
-use crate::ops::CachedRow;
-use burn::backend::flex::FlexTensor;
-use burn::tensor::Tensor;
+use super::{RowKv, tile};
 use pulp::{Arch, Simd, WithSimd};
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 /// The largest number of slots times queries of a share.
 const SHARE: usize = 1 << 13;
 
-/// The kernel for [`cached_attention`](super::super::cached_attention).
+/// The slots of one row that a pass attends to.
+pub(crate) struct Seen<'a> {
+    pub(crate) kv: &'a RowKv,
+    /// The first slot.
+    pub(crate) first: usize,
+    /// The number of slots from the first on, of which the last are those of the pass's tokens.
+    pub(crate) slots: usize,
+    /// One byte per token and slot, `[tokens, slots]`, nonzero where the token must not attend.
+    pub(crate) hidden: Option<Cow<'a, [u8]>>,
+}
+
+/// The queries of a pass, of which those of one token stand together: token `i` has `heads * head_dim` values from
+/// `i * stride` on.
+pub(crate) struct Queries<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+/// Computes what [`cached_attention`](super::super::cached_attention) defines, for as many tokens of each row as `out`
+/// has room for, `[rows, tokens, heads * head_dim]`.
 ///
 /// A query's result does not depend on its company: its bits are the same for a token alone and among any number of
 /// tokens and rows, on any number of threads.
-pub(in crate::ops) fn attention(q: &Tensor<4>, rows: &[CachedRow<'_>]) -> Option<Tensor<3>> {
-    let [_, heads, tokens, head_dim] = q.dims();
-    let storage = |row: &CachedRow<'_>| Some([floats(&row.k)?, floats(&row.v)?]);
-    let storage: Vec<[FlexTensor; 2]> = rows.iter().map(storage).collect::<Option<_>>()?;
-    let rows: Vec<Row<'_>> =
-        rows.iter().zip(&storage).map(|(row, [k, v])| Row::new(row, k, v, heads)).collect::<Option<_>>()?;
-    let q = contiguous(&q.clone().swap_dims(1, 2))?; // [rows, tokens, heads, head_dim]
-    let queries = q.as_slice::<f32>()?;
-
-    let mut out = vec![0f32; queries.len()];
+pub(crate) fn attention(queries: &Queries<'_>, rows: &[Seen<'_>], out: &mut [f32]) {
+    let &Queries { values, stride, heads, kv_heads, head_dim } = queries;
+    let tokens = out.len() / (rows.len() * heads * head_dim);
     // The queries of one token that read the same keys and values are computed together.
-    let group = rows.first()?.group;
-    let per_row = tokens * heads / group;
-    let slots = rows.iter().map(|row| row.slots).max()?;
+    let group = heads / kv_heads;
+    let slots = rows.iter().map(|row| row.slots).max().unwrap_or(1);
     let per_share = (SHARE / (slots * group)).max(1);
+    let multiply_adds = out.len() * slots;
     let shares = out.chunks_mut(per_share * group * head_dim).enumerate();
     let work = |(share, out): (usize, &mut [f32])| {
         for (i, out) in out.chunks_exact_mut(group * head_dim).enumerate() {
             let at = share * per_share + i;
-            let (row, token, kv_head) = (&rows[at / per_row], at % per_row / (heads / group), at % (heads / group));
-            let seen = row.slots - tokens + token + 1;
+            let (of_pass, kv_head) = (at / kv_heads, at % kv_heads);
+            let (Seen { kv, first, slots, hidden }, token) = (&rows[of_pass / tokens], of_pass % tokens);
+            let seen = slots - tokens + token + 1;
+            let query = of_pass * stride + kv_head * group * head_dim;
+            let slots_seen = first * head_dim..(first + seen) * head_dim;
             SCORES.with_borrow_mut(|scores| {
-                Arch::new().dispatch(Queries {
-                    q: &queries[at * group * head_dim..(at + 1) * group * head_dim],
-                    k: &row.k.of(kv_head)[..seen * head_dim],
-                    v: &row.v.of(kv_head)[..seen * head_dim],
+                Arch::new().dispatch(Group {
+                    q: &values[query..query + group * head_dim],
+                    k: &kv.k(kv_head)[slots_seen.clone()],
+                    v: &kv.v(kv_head)[slots_seen],
                     head_dim,
-                    hidden: row.hidden.map(|hidden| &hidden[token * row.slots..][..seen]),
+                    hidden: hidden.as_deref().map(|hidden| &hidden[token * slots..][..seen]),
                     scores,
                     out,
                 });
             });
         }
     };
-    for_each(queries.len() * slots, shares, work);
-    Some(tensor(out, [rows.len(), tokens, heads * head_dim]))
+    for_each(multiply_adds, shares, work);
 }
 
 thread_local! {
     static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The keys and values of one row.
-struct Row<'a> {
-    k: Heads<'a>,
-    v: Heads<'a>,
-    /// The number of query heads per key/value head.
-    group: usize,
-    slots: usize,
-    /// One byte per query and slot, nonzero where the query must not attend.
-    hidden: Option<&'a [u8]>,
-}
-
-impl<'a> Row<'a> {
-    fn new(cached: &'a CachedRow<'_>, k: &'a FlexTensor, v: &'a FlexTensor, heads: usize) -> Option<Self> {
-        let [_, kv_heads, slots, _] = cached.k.dims();
-        let hidden = cached.hidden.as_deref();
-        Some(Self { k: Heads::new(k)?, v: Heads::new(v)?, group: heads / kv_heads, slots, hidden })
-    }
-}
-
-/// One row's keys or values, `[1, kv_heads, slots, head_dim]`, in which the slots of a head are contiguous.
-struct Heads<'a> {
-    values: &'a [f32],
-    start: usize,
-    per_head: usize,
-}
-
-impl<'a> Heads<'a> {
-    fn new(storage: &'a FlexTensor) -> Option<Self> {
-        let layout = storage.layout();
-        let strides: Vec<usize> = layout.strides().iter().map(|s| usize::try_from(*s).ok()).collect::<Option<_>>()?;
-        let &[_, per_head, per_slot, 1] = strides.as_slice() else { return None };
-        (per_slot == layout.shape()[3]).then(|| Self {
-            values: storage.storage::<f32>(),
-            start: layout.start_offset(),
-            per_head,
-        })
-    }
-
-    fn of(&self, head: usize) -> &'a [f32] {
-        &self.values[self.start + head * self.per_head..]
-    }
-}
-
 /// The queries of one token that read the same keys and values.
-struct Queries<'a> {
+struct Group<'a> {
     /// `[queries, head_dim]`.
     q: &'a [f32],
     /// The keys that the token sees, `[slots, head_dim]`.
@@ -118,7 +90,7 @@ struct Queries<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Queries<'_> {
+impl WithSimd for Group<'_> {
     type Output = ();
 
     #[inline(always)]

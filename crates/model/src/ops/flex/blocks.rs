@@ -17,6 +17,7 @@ const ROWS: usize = 4;
 const INPUTS: usize = 2;
 
 /// Quantised inputs, `[n, width]`, where `width` is a multiple of [`BLOCK`].
+#[derive(Default)]
 pub(super) struct Inputs {
     width: usize,
     quants: Vec<i8>,
@@ -30,19 +31,16 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Quantises `x: [n, width]`: the largest of 32 values becomes 127 or -127.
-    pub(super) fn new(x: &[f32], width: usize) -> Self {
-        let mut inputs = Self {
-            width,
-            quants: vec![0; x.len()],
-            scales: vec![0.0; x.len() / BLOCK],
-            halves: vec![0.0; x.len() / (BLOCK / 2)],
-            sums: vec![0.0; x.len() / BLOCK],
-        };
+    pub(super) fn fill(&mut self, x: &[f32], width: usize) {
+        self.width = width;
+        self.quants.resize(x.len(), 0);
+        self.scales.resize(x.len() / BLOCK, 0.0);
+        self.halves.resize(x.len() / (BLOCK / 2), 0.0);
+        self.sums.resize(x.len() / BLOCK, 0.0);
         pulp::Arch::new().dispatch(
             #[inline(always)]
-            || inputs.quantise(x),
+            || self.quantise(x),
         );
-        inputs
     }
 
     #[inline(always)]
@@ -500,7 +498,8 @@ mod tests {
             let weights: Vec<u8> = (0..bytes).map(|i| u8::try_from(i * 37 % 59).unwrap()).collect();
             for n in 1..4u16 {
                 let x: Vec<f32> = (0..n * 512).map(|i| (f32::from(i) * 0.7).sin()).collect();
-                let inputs = Inputs::new(&x, width);
+                let mut inputs = Inputs::default();
+                inputs.fill(&x, width);
                 let (mut found, mut expected) = (vec![f32::NAN; rows * 3], vec![f32::NAN; rows * 3]);
                 let mut panel = Panel::default();
                 products(ty, &weights, &inputs, &mut panel, |row, i, product| found[row * 3 + i] = product);

@@ -4,10 +4,9 @@
 use super::load::{Avx2, Avx512};
 use super::load::{Direct, Load, widen};
 use super::parallel::{for_each, shares};
-use super::{blocks, contiguous, rms_norm, swiglu, tensor, tile};
+use super::{blocks, contiguous, swiglu, tensor, tile};
 use crate::format::GgmlType;
 use crate::matrix::Matrix;
-use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Tensor};
 use half::f16;
 use pulp::{Arch, Simd, WithSimd};
@@ -29,116 +28,137 @@ const INPUT_BYTES: usize = 1 << 17;
 /// A product does not depend on its company: its bits are the same for a token alone and among any number of tokens, on
 /// any number of threads. Products with quantised weights are described in [`blocks`].
 pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: [&Matrix; N]) -> Option<[Tensor<3>; N]> {
-    let [rows, tokens, width] = x.dims();
+    let [rows, tokens, _] = x.dims();
     let x = contiguous(x)?;
-    tensors(products(x.as_slice()?, width, weights)?, [rows, tokens])
-}
-
-/// The kernel for [`norm_linear`](super::super::norm_linear).
-pub(in crate::ops) fn norm_linear<const N: usize>(
-    x: &Tensor<3>,
-    gamma: &Tensor<1>,
-    eps: f64,
-    weights: [&Matrix; N],
-) -> Option<[Tensor<3>; N]> {
-    let [rows, tokens, width] = x.dims();
-    let (x, gamma) = (contiguous(x)?, contiguous(gamma)?);
-    let gamma = gamma.as_slice::<f32>()?;
-    if gamma.len() != width {
-        return None;
-    }
-    let products = NORMED.with_borrow_mut(|normed| {
-        normed.resize(rows * tokens * width, 0.0);
-        rms_norm::into(x.as_slice()?, gamma, eps, normed);
-        products(normed, width, weights)
-    });
-    tensors(products?, [rows, tokens])
-}
-
-/// The kernel for [`linear_add`](super::super::linear_add).
-pub(in crate::ops) fn linear_add(x: &Tensor<3>, weight: &Matrix, residual: &Tensor<3>) -> Option<Tensor<3>> {
-    let [rows, tokens, width] = x.dims();
-    let (x, residual) = (contiguous(x)?, contiguous(residual)?);
-    let [mut sums] = products(x.as_slice()?, width, [weight])?;
-    for (sum, residual) in sums.iter_mut().zip(residual.as_slice::<f32>()?) {
-        *sum += residual;
-    }
-    let [sums] = tensors([sums], [rows, tokens])?;
-    Some(sums)
-}
-
-/// The kernel for [`gate_up`](super::super::gate_up).
-pub(in crate::ops) fn gate_up(x: &Tensor<3>, gate: &Matrix, up: &Matrix) -> Option<Tensor<3>> {
-    let [rows, tokens, width] = x.dims();
-    let x = contiguous(x)?;
-    let [mut gate, up] = products(x.as_slice()?, width, [gate, up])?;
-    swiglu::in_place(&mut gate, &up);
-    let [activations] = tensors([gate], [rows, tokens])?;
-    Some(activations)
-}
-
-/// Makes tensors `[rows, tokens, out]` of products.
-fn tensors<const N: usize>(products: [Vec<f32>; N], [rows, tokens]: [usize; 2]) -> Option<[Tensor<3>; N]> {
-    let n = rows * tokens;
-    (n > 0).then(|| {
-        products.map(|products| {
-            let d_out = products.len() / n;
-            tensor(products, [rows, tokens, d_out])
-        })
-    })
-}
-
-/// Computes the products of each weight with `x: [n, width]`, `[n, out]` each.
-fn products<const N: usize>(x: &[f32], width: usize, weights: [&Matrix; N]) -> Option<[Vec<f32>; N]> {
-    if x.is_empty() {
-        return None;
-    }
-    let mut stored = Vec::with_capacity(N);
+    let x = x.as_slice::<f32>().filter(|x| !x.is_empty())?;
+    let mut maps = Vec::with_capacity(N);
     for weight in weights {
-        stored.push(Stored::new(weight).filter(|_| weight.dims()[1] == width)?);
+        maps.push(Map::new(weight, None).filter(|map| map.width * rows * tokens == x.len())?);
     }
-    let matrices: Vec<Rows<'_>> = stored.iter().map(|stored| stored.rows(width)).collect::<Option<_>>()?;
-    let quantised = matrices.iter().any(|rows| matches!(rows, Rows::Blocks(..)));
-    let inputs = Inputs { x, width, quantised: quantised.then(|| blocks::Inputs::new(x, width)) };
-    let outputs = weights.map(|weight| weight.dims()[0]);
-    let mut products = outputs.map(|d_out| vec![0f32; x.len() / width * d_out]);
-    run(&matrices, &inputs, outputs, &mut products);
-    Some(products)
+    Some(std::array::from_fn(|i| {
+        let mut out = vec![0f32; rows * tokens * maps[i].outputs];
+        apply(&maps[i..=i], x, &mut out);
+        tensor(out, [rows, tokens, maps[i].outputs])
+    }))
 }
 
-/// Computes the products of all matrices, `[n, out]` each.
-fn run<const N: usize>(matrices: &[Rows<'_>], inputs: &Inputs<'_>, outputs: [usize; N], products: &mut [Vec<f32>; N]) {
-    let n = inputs.x.len() / inputs.width;
-    let total: usize = outputs.iter().sum();
-    let row_bytes = matrices.iter().map(|rows| rows.bytes_per_row(inputs.width)).max().unwrap_or(1);
-    let most = (SHARE_BYTES / row_bytes).min(SHARE_PRODUCTS / n).max(UNIT);
-    let products = Mutex::new(products);
-    // A share is a range of the rows of all matrices, one after the other.
-    let work = |share: Range<usize>| {
+/// A linear map, `x Wᵀ + b`.
+pub(crate) struct Map<'a> {
+    rows: Rows<'a>,
+    bias: Option<&'a [f32]>,
+    width: usize,
+    outputs: usize,
+}
+
+impl<'a> Map<'a> {
+    /// Makes a map from its matrix and what is added to its products; `None` if the matrix is not of `flex` or has an
+    /// element type without kernels.
+    pub(crate) fn new(weight: &'a Matrix, bias: Option<&'a [f32]>) -> Option<Self> {
+        let [outputs, width] = weight.dims();
+        let rows = match weight {
+            Matrix::Dense(weight) => {
+                let storage = weight.storage()?;
+                match storage.dtype() {
+                    DType::F32 => Rows::F32(storage.as_slice()?),
+                    DType::F16 => Rows::F16(storage.as_slice()?),
+                    _ => return None,
+                }
+            }
+            Matrix::Quantised(blocks) => Rows::Blocks(blocks.ty(), blocks.storage()?.as_slice()?),
+        };
+        Some(Self { rows, bias, width, outputs })
+    }
+
+    fn bytes_per_row(&self) -> usize {
+        self.rows.bytes_per_row(self.width)
+    }
+
+    /// The number of outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Computes some outputs for all inputs to the scratch buffer.
+    fn part(&self, rows: Range<usize>, inputs: &Inputs<'_>, scratch: &mut Scratch) {
+        self.rows.part(rows.clone(), self.width).products(inputs, scratch);
+        if let Some(bias) = self.bias {
+            for outputs in scratch.products.chunks_exact_mut(rows.len()) {
+                for (output, bias) in outputs.iter_mut().zip(&bias[rows.clone()]) {
+                    *output += bias;
+                }
+            }
+        }
+    }
+}
+
+/// Applies maps of equal width to `x: [n, width]`; `out: [n, outputs of all maps]` gets the outputs of a map after those
+/// of the map before.
+pub(crate) fn apply(maps: &[Map<'_>], x: &[f32], out: &mut [f32]) {
+    let bytes = maps.iter().map(Map::bytes_per_row).max().unwrap_or(1);
+    shared(maps, maps.iter().map(|map| map.outputs).sum(), bytes, x, out, |share, inputs, scratch, put| {
         let mut start = 0;
-        for (m, (rows, d_out)) in matrices.iter().zip(outputs).enumerate() {
-            let range = share.start.max(start)..share.end.min(start + d_out);
+        for map in maps {
+            let range = share.start.max(start)..share.end.min(start + map.outputs);
             if !range.is_empty() {
-                let range = range.start - start..range.end - start;
-                let count = range.len();
-                SCRATCH.with_borrow_mut(|scratch| {
-                    rows.part(range.clone(), inputs.width).products(inputs, scratch);
-                    let mut products = products.lock().unwrap_or_else(PoisonError::into_inner);
-                    for (product, found) in
-                        products[m].chunks_exact_mut(d_out).zip(scratch.products.chunks_exact(count))
-                    {
-                        product[range.clone()].copy_from_slice(found);
+                map.part(range.start - start..range.end - start, inputs, scratch);
+                put(range, &scratch.products);
+            }
+            start += map.outputs;
+        }
+    });
+}
+
+/// Computes `swiglu(gate(x), up(x))` of `x: [n, width]` to `out: [n, outputs of each map]`.
+pub(crate) fn gated(maps: &[Map<'_>; 2], x: &[f32], out: &mut [f32]) {
+    let [gate, up] = maps;
+    let bytes = gate.bytes_per_row() + up.bytes_per_row();
+    shared(maps, gate.outputs, bytes, x, out, |share, inputs, scratch, put| {
+        gate.part(share.clone(), inputs, scratch);
+        let mut activations = std::mem::take(&mut scratch.gate);
+        std::mem::swap(&mut activations, &mut scratch.products);
+        up.part(share.clone(), inputs, scratch);
+        swiglu::in_place(&mut activations, &scratch.products);
+        put(share, &activations);
+        scratch.gate = activations;
+    });
+}
+
+/// Computes `out: [n, total]` from `x: [n, width]` on all threads, in shares of columns: `compute` gives columns of the
+/// outputs of all inputs, `[n, columns]`, to its last argument.
+fn shared(
+    maps: &[Map<'_>],
+    total: usize,
+    bytes: usize,
+    x: &[f32],
+    out: &mut [f32],
+    compute: impl Fn(Range<usize>, &Inputs<'_>, &mut Scratch, &mut dyn FnMut(Range<usize>, &[f32])) + Sync,
+) {
+    let Some(Map { width, .. }) = maps.first() else { return };
+    let n = x.len() / width;
+    let most = (SHARE_BYTES / bytes).min(SHARE_PRODUCTS / n).max(UNIT);
+    let out = Mutex::new(out);
+    QUANTISED.with_borrow_mut(|quantised| {
+        let blocks = maps.iter().any(|map| matches!(map.rows, Rows::Blocks(..)));
+        if blocks {
+            quantised.fill(x, *width);
+        }
+        let inputs = Inputs { x, width: *width, quantised: blocks.then_some(quantised) };
+        let work = |share: Range<usize>| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                compute(share, &inputs, scratch, &mut |columns, found| {
+                    let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+                    for (out, found) in out.chunks_exact_mut(total).zip(found.chunks_exact(columns.len())) {
+                        out[columns.clone()].copy_from_slice(found);
                     }
                 });
-            }
-            start += d_out;
-        }
-    };
-    for_each(n * inputs.width * total, shares(total, UNIT, most), work);
+            });
+        };
+        for_each(n * width * total, shares(total, UNIT, most), work);
+    });
 }
 
 thread_local! {
-    static NORMED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static QUANTISED: RefCell<blocks::Inputs> = RefCell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
@@ -147,6 +167,8 @@ thread_local! {
 struct Scratch {
     /// The products of some rows of weights, `[n, rows]`.
     products: Vec<f32>,
+    /// Products with the gate.
+    gate: Vec<f32>,
     /// Rows of weights, widened.
     wide: Vec<f32>,
     /// Rows of weights, unpacked.
@@ -158,38 +180,7 @@ struct Inputs<'a> {
     x: &'a [f32],
     width: usize,
     /// The same quantised, if a matrix is.
-    quantised: Option<blocks::Inputs>,
-}
-
-/// The storage of a matrix.
-enum Stored {
-    Dense(FlexTensor),
-    Blocks(GgmlType, FlexTensor),
-}
-
-impl Stored {
-    fn new(weight: &Matrix) -> Option<Self> {
-        let stored = match weight {
-            Matrix::Dense(weight) => Self::Dense(weight.val().try_into_primitive::<Flex>().ok()?),
-            Matrix::Quantised(weight) => Self::Blocks(weight.ty(), weight.bytes().try_into_primitive::<Flex>().ok()?),
-        };
-        let (Self::Dense(tensor) | Self::Blocks(_, tensor)) = &stored;
-        tensor.is_contiguous().then_some(stored)
-    }
-
-    fn rows(&self, width: usize) -> Option<Rows<'_>> {
-        match self {
-            Self::Dense(tensor) => match tensor.dtype() {
-                DType::F32 => Some(Rows::F32(tensor.as_slice::<f32>()?)),
-                DType::F16 => Some(Rows::F16(tensor.as_slice::<f16>()?)),
-                _ => None,
-            },
-            Self::Blocks(ty, tensor) if width.is_multiple_of(ty.block_size()) => {
-                Some(Rows::Blocks(*ty, tensor.as_slice::<u8>()?))
-            }
-            Self::Blocks(..) => None,
-        }
-    }
+    quantised: Option<&'a blocks::Inputs>,
 }
 
 /// Some rows of a matrix.
@@ -224,7 +215,7 @@ impl Rows<'_> {
     fn products(self, inputs: &Inputs<'_>, scratch: &mut Scratch) {
         let Inputs { x, width, quantised } = inputs;
         let n = x.len() / width;
-        let Scratch { products, wide, panel } = scratch;
+        let Scratch { products, wide, panel, .. } = scratch;
         match self {
             Self::F32(weights) => {
                 products.resize(n * weights.len() / width, 0.0);

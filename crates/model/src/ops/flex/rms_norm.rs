@@ -14,20 +14,20 @@ pub(in crate::ops) fn rms_norm<const D: usize>(x: &Tensor<D>, gamma: &Tensor<1>,
     if gamma.is_empty() || shape[D - 1] != gamma.len() {
         return None;
     }
-    let mut out = vec![0f32; values.len()];
-    into(values, gamma, eps, &mut out);
+    let mut out = values.to_vec();
+    in_place(&mut out, gamma, eps);
     Some(tensor(out, shape))
 }
 
 /// Normalises rows of the width of `gamma`.
-pub(super) fn into(x: &[f32], gamma: &[f32], eps: f64, out: &mut [f32]) {
+pub(crate) fn in_place(x: &mut [f32], gamma: &[f32], eps: f64) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (x, out) in x.chunks_exact(gamma.len()).zip(out.chunks_exact_mut(gamma.len())) {
+            for x in x.chunks_exact_mut(gamma.len()) {
                 let scale = inverse_root(mean_square(x), eps);
-                for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
-                    *out = x * scale * gamma;
+                for (x, gamma) in x.iter_mut().zip(gamma) {
+                    *x = *x * scale * gamma;
                 }
             }
         },

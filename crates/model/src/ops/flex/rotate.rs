@@ -18,14 +18,20 @@ pub(in crate::ops) fn rotate(x: &Tensor<4>, cos: &Tensor<4>, sin: &Tensor<4>) ->
         for head in 0..heads {
             for token in 0..tokens {
                 let at = start + row * per_row + head * per_head + token * per_token;
-                let (a, b) = values[at..at + head_dim].split_at(half);
                 let angle = (row * tokens + token) * half;
-                let (cos, sin) = (&cos[angle..angle + half], &sin[angle..angle + half]);
-                let pairs = || a.iter().zip(b).zip(cos.iter().zip(sin));
-                out.extend(pairs().map(|((a, b), (cos, sin))| a * cos - b * sin));
-                out.extend(pairs().map(|((a, b), (cos, sin))| b * cos + a * sin));
+                let end = out.len();
+                out.extend_from_slice(&values[at..at + head_dim]);
+                in_place(&mut out[end..], &cos[angle..angle + half], &sin[angle..angle + half]);
             }
         }
     }
     Some(tensor(out, shape))
+}
+
+/// Rotates one head.
+pub(crate) fn in_place(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (a, b) = head.split_at_mut(cos.len());
+    for ((a, b), (cos, sin)) in a.iter_mut().zip(b).zip(cos.iter().zip(sin)) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
 }

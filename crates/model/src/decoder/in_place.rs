@@ -1,0 +1,212 @@
+//! The sublayers of a block on `flex`, without tensors between their steps.
+//!
+//! A thread keeps the buffers for the results of all steps, and the residual stream is changed where it is. Arguments for
+//! which there are no kernels are given back: the tensor operations of [`llama`](super::llama) then compute the same.
+#![expect(clippy::result_large_err, reason = "a tensor that is given back is not an error, and a box would allocate")]
+
+use super::llama::{Attention, Block, Linear, Mlp, RmsNorm};
+use super::{Frame, LayerKv, Rotation};
+use crate::ops::flex::{self, Map, Queries, RowKv, Seen};
+use burn::backend::Flex;
+use burn::tensor::Tensor;
+use std::cell::RefCell;
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// A thread's buffers, with a row for each token of a pass.
+#[derive(Default)]
+struct Buffers {
+    /// The input of a sublayer, normed.
+    normed: Vec<f32>,
+    /// Queries, keys and values, or the activations of the MLP.
+    inner: Vec<f32>,
+    /// The values that the attention has mixed.
+    mixed: Vec<f32>,
+    /// What is added to the residual stream.
+    update: Vec<f32>,
+}
+
+/// Does what [`Block::attention`] does.
+pub(super) fn attention(
+    block: &Block,
+    hidden: Tensor<3>,
+    frame: &Frame,
+    kv: &mut LayerKv,
+) -> Result<Tensor<3>, Tensor<3>> {
+    let attention = &block.self_attn;
+    let parts = || {
+        let maps = [map(&attention.q_proj)?, map(&attention.k_proj)?, map(&attention.v_proj)?];
+        Some((norm(&block.input_layernorm)?, Heads::new(attention, maps)?, map(&attention.o_proj)?))
+    };
+    let (Some((norm, heads, output)), Some(rows)) = (parts(), kv.rows()) else { return Err(hidden) };
+    if frame.places().is_empty() {
+        return Err(hidden);
+    }
+    change(hidden, &norm, |hidden, normed, Buffers { inner, mixed, update, .. }| {
+        let tokens = hidden.len() / norm.gamma.len();
+        heads.project(normed, tokens, &frame.rotation, inner);
+        heads.write(frame, inner, rows);
+        let seen = frame.places().iter().map(|place| {
+            let (first, hidden) = place.seen(attention.window);
+            Seen { kv: &rows[place.row], first, slots: place.start + frame.tokens() - first, hidden }
+        });
+        let seen: Vec<Seen<'_>> = seen.collect();
+        mixed.resize(tokens * heads.queries(), 0.0);
+        flex::attention(&heads.of(inner), &seen, mixed);
+        add(&output, mixed, update, hidden);
+    })
+}
+
+/// Does what [`Block::feed_forward`] does.
+pub(super) fn feed_forward(block: &Block, hidden: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+    let parts = || {
+        let Mlp { gate_proj, up_proj, down_proj } = &block.mlp;
+        Some((norm(&block.post_attention_layernorm)?, [map(gate_proj)?, map(up_proj)?], map(down_proj)?))
+    };
+    let Some((norm, gate_up, down)) = parts() else { return Err(hidden) };
+    change(hidden, &norm, |hidden, normed, Buffers { inner, update, .. }| {
+        inner.resize(hidden.len() / norm.gamma.len() * gate_up[0].outputs(), 0.0);
+        flex::gated(&gate_up, normed, inner);
+        add(&down, inner, update, hidden);
+    })
+}
+
+/// Does what [`Block::propagate`] does.
+pub(super) fn propagate(block: &Block, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Result<(), Tensor<3>> {
+    let attention = &block.self_attn;
+    let parts = || {
+        let maps = [map(&attention.k_proj)?, map(&attention.v_proj)?];
+        Some((norm(&block.input_layernorm)?, Heads::new(attention, maps)?))
+    };
+    let (Some((norm, heads)), Some(rows)) = (parts(), kv.rows()) else { return Err(hidden) };
+    let ran = change(hidden, &norm, |hidden, normed, Buffers { inner, .. }| {
+        heads.project(normed, hidden.len() / norm.gamma.len(), &frame.rotation, inner);
+        heads.write(frame, inner, rows);
+    });
+    ran.map(drop)
+}
+
+/// A norm with its scale.
+struct Norm<'a> {
+    gamma: &'a [f32],
+    eps: f64,
+}
+
+fn norm(norm: &RmsNorm) -> Option<Norm<'_>> {
+    Some(Norm { gamma: norm.weight.storage()?.as_slice()?, eps: norm.eps })
+}
+
+fn map(linear: &Linear) -> Option<Map<'_>> {
+    let bias = match &linear.bias {
+        Some(bias) => Some(bias.storage()?.as_slice()?),
+        None => None,
+    };
+    Map::new(&linear.weight, bias)
+}
+
+/// The projections of an attention to heads: those of queries, if there are three, keys and values.
+struct Heads<'a, const N: usize> {
+    maps: [Map<'a>; N],
+    q_norm: Option<Norm<'a>>,
+    k_norm: Option<Norm<'a>>,
+    head_dim: usize,
+    rotated: bool,
+}
+
+impl<'a, const N: usize> Heads<'a, N> {
+    fn new(attention: &'a Attention, maps: [Map<'a>; N]) -> Option<Self> {
+        let norm_of = |of: &'a Option<RmsNorm>| match of {
+            Some(of) => norm(of).map(Some),
+            None => Some(None),
+        };
+        let (q_norm, k_norm) = (norm_of(&attention.q_norm)?, norm_of(&attention.k_norm)?);
+        Some(Self { maps, q_norm, k_norm, head_dim: attention.head_dim, rotated: attention.rotated })
+    }
+
+    /// The width of all projections together, in which queries, keys and values follow each other.
+    fn width(&self) -> usize {
+        self.maps.iter().map(Map::outputs).sum()
+    }
+
+    /// The width of the keys, and of the values.
+    fn keys(&self) -> usize {
+        self.maps[N - 1].outputs()
+    }
+
+    /// The width of the queries.
+    fn queries(&self) -> usize {
+        self.width() - 2 * self.keys()
+    }
+
+    /// Projects, norms and rotates.
+    fn project(&self, x: &[f32], tokens: usize, rotation: &Rotation, out: &mut Vec<f32>) {
+        let (width, queries) = (self.width(), self.queries());
+        out.resize(tokens * width, 0.0);
+        flex::apply(&self.maps, x, out);
+        for (token, out) in out.chunks_exact_mut(width).enumerate() {
+            let (cos, sin) = rotation.of(token);
+            for (at, head) in out[..width - self.keys()].chunks_exact_mut(self.head_dim).enumerate() {
+                let norm = if at * self.head_dim < queries { &self.q_norm } else { &self.k_norm };
+                if let Some(norm) = norm {
+                    flex::norm_in_place(head, norm.gamma, norm.eps);
+                }
+                if self.rotated {
+                    flex::rotate_in_place(head, cos, sin);
+                }
+            }
+        }
+    }
+
+    /// Writes projected keys and values to the slots of a frame.
+    fn write(&self, frame: &Frame, projected: &[f32], rows: &mut [RowKv]) {
+        let mut tokens = projected.chunks_exact(self.width());
+        for place in frame.places() {
+            for (token, projected) in tokens.by_ref().take(frame.tokens()).enumerate() {
+                let (k, v) = projected[self.queries()..].split_at(self.keys());
+                for (head, (k, v)) in k.chunks_exact(self.head_dim).zip(v.chunks_exact(self.head_dim)).enumerate() {
+                    rows[place.row].write(head, place.start + token, k, v);
+                }
+            }
+        }
+    }
+
+    /// The queries among projected values.
+    fn of<'p>(&self, projected: &'p [f32]) -> Queries<'p> {
+        let (heads, kv_heads) = (self.queries() / self.head_dim, self.keys() / self.head_dim);
+        Queries { values: projected, stride: self.width(), heads, kv_heads, head_dim: self.head_dim }
+    }
+}
+
+/// Changes the residual stream with `sublayer`, which gets it and what a norm makes of it, and may use the buffers.
+fn change(
+    hidden: Tensor<3>,
+    norm: &Norm<'_>,
+    sublayer: impl FnOnce(&mut [f32], &[f32], &mut Buffers),
+) -> Result<Tensor<3>, Tensor<3>> {
+    let [_, _, width] = hidden.dims();
+    if norm.gamma.len() != width {
+        return Err(hidden);
+    }
+    let mut storage = flex::take(hidden)?;
+    BUFFERS.with_borrow_mut(|buffers| {
+        let hidden = storage.storage_mut::<f32>();
+        let mut normed = std::mem::take(&mut buffers.normed);
+        normed.clear();
+        normed.extend_from_slice(hidden);
+        flex::norm_in_place(&mut normed, norm.gamma, norm.eps);
+        sublayer(hidden, &normed, buffers);
+        buffers.normed = normed;
+    });
+    Ok(Tensor::from_primitive::<Flex>(storage))
+}
+
+/// Adds the outputs of a map to the residual stream.
+fn add(map: &Map<'_>, x: &[f32], update: &mut Vec<f32>, hidden: &mut [f32]) {
+    update.resize(hidden.len(), 0.0);
+    flex::apply(std::slice::from_ref(map), x, update);
+    for (hidden, update) in hidden.iter_mut().zip(update.iter()) {
+        *hidden += update;
+    }
+}

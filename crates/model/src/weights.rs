@@ -1,0 +1,108 @@
+//! Parameters of the decoder.
+
+#[cfg(feature = "flex")]
+use burn::backend::{Flex, flex::FlexTensor};
+use burn::module::{
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParameterValue,
+};
+use burn::tensor::Device;
+#[cfg(feature = "flex")]
+use burn::tensor::{BackendPrimitive, Tensor, kind::Basic};
+use std::ops::Deref;
+#[cfg(feature = "flex")]
+use std::sync::OnceLock;
+
+/// A parameter whose storage the kernels of `flex` find without making a handle: burn allocates for every handle.
+///
+/// It is the parameter in all else: modules, visitors and records see no difference.
+#[derive(Debug)]
+pub struct Weights<T: ParameterValue> {
+    param: Param<T>,
+    #[cfg(feature = "flex")]
+    storage: OnceLock<Option<FlexTensor>>,
+}
+
+impl<T: ParameterValue> From<Param<T>> for Weights<T> {
+    fn from(param: Param<T>) -> Self {
+        Self {
+            param,
+            #[cfg(feature = "flex")]
+            storage: OnceLock::new(),
+        }
+    }
+}
+
+impl<T: ParameterValue> Clone for Weights<T> {
+    fn clone(&self) -> Self {
+        Self::from(self.param.clone())
+    }
+}
+
+impl<T: ParameterValue> Deref for Weights<T> {
+    type Target = Param<T>;
+
+    fn deref(&self) -> &Param<T> {
+        &self.param
+    }
+}
+
+#[cfg(feature = "flex")]
+impl<const D: usize, K> Weights<Tensor<D, K>>
+where
+    K: Basic + BackendPrimitive<Flex, Primitive = FlexTensor>,
+    Tensor<D, K>: ParameterValue,
+{
+    /// Returns the storage, if it is that of a `flex` tensor which autodiff does not track.
+    pub(crate) fn storage(&self) -> Option<&FlexTensor> {
+        self.storage.get_or_init(|| self.param.val().try_into_primitive::<Flex>().ok()).as_ref()
+    }
+}
+
+// Not derived: the derived visit would put the field's name into the names of all weights.
+impl<T: ParameterValue> Module for Weights<T>
+where
+    Param<T>: Module + ModuleDisplay,
+{
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        Module::collect_devices(&self.param, devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Module::fork(self.param, device).into()
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Module::to_device(self.param, device).into()
+    }
+
+    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
+        Module::visit(&self.param, visitor);
+    }
+
+    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
+        Module::map(self.param, mapper).into()
+    }
+
+    fn train(self) -> Self {
+        Module::train(self.param).into()
+    }
+
+    fn valid(&self) -> Self {
+        Module::valid(&self.param).into()
+    }
+
+    fn materialize(self) -> Self {
+        Module::materialize(self.param).into()
+    }
+}
+
+impl<T: ParameterValue> ModuleDisplayDefault for Weights<T>
+where
+    Param<T>: ModuleDisplayDefault,
+{
+    fn content(&self, content: Content) -> Option<Content> {
+        self.param.content(content)
+    }
+}
+
+impl<T: ParameterValue> ModuleDisplay for Weights<T> where Param<T>: ModuleDisplay {}

@@ -2,7 +2,7 @@
 
 use crate::device::has_kernels;
 use crate::format::{FormatErrorKind, GgmlType, dequantize_into, quantize_q8_0};
-use crate::weights::Weights;
+use crate::weights::{Weights, placed};
 #[cfg(feature = "flex")]
 use burn::backend::flex::FlexTensor;
 use burn::module::{
@@ -136,7 +136,7 @@ impl Blocks {
         check(ty, shape, bytes.len())?;
         let n = bytes.len();
         let data = TensorData::from_bytes_vec(bytes, [n], DType::U8);
-        let bytes = Tensor::<1, Int>::from_data(data, (device, DType::U8));
+        let bytes = Tensor::<1, Int>::from_data(placed(data, device), (device, DType::U8));
         Ok(Self { bytes: Param::initialized(ParamId::new(), bytes).into(), ty, shape })
     }
 

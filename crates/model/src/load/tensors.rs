@@ -4,6 +4,7 @@ use super::error::NamedShape;
 use crate::config::LlamaConfig;
 use crate::decoder::{Attention, Block, Linear, Llama, Mlp, RmsNorm, Rope};
 use crate::matrix::Matrix;
+use crate::weights::placed;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::convert::Infallible;
@@ -29,7 +30,7 @@ where
 /// Puts a tensor onto the device, in the element type that it has.
 pub(super) fn on_device<const D: usize>(data: TensorData, device: &Device) -> Param<Tensor<D>> {
     let options = (device, data.dtype());
-    Param::from_tensor(Tensor::from_data(data, options))
+    Param::from_tensor(Tensor::from_data(placed(data, device), options))
 }
 
 /// A visitor of a model's tensors: [`walk`] asks it for each tensor, which it lists or loads.

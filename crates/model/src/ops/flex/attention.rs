@@ -43,8 +43,9 @@ pub(crate) fn attention(queries: &Queries<'_>, rows: &[Seen<'_>], out: &mut [f32
     // The queries of one token that read the same keys and values are computed together.
     let group = heads / kv_heads;
     let slots = rows.iter().map(|row| row.slots).max().unwrap_or(1);
-    let per_share = (SHARE / (slots * group)).max(1);
-    let multiply_adds = out.len() * slots;
+    let groups = out.len() / (group * head_dim);
+    let per_share = (SHARE / (slots * group)).min(groups / (2 * dynlayer_cpu::threads())).max(1);
+    let multiply_adds = 2 * out.len() * slots;
     let shares = out.chunks_mut(per_share * group * head_dim).enumerate();
     let work = |(share, out): (usize, &mut [f32])| {
         for (i, out) in out.chunks_exact_mut(group * head_dim).enumerate() {

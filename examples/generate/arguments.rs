@@ -5,7 +5,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, KvPolicy};
-use dynlayer::model::WeightDtype;
+use dynlayer::model::{KvDtype, WeightDtype};
 use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use std::path::PathBuf;
 
@@ -66,6 +66,9 @@ struct Raw {
     /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     kv_policy: KvPolicy,
+    /// The type in which keys and values are kept: f32, or f16 for half the memory.
+    #[arg(long, default_value_t = KvDtype::F32)]
+    kv_dtype: KvDtype,
     /// Write the text to this HTML file, each token coloured by the number of layers that it ran.
     #[arg(long, value_name = "FILE.html")]
     depth_map: Option<PathBuf>,
@@ -128,6 +131,7 @@ pub struct Arguments {
     pub record: Option<PathBuf>,
     pub control_from: ControlFrom,
     pub kv_policy: KvPolicy,
+    pub kv_dtype: KvDtype,
     pub depth_map: Option<PathBuf>,
     pub usage: bool,
     pub dtype: Option<WeightDtype>,
@@ -143,11 +147,12 @@ pub struct Arguments {
 }
 
 /// The names of the options that are of use only when something is generated, as clap has them.
-const GENERATION: [&str; 13] = [
+const GENERATION: [&str; 14] = [
     "controller",
     "calibration",
     "control_from",
     "kv_policy",
+    "kv_dtype",
     "max_new_tokens",
     "ignore_eos",
     "stop",
@@ -199,6 +204,7 @@ impl Arguments {
             record: raw.record,
             control_from: raw.control_from,
             kv_policy: raw.kv_policy,
+            kv_dtype: raw.kv_dtype,
             depth_map: raw.depth_map,
             usage: raw.usage,
             dtype: raw.dtype,

@@ -94,6 +94,7 @@ fn settings(arguments: &Arguments) -> RunSettings {
     RunSettings {
         control_from: arguments.control_from,
         kv_policy: arguments.kv_policy,
+        kv_dtype: arguments.kv_dtype,
         seed: arguments.seed,
         ..RunSettings::default()
     }

@@ -3,7 +3,7 @@
 
 use crate::real_model::{load, path};
 use dynlayer::metrics::distributions::{LogProbs, Windows, perplexity};
-use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer::model::{Checkpoint, KvDtype, Llama, WeightDtype};
 
 /// The reference numbers are from transformers in f32 (`.ci/perplexity_reference.py`).
 #[test]
@@ -27,10 +27,10 @@ fn perplexity_equals_transformers() {
 
     let windows = Windows::new(reference.length, reference.stride).unwrap();
     let scored = &ids[..reference.window_mean_nll.len() * reference.length];
-    let measured = |model: &Llama| {
+    let measured = |model: &Llama, kv: KvDtype| {
         perplexity(scored, windows, |window| {
             let positions: Vec<Vec<usize>> = vec![(0..window.len()).collect()];
-            let mut cache = model.cache(1, window.len());
+            let mut cache = model.cache_of(kv, 1, window.len());
             let frame = model.frame(&cache, &[0], &positions);
             let hidden = model.forward(model.tokens(&[window]), &frame, &mut cache);
             let predicting = hidden.narrow(1, 0, window.len() - 1);
@@ -39,7 +39,8 @@ fn perplexity_equals_transformers() {
         })
         .unwrap()
     };
-    let found = measured(&load("hf", WeightDtype::F32));
+    let model = load("hf", WeightDtype::F32);
+    let found = measured(&model, KvDtype::F32);
 
     let differences = found.window_nll.iter().zip(&reference.window_mean_nll).map(|(a, b)| (a - b).abs());
     let worst = differences.fold(0.0, f64::max);
@@ -48,9 +49,13 @@ fn perplexity_equals_transformers() {
     assert!((found.mean_nll - reference.mean_nll).abs() < 1e-4);
     assert!(worst < 1e-4, "a window differs by {worst}");
 
+    let narrow = measured(&model, KvDtype::F16).mean_nll;
+    println!("mean NLL {narrow} with keys and values in f16, {:.4} % more", 100.0 * (narrow / found.mean_nll - 1.0));
+    assert!((narrow / found.mean_nll - 1.0).abs() < 1e-4, "{narrow}");
+
     // Weights of 8 bits, and inputs of 8 bits with the blocks of the file, of which the folder holds the numbers.
     for (file, dtype) in [("hf", WeightDtype::Q8), ("SmolLM2-135M-Instruct.Q4_1.gguf", WeightDtype::Stored)] {
-        let quantised = measured(&load(file, dtype)).mean_nll;
+        let quantised = measured(&load(file, dtype), KvDtype::F32).mean_nll;
         println!("mean NLL {quantised} as {dtype}, {:.3} % of it more", 100.0 * (quantised / found.mean_nll - 1.0));
         assert!((quantised / found.mean_nll - 1.0).abs() < 0.005, "{dtype}: {quantised}");
     }

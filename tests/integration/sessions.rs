@@ -10,7 +10,7 @@ use dynlayer::inference::{
     RunSettings, ScoreItem, ScoreOptions, Scores, SequenceOptions, Session, SessionOptions, Site, Stop, TokenEvent,
     TokenProblem, conformance, controller_fn, embed, generate, score, score_batch,
 };
-use dynlayer::model::Llama;
+use dynlayer::model::{KvDtype, Llama};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -351,7 +351,7 @@ fn a_session_can_stand_beside_its_model_and_move_to_a_thread() {
 #[test]
 fn memory_is_what_the_sequences_hold() {
     let model = random_model();
-    let slot = model.cache_bytes(1);
+    let slot = model.cache_bytes(KvDtype::F32, 1);
     let mut session = Session::new(&model, FullDepth, SessionOptions::default()).unwrap();
     let options = |max_new_tokens| SequenceOptions { max_new_tokens, ..SequenceOptions::default() };
     session.push(0, &tokens(0, 40), options(4)).unwrap();

@@ -1,5 +1,5 @@
-//! Three things that kernels for processors need and safe Rust has not: a crew of threads that shares work of a few
-//! microseconds and stays awake in between, [memory in large pages](in_large_pages), and [`prefetch`].
+//! What kernels for processors need and safe Rust has not: a crew of threads that shares work of a few microseconds and
+//! stays awake in between, [memory in large pages](in_large_pages), [`prefetch`], and conversion of `f16` ([`F16c`]).
 //!
 //! Part of dynlayer, whose processor kernels split products of 5 to 200 µs, some 150 for each token. A pool for larger
 //! work puts its threads to sleep between two products, and makes a caller wait for threads that have not begun. Here
@@ -32,12 +32,16 @@
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(target_arch = "x86_64")]
+mod f16c;
 #[cfg(target_os = "linux")]
 mod pages;
 mod prefetch;
 #[cfg(test)]
 mod tests;
 
+#[cfg(target_arch = "x86_64")]
+pub use f16c::F16c;
 #[cfg(target_os = "linux")]
 pub use pages::{LargePages, in_large_pages};
 pub use prefetch::prefetch;

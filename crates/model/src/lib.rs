@@ -158,7 +158,7 @@ pub mod text;
 mod weights;
 
 pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
-pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, WeightDtype, adapter_name, is_gpu};
+pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, KvDtype, WeightDtype, adapter_name, is_gpu};
 pub use digest::{DeviceReadError, Digest, DigestError};
 #[cfg(feature = "flex")]
 pub use dynlayer_cpu::{set_threads, threads};

@@ -60,7 +60,7 @@ use clap::Parser;
 use dynlayer::inference::controllers::{ControllerSpec, Recording, Resources};
 use dynlayer::inference::{ControlFrom, KvPolicy, RunSettings, Session, SessionOptions};
 use dynlayer::model::text::{ChatTemplate, Tokenizer};
-use dynlayer::model::{Llama, WeightDtype};
+use dynlayer::model::{KvDtype, Llama, WeightDtype};
 use dynlayer_examples::arguments::ModelArguments;
 use dynlayer_examples::{Loaded, calibration, chain};
 use metrics::Metrics;
@@ -116,6 +116,9 @@ struct Arguments {
     /// The keys and values that later tokens see at skipped layers: propagate, deferred or omit.
     #[arg(long, default_value_t = KvPolicy::Propagate)]
     kv_policy: KvPolicy,
+    /// The type in which keys and values are kept: f32, or f16 for half the memory.
+    #[arg(long, default_value_t = KvDtype::F32)]
+    kv_dtype: KvDtype,
     /// The type in which weights are kept: f32, f16, stored (as in the file) or q8 (8 bits); by default stored for a
     /// quantised GGUF file on flex, and f32 otherwise.
     #[arg(long, value_name = "TYPE")]
@@ -194,6 +197,7 @@ impl Service {
         let run = RunSettings {
             control_from: arguments.control_from,
             kv_policy: arguments.kv_policy,
+            kv_dtype: arguments.kv_dtype,
             prefill_chunk: arguments.chunk.get(),
             ..RunSettings::default()
         };

@@ -1,6 +1,7 @@
 //! Settings of a run.
 
 use crate::unknown_name::{self, UnknownName};
+use dynlayer_model::KvDtype;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,8 @@ pub struct RunSettings {
     pub control_from: ControlFrom,
     /// The keys and values that later tokens see at layers whose attention an earlier token skipped.
     pub kv_policy: KvPolicy,
+    /// The type in which keys and values are kept.
+    pub kv_dtype: KvDtype,
     /// The execution of sublayers that some rows of a batch run and others skip. It affects the speed, and, on
     /// backends other than `flex`, the last bits of the results.
     pub partial_skips: PartialSkips,
@@ -40,6 +43,7 @@ impl Default for RunSettings {
         Self {
             control_from: ControlFrom::default(),
             kv_policy: KvPolicy::default(),
+            kv_dtype: KvDtype::default(),
             partial_skips: PartialSkips::default(),
             seed: 0,
             prefill_chunk: 512,

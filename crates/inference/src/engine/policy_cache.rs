@@ -4,7 +4,7 @@ use super::owed::{Meter, Owed, Settlement, State};
 use super::stream::Stream;
 use super::tally::Tally;
 use crate::control::{KvPolicy, Row};
-use dynlayer_model::{Block, Frame, KvCache, LayerKv, Llama, select_rows};
+use dynlayer_model::{Block, Frame, KvCache, KvDtype, LayerKv, Llama, select_rows};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,9 +32,9 @@ enum Memory {
 
 impl PolicyCache {
     /// Makes a cache without sequences.
-    pub(crate) fn new(model: &Llama, policy: KvPolicy) -> Self {
+    pub(crate) fn new(model: &Llama, policy: KvPolicy, dtype: KvDtype) -> Self {
         let windows = model.config().windows.clone();
-        Self { cache: model.cache(0, 0), policy, memories: Vec::new(), windows, meter: Arc::default() }
+        Self { cache: model.cache_of(dtype, 0, 0), policy, memories: Vec::new(), windows, meter: Arc::default() }
     }
 
     /// Adds an empty sequence with room for `slots` tokens; its row is the last.

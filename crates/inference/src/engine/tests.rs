@@ -3,7 +3,7 @@ use super::{PassInput, PassOutput, PolicyCache, dimensions, run};
 use crate::control::{Action, Decision, KvPolicy, PartialSkips, Phase, Row, controller_fn};
 use burn::tensor::Device;
 use dynlayer_model::config::LlamaConfig;
-use dynlayer_model::{Llama, WeightDtype};
+use dynlayer_model::{KvDtype, Llama, WeightDtype};
 
 const TOKENS: usize = 4;
 const ROWS: u64 = 3;
@@ -24,7 +24,7 @@ fn pass(model: &Llama, chooser: Chooser) -> PassOutput {
     let texts: Vec<Vec<u32>> = (0..3).map(|row| (row..row + 4).collect()).collect();
     let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
     let rows: Vec<Row> = (0..ROWS).map(|id| Row::text(id, TOKENS)).collect();
-    let mut cache = PolicyCache::new(model, KvPolicy::Propagate);
+    let mut cache = PolicyCache::new(model, KvPolicy::Propagate, KvDtype::F32);
     for _ in &rows {
         cache.add_row(TOKENS);
     }

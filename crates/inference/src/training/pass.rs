@@ -8,7 +8,7 @@ use crate::control::{
 use crate::engine::{self, Chooser, PassInput, PolicyCache};
 use crate::generation::GenerateError;
 use burn::tensor::{Tensor, activation::log_softmax};
-use dynlayer_model::Llama;
+use dynlayer_model::{KvDtype, Llama};
 
 /// Options of a training pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -72,7 +72,7 @@ pub fn pass<C: Controller + ?Sized>(
     let mask = batch.mask(&batch.controlled_places(control_from), &device);
     let mut gated = Gated { controller, mask, gates: Vec::new() };
     // Nobody reads the keys and values after the pass, so they are not cached.
-    let mut cache = PolicyCache::new(model, KvPolicy::default());
+    let mut cache = PolicyCache::new(model, KvPolicy::default(), KvDtype::default());
     let frame = model.uncached_frame(batch.positions(), batch.padding());
     let input = PassInput {
         model,

@@ -3,7 +3,7 @@
 use super::frame::STEP;
 use super::{Frame, LayerKv};
 use crate::config::LlamaConfig;
-use crate::device::has_kernels;
+use crate::device::{KvDtype, has_kernels};
 use burn::tensor::Device;
 use std::ops::Range;
 
@@ -20,6 +20,7 @@ pub struct KvCache {
     extents: Vec<Extent>,
     /// The shape of one slot, `[kv_heads, head_dim]`.
     shape: [usize; 2],
+    dtype: KvDtype,
     /// The number of slots that the rows share; `None` on `flex`, where each row has slots of its own.
     pool: Option<usize>,
 }
@@ -37,20 +38,27 @@ struct Extent {
 impl KvCache {
     /// Makes a cache of `rows` empty rows with room for `capacity` slots each.
     ///
-    /// A slot takes `2 * n_layers * n_kv_heads * head_dim` numbers of 4 bytes.
-    pub fn new(config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
-        Self::with_pool(!has_kernels(device) || device.is_autodiff(), config, rows, capacity, device)
+    /// A slot takes `2 * n_layers * n_kv_heads * head_dim` numbers of this type.
+    pub fn new(config: &LlamaConfig, dtype: KvDtype, rows: usize, capacity: usize, device: &Device) -> Self {
+        Self::with_pool(!has_kernels(device) || device.is_autodiff(), config, dtype, rows, capacity, device)
     }
 
     /// Makes a cache as [`new`](Self::new) does, whose rows share slots if `pooled`.
-    pub(super) fn with_pool(pooled: bool, config: &LlamaConfig, rows: usize, capacity: usize, device: &Device) -> Self {
+    pub(super) fn with_pool(
+        pooled: bool,
+        config: &LlamaConfig,
+        dtype: KvDtype,
+        rows: usize,
+        capacity: usize,
+        device: &Device,
+    ) -> Self {
         let shape = [config.n_kv_heads, config.head_dim];
         #[cfg(feature = "flex")]
-        let layer = if pooled { LayerKv::pooled(shape, device) } else { LayerKv::separate() };
+        let layer = if pooled { LayerKv::pooled(dtype, shape, device) } else { LayerKv::separate() };
         #[cfg(not(feature = "flex"))]
-        let layer = LayerKv::pooled(shape, device);
+        let layer = LayerKv::pooled(dtype, shape, device);
         let (layers, pool) = (vec![layer; config.n_layers], pooled.then_some(0));
-        let mut cache = Self { layers, extents: Vec::new(), shape, pool };
+        let mut cache = Self { layers, extents: Vec::new(), shape, dtype, pool };
         for _ in 0..rows {
             cache.add_row(capacity);
         }
@@ -91,7 +99,7 @@ impl KvCache {
     /// The memory of all rows, in bytes.
     pub fn bytes(&self) -> u64 {
         let slots: usize = self.extents.iter().map(|extent| extent.capacity).sum();
-        (4 * 2 * self.layers.len() * slots * self.shape.iter().product::<usize>()) as u64
+        (self.dtype.bytes() * 2 * self.layers.len() * slots * self.shape.iter().product::<usize>()) as u64
     }
 
     /// The keys and values of one layer, which its block reads and writes.
@@ -107,7 +115,7 @@ impl KvCache {
         let slots = self.room(capacity);
         let pool = self.pool.unwrap_or_default();
         for layer in &mut self.layers {
-            layer.add_row(slots.clone(), pool, self.shape);
+            layer.add_row(slots.clone(), pool, self.dtype, self.shape);
         }
         self.extents.push(Extent { positions: Vec::new(), capacity, slots });
         self.extents.len() - 1

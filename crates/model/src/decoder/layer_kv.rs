@@ -2,10 +2,11 @@
 
 use super::Frame;
 use super::frame::{Decode, Place, Read};
+use crate::device::KvDtype;
 use crate::ops::CachedRow;
 #[cfg(feature = "flex")]
 use crate::ops::flex::RowKv;
-use burn::tensor::{Device, IndexingUpdateOp, Tensor, s};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Tensor, s};
 use std::ops::Range;
 
 /// One layer's keys and values.
@@ -42,16 +43,16 @@ impl LayerKv {
     }
 
     /// Makes keys and values without rows that share one tensor; `shape` is `[kv_heads, head_dim]`.
-    pub(super) fn pooled([heads, width]: [usize; 2], device: &Device) -> Self {
-        let empty = || Tensor::zeros([heads, 0, width], device);
+    pub(super) fn pooled(dtype: KvDtype, [heads, width]: [usize; 2], device: &Device) -> Self {
+        let empty = || Tensor::zeros([heads, 0, width], (device, dtype.burn()));
         Self(Store::Pool(Pool { k: empty(), v: empty(), starts: Vec::new() }))
     }
 
     /// Adds an empty row of `slots.len()` slots; a pool holds it in these slots, and grows to `pool` slots.
-    pub(super) fn add_row(&mut self, slots: Range<usize>, pool: usize, shape: [usize; 2]) {
+    pub(super) fn add_row(&mut self, slots: Range<usize>, pool: usize, dtype: KvDtype, shape: [usize; 2]) {
         match &mut self.0 {
             #[cfg(feature = "flex")]
-            Store::Rows(rows) => rows.push(RowKv::new(shape, slots.len())),
+            Store::Rows(rows) => rows.push(RowKv::new(dtype, shape, slots.len())),
             Store::Pool(shared) => {
                 shared.grow(pool);
                 // Slots that no token has written are read too, times 0: they must not hold the NaN of an earlier row.
@@ -111,7 +112,8 @@ impl LayerKv {
             && let Some(written) = written
         {
             let assign = |cache: Tensor<3>, x: &Tensor<4>| {
-                cache.select_assign(1, written.clone(), heads_first(x.clone()), IndexingUpdateOp::Assign)
+                let x = heads_first(x.clone()).cast(cache.dtype());
+                cache.select_assign(1, written.clone(), x, IndexingUpdateOp::Assign)
             };
             pool.k.inplace(|cache| assign(cache, k));
             pool.v.inplace(|cache| assign(cache, v));
@@ -186,7 +188,7 @@ impl Pool {
     fn grow(&mut self, slots: usize) {
         let [heads, now, width] = self.k.dims();
         if slots > now {
-            let room = Tensor::zeros([heads, slots - now, width], &self.k.device());
+            let room = Tensor::zeros([heads, slots - now, width], (&self.k.device(), self.k.dtype()));
             self.k.inplace(|k| Tensor::cat(vec![k, room.clone()], 1));
             self.v.inplace(|v| Tensor::cat(vec![v, room], 1));
         }
@@ -196,7 +198,7 @@ impl Pool {
     fn clear(&mut self, slots: Range<usize>) {
         let [heads, _, width] = self.k.dims();
         if !slots.is_empty() {
-            let zeros = Tensor::zeros([heads, slots.len(), width], &self.k.device());
+            let zeros = Tensor::zeros([heads, slots.len(), width], (&self.k.device(), self.k.dtype()));
             self.assign(slots, zeros.clone(), zeros);
         }
     }
@@ -212,11 +214,12 @@ impl Pool {
     }
 
     fn assign(&mut self, slots: Range<usize>, k: Tensor<3>, v: Tensor<3>) {
-        self.k.inplace(|cache| cache.slice_assign(s![.., slots.clone(), ..], k));
-        self.v.inplace(|cache| cache.slice_assign(s![.., slots, ..], v));
+        let dtype = self.k.dtype();
+        self.k.inplace(|cache| cache.slice_assign(s![.., slots.clone(), ..], k.cast(dtype)));
+        self.v.inplace(|cache| cache.slice_assign(s![.., slots, ..], v.cast(dtype)));
     }
 
-    /// Returns keys and values, `[rows, kv_heads, slots, head_dim]` each.
+    /// Returns keys and values in `f32`, `[rows, kv_heads, slots, head_dim]` each.
     fn rows(&self, read: &Read, rows: usize, slots: usize) -> (Tensor<4>, Tensor<4>) {
         let [heads, _, width] = self.k.dims();
         let part = |cache: &Tensor<3>| {
@@ -224,7 +227,7 @@ impl Pool {
                 Read::Range(from) => cache.clone().narrow(1, from.start, slots),
                 Read::Slots(index) => cache.clone().select(1, index.clone()),
             }; // [kv_heads, rows * slots, head_dim]
-            some.reshape([heads, rows, slots, width]).swap_dims(0, 1)
+            some.cast(DType::F32).reshape([heads, rows, slots, width]).swap_dims(0, 1)
         };
         (part(&self.k), part(&self.v))
     }

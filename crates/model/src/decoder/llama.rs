@@ -6,6 +6,7 @@
 use super::in_place;
 use super::{Frame, KvCache, LayerKv, Rope, Rotation};
 use crate::config::LlamaConfig;
+use crate::device::KvDtype;
 use crate::digest::{DeviceReadError, Digest};
 use crate::matrix::Matrix;
 use crate::ops::{self, CachedRow};
@@ -75,16 +76,21 @@ impl Llama {
         Tensor::from_data(TensorData::new(ids, [rows.len(), n]), &self.device())
     }
 
-    /// Makes an empty cache for `rows` sequences with room for `capacity` tokens each, on the model's device.
+    /// Makes an empty cache for `rows` sequences with room for `capacity` tokens each, on the model's device, in `f32`.
     pub fn cache(&self, rows: usize, capacity: usize) -> KvCache {
-        KvCache::new(&self.config, rows, capacity, &self.device())
+        self.cache_of(KvDtype::F32, rows, capacity)
     }
 
-    /// The memory that the keys and values of this many tokens take in a cache, in bytes. Layers with a window take as
-    /// much as others, since a cache keeps every token.
-    pub fn cache_bytes(&self, tokens: usize) -> u64 {
+    /// Makes a cache as [`cache`](Self::cache) does, with keys and values of this type.
+    pub fn cache_of(&self, dtype: KvDtype, rows: usize, capacity: usize) -> KvCache {
+        KvCache::new(&self.config, dtype, rows, capacity, &self.device())
+    }
+
+    /// The memory that the keys and values of this many tokens take in a cache of this type, in bytes. Layers with a
+    /// window take as much as others, since a cache keeps every token.
+    pub fn cache_bytes(&self, dtype: KvDtype, tokens: usize) -> u64 {
         let config = &self.config;
-        (4 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * tokens) as u64
+        (dtype.bytes() * 2 * config.n_layers * config.n_kv_heads * config.head_dim * tokens) as u64
     }
 
     /// Makes the frame of a pass that appends the same number of tokens to some rows of the cache.

@@ -1,6 +1,7 @@
-//! The element type of weights.
+//! The element types of weights, and of keys and values.
 
 use burn::tensor::DType;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,7 +24,7 @@ pub enum WeightDtype {
     Q8,
 }
 
-/// The error of parsing a [`WeightDtype`].
+/// The error of parsing a [`WeightDtype`] or a [`KvDtype`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DtypeError {
@@ -36,6 +37,67 @@ pub enum DtypeError {
     /// The text is not the name of a type.
     #[error("unknown weight type {0:?}; supported are f32, f16, stored and q8")]
     Unknown(String),
+    /// The text is not the name of a type of keys and values.
+    #[error("unknown type of keys and values {0:?}; supported are f32 and f16")]
+    UnknownKv(String),
+}
+
+/// The type in which keys and values are kept in the cache. Everything is computed in `f32`.
+///
+/// ```
+/// use dynlayer_model::KvDtype;
+///
+/// assert_eq!("f16".parse(), Ok(KvDtype::F16));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum KvDtype {
+    /// Four bytes per number.
+    #[default]
+    F32,
+    /// Two bytes per number: half the memory, and faster where a long context is read. Keys and values are rounded when
+    /// they are written, to 11 bits; one beyond 65,504 becomes infinite.
+    F16,
+}
+
+impl KvDtype {
+    /// The size of a number in bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// The same type in burn.
+    pub(crate) fn burn(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+        }
+    }
+}
+
+impl FromStr for KvDtype {
+    type Err = DtypeError;
+
+    fn from_str(text: &str) -> Result<Self, DtypeError> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            other => Err(DtypeError::UnknownKv(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for KvDtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
+    }
 }
 
 impl WeightDtype {

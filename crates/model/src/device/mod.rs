@@ -5,4 +5,4 @@ mod dtype;
 
 pub(crate) use backend::has_kernels;
 pub use backend::{Backend, DeviceError, DeviceSpec, adapter_name, is_gpu};
-pub use dtype::{DtypeError, WeightDtype};
+pub use dtype::{DtypeError, KvDtype, WeightDtype};

@@ -2,6 +2,7 @@
 
 use super::flex::{self, Queries, RowKv, Seen};
 use super::{CachedRow, attention, linear, rms_norm, rope, swiglu};
+use crate::device::KvDtype;
 use crate::format::{GgmlType, factors};
 use crate::matrix::{Blocks, Matrix};
 use burn::module::Param;
@@ -42,8 +43,9 @@ fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
 }
 
 /// Random keys and values of one row.
-fn random_row([heads, head_dim]: [usize; 2], capacity: usize) -> RowKv {
-    let mut row = RowKv::new([heads, head_dim], capacity);
+fn random_row(half: bool, [heads, head_dim]: [usize; 2], capacity: usize) -> RowKv {
+    let dtype = if half { KvDtype::F16 } else { KvDtype::F32 };
+    let mut row = RowKv::new(dtype, [heads, head_dim], capacity);
     for head in 0..heads {
         row.write(head, 0, &values(random([capacity, head_dim])), &values(random([capacity, head_dim])));
     }
@@ -151,11 +153,11 @@ proptest! {
     #[test]
     fn attention_does_not_depend_on_its_company(
         before in 0usize..40, tokens in 2usize..40, kv_heads in 1usize..4, group in 1usize..5, head_dim in 1usize..80,
-        threads in 1usize..5,
+        threads in 1usize..5, half: bool,
     ) {
         dynlayer_cpu::set_threads(NonZero::new(threads).unwrap());
         let width = kv_heads * group * head_dim;
-        let (q, kv) = (values(random([tokens, width])), random_row([kv_heads, head_dim], before + tokens));
+        let (q, kv) = (values(random([tokens, width])), random_row(half, [kv_heads, head_dim], before + tokens));
         let mixed = |q: &[f32], slots: usize| {
             let mut out = vec![0.0; q.len()];
             let queries = Queries { values: q, stride: width, heads: kv_heads * group, kv_heads, head_dim };
@@ -192,9 +194,9 @@ proptest! {
 
     #[test]
     fn attention_agrees(
-        before in prop::collection::vec(0usize..30, 1..4), kv_heads in 1usize..4, group in 1usize..4, tokens in 1usize..6,
+        before in prop::collection::vec(0usize..30, 1..4), kv_heads in 1usize..4, group in 1usize..6, tokens in 1usize..6,
         head_dim in 1usize..40, out_of_view in 0usize..5, unused in 0usize..5,
-        hidden in prop::collection::vec(any::<bool>(), 600), masked: bool,
+        hidden in prop::collection::vec(any::<bool>(), 600), masked: bool, half: bool,
     ) {
         let mask = |before: usize| -> Vec<u8> {
             let slots = before + tokens;
@@ -213,7 +215,7 @@ proptest! {
         let queries = values(random([n, stride]));
         let caches: Vec<RowKv> = before
             .iter()
-            .map(|before| random_row([kv_heads, head_dim], out_of_view + before + tokens + unused))
+            .map(|before| random_row(half, [kv_heads, head_dim], out_of_view + before + tokens + unused))
             .collect();
         let seen: Vec<Seen<'_>> = (caches.iter().zip(&before).zip(&masks))
             .map(|((kv, before), mask)| {

@@ -115,7 +115,7 @@ impl<'a, C: Controller> Session<'a, C> {
         }
         let model = model.into();
         controller.on(&Event::Start(&Setup { model: &model, settings: options.run }))?;
-        let cache = PolicyCache::new(&model, options.run.kv_policy);
+        let cache = PolicyCache::new(&model, options.run.kv_policy, options.run.kv_dtype);
         let report = RunReport::new(engine::dimensions(&model), options.run, Vec::new());
         Ok(Self::with(model, controller, options, cache, report))
     }

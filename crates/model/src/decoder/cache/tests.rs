@@ -56,14 +56,15 @@ fn pass(model: &Llama, cache: &mut KvCache, rows: &[usize], tokens: usize, holes
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// To 1e-5: the sums run in another order.
+    /// To 1e-5: the sums run in another order. In f16, a number whose last bit differs may be rounded the other way.
     #[test]
-    fn a_pool_gives_what_rows_give(steps in prop::collection::vec(step(), 1..24), window in 0usize..20, holes: bool) {
+    fn a_pool_gives_what_rows_give(steps in prop::collection::vec(step(), 1..24), window in 0usize..20, holes: bool, half: bool) {
         let device = Device::flex();
+        let (dtype, tolerance) = if half { (KvDtype::F16, 1e-3) } else { (KvDtype::F32, 1e-5) };
         let mut config = LlamaConfig::from_hf_json(MODEL, "a test").unwrap();
         config.windows.extend((window > 0).then_some((1, window)));
         let model = config.init(3, WeightDtype::F32, &device).unwrap();
-        let mut caches = [false, true].map(|pooled| KvCache::with_pool(pooled, &config, 1, 5, &device));
+        let mut caches = [false, true].map(|pooled| KvCache::with_pool(pooled, &config, dtype, 1, 5, &device));
         for step in steps {
             let n = caches[0].rows();
             if n == 0 && !matches!(step, Step::Add(_)) {
@@ -86,7 +87,7 @@ proptest! {
             prop_assert_eq!(caches[0].rows(), caches[1].rows());
             if let [rows, pool] = &found[..] {
                 let worst = (rows.clone() - pool.clone()).abs().max().into_scalar::<f32>();
-                prop_assert!(worst < 1e-5, "{worst}");
+                prop_assert!(worst < tolerance, "{worst}");
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Attention that reads the cache in place.
 
 use super::exp::exp;
-use super::load::Direct;
+use super::load::{Load, Operation, on_floats, on_halves, widen_all};
 use super::parallel::for_each;
-use super::{RowKv, tile};
-use pulp::{Arch, Simd, WithSimd};
+use super::row_kv::{RowKv, Slots};
+use super::tile;
+use pulp::Simd;
 use std::borrow::Cow;
 use std::cell::RefCell;
 
@@ -54,17 +55,20 @@ pub(crate) fn attention(queries: &Queries<'_>, rows: &[Seen<'_>], out: &mut [f32
             let (Seen { kv, first, slots, hidden }, token) = (&rows[of_pass / tokens], of_pass % tokens);
             let seen = slots - tokens + token + 1;
             let query = of_pass * stride + kv_head * group * head_dim;
-            let slots_seen = first * head_dim..(first + seen) * head_dim;
-            SCORES.with_borrow_mut(|scores| {
-                Arch::new().dispatch(Group {
-                    q: &values[query..query + group * head_dim],
-                    k: &kv.k(kv_head)[slots_seen.clone()],
-                    v: &kv.v(kv_head)[slots_seen],
-                    head_dim,
-                    hidden: hidden.as_deref().map(|hidden| &hidden[token * slots..][..seen]),
-                    scores,
-                    out,
-                });
+            BUFFERS.with_borrow_mut(|Buffers { scores, wide: [wide_k, wide_v] }| {
+                let q = &values[query..query + group * head_dim];
+                let hidden = hidden.as_deref().map(|hidden| &hidden[token * slots..][..seen]);
+                match kv.slots(kv_head, *first, seen) {
+                    Slots::F32(k, v) => on_floats(Group { q, k, v, head_dim, hidden, scores, out }),
+                    Slots::F16(k, v) => {
+                        let some = Group { q, k, v, head_dim, hidden, scores, out };
+                        if let Err(Group { scores, out, .. }) = on_halves(group, some) {
+                            widen_all(k, wide_k);
+                            widen_all(v, wide_v);
+                            on_floats(Group { q, k: wide_k, v: wide_v, head_dim, hidden, scores, out });
+                        }
+                    }
+                }
             });
         }
     };
@@ -72,16 +76,24 @@ pub(crate) fn attention(queries: &Queries<'_>, rows: &[Seen<'_>], out: &mut [f32
 }
 
 thread_local! {
-    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// A thread's buffers.
+#[derive(Default)]
+struct Buffers {
+    scores: Vec<f32>,
+    /// Keys and values, widened.
+    wide: [Vec<f32>; 2],
 }
 
 /// The queries of one token that read the same keys and values.
-struct Group<'a> {
+struct Group<'a, W> {
     /// `[queries, head_dim]`.
     q: &'a [f32],
     /// The keys that the token sees, `[slots, head_dim]`.
-    k: &'a [f32],
-    v: &'a [f32],
+    k: &'a [W],
+    v: &'a [W],
     head_dim: usize,
     /// One byte per slot, nonzero where the token must not attend.
     hidden: Option<&'a [u8]>,
@@ -91,17 +103,15 @@ struct Group<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Group<'_> {
-    type Output = ();
-
+impl<W: Copy> Operation<W> for Group<'_, W> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<S: Simd, L: Load<S, W>>(self, simd: S, load: L) {
         let Self { q, k, v, head_dim, hidden, scores, out } = self;
         #[expect(clippy::cast_precision_loss, reason = "head_dim is far below 2^24")]
         let scale = 1.0 / (head_dim as f32).sqrt();
         let slots = k.len() / head_dim;
         scores.resize(q.len() / head_dim * slots, 0.0);
-        tile::products(simd, Direct, k, q, head_dim, |slot, query, dot| scores[query * slots + slot] = dot * scale);
+        tile::products(simd, load, k, q, head_dim, |slot, query, dot| scores[query * slots + slot] = dot * scale);
         for scores in scores.chunks_exact_mut(slots) {
             if let Some(hidden) = hidden {
                 for (score, hidden) in scores.iter_mut().zip(hidden) {
@@ -119,9 +129,9 @@ impl WithSimd for Group<'_> {
             let (scores, others) = rest.0.split_at(queries * slots);
             let (out, others_out) = rest.1.split_at_mut(queries * head_dim);
             match queries {
-                1 => weighted_sums::<S, 1>(simd, scores, v, head_dim, out),
-                2 => weighted_sums::<S, 2>(simd, scores, v, head_dim, out),
-                _ => weighted_sums::<S, 3>(simd, scores, v, head_dim, out),
+                1 => weighted_sums::<S, W, L, 1>(simd, load, scores, v, head_dim, out),
+                2 => weighted_sums::<S, W, L, 2>(simd, load, scores, v, head_dim, out),
+                _ => weighted_sums::<S, W, L, 3>(simd, load, scores, v, head_dim, out),
             }
             rest = (others, others_out);
         }
@@ -164,7 +174,14 @@ fn softmax(scores: &mut [f32]) {
 /// - `v`: `[slots, head_dim]`
 /// - `out`: `[QUERIES, head_dim]`
 #[inline(always)]
-fn weighted_sums<S: Simd, const QUERIES: usize>(simd: S, scores: &[f32], v: &[f32], head_dim: usize, out: &mut [f32]) {
+fn weighted_sums<S: Simd, W: Copy, L: Load<S, W>, const QUERIES: usize>(
+    simd: S,
+    load: L,
+    scores: &[f32],
+    v: &[W],
+    head_dim: usize,
+    out: &mut [f32],
+) {
     const VECTORS: usize = 4;
     let slots = scores.len() / QUERIES;
     let vectors = head_dim / S::F32_LANES;
@@ -181,17 +198,21 @@ fn weighted_sums<S: Simd, const QUERIES: usize>(simd: S, scores: &[f32], v: &[f3
             }
             // A hidden slot may hold any value, even NaN.
             if seen {
-                let v = &S::as_simd_f32s(v).0[at..at + some];
+                let v = &L::vectors(v)[at..at + some];
+                let mut wide = [simd.splat_f32s(0.0); VECTORS];
+                if let Ok(v) = <&[L::Vector; VECTORS]>::try_from(v) {
+                    for (wide, v) in wide.iter_mut().zip(v) {
+                        *wide = load.vector(v);
+                    }
+                } else {
+                    for (wide, v) in wide.iter_mut().zip(v) {
+                        *wide = load.vector(v);
+                    }
+                }
                 for (sums, weight) in sums.iter_mut().zip(&weights) {
                     let weight = simd.splat_f32s(*weight);
-                    if let Ok(v) = <&[S::f32s; VECTORS]>::try_from(v) {
-                        for (sum, v) in sums.iter_mut().zip(v) {
-                            *sum = simd.mul_add_e_f32s(weight, *v, *sum);
-                        }
-                    } else {
-                        for (sum, v) in sums.iter_mut().zip(v) {
-                            *sum = simd.mul_add_e_f32s(weight, *v, *sum);
-                        }
+                    for (sum, v) in sums.iter_mut().zip(&wide) {
+                        *sum = simd.mul_add_e_f32s(weight, *v, *sum);
                     }
                 }
             }
@@ -206,7 +227,7 @@ fn weighted_sums<S: Simd, const QUERIES: usize>(simd: S, scores: &[f32], v: &[f3
             let mut sum = 0.0;
             for (weight, v) in scores[query * slots..].iter().zip(v.chunks_exact(head_dim)) {
                 if *weight != 0.0 {
-                    sum += weight * v[dim];
+                    sum += weight * L::scalar(v[dim]);
                 }
             }
             out[query * head_dim + dim] = sum;

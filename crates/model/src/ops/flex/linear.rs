@@ -1,15 +1,13 @@
 //! Products of tokens with weight matrices, in the form in which the matrices are stored.
 
-#[cfg(target_arch = "x86_64")]
-use super::load::{Avx2, Avx512};
-use super::load::{Direct, Load, widen};
+use super::load::{Load, Operation, on_floats, on_halves, widen_all};
 use super::parallel::{for_each, shares};
 use super::{blocks, contiguous, swiglu, tensor, tile};
 use crate::format::GgmlType;
 use crate::matrix::Matrix;
 use burn::tensor::{DType, Tensor};
 use half::f16;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -219,11 +217,14 @@ impl Rows<'_> {
         match self {
             Self::F32(weights) => {
                 products.resize(n * weights.len() / width, 0.0);
-                Arch::new().dispatch(Floats { weights, load: Direct, x, width: *width, out: products });
+                on_floats(Floats { weights, x, width: *width, out: products });
             }
             Self::F16(weights) => {
                 products.resize(n * weights.len() / width, 0.0);
-                halves(weights, x, *width, wide, products);
+                if let Err(Floats { out, .. }) = on_halves(n, Floats { weights, x, width: *width, out: products }) {
+                    widen_all(weights, wide);
+                    on_floats(Floats { weights: wide, x, width: *width, out });
+                }
             }
             Self::Blocks(ty, weights) => {
                 let rows = weights.len() / self.bytes_per_row(*width);
@@ -236,48 +237,19 @@ impl Rows<'_> {
     }
 }
 
-/// Computes products with weights in `f16`. Where few inputs use a weight, it is widened in the register, otherwise
-/// beforehand, once for all inputs.
-fn halves(weights: &[f16], x: &[f32], width: usize, wide: &mut Vec<f32>, out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    match Arch::new() {
-        Arch::V4(v4) if x.len() / width <= tile::inputs::<pulp::x86::V4>() => {
-            return Simd::vectorize(v4, Floats { weights, load: Avx512(v4), x, width, out });
-        }
-        Arch::V3(v3) if x.len() / width <= tile::inputs::<pulp::x86::V3>() => {
-            return Simd::vectorize(v3, Floats { weights, load: Avx2(v3), x, width, out });
-        }
-        _ => {}
-    }
-    wide.resize(weights.len(), 0.0);
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (wide, weight) in wide.iter_mut().zip(weights) {
-                *wide = widen(*weight);
-            }
-        },
-    );
-    Arch::new().dispatch(Floats { weights: wide, load: Direct, x, width, out });
-}
-
 /// Rows of weights that are floating-point numbers, inputs, and the buffer for the products, `[n, rows]`.
-struct Floats<'a, W, L> {
+struct Floats<'a, W> {
     weights: &'a [W],
-    load: L,
     x: &'a [f32],
     width: usize,
     out: &'a mut [f32],
 }
 
-impl<W: Copy, L> Floats<'_, W, L> {
+impl<W: Copy> Operation<W> for Floats<'_, W> {
     /// Takes the inputs in blocks that stay in the second-level cache, and a few rows at a time, which stay in the first.
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S)
-    where
-        L: Load<S, W>,
-    {
-        let Self { weights, load, x, width, out } = self;
+    fn run<S: Simd, L: Load<S, W>>(self, simd: S, load: L) {
+        let Self { weights, x, width, out } = self;
         let rows = weights.len() / width;
         let most = (INPUT_BYTES / (4 * width)).max(1).next_multiple_of(tile::inputs::<S>());
         let panel = if x.len() / width <= tile::inputs::<S>() { rows } else { tile::ROWS };
@@ -288,36 +260,5 @@ impl<W: Copy, L> Floats<'_, W, L> {
                 });
             }
         }
-    }
-}
-
-impl WithSimd for Floats<'_, f32, Direct> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        self.run(simd);
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl WithSimd for Floats<'_, f16, Avx512> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let simd = self.load.0;
-        self.run(simd);
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl WithSimd for Floats<'_, f16, Avx2> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let simd = self.load.0;
-        self.run(simd);
     }
 }

@@ -1,7 +1,8 @@
 //! Loading weights into vector registers.
 
+use super::tile;
 use half::f16;
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 /// The distance in bytes at which weights are prefetched.
 pub(super) const AHEAD: usize = 2048;
@@ -22,6 +23,68 @@ pub(super) trait Load<S: Simd, W>: Copy {
 
     /// Asks the processor for the weights that follow in memory. Only `f16` gains from it.
     fn prefetch(_: &Self::Vector) {}
+}
+
+/// An operation on weights of type `W`, for any vector unit.
+pub(super) trait Operation<W> {
+    /// Runs the operation. Implementations are inlined, so that they are compiled for the unit.
+    fn run<S: Simd, L: Load<S, W>>(self, simd: S, load: L);
+}
+
+/// Runs an operation on `f32`.
+pub(super) fn on_floats<O: Operation<f32>>(operation: O) {
+    struct Run<O>(O);
+    impl<O: Operation<f32>> WithSimd for Run<O> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            self.0.run(simd, Direct);
+        }
+    }
+    Arch::new().dispatch(Run(operation));
+}
+
+/// Runs an operation on `f16`, which are widened in registers. Gives it back if there are no instructions for that, or if
+/// so many inputs use each weight that it had better be widened [beforehand](widen_all).
+pub(super) fn on_halves<O: Operation<f16>>(inputs: usize, operation: O) -> Result<(), O> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        match Arch::new() {
+            Arch::V4(v4) if inputs <= tile::inputs::<pulp::x86::V4>() => {
+                v4.vectorize(
+                    #[inline(always)]
+                    || operation.run(v4, Avx512(v4)),
+                );
+                return Ok(());
+            }
+            Arch::V3(v3) if inputs <= tile::inputs::<pulp::x86::V3>() => {
+                if let Some(f16c) = dynlayer_cpu::F16c::try_new() {
+                    f16c.vectorize(
+                        #[inline(always)]
+                        || operation.run(v3, Avx2(v3, f16c)),
+                    );
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+    }
+    let _ = inputs;
+    Err(operation)
+}
+
+/// Converts all values to `wide`.
+pub(super) fn widen_all(values: &[f16], wide: &mut Vec<f32>) {
+    wide.resize(values.len(), 0.0);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (wide, value) in wide.iter_mut().zip(values) {
+                *wide = widen(*value);
+            }
+        },
+    );
 }
 
 /// Loads `f32` unchanged.
@@ -77,11 +140,10 @@ impl Load<pulp::x86::V4, f16> for Avx512 {
     }
 }
 
-/// Loads `f16`, widened by the arithmetic of [`widen`] with AVX2 instructions. (The conversion instruction of these
-/// processors is not among those that `pulp` wraps.)
+/// Loads `f16`, widened by the F16C conversion instruction.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(pub(super) pulp::x86::V3);
+pub(super) struct Avx2(pub(super) pulp::x86::V3, pub(super) dynlayer_cpu::F16c);
 
 #[cfg(target_arch = "x86_64")]
 impl Load<pulp::x86::V3, f16> for Avx2 {
@@ -94,11 +156,7 @@ impl Load<pulp::x86::V3, f16> for Avx2 {
 
     #[inline(always)]
     fn vector(self, weights: &[f16; 8]) -> pulp::f32x8 {
-        let simd = self.0;
-        let wide = simd.avx2._mm256_cvtepi16_epi32(pulp::cast(weights.map(f16::to_bits)));
-        let shifted: pulp::u32x8 = pulp::cast(simd.avx2._mm256_slli_epi32::<13>(wide));
-        let bits: pulp::f32x8 = pulp::cast(simd.and_u32x8(shifted, simd.splat_u32x8(PLACES)));
-        simd.mul_f32x8(bits, simd.splat_f32x8(REBIAS))
+        pulp::cast(self.1.widen(pulp::cast(weights.map(f16::to_bits))))
     }
 
     #[inline(always)]
@@ -148,9 +206,9 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     fn the_vector_units_agree() {
         let all = finite();
-        if let Some(v3) = pulp::x86::V3::try_new() {
+        if let (Some(v3), Some(f16c)) = (pulp::x86::V3::try_new(), dynlayer_cpu::F16c::try_new()) {
             for weights in <Avx2 as Load<pulp::x86::V3, f16>>::vectors(&all) {
-                let found: [f32; 8] = pulp::cast(Avx2(v3).vector(weights));
+                let found: [f32; 8] = pulp::cast(Avx2(v3, f16c).vector(weights));
                 assert_eq!(found.map(f32::to_bits), weights.map(|x| widen(x).to_bits()));
             }
         }

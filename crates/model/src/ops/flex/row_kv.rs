@@ -1,33 +1,68 @@
 //! One row's keys and values in the memory of the processor.
 
 use super::tensor;
+use crate::device::KvDtype;
 use burn::tensor::Tensor;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
-/// One row's keys and values at a layer, `[kv_heads, capacity, head_dim]` each. Clones share memory until one is written.
+/// One row's keys and values at a layer. Clones share memory until one is written.
 #[derive(Clone, Debug)]
 pub(crate) struct RowKv {
-    k: Arc<Vec<f32>>,
-    v: Arc<Vec<f32>>,
+    values: Arc<Values>,
     heads: usize,
     head_dim: usize,
     capacity: usize,
 }
 
+/// Keys and values, `[kv_heads, capacity, head_dim]` each.
+#[derive(Clone, Debug)]
+enum Values {
+    F32([Vec<f32>; 2]),
+    F16([Vec<f16>; 2]),
+}
+
+/// Keys and values of some slots of one head, `[slots, head_dim]` each.
+pub(crate) enum Slots<'a> {
+    F32(&'a [f32], &'a [f32]),
+    F16(&'a [f16], &'a [f16]),
+}
+
 impl RowKv {
     /// Makes keys and values of 0; `shape` is `[kv_heads, head_dim]`.
-    pub(crate) fn new([heads, head_dim]: [usize; 2], capacity: usize) -> Self {
-        let zeros = || Arc::new(vec![0.0; heads * capacity * head_dim]);
-        Self { k: zeros(), v: zeros(), heads, head_dim, capacity }
+    pub(crate) fn new(dtype: KvDtype, [heads, head_dim]: [usize; 2], capacity: usize) -> Self {
+        let len = heads * capacity * head_dim;
+        let values = match dtype {
+            KvDtype::F32 => Values::F32([vec![0.0; len], vec![0.0; len]]),
+            KvDtype::F16 => Values::F16([vec![f16::ZERO; len], vec![f16::ZERO; len]]),
+        };
+        Self { values: Arc::new(values), heads, head_dim, capacity }
     }
 
     /// Changes the number of slots, and keeps the first `used`.
     pub(crate) fn resize(&mut self, used: usize, capacity: usize) {
-        let mut larger = Self::new([self.heads, self.head_dim], capacity);
-        for head in 0..self.heads {
-            larger.write(head, 0, &self.k(head)[..used * self.head_dim], &self.v(head)[..used * self.head_dim]);
+        fn moved<T: Copy + Default>(values: &[T], used: usize, from: usize, to: usize) -> Vec<T> {
+            let mut out = vec![T::default(); values.len() / from.max(1) * to];
+            for (out, values) in out.chunks_exact_mut(to.max(1)).zip(values.chunks_exact(from.max(1))) {
+                out[..used].copy_from_slice(&values[..used]);
+            }
+            out
         }
-        *self = larger;
+        let [used, from, to] = [used, self.capacity, capacity].map(|slots| slots * self.head_dim);
+        let values = match &*self.values {
+            _ if from == 0 => return *self = Self::new(self.dtype(), [self.heads, self.head_dim], capacity),
+            Values::F32(both) => Values::F32(both.each_ref().map(|values| moved(values, used, from, to))),
+            Values::F16(both) => Values::F16(both.each_ref().map(|values| moved(values, used, from, to))),
+        };
+        (self.values, self.capacity) = (Arc::new(values), capacity);
+    }
+
+    fn dtype(&self) -> KvDtype {
+        match *self.values {
+            Values::F32(_) => KvDtype::F32,
+            Values::F16(_) => KvDtype::F16,
+        }
     }
 
     /// Writes keys and values of one head to the slots from `start` on, `[slots, head_dim]` each.
@@ -37,32 +72,44 @@ impl RowKv {
     pub(crate) fn write(&mut self, head: usize, start: usize, k: &[f32], v: &[f32]) {
         assert!(start + k.len() / self.head_dim <= self.capacity, "slot {start} and later of {}", self.capacity);
         let at = (head * self.capacity + start) * self.head_dim;
-        Arc::make_mut(&mut self.k)[at..at + k.len()].copy_from_slice(k);
-        Arc::make_mut(&mut self.v)[at..at + v.len()].copy_from_slice(v);
+        match Arc::make_mut(&mut self.values) {
+            Values::F32([keys, values]) => {
+                keys[at..at + k.len()].copy_from_slice(k);
+                values[at..at + v.len()].copy_from_slice(v);
+            }
+            Values::F16([keys, values]) => {
+                keys[at..at + k.len()].convert_from_f32_slice(k);
+                values[at..at + v.len()].convert_from_f32_slice(v);
+            }
+        }
     }
 
-    /// The keys of one head, `[capacity, head_dim]`.
-    pub(crate) fn k(&self, head: usize) -> &[f32] {
-        self.head(&self.k, head)
+    /// The keys and values of some slots of one head.
+    pub(crate) fn slots(&self, head: usize, first: usize, slots: usize) -> Slots<'_> {
+        let at = (head * self.capacity + first) * self.head_dim;
+        let range = at..at + slots * self.head_dim;
+        match &*self.values {
+            Values::F32([k, v]) => Slots::F32(&k[range.clone()], &v[range]),
+            Values::F16([k, v]) => Slots::F16(&k[range.clone()], &v[range]),
+        }
     }
 
-    /// The values of one head, `[capacity, head_dim]`.
-    pub(crate) fn v(&self, head: usize) -> &[f32] {
-        self.head(&self.v, head)
-    }
-
-    /// Returns copies of some slots, `[1, kv_heads, slots, head_dim]` each.
+    /// Returns copies of some slots as `f32`, `[1, kv_heads, slots, head_dim]` each.
     pub(crate) fn tensors(&self, first: usize, slots: usize) -> (Tensor<4>, Tensor<4>) {
-        let some = |values: &[f32]| {
-            let slots_of = |head| &self.head(values, head)[first * self.head_dim..(first + slots) * self.head_dim];
-            let copied = (0..self.heads).flat_map(slots_of).copied().collect();
-            tensor(copied, [1, self.heads, slots, self.head_dim])
-        };
-        (some(&self.k), some(&self.v))
-    }
-
-    fn head<'a>(&self, values: &'a [f32], head: usize) -> &'a [f32] {
-        let size = self.capacity * self.head_dim;
-        &values[head * size..(head + 1) * size]
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for head in 0..self.heads {
+            match self.slots(head, first, slots) {
+                Slots::F32(k, v) => {
+                    keys.extend_from_slice(k);
+                    values.extend_from_slice(v);
+                }
+                Slots::F16(k, v) => {
+                    keys.extend(k.iter().copied().map(f16::to_f32));
+                    values.extend(v.iter().copied().map(f16::to_f32));
+                }
+            }
+        }
+        let shape = [1, self.heads, slots, self.head_dim];
+        (tensor(keys, shape), tensor(values, shape))
     }
 }

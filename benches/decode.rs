@@ -1,24 +1,34 @@
 //! Decode speed at full depth and with skipped layers. The controllers take turns in one process.
 //!
 //! ```text
-//! cargo bench --bench decode [-- --rounds 8 --tokens 48]
+//! cargo bench --bench decode [-- --rounds 8 --tokens 48 --model FILE.gguf]
 //! ```
+//!
+//! A file is measured as it is stored, after SmolLM2's dimensions with random weights.
 
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{option, smollm2, spread};
+use burn::tensor::Device;
+use common::{option, smollm2, spread, text};
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::{GenerateOptions, generate};
-use dynlayer::model::{Llama, WeightDtype, threads};
+use dynlayer::model::{Checkpoint, Llama, WeightDtype, threads};
 
 const CONTROLLERS: [&str; 5] = ["full", "uniform:25", "uniform:20", "uniform:10", "exit:20"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (rounds, tokens) = (option("--rounds", 8), option("--tokens", 48));
     println!("SmolLM2-135M's dimensions, flex, {} threads, batch 1, 32 prompt tokens, {tokens} new tokens", threads());
-    for dtype in [WeightDtype::F32, WeightDtype::F16] {
-        let model = smollm2(dtype)?;
+    let file = text("--model");
+    let dtypes = [WeightDtype::F32, WeightDtype::F16, WeightDtype::Q8];
+    for dtype in dtypes.into_iter().chain(file.as_ref().map(|_| WeightDtype::Stored)) {
+        let model = match &file {
+            Some(file) if dtype == WeightDtype::Stored => {
+                Checkpoint::open(file)?.load(dtype, &Device::flex(), |_| ())?
+            }
+            _ => smollm2(dtype)?,
+        };
         let mut seconds = vec![Vec::new(); CONTROLLERS.len()];
         for round in 0..=rounds {
             for (spec, seconds) in CONTROLLERS.iter().zip(&mut seconds) {

@@ -24,6 +24,10 @@ pub fn spread(values: &mut [f64]) -> (f64, f64, f64) {
 
 /// Returns the number that the command line gives after `name`, or `default`.
 pub fn option(name: &str, default: usize) -> usize {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
+    text(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Returns what the command line gives after `name`.
+pub fn text(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }

@@ -37,11 +37,14 @@ pub(super) fn attention(
 ) -> Result<Tensor<3>, Tensor<3>> {
     let attention = &block.self_attn;
     let parts = || {
-        let maps = [map(&attention.q_proj)?, map(&attention.k_proj)?, map(&attention.v_proj)?];
-        Some((norm(&block.input_layernorm)?, Heads::new(attention, maps)?, map(&attention.o_proj)?))
+        let norm = norm(&block.input_layernorm)?;
+        let heads = Heads::new(attention, [&attention.q_proj, &attention.k_proj, &attention.v_proj], &norm)?;
+        let output = map(&attention.o_proj, heads.queries()).filter(|output| output.outputs() == norm.gamma.len())?;
+        Some((norm, heads, output))
     };
     let (Some((norm, heads, output)), Some(rows)) = (parts(), kv.rows()) else { return Err(hidden) };
-    if frame.places().is_empty() {
+    let [n, tokens, _] = hidden.dims();
+    if n != frame.places().len() || tokens != frame.tokens() {
         return Err(hidden);
     }
     change(hidden, &norm, |hidden, normed, Buffers { inner, mixed, update, .. }| {
@@ -63,7 +66,10 @@ pub(super) fn attention(
 pub(super) fn feed_forward(block: &Block, hidden: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
     let parts = || {
         let Mlp { gate_proj, up_proj, down_proj } = &block.mlp;
-        Some((norm(&block.post_attention_layernorm)?, [map(gate_proj)?, map(up_proj)?], map(down_proj)?))
+        let norm = norm(&block.post_attention_layernorm)?;
+        let (width, inner) = (norm.gamma.len(), gate_proj.dims()[0]);
+        let (gate, up) = (map(gate_proj, width)?, map(up_proj, width).filter(|up| up.outputs() == inner)?);
+        Some((norm, [gate, up], map(down_proj, inner).filter(|down| down.outputs() == width)?))
     };
     let Some((norm, gate_up, down)) = parts() else { return Err(hidden) };
     change(hidden, &norm, |hidden, normed, Buffers { inner, update, .. }| {
@@ -77,10 +83,15 @@ pub(super) fn feed_forward(block: &Block, hidden: Tensor<3>) -> Result<Tensor<3>
 pub(super) fn propagate(block: &Block, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Result<(), Tensor<3>> {
     let attention = &block.self_attn;
     let parts = || {
-        let maps = [map(&attention.k_proj)?, map(&attention.v_proj)?];
-        Some((norm(&block.input_layernorm)?, Heads::new(attention, maps)?))
+        let norm = norm(&block.input_layernorm)?;
+        let heads = Heads::new(attention, [&attention.k_proj, &attention.v_proj], &norm)?;
+        Some((norm, heads))
     };
     let (Some((norm, heads)), Some(rows)) = (parts(), kv.rows()) else { return Err(hidden) };
+    let [n, tokens, _] = hidden.dims();
+    if n != frame.places().len() || tokens != frame.tokens() {
+        return Err(hidden);
+    }
     let ran = change(hidden, &norm, |hidden, normed, Buffers { inner, .. }| {
         heads.project(normed, hidden.len() / norm.gamma.len(), &frame.rotation, inner);
         heads.write(frame, inner, rows);
@@ -98,12 +109,13 @@ fn norm(norm: &RmsNorm) -> Option<Norm<'_>> {
     Some(Norm { gamma: norm.weight.storage()?.as_slice()?, eps: norm.eps })
 }
 
-fn map(linear: &Linear) -> Option<Map<'_>> {
+/// Returns the map, if it takes inputs of this width.
+fn map(linear: &Linear, width: usize) -> Option<Map<'_>> {
     let bias = match &linear.bias {
         Some(bias) => Some(bias.storage()?.as_slice()?),
         None => None,
     };
-    Map::new(&linear.weight, bias)
+    Map::new(&linear.weight, bias).filter(|_| linear.dims()[1] == width)
 }
 
 /// The projections of an attention to heads: those of queries, if there are three, keys and values.
@@ -116,7 +128,16 @@ struct Heads<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Heads<'a, N> {
-    fn new(attention: &'a Attention, maps: [Map<'a>; N]) -> Option<Self> {
+    fn new(attention: &'a Attention, projections: [&'a Linear; N], input: &Norm<'_>) -> Option<Self> {
+        let mut maps = Vec::with_capacity(N);
+        for projection in projections {
+            maps.push(map(projection, input.gamma.len())?);
+        }
+        let maps: [Map<'a>; N] = maps.try_into().ok()?;
+        let keys = maps[N - 1].outputs();
+        if maps[N - 2].outputs() != keys || !keys.is_multiple_of(attention.head_dim) {
+            return None;
+        }
         let norm_of = |of: &'a Option<RmsNorm>| match of {
             Some(of) => norm(of).map(Some),
             None => Some(None),
@@ -160,9 +181,13 @@ impl<'a, const N: usize> Heads<'a, N> {
     }
 
     /// Writes projected keys and values to the slots of a frame.
+    ///
+    /// # Panics
+    /// If the cache has no such row or slot, or other heads.
     fn write(&self, frame: &Frame, projected: &[f32], rows: &mut [RowKv]) {
         let mut tokens = projected.chunks_exact(self.width());
         for place in frame.places() {
+            rows[place.row].check([self.keys() / self.head_dim, self.head_dim]);
             for (token, projected) in tokens.by_ref().take(frame.tokens()).enumerate() {
                 let (k, v) = projected[self.queries()..].split_at(self.keys());
                 for (head, (k, v)) in k.chunks_exact(self.head_dim).zip(v.chunks_exact(self.head_dim)).enumerate() {

@@ -139,6 +139,7 @@ impl LayerKv {
             Store::Rows(rows) => {
                 let values = |x: Tensor<4>| x.into_data().iter::<f32>().collect::<Vec<f32>>();
                 let (k, v) = (values(k), values(v));
+                rows[row].check([heads, width]);
                 for head in 0..heads {
                     let of = head * tokens * width..(head + 1) * tokens * width;
                     rows[row].write(head, start, &k[of.clone()], &v[of]);

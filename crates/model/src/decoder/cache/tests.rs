@@ -1,6 +1,8 @@
-//! A cache whose rows share slots, as on GPUs, against one whose rows have tensors of their own.
+//! A cache whose rows share slots, with which blocks run as tensor operations, against one whose rows have memory of their
+//! own, with which they run in place.
 
 use super::*;
+use crate::config::AttentionBias;
 use crate::decoder::Llama;
 use crate::device::WeightDtype;
 use burn::tensor::Tensor;
@@ -58,11 +60,18 @@ proptest! {
 
     /// To 1e-5: the sums run in another order. In f16, a number whose last bit differs may be rounded the other way.
     #[test]
-    fn a_pool_gives_what_rows_give(steps in prop::collection::vec(step(), 1..24), window in 0usize..20, holes: bool, half: bool) {
+    fn a_pool_gives_what_rows_give(
+        steps in prop::collection::vec(step(), 1..24), window in 0usize..20, holes: bool, half: bool, family in 0usize..4, unrotated: bool,
+    ) {
         let device = Device::flex();
         let (dtype, tolerance) = if half { (KvDtype::F16, 1e-3) } else { (KvDtype::F32, 1e-5) };
         let mut config = LlamaConfig::from_hf_json(MODEL, "a test").unwrap();
         config.windows.extend((window > 0).then_some((1, window)));
+        // Biases as Llama, Qwen2 and Qwen3 may have them.
+        let (qkv, output, mlp) = (family > 0, family == 1 || family == 3, family == 1);
+        config.attention_bias = AttentionBias { qkv, output, mlp };
+        config.qk_norm = family == 3;
+        config.unrotated.extend(unrotated.then_some(0));
         let model = config.init(3, WeightDtype::F32, &device).unwrap();
         let mut caches = [false, true].map(|pooled| KvCache::with_pool(pooled, &config, dtype, 1, 5, &device));
         for step in steps {

@@ -65,6 +65,12 @@ impl RowKv {
         }
     }
 
+    /// Panics unless there are so many heads of this width; `shape` is `[kv_heads, head_dim]`.
+    pub(crate) fn check(&self, shape: [usize; 2]) {
+        let found = [self.heads, self.head_dim];
+        assert_eq!(found, shape, "heads and their width in the cache, and in the model");
+    }
+
     /// Writes keys and values of one head to the slots from `start` on, `[slots, head_dim]` each.
     ///
     /// # Panics

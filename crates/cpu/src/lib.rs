@@ -1,4 +1,4 @@
-//! What kernels for processors need and safe Rust has not: a crew of threads that shares work of a few microseconds and
+//! Things that kernels for processors need and safe Rust has not: a crew of threads that shares work of a few microseconds and
 //! stays awake in between, [memory in large pages](in_large_pages), [`prefetch`], and conversion of `f16` ([`F16c`]).
 //!
 //! Part of dynlayer, whose processor kernels split products of 5 to 200 µs, some 150 for each token. A pool for larger

@@ -1,10 +1,10 @@
-//! The sublayers of a block on `flex`, without tensors between their steps.
+//! The sublayers on `flex`, without tensors between their steps.
 //!
 //! A thread keeps the buffers for the results of all steps, and the residual stream is changed where it is. Arguments for
-//! which there are no kernels are given back: the tensor operations of [`llama`](super::llama) then compute the same.
+//! which there are no kernels are given back: the tensor operations of [`sublayers`](super::sublayers) then compute the same.
 #![expect(clippy::result_large_err, reason = "a tensor that is given back is not an error, and a box would allocate")]
 
-use super::llama::{Attention, Block, Linear, Mlp, RmsNorm};
+use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
 use super::{Frame, LayerKv, Rotation};
 use crate::ops::flex::{self, Map, Queries, RowKv, Seen};
 use burn::backend::Flex;
@@ -24,20 +24,20 @@ struct Buffers {
     inner: Vec<f32>,
     /// The values that the attention has mixed.
     mixed: Vec<f32>,
-    /// What is added to the residual stream.
+    /// The update of the residual stream.
     update: Vec<f32>,
 }
 
-/// Does what [`Block::attention`] does.
+/// Computes `hidden + attention(norm(hidden))`, and writes the keys and values.
 pub(super) fn attention(
-    block: &Block,
+    input_norm: &RmsNorm,
+    attention: &Attention,
     hidden: Tensor<3>,
     frame: &Frame,
     kv: &mut LayerKv,
 ) -> Result<Tensor<3>, Tensor<3>> {
-    let attention = &block.self_attn;
     let parts = || {
-        let norm = norm(&block.input_layernorm)?;
+        let norm = norm(input_norm)?;
         let heads = Heads::new(attention, [&attention.q_proj, &attention.k_proj, &attention.v_proj], &norm)?;
         let output = map(&attention.o_proj, heads.queries()).filter(|output| output.outputs() == norm.gamma.len())?;
         Some((norm, heads, output))
@@ -62,11 +62,11 @@ pub(super) fn attention(
     })
 }
 
-/// Does what [`Block::feed_forward`] does.
-pub(super) fn feed_forward(block: &Block, hidden: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+/// Computes `hidden + mlp(norm(hidden))`.
+pub(super) fn feed_forward(input_norm: &RmsNorm, mlp: &Mlp, hidden: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
     let parts = || {
-        let Mlp { gate_proj, up_proj, down_proj } = &block.mlp;
-        let norm = norm(&block.post_attention_layernorm)?;
+        let Mlp { gate_proj, up_proj, down_proj } = mlp;
+        let norm = norm(input_norm)?;
         let (width, inner) = (norm.gamma.len(), gate_proj.dims()[0]);
         let (gate, up) = (map(gate_proj, width)?, map(up_proj, width).filter(|up| up.outputs() == inner)?);
         Some((norm, [gate, up], map(down_proj, inner).filter(|down| down.outputs() == width)?))
@@ -79,11 +79,16 @@ pub(super) fn feed_forward(block: &Block, hidden: Tensor<3>) -> Result<Tensor<3>
     })
 }
 
-/// Does what [`Block::propagate`] does.
-pub(super) fn propagate(block: &Block, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Result<(), Tensor<3>> {
-    let attention = &block.self_attn;
+/// Writes the keys and values of `norm(hidden)`.
+pub(super) fn propagate(
+    input_norm: &RmsNorm,
+    attention: &Attention,
+    hidden: Tensor<3>,
+    frame: &Frame,
+    kv: &mut LayerKv,
+) -> Result<(), Tensor<3>> {
     let parts = || {
-        let norm = norm(&block.input_layernorm)?;
+        let norm = norm(input_norm)?;
         let heads = Heads::new(attention, [&attention.k_proj, &attention.v_proj], &norm)?;
         Some((norm, heads))
     };

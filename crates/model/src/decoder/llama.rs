@@ -1,16 +1,16 @@
-//! The forward pass, top to bottom: embedding, blocks of attention and MLP, final norm, head.
+//! The forward pass, top to bottom: embedding, blocks, final norm, head.
 //!
 //! The fields have the names of the tensors in Hugging Face checkpoints.
 
 #[cfg(feature = "flex")]
 use super::in_place;
+use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
 use super::{Frame, KvCache, LayerKv, Rope, Rotation};
 use crate::config::LlamaConfig;
 use crate::device::KvDtype;
 use crate::digest::{DeviceReadError, Digest};
 use crate::matrix::Matrix;
-use crate::ops::{self, CachedRow};
-use crate::weights::Weights;
+use crate::ops;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use std::collections::BTreeSet;
@@ -199,7 +199,7 @@ impl Block {
     /// Runs the whole layer on the residual stream `hidden`; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
         #[cfg(feature = "flex")]
-        let hidden = match in_place::attention(self, hidden, frame, kv) {
+        let hidden = match in_place::attention(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
             Ok(hidden) => return self.feed_forward(hidden),
             Err(hidden) => hidden,
         };
@@ -212,7 +212,7 @@ impl Block {
     /// Runs the attention sublayer, `hidden + attention(norm(hidden))`, and writes this pass's keys and values.
     pub fn attention(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
         #[cfg(feature = "flex")]
-        let hidden = match in_place::attention(self, hidden, frame, kv) {
+        let hidden = match in_place::attention(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
             Ok(hidden) => return hidden,
             Err(hidden) => hidden,
         };
@@ -222,7 +222,7 @@ impl Block {
     /// Runs the MLP sublayer, `hidden + mlp(norm(hidden))`.
     pub fn feed_forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         #[cfg(feature = "flex")]
-        let hidden = match in_place::feed_forward(self, hidden) {
+        let hidden = match in_place::feed_forward(&self.post_attention_layernorm, &self.mlp, hidden) {
             Ok(hidden) => return hidden,
             Err(hidden) => hidden,
         };
@@ -236,7 +236,7 @@ impl Block {
     /// propagation", arXiv 2410.20022). It costs two projections.
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
         #[cfg(feature = "flex")]
-        let hidden = match in_place::propagate(self, hidden, frame, kv) {
+        let hidden = match in_place::propagate(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
             Ok(()) => return,
             Err(hidden) => hidden,
         };
@@ -254,170 +254,5 @@ impl Block {
     /// - keys and values: `[rows, kv_heads, tokens, head_dim]` each
     pub fn keys_values(&self, hidden: Tensor<3>, rotation: &Rotation) -> (Tensor<4>, Tensor<4>) {
         self.self_attn.keys_values(self.input_layernorm.forward(hidden), rotation)
-    }
-}
-
-/// Grouped-query self-attention over the cache, with its projections.
-#[derive(Module, Debug)]
-pub struct Attention {
-    /// Query projection, `[heads * head_dim, d_model]`.
-    pub q_proj: Linear,
-    /// Key projection, `[kv_heads * head_dim, d_model]`.
-    pub k_proj: Linear,
-    /// Value projection, `[kv_heads * head_dim, d_model]`.
-    pub v_proj: Linear,
-    /// Output projection, `[d_model, heads * head_dim]`.
-    pub o_proj: Linear,
-    /// Norm of each query head (Qwen3), `[head_dim]`.
-    pub q_norm: Option<RmsNorm>,
-    /// Norm of each key head (Qwen3), `[head_dim]`.
-    pub k_norm: Option<RmsNorm>,
-    #[module(skip)]
-    pub(crate) head_dim: usize,
-    /// The number of positions that a token attends to, its own included; `None` = all.
-    #[module(skip)]
-    pub(crate) window: Option<usize>,
-    /// `false` if queries and keys are not rotated.
-    #[module(skip)]
-    pub(crate) rotated: bool,
-}
-
-impl Attention {
-    /// Applies the attention to a normed state `x`, whose keys and values are written to `kv` first if `frame` has slots.
-    ///
-    /// # Shapes
-    /// - `x` and the result: `[rows, tokens, d_model]`
-    pub fn forward(&self, x: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        let [q, k, v] = Linear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], &x);
-        let (k, v) = (self.keys(k, &frame.rotation), self.heads(v, None)); // [rows, kv_heads, tokens, head_dim]
-        let q = self.rotate(self.heads(q, self.q_norm.as_ref()), &frame.rotation); // [rows, heads, tokens, head_dim]
-        kv.write(frame, &k, &v);
-        let mixed = if frame.places().is_empty() {
-            ops::attention(q, k, v, frame.mask(self.window))
-        } else if let Some((k, v, bias)) = self.decode(frame, kv) {
-            ops::decode_attention(q, k, v, bias)
-        } else {
-            let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, self.window)).collect();
-            ops::cached_attention(&q, &cached)
-        }; // [rows, tokens, heads * head_dim]
-        self.o_proj.forward(mixed)
-    }
-
-    /// Returns the keys, the values and what is added to the scores, if all rows can be computed together.
-    fn decode<'a>(&self, frame: &'a Frame, kv: &LayerKv) -> Option<(Tensor<4>, Tensor<4>, &'a Tensor<4>)> {
-        let decode = frame.decode()?;
-        let (k, v) = kv.batched(decode)?;
-        Some((k, v, decode.bias(self.window)?))
-    }
-
-    /// Returns the keys and values of a normed state `x: [rows, tokens, d_model]`, each
-    /// `[rows, kv_heads, tokens, head_dim]`; the keys are rotated, unless the layer does not rotate.
-    pub fn keys_values(&self, x: Tensor<3>, rotation: &Rotation) -> (Tensor<4>, Tensor<4>) {
-        let [k, v] = Linear::forward_all([&self.k_proj, &self.v_proj], &x);
-        (self.keys(k, rotation), self.heads(v, None))
-    }
-
-    /// Splits keys into heads, `[rows, tokens, kv_heads * head_dim]` to `[rows, kv_heads, tokens, head_dim]`, and norms
-    /// and rotates them.
-    fn keys(&self, k: Tensor<3>, rotation: &Rotation) -> Tensor<4> {
-        self.rotate(self.heads(k, self.k_norm.as_ref()), rotation)
-    }
-
-    /// Rotates heads, `[rows, n, tokens, head_dim]`, unless the layer does not rotate.
-    fn rotate(&self, heads: Tensor<4>, rotation: &Rotation) -> Tensor<4> {
-        if self.rotated { rotation.apply(heads) } else { heads }
-    }
-
-    /// Splits `[rows, tokens, n * head_dim]` into heads, `[rows, n, tokens, head_dim]`, and norms each if `norm` is
-    /// given.
-    fn heads(&self, x: Tensor<3>, norm: Option<&RmsNorm>) -> Tensor<4> {
-        let [rows, tokens, width] = x.dims();
-        let heads = width / self.head_dim;
-        let norm = |x: Tensor<4>| match norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        };
-        if tokens == 1 {
-            // The same order in memory, which spares a GPU a copy.
-            return norm(x.reshape([rows, heads, 1, self.head_dim]));
-        }
-        norm(x.reshape([rows, tokens, heads, self.head_dim])).swap_dims(1, 2)
-    }
-}
-
-/// The gated MLP, `down(silu(gate(x)) * up(x))`.
-#[derive(Module, Debug)]
-pub struct Mlp {
-    /// Gate projection, `[d_ff, d_model]`.
-    pub gate_proj: Linear,
-    /// Up projection, `[d_ff, d_model]`.
-    pub up_proj: Linear,
-    /// Down projection, `[d_model, d_ff]`.
-    pub down_proj: Linear,
-}
-
-impl Mlp {
-    /// Applies the MLP to a normed state; input and result `[rows, tokens, d_model]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [gate, up] = Linear::forward_all([&self.gate_proj, &self.up_proj], &x);
-        self.down_proj.forward(ops::swiglu(gate, up)) // [rows, tokens, d_model]
-    }
-}
-
-/// Root-mean-square normalisation with a learned scale, `x / sqrt(mean(x²) + eps) * weight` over the last axis (Zhang
-/// and Sennrich 2019).
-#[derive(Module, Debug)]
-pub struct RmsNorm {
-    /// The learned scale, `[width]`.
-    pub weight: Weights<Tensor<1>>,
-    #[module(skip)]
-    pub(crate) eps: f64,
-}
-
-impl RmsNorm {
-    /// Normalises the last axis of `x`, which has the weight's width; the result has the shape of `x`.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::rms_norm(x, self.weight.val(), self.eps)
-    }
-}
-
-/// A linear map, `y = x Wᵀ + b`.
-///
-/// The weight keeps the checkpoint's layout, `[out, in]`, in which the weights of one output are contiguous: a product
-/// with few tokens reads them in this order.
-#[derive(Module, Debug)]
-pub struct Linear {
-    /// The matrix `W`, `[out, in]`.
-    pub weight: Matrix,
-    /// The bias `b`, `[out]`, if the map has one.
-    pub bias: Option<Weights<Tensor<1>>>,
-}
-
-impl Linear {
-    /// Applies the map.
-    ///
-    /// # Shapes
-    /// - `x`: `[rows, tokens, in]`
-    /// - result: `[rows, tokens, out]`
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [y] = Self::forward_all([self], &x);
-        y
-    }
-
-    /// Applies several maps to the same input, in one operation if the backend supports it.
-    pub(crate) fn forward_all<const N: usize>(maps: [&Self; N], x: &Tensor<3>) -> [Tensor<3>; N] {
-        let mut products = ops::linear(x, maps.map(|map| &map.weight));
-        for (map, y) in maps.iter().zip(&mut products) {
-            if let Some(bias) = &map.bias {
-                let bias = bias.val().cast(y.dtype()).unsqueeze::<3>(); // [1, 1, out]
-                y.inplace(|y| y + bias);
-            }
-        }
-        products
-    }
-
-    /// The numbers of outputs and inputs, `[out, in]`.
-    pub fn dims(&self) -> [usize; 2] {
-        self.weight.dims()
     }
 }

@@ -5,8 +5,8 @@
 //! - [`Frame`] holds the positions and masks that all layers of one pass share.
 //! - [`KvCache`] keeps keys and values between passes.
 //!
-//! The whole forward pass is in one source file, `llama.rs`. On `flex`, `in_place.rs` computes the same without tensors in
-//! between.
+//! The forward pass is in `llama.rs`, and its sublayers in `sublayers.rs`. On `flex`, `in_place.rs` computes the same
+//! without tensors in between.
 
 mod cache;
 mod frame;
@@ -15,9 +15,11 @@ mod in_place;
 mod layer_kv;
 mod llama;
 mod rope;
+mod sublayers;
 
 pub use cache::KvCache;
 pub use frame::Frame;
 pub use layer_kv::LayerKv;
-pub use llama::{Attention, Block, Linear, Llama, Mlp, RmsNorm};
+pub use llama::{Block, Llama};
 pub use rope::{Rope, Rotation};
+pub use sublayers::{Attention, Linear, Mlp, RmsNorm};

@@ -1,10 +1,11 @@
 //! Attention that reads the cache in place.
 
 use super::exp::exp;
-use super::load::{Load, Operation, on_floats, on_halves, widen_all};
+use super::load::Load;
 use super::parallel::for_each;
 use super::row_kv::{RowKv, Slots};
 use super::tile;
+use super::unit::{Operation, on_floats, on_halves, widen_all};
 use pulp::Simd;
 use std::borrow::Cow;
 use std::cell::RefCell;

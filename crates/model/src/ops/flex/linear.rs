@@ -1,7 +1,8 @@
 //! Products of tokens with weight matrices, in the form in which the matrices are stored.
 
-use super::load::{Load, Operation, on_floats, on_halves, widen_all};
+use super::load::Load;
 use super::parallel::{for_each, shares};
+use super::unit::{Operation, on_floats, on_halves, widen_all};
 use super::{blocks, contiguous, swiglu, tensor, tile};
 use crate::format::GgmlType;
 use crate::matrix::Matrix;

@@ -15,6 +15,7 @@ mod rotate;
 mod row_kv;
 mod swiglu;
 mod tile;
+mod unit;
 
 pub(crate) use attention::{Queries, Seen, attention};
 pub(super) use linear::linear;

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// new shape may compile or tune kernels.
 pub(super) const STEP: usize = 64;
 
+/// The number of slots that the attention adds side by side.
+const ALIGNED: usize = 16;
+
 /// The rotations of a pass's tokens, the slots that it writes, and what its tokens must not attend to.
 ///
 /// Made once per pass by [`Llama::frame`](super::Llama::frame), or by
@@ -83,7 +86,8 @@ pub(crate) struct Place {
 /// The slots of a row that a window leaves.
 #[derive(Debug, Clone)]
 struct View {
-    /// The first slot that a token of the pass sees.
+    /// The first slot that is read, a multiple of [`ALIGNED`], so that sums over slots have the same order whatever other
+    /// tokens are in the pass.
     first: usize,
     /// One byte per token and slot from `first` on, nonzero where the token must not attend to the slot; `None` = every
     /// slot from `first` up to the own is seen.
@@ -330,6 +334,7 @@ impl View {
         let (start, end) = (positions.len() - tokens, positions.len());
         let (lowest, highest) = bounds(&positions[start..]);
         let first = (0..start).find(|slot| !outside(lowest, positions[*slot], window)).unwrap_or(start);
+        let first = first - first % ALIGNED;
         let (oldest, _) = bounds(&positions[first..]);
         if !outside(highest, oldest, window) {
             return (first > 0).then_some(Self { first, hidden: None });

@@ -100,4 +100,21 @@ proptest! {
             }
         }
     }
+
+    /// A token has the same bits in a pass of any number of tokens, also in a layer with a window.
+    #[test]
+    fn windows_do_not_depend_on_company(lengths in prop::collection::vec(1usize..30, 1..6), window in 1usize..50) {
+        let mut config = LlamaConfig::from_hf_json(MODEL, "a test").unwrap();
+        config.windows.insert(1, window);
+        let model = config.init(3, WeightDtype::F32, &Device::flex()).unwrap();
+        let run = |lengths: &[usize]| {
+            let mut cache = model.cache(1, 1);
+            let hidden = lengths.iter().map(|tokens| pass(&model, &mut cache, &[0], *tokens, false)).collect();
+            let values = Tensor::cat(hidden, 1).into_data().try_into_vec_as::<f32>().unwrap();
+            values.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+        };
+        let total: usize = lengths.iter().sum();
+        prop_assert!(run(&lengths) == run(&[total]), "in one pass");
+        prop_assert!(run(&vec![1; total]) == run(&[total]), "one by one");
+    }
 }

@@ -1,7 +1,7 @@
 //! The positions, slots and masks that all layers of one pass share.
 
 use super::rope::{Rope, Rotation};
-use crate::ops::row_index;
+use crate::ops::{SLOTS_ABREAST, row_index};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +11,6 @@ use std::sync::Arc;
 /// The multiple to which the slots are rounded up that a decode pass on a GPU reads, and those that a row has there. Every
 /// new shape may compile or tune kernels.
 pub(super) const STEP: usize = 64;
-
-/// The number of slots that the attention adds side by side.
-const ALIGNED: usize = 16;
 
 /// The rotations of a pass's tokens, the slots that it writes, and what its tokens must not attend to.
 ///
@@ -86,7 +83,7 @@ pub(crate) struct Place {
 /// The slots of a row that a window leaves.
 #[derive(Debug, Clone)]
 struct View {
-    /// The first slot that is read, a multiple of [`ALIGNED`], so that sums over slots have the same order whatever other
+    /// The first slot that is read, a multiple of [`SLOTS_ABREAST`], so that sums over slots have the same order whatever other
     /// tokens are in the pass.
     first: usize,
     /// One byte per token and slot from `first` on, nonzero where the token must not attend to the slot; `None` = every
@@ -334,7 +331,7 @@ impl View {
         let (start, end) = (positions.len() - tokens, positions.len());
         let (lowest, highest) = bounds(&positions[start..]);
         let first = (0..start).find(|slot| !outside(lowest, positions[*slot], window)).unwrap_or(start);
-        let first = first - first % ALIGNED;
+        let first = first - first % SLOTS_ABREAST;
         let (oldest, _) = bounds(&positions[first..]);
         if !outside(highest, oldest, window) {
             return (first > 0).then_some(Self { first, hidden: None });

@@ -43,13 +43,11 @@ pub(super) fn attention(
         Some((norm, heads, output))
     };
     let (Some((norm, heads, output)), Some(rows)) = (parts(), kv.rows()) else { return Err(hidden) };
-    let [n, tokens, _] = hidden.dims();
-    if n != frame.places().len() || tokens != frame.tokens() {
+    if !fits(&hidden, frame) {
         return Err(hidden);
     }
     change(hidden, &norm, |hidden, normed, Buffers { inner, mixed, update, .. }| {
-        let tokens = hidden.len() / norm.gamma.len();
-        heads.project(normed, tokens, &frame.rotation, inner);
+        let tokens = heads.project(normed, &frame.rotation, inner);
         heads.write(frame, inner, rows);
         let seen = frame.places().iter().map(|place| {
             let (first, hidden) = place.seen(attention.window);
@@ -93,15 +91,20 @@ pub(super) fn propagate(
         Some((norm, heads))
     };
     let (Some((norm, heads)), Some(rows)) = (parts(), kv.rows()) else { return Err(hidden) };
-    let [n, tokens, _] = hidden.dims();
-    if n != frame.places().len() || tokens != frame.tokens() {
+    if !fits(&hidden, frame) {
         return Err(hidden);
     }
-    let ran = change(hidden, &norm, |hidden, normed, Buffers { inner, .. }| {
-        heads.project(normed, hidden.len() / norm.gamma.len(), &frame.rotation, inner);
+    let ran = change(hidden, &norm, |_, normed, Buffers { inner, .. }| {
+        heads.project(normed, &frame.rotation, inner);
         heads.write(frame, inner, rows);
     });
     ran.map(drop)
+}
+
+/// Returns `true` if the frame has a slot for each token.
+fn fits(hidden: &Tensor<3>, frame: &Frame) -> bool {
+    let [rows, tokens, _] = hidden.dims();
+    rows == frame.places().len() && tokens == frame.tokens()
 }
 
 /// A norm with its scale.
@@ -120,7 +123,7 @@ fn map(linear: &Linear, width: usize) -> Option<Map<'_>> {
         Some(bias) => Some(bias.storage()?.as_slice()?),
         None => None,
     };
-    Map::new(&linear.weight, bias).filter(|_| linear.dims()[1] == width)
+    Map::new(&linear.weight, bias).filter(|map| map.width() == width)
 }
 
 /// The projections of an attention to heads: those of queries, if there are three, keys and values.
@@ -166,9 +169,9 @@ impl<'a, const N: usize> Heads<'a, N> {
         self.width() - 2 * self.keys()
     }
 
-    /// Projects, norms and rotates.
-    fn project(&self, x: &[f32], tokens: usize, rotation: &Rotation, out: &mut Vec<f32>) {
-        let (width, queries) = (self.width(), self.queries());
+    /// Projects, norms and rotates. Returns the number of tokens.
+    fn project(&self, x: &[f32], rotation: &Rotation, out: &mut Vec<f32>) -> usize {
+        let (width, queries, tokens) = (self.width(), self.queries(), x.len() / self.maps[0].width());
         out.resize(tokens * width, 0.0);
         flex::apply(&self.maps, x, out);
         for (token, out) in out.chunks_exact_mut(width).enumerate() {
@@ -183,6 +186,7 @@ impl<'a, const N: usize> Heads<'a, N> {
                 }
             }
         }
+        tokens
     }
 
     /// Writes projected keys and values to the slots of a frame.

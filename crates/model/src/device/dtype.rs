@@ -64,10 +64,7 @@ pub enum KvDtype {
 impl KvDtype {
     /// The size of a number in bytes.
     pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
+        self.burn().size()
     }
 
     /// The same type in burn.

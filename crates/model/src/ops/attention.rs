@@ -4,6 +4,10 @@
 use super::CachedRow;
 use burn::tensor::{Bool, Tensor, TensorData, module, ops::AttentionModuleOptions};
 
+/// The number of slots whose weights the CPU kernel adds side by side: the order of a sum depends on the first slot that is
+/// read, but for multiples of this.
+pub(crate) const SLOTS_ABREAST: usize = 16;
+
 /// Computes the attention of `tokens` new queries per row to the row's cached keys and values.
 ///
 /// Query `i` of a row sees the slots up to its own, `slots - tokens + i`, except those that are hidden. Rows may differ

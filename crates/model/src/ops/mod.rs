@@ -17,7 +17,7 @@ mod swiglu;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
-pub(crate) use attention::{attention, cached_attention, decode_attention};
+pub(crate) use attention::{SLOTS_ABREAST, attention, cached_attention, decode_attention};
 pub(crate) use cached_row::CachedRow;
 pub(crate) use linear::linear;
 pub(crate) use rms_norm::{add_rms_norm, rms_norm};

@@ -6,6 +6,7 @@ use super::parallel::for_each;
 use super::row_kv::{RowKv, Slots};
 use super::tile;
 use super::unit::{Operation, on_floats, on_halves, widen_all};
+use crate::ops::SLOTS_ABREAST;
 use pulp::Simd;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -142,16 +143,15 @@ impl<W: Copy> Operation<W> for Group<'_, W> {
 /// Replaces scores by their softmax.
 #[inline(always)]
 fn softmax(scores: &mut [f32]) {
-    const LANES: usize = 16;
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for scores in scores.chunks(LANES) {
+    let mut lanes = [f32::NEG_INFINITY; SLOTS_ABREAST];
+    for scores in scores.chunks(SLOTS_ABREAST) {
         for (lane, score) in lanes.iter_mut().zip(scores) {
             *lane = lane.max(*score);
         }
     }
     let largest = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut lanes = [0f32; LANES];
-    let mut chunks = scores.chunks_exact_mut(LANES);
+    let mut lanes = [0f32; SLOTS_ABREAST];
+    let mut chunks = scores.chunks_exact_mut(SLOTS_ABREAST);
     for scores in &mut chunks {
         for (lane, score) in lanes.iter_mut().zip(scores) {
             *score = exp(*score - largest);

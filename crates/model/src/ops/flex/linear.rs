@@ -72,6 +72,11 @@ impl<'a> Map<'a> {
         self.rows.bytes_per_row(self.width)
     }
 
+    /// The number of inputs.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// The number of outputs.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs

@@ -42,27 +42,19 @@ impl RowKv {
 
     /// Changes the number of slots, and keeps the first `used`.
     pub(crate) fn resize(&mut self, used: usize, capacity: usize) {
-        fn moved<T: Copy + Default>(values: &[T], used: usize, from: usize, to: usize) -> Vec<T> {
-            let mut out = vec![T::default(); values.len() / from.max(1) * to];
-            for (out, values) in out.chunks_exact_mut(to.max(1)).zip(values.chunks_exact(from.max(1))) {
-                out[..used].copy_from_slice(&values[..used]);
+        fn moved<T: Copy + Default>(values: &[T], heads: usize, [used, from, to]: [usize; 3]) -> Vec<T> {
+            let mut out = vec![T::default(); heads * to];
+            for head in 0..heads {
+                out[head * to..][..used].copy_from_slice(&values[head * from..][..used]);
             }
             out
         }
-        let [used, from, to] = [used, self.capacity, capacity].map(|slots| slots * self.head_dim);
+        let sizes = [used, self.capacity, capacity].map(|slots| slots * self.head_dim);
         let values = match &*self.values {
-            _ if from == 0 => return *self = Self::new(self.dtype(), [self.heads, self.head_dim], capacity),
-            Values::F32(both) => Values::F32(both.each_ref().map(|values| moved(values, used, from, to))),
-            Values::F16(both) => Values::F16(both.each_ref().map(|values| moved(values, used, from, to))),
+            Values::F32(both) => Values::F32(both.each_ref().map(|values| moved(values, self.heads, sizes))),
+            Values::F16(both) => Values::F16(both.each_ref().map(|values| moved(values, self.heads, sizes))),
         };
         (self.values, self.capacity) = (Arc::new(values), capacity);
-    }
-
-    fn dtype(&self) -> KvDtype {
-        match *self.values {
-            Values::F32(_) => KvDtype::F32,
-            Values::F16(_) => KvDtype::F16,
-        }
     }
 
     /// Panics unless there are so many heads of this width; `shape` is `[kv_heads, head_dim]`.

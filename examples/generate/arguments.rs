@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
-use dynlayer::inference::{ControlFrom, KvPolicy};
+use dynlayer::inference::{Accept, ControlFrom, DraftLength, KvPolicy, Speculation};
 use dynlayer::model::{KvDtype, WeightDtype};
 use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use std::path::PathBuf;
@@ -69,6 +69,13 @@ struct Raw {
     /// The type in which keys and values are kept: f32, or f16 for half the memory.
     #[arg(long, default_value_t = KvDtype::F32)]
     kv_dtype: KvDtype,
+    /// Let the controller only draft tokens, which the full model checks, so that the text is the full model's: auto drafts
+    /// as many as pay, a number always as many.
+    #[arg(long, value_name = "auto|N", value_parser = draft_length, conflicts_with_all = ["record", "logits_top"])]
+    speculate: Option<DraftLength>,
+    /// The rule by which drafted tokens are accepted: same or rejection.
+    #[arg(long, default_value_t = Accept::Same, requires = "speculate")]
+    accept: Accept,
     /// Write the text to this HTML file, each token coloured by the number of layers that it ran.
     #[arg(long, value_name = "FILE.html")]
     depth_map: Option<PathBuf>,
@@ -83,6 +90,14 @@ struct Raw {
     /// JSON.
     #[arg(long, value_name = "N", conflicts_with_all = ["record", "depth_map", "usage"])]
     logits_top: Option<usize>,
+}
+
+/// Parses the number of tokens to draft.
+fn draft_length(text: &str) -> Result<DraftLength, String> {
+    if text == "auto" {
+        return Ok(DraftLength::default());
+    }
+    text.parse().map(DraftLength::Fixed).map_err(|_| "expected auto or a number of tokens".to_owned())
 }
 
 /// Returns the long help of `--controller`: the text forms of all built-in controllers.
@@ -132,6 +147,7 @@ pub struct Arguments {
     pub control_from: ControlFrom,
     pub kv_policy: KvPolicy,
     pub kv_dtype: KvDtype,
+    pub speculation: Option<Speculation>,
     pub depth_map: Option<PathBuf>,
     pub usage: bool,
     pub dtype: Option<WeightDtype>,
@@ -205,6 +221,11 @@ impl Arguments {
             control_from: raw.control_from,
             kv_policy: raw.kv_policy,
             kv_dtype: raw.kv_dtype,
+            speculation: raw.speculate.map(|length| Speculation {
+                length,
+                accept: raw.accept,
+                ..Speculation::default()
+            }),
             depth_map: raw.depth_map,
             usage: raw.usage,
             dtype: raw.dtype,

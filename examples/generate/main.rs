@@ -134,8 +134,12 @@ fn converse(arguments: &Arguments, opened: &Opened) -> Result<(), Box<dyn Error>
         return Err(format!("{option} is for one answer; give --chat a text").into());
     }
     let tokenizer = opened.tokenizer("--chat")?;
-    let session =
-        SessionOptions { run: settings(arguments), tokenizer: Some(tokenizer.into()), ..SessionOptions::default() };
+    let session = SessionOptions {
+        run: settings(arguments),
+        tokenizer: Some(tokenizer.into()),
+        speculation: arguments.speculation,
+        ..SessionOptions::default()
+    };
     let sequence = SequenceOptions {
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: stop_tokens(arguments, opened)?,
@@ -155,6 +159,7 @@ fn complete(arguments: &Arguments, opened: &Opened, prompt: Vec<u32>, load_secon
         stop_strings: arguments.stop.clone(),
         tokenizer: opened.tokenizer.as_ref(),
         sampling: arguments.sampling.clone(),
+        speculation: arguments.speculation,
         ..GenerateOptions::default()
     };
     let prompts = [prompt];

@@ -36,6 +36,7 @@ mod real_model;
 mod real_text;
 mod seeds;
 mod sessions;
+mod speculation;
 mod support;
 mod tiny;
 mod windows;

@@ -24,7 +24,7 @@ pub fn device() -> Device {
 }
 
 /// Returns `true` if the tests run on flex, where bits are promised.
-fn on_flex() -> bool {
+pub fn on_flex() -> bool {
     matches!(std::env::var("DYNLAYER_BACKEND").as_deref(), Err(_) | Ok("flex"))
 }
 

@@ -188,14 +188,15 @@ mod unknown_name;
 
 pub use control::{
     Action, Answer, ControlFrom, Controller, ControllerError, ControllerFn, Decision, Event, KvPolicy, Outcome,
-    PartialSkips, Pass, Phase, Place, Row, RowOutcome, RunSettings, Sequence, Setup, Site, controller_fn,
+    PartialSkips, Pass, Phase, Place, Row, RowOutcome, RunSettings, Sequence, Setup, Site, Verified, VerifiedRow,
+    controller_fn,
 };
 pub use embedding::{EmbedError, Pooling, embed};
 pub use files::FileError;
 pub use generation::{
-    Completion, GenerateError, GenerateOptions, Generation, LogitsHook, PassOrder, ScoreItem, ScoreOptions,
-    ScoredSequence, ScoredToken, Scores, SequenceOptions, Session, SessionOptions, Stop, Taken, TokenEvent, WarmUp,
-    generate, score, score_batch, warm_up,
+    Accept, Completion, DraftLength, GenerateError, GenerateOptions, Generation, LogitsHook, PassOrder, ScoreItem,
+    ScoreOptions, ScoredSequence, ScoredToken, Scores, SequenceOptions, Session, SessionOptions, Speculation, Stop,
+    Taken, TokenEvent, WarmUp, generate, score, score_batch, warm_up,
 };
 pub use parameters::DeviceReadError;
 #[doc(hidden)]

@@ -5,6 +5,12 @@ pub(crate) use dynlayer_metrics::random::{at, derive};
 dynlayer_metrics::purposes! {
     /// The choice of a token; the indices are the stream and the position.
     pub(crate) SAMPLING = b"sampling";
+    /// A drafted token under [`Accept::Rejection`](crate::Accept::Rejection); the indices are the stream and the position.
+    pub(crate) DRAFT = b"drafttok";
+    /// The acceptance of a drafted token, by the same indices.
+    pub(crate) ACCEPT = b"accepted";
+    /// The token instead of one that was not accepted, by the same indices.
+    pub(crate) INSTEAD = b"residual";
     /// A layer of [`BernoulliSkip`](crate::controllers::BernoulliSkip), drawn by [`Row::draw`](crate::Row::draw).
     pub(crate) BERNOULLI = b"bernoull";
     /// A route of [`RandomSkip`](crate::controllers::RandomSkip); the index is the stream.

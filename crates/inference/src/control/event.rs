@@ -1,6 +1,6 @@
 //! The events of a run.
 
-use super::{ControllerError, Outcome, Phase, Row, RunSettings};
+use super::{ControllerError, Outcome, Phase, Row, RunSettings, Verified};
 use crate::random;
 use dynlayer_model::Llama;
 use dynlayer_model::config::LlamaConfig;
@@ -18,7 +18,13 @@ pub enum Event<'a> {
     /// A pass begins. Its layers follow.
     Pass(&'a Pass<'a>),
     /// The pass has produced tokens. A pass that only fills the cache, such as a chunk of a long prompt, has no outcome.
+    ///
+    /// With [speculation](crate::Speculation), the passes that a controller decides about are drafts: this event has the
+    /// drafted tokens, and [`Verified`](Self::Verified) those that came out.
     Outcome(&'a Outcome<'a>),
+    /// A round of [speculation](crate::Speculation) has checked the drafted tokens. If some were not accepted,
+    /// [`Rewind`](Self::Rewind) follows, since passes have read them: the positions come again, with other tokens.
+    Verified(&'a Verified<'a>),
     /// A sequence was shortened: its tokens from position `tokens` on no longer exist. What the controller learned from
     /// them must be forgotten, and what it learned from the tokens before must stay.
     ///
@@ -58,6 +64,10 @@ impl Event<'_> {
             Self::Outcome(outcome) => {
                 let part = outcome.part(has);
                 if part.rows().is_empty() { Ok(()) } else { on(&Event::Outcome(&part)) }
+            }
+            Self::Verified(verified) => {
+                let part = verified.part(has);
+                if part.rows().is_empty() { Ok(()) } else { on(&Event::Verified(&part)) }
             }
         }
     }

@@ -13,6 +13,7 @@ mod route;
 mod row;
 mod settings;
 mod site;
+mod verified;
 
 pub use action::Action;
 pub(crate) use action::one_per_row;
@@ -27,3 +28,4 @@ pub use row::{Phase, Row};
 pub use settings::{ControlFrom, KvPolicy, PartialSkips, RunSettings};
 pub(crate) use site::SiteLog;
 pub use site::{Place, Site};
+pub use verified::{Verified, VerifiedRow};

@@ -9,16 +9,20 @@ use super::tally::Tally;
 use crate::control::{
     Action, Controller, ControllerError, Decision, Event, Pass, Phase, Place, Ran, Route, Row, Site, SiteLog,
 };
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::{Frame, Llama, select_rows};
+use std::ops::Range;
 use std::time::Instant;
 
 /// The input of a pass.
 pub(crate) struct PassInput<'a> {
     pub(crate) model: &'a Llama,
-    /// The token ids, `[rows, tokens]`, padded on the left where a row has fewer tokens.
-    pub(crate) tokens: Tensor<2, Int>,
+    /// The residual stream that enters the first of the layers, `[rows, tokens, d_model]`: usually the embeddings of the
+    /// tokens, padded on the left where a row has fewer tokens.
+    pub(crate) hidden: Tensor<3>,
+    /// The layers to run.
+    pub(crate) layers: Range<usize>,
     pub(crate) frame: &'a Frame,
     pub(crate) rows: Vec<Row>,
     pub(crate) phase: Phase,
@@ -38,6 +42,8 @@ pub(crate) struct PassOutput {
     /// The route of each row.
     pub(crate) routes: Vec<Route>,
     pub(crate) tally: Tally,
+    /// The number of first layers that all rows ran in full.
+    pub(crate) in_full: usize,
     /// The residual stream entering each layer, `[rows, tokens, d_model]` each; empty unless
     /// [`PassInput::keep_states`] is set.
     pub(crate) states: Vec<Tensor<3>>,
@@ -68,7 +74,8 @@ pub(crate) fn run<C: Controller + ?Sized>(
     controller: &mut C,
     cache: &mut PolicyCache,
 ) -> Result<PassOutput, PassError> {
-    let PassInput { model, tokens, frame, mut rows, phase, controlled, chooser, dimensions, keep_states } = input;
+    let PassInput { model, hidden: entering, layers, frame, mut rows, .. } = input;
+    let PassInput { phase, controlled, chooser, dimensions, keep_states, .. } = input;
     for row in &mut rows {
         row.asked = controlled;
     }
@@ -76,21 +83,32 @@ pub(crate) fn run<C: Controller + ?Sized>(
     controller.on(&Event::Pass(&Pass { phase, controlled, rows: &rows }))?;
     let mut tally = Tally::new(dimensions, &model.config().windows, &rows);
     tally.controller_seconds += started.elapsed().as_secs_f64();
-    let embedded = model.embed(tokens); // [rows, tokens, d_model]
     let n = rows.len();
-    let (everyone, stream) = ((0..n).collect(), Stream::new(embedded.clone()));
+    let (everyone, stream) = ((0..n).collect(), Stream::new(entering.clone()));
     let sublayers = Sublayers { model, frame, rows, everyone, chooser, dimensions, cache, stream, tally };
     let exits = Exits { exited: vec![false; n], logits: vec![None; n] };
-    let mut pass = Walk { controller, phase, controlled, embedded, sublayers, exits };
+    let mut pass = Walk {
+        controller,
+        phase,
+        controlled,
+        embedded: entering,
+        sublayers,
+        exits,
+        in_full: layers.start,
+        gated: false,
+    };
     let mut routes = vec![Route::default(); n];
     let mut states = Vec::new();
 
-    for layer in 0..model.layers().len() {
+    for layer in layers {
         if keep_states {
             states.push(pass.sublayers.stream.hidden().clone());
         }
         let launches = pass.sublayers.tally.launches.sublayers();
         let (ran, seconds) = pass.layer(layer)?;
+        let full = |ran: &Ran| ran.attention && ran.mlp;
+        pass.in_full +=
+            usize::from(!pass.gated && pass.in_full == layer && ran.as_ref().is_none_or(|ran| ran.iter().all(full)));
         let tally = &mut pass.sublayers.tally;
         if tally.launches.sublayers() > launches {
             tally.launched(layer, seconds);
@@ -106,8 +124,8 @@ pub(crate) fn run<C: Controller + ?Sized>(
         row.asked = controlled;
     }
     cache.advance(frame);
-    let (hidden, exit_logits) = (stream.hidden().clone(), pass.exits.logits);
-    Ok(PassOutput { hidden, rows, routes, tally, states, exit_logits })
+    let (hidden, exit_logits, in_full) = (stream.hidden().clone(), pass.exits.logits, pass.in_full);
+    Ok(PassOutput { hidden, rows, routes, tally, in_full, states, exit_logits })
 }
 
 /// A walk of some rows through the layers.
@@ -118,6 +136,10 @@ struct Walk<'a, 'c, C: ?Sized> {
     embedded: Tensor<3>,
     sublayers: Sublayers<'a>,
     exits: Exits,
+    /// The number of first layers that all rows ran in full.
+    in_full: usize,
+    /// `true` once a layer's update was multiplied by a gate, so that it is not that of the full layer.
+    gated: bool,
 }
 
 /// The rows that have exited.
@@ -144,6 +166,7 @@ impl<C: Controller + ?Sized> Walk<'_, '_, C> {
             Plan::Gate(gate, ran) => {
                 let runs: Vec<bool> = ran.iter().map(|ran| ran.attention).collect();
                 self.sublayers.gated(layer, gate, &runs);
+                self.gated = true;
                 Some(ran)
             }
             Plan::Rows(ran) => {
@@ -239,6 +262,12 @@ impl PassOutput {
             }
         }
         Tensor::cat(std::mem::take(&mut self.exit_logits).into_iter().flatten().collect(), 0)
+    }
+
+    /// The logits after all tokens of all rows, `[rows * tokens, vocab_size]`, of a pass in which no row exited.
+    pub(crate) fn all_logits(&mut self, model: &Llama) -> Tensor<2> {
+        self.tally.predictions();
+        model.logits(self.hidden.clone()).flatten(0, 1)
     }
 }
 

@@ -23,21 +23,27 @@ pub(crate) struct Tally {
     /// Wall time inside the controller, in seconds.
     pub(crate) controller_seconds: f64,
     dimensions: Dimensions,
+    ran: Extent,
+    /// The tokens that the report counts: those of the pass, or of a round of speculation those that came out.
+    counted: Extent,
+    /// The number of tokens that the pass predicts for each row, as the report counts them.
+    predicted: Vec<u64>,
+    layers: Vec<LayerUsage>,
+}
+
+/// The tokens of the rows of a pass, and the positions that they attend to.
+#[derive(Clone, Debug)]
+struct Extent {
     /// The number of tokens of each row, without padding.
     tokens: Vec<usize>,
     /// The number of positions that each row's tokens attend to in total, holes included, in a layer without a window.
     positions: Vec<u64>,
     /// For each layer with a window, the number of these positions that it hides, row by row.
     hidden: BTreeMap<usize, Vec<u64>>,
-    /// `true` if the pass predicts a token for every row.
-    predicts: bool,
-    layers: Vec<LayerUsage>,
 }
 
-impl Tally {
-    pub(super) fn new(dimensions: Dimensions, windows: &BTreeMap<usize, usize>, rows: &[Row]) -> Self {
-        let tokens: Vec<usize> = rows.iter().map(|row| row.tokens).collect();
-        let zero = vec![Counts::default(); tokens.len()];
+impl Extent {
+    fn new(windows: &BTreeMap<usize, usize>, rows: &[Row]) -> Self {
         let positions = rows.iter().map(|row| {
             // The last token sees `end` positions, and every other token one fewer than the token after it.
             let (n, end) = (row.tokens as u64, row.position as u64 + 1);
@@ -55,19 +61,30 @@ impl Tally {
             let hides = |row: &Row| from_first(end(row)) - from_first(end(row).saturating_sub(row.tokens));
             (*layer, rows.iter().map(hides).collect())
         });
-        let hidden = hidden.collect();
+        Self { tokens: rows.iter().map(|row| row.tokens).collect(), positions, hidden: hidden.collect() }
+    }
+
+    /// The number of positions that a row's tokens attend to in a layer.
+    fn attended(&self, layer: usize, row: usize) -> u64 {
+        self.positions[row] - self.hidden.get(&layer).map_or(0, |hidden| hidden[row])
+    }
+}
+
+impl Tally {
+    pub(super) fn new(dimensions: Dimensions, windows: &BTreeMap<usize, usize>, rows: &[Row]) -> Self {
+        let ran = Extent::new(windows, rows);
+        let zero = vec![Counts::default(); rows.len()];
         Self {
             nominal: zero.clone(),
             executed: zero,
             launches: Counts::default(),
-            weights: vec![0.0; tokens.len()],
+            weights: vec![0.0; rows.len()],
             host_reads: 0,
             controller_seconds: 0.0,
             dimensions,
-            tokens,
-            positions,
-            hidden,
-            predicts: false,
+            counted: ran.clone(),
+            ran,
+            predicted: vec![0; rows.len()],
             layers: vec![LayerUsage::default(); dimensions.n_layers],
         }
     }
@@ -80,7 +97,7 @@ impl Tally {
 
     /// Counts the sublayers of a layer that a row asked for.
     pub(super) fn usage(&mut self, layer: usize, row: usize, ran: Ran) {
-        let (usage, tokens) = (&mut self.layers[layer], self.tokens[row] as u64);
+        let (usage, tokens) = (&mut self.layers[layer], self.ran.tokens[row] as u64);
         usage.attention += if ran.attention { tokens } else { 0 };
         usage.mlp += if ran.mlp { tokens } else { 0 };
     }
@@ -94,17 +111,15 @@ impl Tally {
         launched: &[usize],
         holes: impl Fn(usize) -> usize,
     ) {
-        let hidden = self.hidden.get(&layer);
-        let attended = |row: usize| self.positions[row] - hidden.map_or(0, |hidden| hidden[row]);
         for row in runs {
             let counts = &mut self.nominal[*row];
-            counts.attention += self.tokens[*row] as u64;
-            counts.attended += attended(*row) - holes(*row) as u64;
+            counts.attention += self.ran.tokens[*row] as u64;
+            counts.attended += self.ran.attended(layer, *row) - holes(*row) as u64;
         }
         for row in launched {
             let counts = &mut self.executed[*row];
-            counts.attention += self.tokens[*row] as u64;
-            counts.attended += attended(*row);
+            counts.attention += self.ran.tokens[*row] as u64;
+            counts.attended += self.ran.attended(layer, *row);
         }
         self.launches.attention += 1;
         self.add_weights(runs, self.dimensions.attention_weights());
@@ -113,10 +128,10 @@ impl Tally {
     /// Counts an MLP that the rows `runs` asked for and that ran for the rows `launched`.
     pub(super) fn mlp(&mut self, runs: &[usize], launched: &[usize]) {
         for row in runs {
-            self.nominal[*row].mlp += self.tokens[*row] as u64;
+            self.nominal[*row].mlp += self.ran.tokens[*row] as u64;
         }
         for row in launched {
-            self.executed[*row].mlp += self.tokens[*row] as u64;
+            self.executed[*row].mlp += self.ran.tokens[*row] as u64;
         }
         self.launches.mlp += 1;
         self.add_weights(runs, self.dimensions.mlp_weights());
@@ -140,12 +155,16 @@ impl Tally {
     /// Counts one product with the head for these rows; without rows, no product. It never runs for rows that did not
     /// ask for it, so nominal and executed work are the same.
     pub(crate) fn head(&mut self, rows: &[usize]) {
+        self.head_of(rows, 1);
+    }
+
+    fn head_of(&mut self, rows: &[usize], tokens: u64) {
         if rows.is_empty() {
             return;
         }
         for row in rows {
-            self.nominal[*row].head_products += 1;
-            self.executed[*row].head_products += 1;
+            self.nominal[*row].head_products += tokens;
+            self.executed[*row].head_products += tokens;
         }
         self.launches.head_products += 1;
         self.add_weights(rows, self.dimensions.head_weights());
@@ -154,18 +173,43 @@ impl Tally {
     /// Counts the products with the head that predict the rows' next tokens. They run only for the rows `missing`; the
     /// controller has computed and counted the others.
     pub(super) fn prediction(&mut self, missing: &[usize]) {
-        self.predicts = true;
+        self.predicted.fill(1);
         self.head(missing);
     }
 
-    /// The work of a row at full depth, without head products for the controller.
+    /// Counts one product with the head for all tokens of all rows.
+    pub(super) fn predictions(&mut self) {
+        self.predicted = self.ran.tokens.iter().map(|tokens| *tokens as u64).collect();
+        let (rows, tokens): (Vec<usize>, _) = ((0..self.predicted.len()).collect(), self.predicted.first().copied());
+        self.head_of(&rows, tokens.unwrap_or(0));
+    }
+
+    /// Makes the report count these tokens instead of all that ran, where some ran in vain.
+    pub(crate) fn count(&mut self, windows: &BTreeMap<usize, usize>, rows: &[Row]) {
+        self.counted = Extent::new(windows, rows);
+        self.predicted = self.counted.tokens.iter().map(|tokens| *tokens as u64).collect();
+    }
+
+    /// Adds the work of another pass of the same rows, whose tokens this pass counts.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        let add = |to: &mut [Counts], from: &[Counts]| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+        add(&mut self.nominal, &other.nominal);
+        add(&mut self.executed, &other.executed);
+        self.launches += other.launches;
+        self.weights.iter_mut().zip(&other.weights).for_each(|(to, from)| *to += from);
+        self.host_reads += other.host_reads;
+        self.controller_seconds += other.controller_seconds;
+        self.layers.iter_mut().zip(&other.layers).for_each(|(to, from)| *to += *from);
+    }
+
+    /// The work of a row's counted tokens at full depth, without head products for the controller.
     fn full(&self, row: usize) -> Counts {
-        let (n_layers, tokens) = (self.dimensions.n_layers as u64, self.tokens[row] as u64);
+        let (n_layers, tokens) = (self.dimensions.n_layers as u64, self.counted.tokens[row] as u64);
         Counts {
             attention: n_layers * tokens,
-            attended: n_layers * self.positions[row] - self.hidden.values().map(|hidden| hidden[row]).sum::<u64>(),
+            attended: (0..self.dimensions.n_layers).map(|layer| self.counted.attended(layer, row)).sum(),
             mlp: n_layers * tokens,
-            head_products: u64::from(self.predicts),
+            head_products: self.predicted[row],
             ..Counts::default()
         }
     }
@@ -176,9 +220,9 @@ impl Tally {
         }
     }
 
-    /// Adds this pass to a report. `sequences` are the rows' indices among the report's sequences.
-    pub(crate) fn add_to(&self, report: &mut RunReport, phase: Phase, sequences: &[usize]) {
-        let mut total = PhaseReport {
+    /// The work of all rows. Its time is 0: the caller measures more than the pass.
+    pub(crate) fn report(&self) -> PhaseReport {
+        let mut report = PhaseReport {
             passes: 1,
             launches: self.launches,
             host_reads: self.host_reads,
@@ -186,10 +230,20 @@ impl Tally {
             layers: self.layers.clone(),
             ..PhaseReport::default()
         };
+        for row in 0..self.nominal.len() {
+            report.spent += self.spent(row);
+        }
+        report
+    }
+
+    fn spent(&self, row: usize) -> Spent {
+        let (nominal, executed) = (self.nominal[row], self.executed[row]);
+        Spent { tokens: self.counted.tokens[row] as u64, nominal, executed, full: self.full(row) }
+    }
+
+    /// Adds this pass to a report. `sequences` are the rows' indices among the report's sequences.
+    pub(crate) fn add_to(&self, report: &mut RunReport, phase: Phase, sequences: &[usize]) {
         for (row, sequence) in sequences.iter().enumerate() {
-            let (nominal, executed) = (self.nominal[row], self.executed[row]);
-            let spent = Spent { tokens: self.tokens[row] as u64, nominal, executed, full: self.full(row) };
-            total.spent += spent;
             let shared = Shared {
                 weight_bytes: self.dimensions.bytes_per_weight * self.weights[row],
                 host_reads: self.host_reads,
@@ -197,14 +251,14 @@ impl Tally {
             };
             let sequence = &mut report.sequences[*sequence];
             if phase == Phase::Prefill {
-                sequence.prefill += spent;
+                sequence.prefill += self.spent(row);
                 sequence.prefill_shared += shared;
             } else {
-                sequence.decode += spent;
+                sequence.decode += self.spent(row);
                 sequence.decode_shared += shared;
             }
         }
-        *report.phase_mut(phase) += &total;
+        *report.phase_mut(phase) += &self.report();
     }
 }
 

@@ -32,7 +32,8 @@ fn pass(model: &Llama, chooser: Chooser) -> PassOutput {
     let frame = cache.frame(model, &[0, 1, 2], &positions);
     let input = PassInput {
         model,
-        tokens: model.tokens(&texts),
+        hidden: model.embed(model.tokens(&texts)),
+        layers: 0..model.layers().len(),
         frame: &frame,
         rows,
         phase: Phase::Prefill,

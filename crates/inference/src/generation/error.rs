@@ -1,6 +1,6 @@
 //! Errors of generation, scoring and sessions.
 
-use crate::control::ControllerError;
+use crate::control::{ControlFrom, ControllerError};
 use crate::engine::PassError;
 use crate::sampling::SamplingError;
 use crate::tokens::TokenProblem;
@@ -79,6 +79,23 @@ pub enum GenerateError {
         free: usize,
         /// The limit.
         limit: usize,
+    },
+    /// Speculation was asked for together with a start of control that it has no use for.
+    #[error(
+        "speculation needs control from {}, since the full model decides about every token; found control from {found}",
+        ControlFrom::FirstGenerated
+    )]
+    SpeculationControl {
+        /// The start of control.
+        found: ControlFrom,
+    },
+    /// The number of tokens to draft is out of its range.
+    #[error("drafts of {found} tokens were asked for; expected 1 to {most}")]
+    DraftLength {
+        /// The number.
+        found: usize,
+        /// The largest number that is allowed.
+        most: usize,
     },
     /// The size of prompt chunks is 0.
     #[error("prefill_chunk is 0; a chunk needs at least one token")]

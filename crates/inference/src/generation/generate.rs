@@ -29,6 +29,7 @@ pub fn generate<'a, C: Controller>(
         tokenizer: options.tokenizer.map(Into::into),
         order: PassOrder::PromptsFirst,
         max_cached_tokens: None,
+        speculation: options.speculation,
     };
     let mut session = Session::new(model, controller, settings)?;
     let sequence = options.sequence();

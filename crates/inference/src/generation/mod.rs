@@ -9,6 +9,7 @@ mod options;
 mod prompt;
 mod score;
 mod session;
+mod speculation;
 mod text;
 mod warm_up;
 
@@ -21,4 +22,5 @@ pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;
 pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
 pub use session::{LogitsHook, PassOrder, SequenceOptions, Session, SessionOptions, Taken};
+pub use speculation::{Accept, DraftLength, Speculation};
 pub use warm_up::{WarmUp, warm_up};

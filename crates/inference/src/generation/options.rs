@@ -1,5 +1,6 @@
 //! Options of a generation.
 
+use super::Speculation;
 use super::session::SequenceOptions;
 use crate::control::RunSettings;
 use crate::sampling::Sampling;
@@ -35,6 +36,8 @@ pub struct GenerateOptions<'a> {
     /// `Some(k)` reports every token's log-probability, and the `k` likeliest tokens with theirs, of the model's own
     /// distribution.
     pub log_probabilities: Option<usize>,
+    /// `Some` makes the controller draft tokens that the full model checks, so that the output is the full model's.
+    pub speculation: Option<Speculation>,
     /// The sequences' ids, one per prompt; if empty, the ids are 0, 1, 2 and so on.
     pub sequence_ids: Vec<u64>,
 }
@@ -63,6 +66,7 @@ impl Default for GenerateOptions<'_> {
             tokenizer: None,
             sampling: Sampling::default(),
             log_probabilities: None,
+            speculation: None,
             sequence_ids: Vec::new(),
         }
     }

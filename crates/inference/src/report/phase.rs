@@ -50,12 +50,16 @@ impl AddAssign<&Self> for PhaseReport {
         self.host_reads += other.host_reads;
         self.controller_seconds += other.controller_seconds;
         self.layers.resize(self.layers.len().max(other.layers.len()), LayerUsage::default());
-        for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
-            layer.attention += other.attention;
-            layer.mlp += other.mlp;
-            layer.launched += other.launched;
-            layer.seconds += other.seconds;
-        }
+        self.layers.iter_mut().zip(&other.layers).for_each(|(layer, other)| *layer += *other);
+    }
+}
+
+impl AddAssign for LayerUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.attention += other.attention;
+        self.mlp += other.mlp;
+        self.launched += other.launched;
+        self.seconds += other.seconds;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The report of a run.
 
 use super::text::SequenceTable;
-use super::{PhaseReport, PhaseSummary, SequenceReport, SequenceSummary, UsageHistogram};
+use super::{PhaseReport, PhaseSummary, SequenceReport, SequenceSummary, SpeculationReport, UsageHistogram};
 use crate::control::{Phase, RunSettings};
 use dynlayer_metrics::cost::Dimensions;
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,12 @@ pub struct RunReport {
     pub settings: RunSettings,
     /// The prompts' passes.
     pub prefill: PhaseReport,
-    /// The passes that produced one token per row.
+    /// The passes that produced one token per row. With speculation, all passes of its rounds, whose work is that of the
+    /// tokens that came out.
     pub decode: PhaseReport,
+    /// The rounds of speculation; `None` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<SpeculationReport>,
     /// One entry per sequence, in the order of the prompts.
     pub sequences: Vec<SequenceReport>,
     /// The largest number of bytes of residual states kept at once under
@@ -37,6 +41,7 @@ impl RunReport {
             settings,
             prefill: PhaseReport::default(),
             decode: PhaseReport::default(),
+            speculation: None,
             sequences,
             owed_bytes: 0,
         }
@@ -51,6 +56,9 @@ impl RunReport {
     pub fn merge(&mut self, other: &Self) {
         self.prefill += &other.prefill;
         self.decode += &other.decode;
+        if let Some(other) = &other.speculation {
+            self.speculation.get_or_insert_default().add(other);
+        }
         self.sequences.extend_from_slice(&other.sequences);
         self.owed_bytes = self.owed_bytes.max(other.owed_bytes);
     }
@@ -86,9 +94,9 @@ impl RunReport {
         SequenceTable(self.sequence_summaries())
     }
 
-    /// A histogram of the layers that the decode passes ran.
+    /// A histogram of the layers that the decode passes ran; with speculation, of those that the drafts ran.
     pub fn usage(&self) -> UsageHistogram {
-        UsageHistogram::new(&self.decode)
+        UsageHistogram::new(self.speculation.as_ref().map_or(&self.decode, |speculation| &speculation.drafts))
     }
 }
 
@@ -124,6 +132,9 @@ impl fmt::Display for RunReport {
             write!(f, "), {:.2} GB of weights read", giga(work.weight_bytes))?;
             let overhead = 100.0 * work.controller_seconds / seconds;
             writeln!(f, ", controller {overhead:.1} % of the time and {} host reads", work.host_reads)?;
+        }
+        if let Some(speculation) = &self.speculation {
+            writeln!(f, "speculation: {speculation}")?;
         }
         Ok(())
     }

@@ -16,20 +16,50 @@ pub(crate) struct Place {
     pub(crate) position: usize,
 }
 
+impl Place {
+    /// Draws a number from 0 to 1, 1 excluded, for one purpose.
+    pub(super) fn draw(self, purpose: [u8; 8]) -> f64 {
+        random::at(purpose, self.seed, [self.sequence, self.position as u64, 0]).random()
+    }
+}
+
 /// Chooses the next token of a sequence.
 ///
 /// `seen` holds the tokens of the prompt and of the output so far.
 pub(crate) fn pick(logits: &[f32], seen: &[u32], sampling: &Sampling, place: Place) -> Result<u32, SamplingError> {
+    let logits = penalised(logits, seen, sampling)?;
+    let token = if sampling.temperature > 0.0 { draw(&logits, sampling, place) } else { largest(&logits) };
+    // If every token is ruled out, the largest logit is negative infinity too.
+    let token = token.filter(|token| logits[*token] > f32::NEG_INFINITY);
+    token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
+}
+
+/// The probabilities with which [`pick`] draws each token of the vocabulary, at a temperature above 0.
+pub(crate) fn probabilities(logits: &[f32], seen: &[u32], sampling: &Sampling) -> Result<Vec<f64>, SamplingError> {
+    let logits = penalised(logits, seen, sampling)?;
+    let mut probabilities = vec![0.0; logits.len()];
+    let kept = Kept::new(&logits, sampling).filter(|kept| kept.most > f32::NEG_INFINITY);
+    let mut kept = kept.ok_or(SamplingError::Empty)?;
+    for index in 0..kept.len {
+        // Which of them comes first matters only if some are left out.
+        let candidate =
+            if kept.len < kept.candidates.len() { kept.candidates.get(index) } else { kept.candidates.any(index) };
+        if let Some((token, logit)) = candidate {
+            probabilities[token] = kept.weight(logit) / kept.total;
+        }
+    }
+    Ok(probabilities)
+}
+
+/// Checks the logits, and applies the repetition penalty.
+fn penalised<'a>(logits: &'a [f32], seen: &[u32], sampling: &Sampling) -> Result<Cow<'a, [f32]>, SamplingError> {
     check_finite(logits)?;
     let mut logits = Cow::Borrowed(logits);
     #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch the penalty off")]
     if sampling.repetition_penalty != 1.0 {
         penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty)?;
     }
-    let token = if sampling.temperature > 0.0 { draw(&logits, sampling, place) } else { largest(&logits) };
-    // If every token is ruled out, the largest logit is negative infinity too.
-    let token = token.filter(|token| logits[*token] > f32::NEG_INFINITY);
-    token.and_then(|token| u32::try_from(token).ok()).ok_or(SamplingError::Empty)
+    Ok(logits)
 }
 
 /// Refuses NaN and positive infinity. Negative infinity is allowed: it gives a token the probability zero.
@@ -58,27 +88,54 @@ pub(crate) fn largest(logits: &[f32]) -> Option<usize> {
     logits.iter().position(|x| *x >= most)
 }
 
+/// The candidates that the filters keep: the first ones in descending order of their logits.
+struct Kept {
+    candidates: Ranked,
+    /// The number of candidates that are kept.
+    len: usize,
+    /// The largest logit.
+    most: f32,
+    temperature: f32,
+    /// The weight of all that are kept.
+    total: f64,
+}
+
+impl Kept {
+    fn new(logits: &[f32], sampling: &Sampling) -> Option<Self> {
+        let mut candidates = Ranked::new(logits, sampling.top_k);
+        let (_, most) = candidates.get(0)?;
+        let (temperature, len) = (sampling.temperature, candidates.len());
+        let mut kept = Self { candidates, len, most, temperature, total: 0.0 };
+        kept.total = kept.candidates.all().map(|logit| kept.weight(logit)).sum();
+        let weight = |logit| weight(logit, most, temperature);
+        if let Some(p) = sampling.top_p {
+            (kept.len, kept.total) = nucleus(&mut kept.candidates, weight, f64::from(p) * kept.total);
+        }
+        if let Some(p) = sampling.min_p {
+            (kept.len, kept.total) = at_least(&mut kept.candidates, weight, kept.len, f64::from(p));
+        }
+        Some(kept)
+    }
+
+    fn weight(&self, logit: f32) -> f64 {
+        weight(logit, self.most, self.temperature)
+    }
+}
+
+/// A probability, up to a common factor.
+fn weight(logit: f32, most: f32, temperature: f32) -> f64 {
+    f64::from(((logit - most) / temperature).exp())
+}
+
 /// Draws a token. The candidates are walked in descending order of their logits, of which the first few usually have
 /// almost all of the probability, so that few of them need to be sorted.
 fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
-    let mut candidates = Ranked::new(logits, sampling.top_k);
-    let (_, most) = candidates.get(0)?;
-    // A probability, up to a common factor.
-    let weight = |logit: f32| f64::from(((logit - most) / sampling.temperature).exp());
-    let mut total: f64 = candidates.all().map(weight).sum();
-    let mut kept = candidates.len();
-    if let Some(p) = sampling.top_p {
-        (kept, total) = nucleus(&mut candidates, weight, f64::from(p) * total);
-    }
-    if let Some(p) = sampling.min_p {
-        (kept, total) = at_least(&mut candidates, weight, kept, f64::from(p));
-    }
-    let mut rng = random::at(random::SAMPLING, place.seed, [place.sequence, place.position as u64, 0]);
-    let mut left = rng.random::<f64>() * total;
+    let mut kept = Kept::new(logits, sampling)?;
+    let mut left = place.draw(random::SAMPLING) * kept.total;
     let mut last = None;
-    for rank in 0..kept {
-        let (token, logit) = candidates.get(rank)?;
-        let weight = weight(logit);
+    for rank in 0..kept.len {
+        let (token, logit) = kept.candidates.get(rank)?;
+        let weight = kept.weight(logit);
         left -= weight;
         if left < 0.0 {
             return Some(token);
@@ -211,6 +268,31 @@ mod tests {
         ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_probabilities_are_those_of_the_draws() {
+        let logits: Vec<f32> = [0.5f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
+        let n = 20_000;
+        let samplings = [
+            sampling(),
+            Sampling { temperature: 0.7, ..sampling() },
+            Sampling { top_k: Some(3), repetition_penalty: 1.5, ..sampling() },
+            Sampling { top_p: Some(0.75), ..sampling() },
+            Sampling { min_p: Some(0.2), temperature: 1.3, ..sampling() },
+        ];
+        for sampling in samplings {
+            let drawn = counts(&logits, &sampling, n);
+            let found = probabilities(&logits, &[], &sampling).unwrap();
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            for (count, p) in drawn.into_iter().zip(found) {
+                let expected = n as f64 * p;
+                // Five standard deviations of a binomial count.
+                let tolerance = 5.0 * (expected * (1.0 - p)).sqrt();
+                assert!((count as f64 - expected).abs() <= tolerance, "{sampling:?}: {count} for {expected}");
+            }
+        }
+        assert_eq!(probabilities(&[f32::NEG_INFINITY; 2], &[], &self::sampling()), Err(SamplingError::Empty));
     }
 
     proptest! {

@@ -50,6 +50,11 @@ impl Ranked {
         self.candidates.iter().map(|(_, logit)| *logit)
     }
 
+    /// The token and the logit of a candidate, in no order.
+    pub(super) fn any(&self, index: usize) -> Option<(usize, f32)> {
+        self.candidates.get(index).copied()
+    }
+
     /// The token and the logit of a rank, from 0.
     pub(super) fn get(&mut self, rank: usize) -> Option<(usize, f32)> {
         if rank >= self.sorted && rank < self.len() {

@@ -76,7 +76,8 @@ pub fn pass<C: Controller + ?Sized>(
     let frame = model.uncached_frame(batch.positions(), batch.padding());
     let input = PassInput {
         model,
-        tokens: batch.tokens(model),
+        hidden: model.embed(batch.tokens(model)),
+        layers: 0..model.layers().len(),
         frame: &frame,
         rows,
         phase: Phase::Train,

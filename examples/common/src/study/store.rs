@@ -60,6 +60,7 @@ impl<'a> Store<'a> {
             tokenizer,
             sampling,
             log_probabilities: _,
+            speculation,
             sequence_ids: _,
         } = task.options();
         let common = [
@@ -75,6 +76,7 @@ impl<'a> Store<'a> {
             ("stop_tokens", json!(stop_tokens)),
             ("stop_strings", json!(stop_strings)),
             ("sampling", json!(sampling)),
+            ("speculation", json!(speculation)),
         ];
         Ok(Self { folder, common: common.map(|(name, value)| (name.to_owned(), value)).into() })
     }

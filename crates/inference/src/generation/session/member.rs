@@ -4,7 +4,7 @@ use super::SequenceOptions;
 use crate::control::{ControlFrom, Phase, Row};
 use crate::generation::text::TextStream;
 use crate::generation::{Completion, GenerateError, Stop};
-use crate::sampling::{Place, SamplingError, check_finite, pick};
+use crate::sampling::{Place, SamplingError, check_finite, pick, probabilities};
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -81,11 +81,22 @@ impl<'a> Member<'a> {
             seed: self.seed,
             token: self.tokens[part.end - 1],
             position: part.end - 1,
-            generated: self.completion.tokens.len(),
+            generated: self.generated(),
             tokens: part.end - self.cached,
             ends_prompt: part.end == self.prompt,
             asked: part.controlled,
         }
+    }
+
+    /// The number of tokens that were generated in the current turn.
+    pub(super) fn generated(&self) -> usize {
+        self.tokens.len().saturating_sub(self.prompt)
+    }
+
+    /// The number of tokens that a running sequence may generate after the next one.
+    pub(super) fn left(&self, context: usize) -> usize {
+        let new = self.options.max_new_tokens.saturating_sub(self.generated() + 1);
+        new.min(context.saturating_sub(self.tokens.len()))
     }
 
     /// The number of tokens that the sequence may come to hold in the cache.
@@ -102,11 +113,14 @@ impl<'a> Member<'a> {
 
     /// Chooses the next token from the logits, and finds out if the turn ends with it. Changes nothing.
     pub(super) fn next(&self, logits: &[f32], context: usize) -> Result<Next<'a>, GenerateError> {
-        let token = self.choose(logits).map_err(|source| GenerateError::Draw { sequence: self.id, source })?;
-        let generated = self.completion.tokens.len() + 1;
+        self.with_token(self.choose(logits)?, context)
+    }
+
+    /// Finds out if the turn ends with this token, if it is the next one. Changes nothing.
+    pub(super) fn with_token(&self, token: u32, context: usize) -> Result<Next<'a>, GenerateError> {
         let stop = if self.options.stop_tokens.contains(&token) {
             Some(Stop::Token(token))
-        } else if generated >= self.options.max_new_tokens {
+        } else if self.generated() + 1 >= self.options.max_new_tokens {
             Some(Stop::MaxNewTokens)
         } else if self.tokens.len() >= context {
             Some(Stop::ContextFull)
@@ -121,17 +135,49 @@ impl<'a> Member<'a> {
         Ok(Next { token, stream, text, stop })
     }
 
-    fn choose(&self, logits: &[f32]) -> Result<u32, SamplingError> {
-        check_finite(logits)?;
-        if let Some(given) = self.options.given.get(self.completion.tokens.len()) {
-            return Ok(*given);
+    /// Chooses the next token from the logits.
+    pub(super) fn choose(&self, logits: &[f32]) -> Result<u32, GenerateError> {
+        let choose = || {
+            check_finite(logits)?;
+            match self.given() {
+                Some(given) => Ok(given),
+                None => pick(&self.hooked(logits), &self.tokens, &self.options.sampling, self.place()),
+            }
+        };
+        choose().map_err(|source| self.no_choice(source))
+    }
+
+    /// The probabilities of the next token, one per token of the vocabulary, if it is drawn.
+    pub(super) fn probabilities(&self, logits: &[f32]) -> Result<Option<Vec<f64>>, GenerateError> {
+        if self.given().is_some() || self.options.sampling.temperature <= 0.0 {
+            return Ok(None);
         }
+        let probabilities = probabilities(&self.hooked(logits), &self.tokens, &self.options.sampling);
+        probabilities.map(Some).map_err(|source| self.no_choice(source))
+    }
+
+    /// The place of the next token's draw.
+    pub(super) fn place(&self) -> Place {
+        Place { seed: self.seed, sequence: self.stream, position: self.tokens.len() }
+    }
+
+    /// The error for logits that allow no choice.
+    pub(super) fn no_choice(&self, source: SamplingError) -> GenerateError {
+        GenerateError::Draw { sequence: self.id, source }
+    }
+
+    /// The next token, if it is given.
+    fn given(&self) -> Option<u32> {
+        self.options.given.get(self.generated()).copied()
+    }
+
+    /// The logits as the hook leaves them.
+    fn hooked<'l>(&self, logits: &'l [f32]) -> Cow<'l, [f32]> {
         let mut logits = Cow::Borrowed(logits);
         if let Some(hook) = &self.options.logits_hook {
             hook(&self.tokens, logits.to_mut());
         }
-        let place = Place { seed: self.seed, sequence: self.stream, position: self.tokens.len() };
-        pick(&logits, &self.tokens, &self.options.sampling, place)
+        logits
     }
 
     /// Ends the turn if its deadline has passed.

@@ -2,11 +2,13 @@
 
 mod member;
 mod options;
+mod round;
 mod step;
 
 pub use options::{LogitsHook, PassOrder, SequenceOptions, SessionOptions};
 pub(super) use step::{Kept, Stepped};
 
+use super::speculation::Pace;
 use super::text::TextStream;
 use super::{Completion, GenerateError, TokenEvent};
 use crate::control::{Controller, Event, Phase, Sequence, Setup};
@@ -24,7 +26,8 @@ const FIRST_SLOTS: usize = 256;
 /// tokens, options and texts.
 ///
 /// A sequence joins with [`push`](Self::push) at any time between two steps. Each [`step`](Self::step) runs one pass: a
-/// chunk of one prompt, or one token of every sequence that is generating. A sequence whose turn has ended stays in the
+/// chunk of one prompt, or one token of every sequence that is generating; with
+/// [`speculation`](SessionOptions::speculation) the passes of one round, which can give each sequence several tokens. A sequence whose turn has ended stays in the
 /// session with its cache: it can be continued ([`append`](Self::append), [`resume`](Self::resume)), shortened
 /// ([`truncate`](Self::truncate)), copied ([`fork`](Self::fork)), or taken out
 /// ([`take_finished`](Self::take_finished), [`cancel`](Self::cancel)).
@@ -73,6 +76,8 @@ pub struct Session<'a, C> {
     cache: PolicyCache,
     members: Vec<Member<'a>>,
     report: RunReport,
+    /// Decides how many tokens to draft; `None` without speculation.
+    pace: Option<Pace>,
     /// The number of passes so far.
     passes: u64,
     /// `true` if the latest pass was a decode pass.
@@ -104,7 +109,8 @@ impl<'a, C: Controller> Session<'a, C> {
     /// Starts a session without sequences.
     ///
     /// # Errors
-    /// If the controller refuses the model, or [`RunSettings::prefill_chunk`](crate::RunSettings::prefill_chunk) is 0.
+    /// If the controller refuses the model, [`RunSettings::prefill_chunk`](crate::RunSettings::prefill_chunk) is 0, or the
+    /// settings of speculation are out of their range.
     pub fn new(
         model: impl Into<Shared<'a, Llama>>,
         mut controller: C,
@@ -112,6 +118,9 @@ impl<'a, C: Controller> Session<'a, C> {
     ) -> Result<Self, GenerateError> {
         if options.run.prefill_chunk == 0 {
             return Err(GenerateError::PrefillChunk);
+        }
+        if let Some(speculation) = options.speculation {
+            speculation.check(options.run.control_from)?;
         }
         let model = model.into();
         controller.on(&Event::Start(&Setup { model: &model, settings: options.run }))?;
@@ -128,6 +137,7 @@ impl<'a, C: Controller> Session<'a, C> {
         report: RunReport,
     ) -> Self {
         Self {
+            pace: options.speculation.map(Pace::new),
             chooser: Chooser::new(options.run.partial_skips, &model.device()),
             model,
             controller,
@@ -319,8 +329,8 @@ impl<'a, C: Controller> Session<'a, C> {
         Ok(())
     }
 
-    /// Runs the next pass and returns the tokens that it produced; none if it ran a chunk of a prompt, or if the
-    /// session is idle.
+    /// Runs the next pass, or the passes of the next round of speculation, and returns the tokens that came out, those of
+    /// each sequence in order; none if a chunk of a prompt ran, or if the session is idle.
     ///
     /// # Errors
     /// If the controller fails or breaks its contract, the device fails, or the logits allow no choice. No sequence has

@@ -1,7 +1,7 @@
 //! Options of a session and of its sequences.
 
 use crate::control::RunSettings;
-use crate::generation::GenerateError;
+use crate::generation::{GenerateError, Speculation};
 use crate::sampling::Sampling;
 use crate::shared::Shared;
 use dynlayer_model::text::Tokenizer;
@@ -24,6 +24,9 @@ pub struct SessionOptions<'a> {
     ///
     /// [`Llama::cache_bytes`]: dynlayer_model::Llama::cache_bytes
     pub max_cached_tokens: Option<usize>,
+    /// `Some` makes the controller draft tokens that the full model checks, so that the output is the full model's. What
+    /// is learned about times and acceptance stays when sequences leave.
+    pub speculation: Option<Speculation>,
 }
 
 /// The order of prompt chunks and decode passes in a session. It affects times, not results.

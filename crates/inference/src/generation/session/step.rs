@@ -1,12 +1,16 @@
 //! One step of a session: a prompt chunk of one sequence, or one token of every sequence that is generating.
 
-use super::member::{Next, Part};
+use super::member::{Member, Next, Part};
 use super::{PassOrder, Session};
-use crate::control::{Controller, Event, Outcome, Phase, RowOutcome};
-use crate::engine::{self, PassInput, PassOutput};
+use crate::control::{Controller, Event, Outcome, Phase, Route, RowOutcome};
+use crate::controllers::FullDepth;
+use crate::engine::{self, Chooser, PassInput, PassOutput, PolicyCache};
 use crate::generation::{GenerateError, TokenEvent};
 use crate::sampling::Distribution;
 use burn::tensor::{Tensor, s};
+use dynlayer_metrics::cost::Dimensions;
+use dynlayer_model::Llama;
+use std::ops::Range;
 use std::time::Instant;
 
 /// The result of a step, one entry per row that predicted a token.
@@ -27,10 +31,10 @@ pub(in crate::generation) struct Kept {
 }
 
 /// The predictions of a pass, before they are committed.
-struct Predicted<'a> {
-    next: Vec<Next<'a>>,
+pub(super) struct Predicted<'a> {
+    pub(super) next: Vec<Next<'a>>,
     /// The logits row after row.
-    logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
     /// `[rows, n_layers + 1, d_model]`, if states are kept.
     states: Option<Tensor<3>>,
 }
@@ -43,10 +47,23 @@ impl<'a, C: Controller> Session<'a, C> {
         let Some((rows, parts)) = self.choose() else { return Ok(Stepped::default()) };
         self.passes += 1;
         let _awake = dynlayer_model::awake();
-        let result = self.pass(&rows, &parts).and_then(|pass| self.predict(&rows, &parts, pass));
-        let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
-        let stepped = self.commit(&rows, &parts, pass, predicted);
-        self.report.phase_mut(parts[0].phase).seconds += started.elapsed().as_secs_f64();
+        let phase = parts[0].phase;
+        let stepped = if phase == Phase::Decode && self.pace.is_some() {
+            self.round(&rows, started)?
+        } else {
+            let keep_states = self.keep.states && parts[0].predicts;
+            let result = self.pass(&rows, &parts, keep_states).and_then(|pass| {
+                let context = self.model.config().max_positions;
+                self.predict(&rows, &parts, pass, |member, logits| member.next(logits, context))
+            });
+            let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
+            self.commit(&rows, &parts, pass, predicted)
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        self.report.phase_mut(phase).seconds += seconds;
+        if let Some(pace) = &mut self.pace {
+            pace.took(seconds);
+        }
         Ok(stepped)
     }
 
@@ -71,36 +88,40 @@ impl<'a, C: Controller> Session<'a, C> {
         any_decodes.then(|| parts.iter().filter(decodes).copied().unzip())
     }
 
-    /// Runs a pass, and counts its work.
-    fn pass(&mut self, rows: &[usize], parts: &[Part]) -> Result<PassOutput, GenerateError> {
-        let model = &*self.model;
-        let members = rows.iter().map(|row| &self.members[*row]).zip(parts);
-        let tokens: Vec<&[u32]> =
-            members.clone().map(|(member, part)| &member.tokens[member.cached..part.end]).collect();
-        let positions: Vec<Vec<usize>> =
-            members.clone().map(|(member, part)| (member.cached..part.end).collect()).collect();
-        let frame = self.cache.frame(model, rows, &positions);
-        let Part { phase, controlled, predicts, .. } = parts[0];
-        let input = PassInput {
-            model,
-            tokens: model.tokens(&tokens),
-            frame: &frame,
-            rows: members.map(|(member, part)| member.row(*part)).collect(),
-            phase,
-            controlled,
-            chooser: self.chooser,
-            dimensions: self.report.dimensions,
-            keep_states: self.keep.states && predicts,
-        };
-        Ok(engine::run(input, &mut self.controller, &mut self.cache)?)
+    /// Runs a pass over parts of these rows under the controller.
+    pub(super) fn pass(
+        &mut self,
+        rows: &[usize],
+        parts: &[Part],
+        keep_states: bool,
+    ) -> Result<PassOutput, GenerateError> {
+        let layers = 0..self.model.layers().len();
+        let Self { model, cache, members, chooser, report, controller, .. } = self;
+        let walk = Walk { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
+        walk.run(layers, None, keep_states, controller)
+    }
+
+    /// Runs some layers for parts of these rows, on `hidden` if it is given and else on their tokens. The controller learns
+    /// nothing of it.
+    pub(super) fn full_pass(
+        &mut self,
+        rows: &[usize],
+        parts: &[Part],
+        layers: Range<usize>,
+        hidden: Option<Tensor<3>>,
+    ) -> Result<PassOutput, GenerateError> {
+        let Self { model, cache, members, chooser, report, .. } = self;
+        let walk = Walk { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
+        walk.run(layers, hidden, false, &mut FullDepth)
     }
 
     /// Computes the logits, chooses the next tokens and tells the controller.
-    fn predict(
+    pub(super) fn predict(
         &mut self,
         rows: &[usize],
         parts: &[Part],
         mut pass: PassOutput,
+        mut choose: impl FnMut(&Member<'a>, &[f32]) -> Result<Next<'a>, GenerateError>,
     ) -> Result<(PassOutput, Option<Predicted<'a>>), GenerateError> {
         if !parts[0].predicts {
             return Ok((pass, None));
@@ -109,9 +130,8 @@ impl<'a, C: Controller> Session<'a, C> {
         let normed = self.model.final_norm(last_token(&pass.hidden));
         let on_device = pass.logits(&self.model, &normed); // [rows, vocab_size]
         let logits = engine::read_logits(&on_device)?;
-        let config = self.model.config();
-        let by_row = || logits.chunks_exact(config.vocab_size);
-        let next = rows.iter().zip(by_row()).map(|(row, logits)| self.members[*row].next(logits, config.max_positions));
+        let by_row = || logits.chunks_exact(self.model.config().vocab_size);
+        let next = rows.iter().zip(by_row()).map(|(row, logits)| choose(&self.members[*row], logits));
         let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
         let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(by_row());
         let outcomes = outcomes.map(|(((row, route), next), logits)| RowOutcome {
@@ -157,27 +177,7 @@ impl<'a, C: Controller> Session<'a, C> {
         let vocab_size = self.model.config().vocab_size;
         let by_row = rows.iter().zip(next).zip(pass.routes).zip(logits.chunks_exact(vocab_size)).enumerate();
         for (at, (((row, next), route), logits)) in by_row {
-            let member = &mut self.members[*row];
-            let Next { token, stream, text, stop } = next;
-            let mut event = TokenEvent {
-                sequence: member.id,
-                token,
-                route,
-                text,
-                stop,
-                log_probability: None,
-                likeliest: Vec::new(),
-            };
-            if let Some(k) = member.options.log_probabilities {
-                let distribution = Distribution::new(logits);
-                event.log_probability = Some(distribution.log_probability(token));
-                event.likeliest = distribution.likeliest(k);
-            }
-            member.text = stream;
-            member.tokens.push(token);
-            member.running = event.stop.is_none();
-            member.completion.push(&event);
-            self.report.sequences[member.reported].generated_tokens += 1;
+            let event = self.emit(*row, next, route, logits);
             stepped.events.push(event);
             stepped.kept.push(Kept {
                 logits: if self.keep.logits { logits.to_vec() } else { Vec::new() },
@@ -187,13 +187,76 @@ impl<'a, C: Controller> Session<'a, C> {
         stepped
     }
 
+    /// Makes a token part of a sequence.
+    pub(super) fn emit(&mut self, row: usize, next: Next<'a>, route: Route, logits: &[f32]) -> TokenEvent {
+        let member = &mut self.members[row];
+        let Next { token, stream, text, stop } = next;
+        let (sequence, log_probability, likeliest) = (member.id, None, Vec::new());
+        let mut event = TokenEvent { sequence, token, route, text, stop, log_probability, likeliest };
+        if let Some(k) = member.options.log_probabilities {
+            let distribution = Distribution::new(logits);
+            event.log_probability = Some(distribution.log_probability(token));
+            event.likeliest = distribution.likeliest(k);
+        }
+        member.text = stream;
+        member.tokens.push(token);
+        member.running = event.stop.is_none();
+        member.completion.push(&event);
+        self.report.sequences[member.reported].generated_tokens += 1;
+        event
+    }
+
     /// Drops what a failed pass left in the cache, and tells the controller to forget it.
-    fn undo(&mut self, rows: &[usize]) {
+    pub(super) fn undo(&mut self, rows: &[usize]) {
         for row in rows {
             let (id, tokens) = (self.members[*row].id, self.members[*row].cached);
             self.cache.truncate(*row, tokens);
             // The controller has failed already; the step's own error is the one to report.
             let _ = self.controller.on(&Event::Rewind { id, tokens });
         }
+    }
+}
+
+/// The parts of a session that a pass over some of its rows needs.
+struct Walk<'p, 'a> {
+    model: &'p Llama,
+    cache: &'p mut PolicyCache,
+    members: &'p [Member<'a>],
+    chooser: Chooser,
+    dimensions: Dimensions,
+    rows: &'p [usize],
+    parts: &'p [Part],
+}
+
+impl Walk<'_, '_> {
+    /// Runs some layers, on `hidden` if it is given and else on the tokens.
+    fn run<C: Controller + ?Sized>(
+        self,
+        layers: Range<usize>,
+        hidden: Option<Tensor<3>>,
+        keep_states: bool,
+        controller: &mut C,
+    ) -> Result<PassOutput, GenerateError> {
+        let Self { model, cache, members, chooser, dimensions, rows, parts } = self;
+        let members = rows.iter().map(|row| &members[*row]).zip(parts);
+        let tokens: Vec<&[u32]> =
+            members.clone().map(|(member, part)| &member.tokens[member.cached..part.end]).collect();
+        let positions: Vec<Vec<usize>> =
+            members.clone().map(|(member, part)| (member.cached..part.end).collect()).collect();
+        let frame = cache.frame(model, rows, &positions);
+        let Part { phase, controlled, .. } = parts[0];
+        let input = PassInput {
+            model,
+            hidden: hidden.unwrap_or_else(|| model.embed(model.tokens(&tokens))),
+            layers,
+            frame: &frame,
+            rows: members.map(|(member, part)| member.row(*part)).collect(),
+            phase,
+            controlled,
+            chooser,
+            dimensions,
+            keep_states,
+        };
+        Ok(engine::run(input, controller, cache)?)
     }
 }

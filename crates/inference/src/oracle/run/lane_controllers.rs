@@ -58,7 +58,8 @@ impl Controller for LaneControllers<'_> {
             Event::Pass(pass) => pass.rows.iter().map(|row| row.id).collect(),
             Event::Outcome(outcome) => outcome.rows.iter().map(|row| row.row.id).collect(),
             Event::Rewind { id, .. } | Event::End { id } => vec![*id],
-            Event::Start(_) | Event::Begin(_) => Vec::new(),
+            // Lanes are not begun, and do not speculate.
+            Event::Start(_) | Event::Begin(_) | Event::Verified(_) => Vec::new(),
         };
         for lane in lanes {
             event.part(
@@ -76,7 +77,7 @@ impl Controller for LaneControllers<'_> {
                     }
                     Event::Rewind { tokens, .. } => self.controller(lane)?.on(&Event::Rewind { id, tokens: *tokens }),
                     Event::End { .. } => self.controller(lane)?.on(&Event::End { id }),
-                    Event::Start(_) | Event::Begin(_) => Ok(()),
+                    Event::Start(_) | Event::Begin(_) | Event::Verified(_) => Ok(()),
                 },
             )?;
         }

@@ -1,0 +1,70 @@
+//! The tokens of a round of speculation.
+
+use super::Row;
+
+/// The tokens of one round of speculation, in which the full model has checked the drafted ones.
+#[derive(Clone, Debug)]
+pub struct Verified<'a> {
+    pub(crate) rows: Vec<VerifiedRow<'a>>,
+}
+
+impl<'a> Verified<'a> {
+    /// The rows of the round.
+    pub fn rows(&self) -> &[VerifiedRow<'a>] {
+        &self.rows
+    }
+
+    pub(super) fn part(&self, has: impl Fn(u64) -> bool) -> Self {
+        Self { rows: self.rows.iter().filter(|row| has(row.id())).copied().collect() }
+    }
+}
+
+/// One row's tokens in a round of speculation.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifiedRow<'a> {
+    pub(crate) row: &'a Row,
+    pub(crate) drafted: &'a [u32],
+    pub(crate) tokens: &'a [u32],
+    pub(crate) stopped: bool,
+    /// The full model's logits, token after token.
+    pub(crate) logits: &'a [f32],
+    pub(crate) vocab_size: usize,
+}
+
+impl<'a> VerifiedRow<'a> {
+    /// The sequence's id.
+    pub fn id(&self) -> u64 {
+        self.row.id
+    }
+
+    /// The row at the beginning of the round: its token is the input of the first draft.
+    pub fn row(&self) -> &'a Row {
+        self.row
+    }
+
+    /// The drafted tokens, which the controller's passes predicted; none in a round of one full pass.
+    pub fn drafted(&self) -> &'a [u32] {
+        self.drafted
+    }
+
+    /// The number of drafted tokens that were accepted. The pass that predicted the next one, if there was one, erred.
+    pub fn accepted(&self) -> usize {
+        self.tokens.iter().zip(self.drafted).take_while(|(token, drafted)| token == drafted).count()
+    }
+
+    /// The tokens that came out: the accepted ones, and one that the full model predicted after them.
+    pub fn tokens(&self) -> &'a [u32] {
+        self.tokens
+    }
+
+    /// `true` if the sequence stops after these tokens.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The full model's logits from which the drafted token number `index` was checked, one per token of the vocabulary;
+    /// those after the last drafted token have the number `drafted().len()`. `None` if there are no more.
+    pub fn logits(&self, index: usize) -> Option<&'a [f32]> {
+        self.logits.chunks_exact(self.vocab_size).nth(index)
+    }
+}

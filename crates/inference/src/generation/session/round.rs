@@ -1,0 +1,307 @@
+//! One round of speculation: the controller drafts tokens, and one pass at full depth checks them.
+//!
+//! During a round, the drafted tokens stand at the end of the sequences, as if they had been generated. Before the round
+//! ends, by success or by an error, the sequences are as they were; only then the tokens that came out are added.
+
+use super::Session;
+use super::member::{Member, Next, Part};
+use super::step::{Kept, Predicted, Stepped};
+use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
+use crate::engine::{self, PassOutput};
+use crate::generation::speculation::{Accept, Pace, Round};
+use crate::generation::text::TextStream;
+use crate::generation::{GenerateError, TokenEvent};
+use crate::report::SpeculationReport;
+use crate::sampling::{Distribution, SamplingError, accepted, drafted};
+use burn::tensor::Tensor;
+use std::time::Instant;
+
+/// What a round has drafted.
+#[derive(Default)]
+struct Drafts {
+    /// The drafted tokens of each row.
+    tokens: Vec<Vec<u32>>,
+    /// The distributions that they were drawn from, if they are needed.
+    probabilities: Vec<Vec<Option<Vec<f64>>>>,
+    passes: Vec<PassOutput>,
+    seconds: Vec<f64>,
+}
+
+/// What the full model has made of a round's drafts.
+struct Checked<'a> {
+    pass: PassOutput,
+    /// The tokens that come out, row after row.
+    next: Vec<Vec<Next<'a>>>,
+    /// The logits, for each row those after each of its tokens.
+    logits: Vec<f32>,
+    /// The number of layers that the drafts shared with the check.
+    shared: usize,
+}
+
+/// A sequence before a round.
+struct Before<'a> {
+    tokens: usize,
+    cached: usize,
+    text: Option<TextStream<'a>>,
+}
+
+impl<'a, C: Controller> Session<'a, C> {
+    /// Runs the passes of a round for these rows, and adds the tokens that come out.
+    pub(super) fn round(&mut self, rows: &[usize], started: Instant) -> Result<Stepped, GenerateError> {
+        let Some(mut pace) = self.pace.take() else { return Ok(Stepped::default()) };
+        let stepped = self.round_at(rows, &mut pace, started);
+        self.pace = Some(pace);
+        stepped
+    }
+
+    fn round_at(&mut self, rows: &[usize], pace: &mut Pace, started: Instant) -> Result<Stepped, GenerateError> {
+        let context = self.model.config().max_positions;
+        let most = rows.iter().map(|row| self.members[*row].left(context)).min();
+        let mut round = Round::new(rows.len(), most.unwrap_or(0));
+        let before: Vec<Before<'a>> = rows.iter().map(|row| Before::of(&self.members[*row])).collect();
+        let first: Vec<Row> =
+            self.parts(rows).iter().zip(rows).map(|(part, row)| self.members[*row].row(*part)).collect();
+        let mut checking = started;
+        let result = self.draft(rows, pace, &mut round).and_then(|drafts| {
+            if !drafts.passes.is_empty() {
+                checking = Instant::now();
+            }
+            let checked = self.check(rows, &before, &drafts, pace)?;
+            self.tell_verified(&first, &drafts, &checked)?;
+            Ok((drafts, checked))
+        });
+        for (row, before) in rows.iter().zip(before) {
+            let member = &mut self.members[*row];
+            member.tokens.truncate(before.tokens);
+            (member.cached, member.text) = (before.cached, before.text);
+        }
+        let (drafts, checked) = result.inspect_err(|_| self.undo(rows))?;
+        self.finish_round(rows, &first, drafts, checked, (pace, &round, checking))
+    }
+
+    /// The parts of a pass over the last token of each row.
+    fn parts(&self, rows: &[usize]) -> Vec<Part> {
+        let end = |row: &usize| self.members[*row].tokens.len();
+        rows.iter().map(|row| Part { phase: Phase::Decode, end: end(row), controlled: true, predicts: true }).collect()
+    }
+
+    /// Drafts tokens under the controller as long as they pay, and adds them to the sequences.
+    fn draft(&mut self, rows: &[usize], pace: &mut Pace, round: &mut Round) -> Result<Drafts, GenerateError> {
+        let speculation = pace.speculation();
+        let mut drafts = Drafts {
+            tokens: vec![Vec::new(); rows.len()],
+            probabilities: vec![Vec::new(); rows.len()],
+            ..Drafts::default()
+        };
+        while pace.drafts(round) {
+            let started = Instant::now();
+            let parts = self.parts(rows);
+            let pass = self.pass(rows, &parts, speculation.share_layers)?;
+            let mut probabilities = Vec::new();
+            let (pass, predicted) = self.predict(rows, &parts, pass, |member, logits| {
+                let q = if speculation.accept == Accept::Rejection { member.probabilities(logits)? } else { None };
+                let token = match &q {
+                    Some(q) => member.drawn(drafted(q, member.place()))?,
+                    None => member.choose(logits)?,
+                };
+                probabilities.push(q);
+                Ok(Next { token, stream: None, text: String::new(), stop: None })
+            })?;
+            let Some(Predicted { next, logits, .. }) = predicted else { break };
+            let vocab_size = self.model.config().vocab_size;
+            let mut drawn = Vec::with_capacity(rows.len());
+            for (at, (row, logits)) in rows.iter().zip(logits.chunks_exact(vocab_size)).enumerate() {
+                let (member, token) = (&mut self.members[*row], next[at].token);
+                member.tokens.push(token);
+                member.cached += 1;
+                drafts.tokens[at].push(token);
+                let likeliest = Distribution::new(logits).likeliest(1).first().map_or(0.0, |(_, log)| log.exp());
+                drawn.push((likeliest, member.options.stop_tokens.contains(&token)));
+            }
+            for (of, q) in drafts.probabilities.iter_mut().zip(probabilities) {
+                of.push(q);
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            pace.drafted(round, seconds, &drawn);
+            drafts.passes.push(pass);
+            drafts.seconds.push(seconds);
+        }
+        Ok(drafts)
+    }
+
+    /// Runs the drafted tokens at full depth, and finds out which tokens come out.
+    fn check(
+        &mut self,
+        rows: &[usize],
+        before: &[Before<'a>],
+        drafts: &Drafts,
+        pace: &Pace,
+    ) -> Result<Checked<'a>, GenerateError> {
+        let n_layers = self.model.layers().len();
+        let speculation = pace.speculation();
+        let in_full = drafts.passes.iter().map(|pass| pass.in_full).min().unwrap_or(0);
+        let shared = if speculation.share_layers { in_full } else { 0 };
+        // The last drafted token has not run yet: it goes alone through the layers that the drafts before it have run.
+        let last = (shared > 0).then(|| self.full_pass(rows, &self.parts(rows), 0..shared, None)).transpose()?;
+        for (row, before) in rows.iter().zip(before) {
+            self.members[*row].cached = before.cached;
+            self.cache.truncate(*row, before.cached);
+        }
+        let entering = last.as_ref().map(|last| {
+            let drafted = drafts.passes.iter().map(|pass| pass.states.get(shared).unwrap_or(&pass.hidden));
+            Tensor::cat(drafted.chain([&last.hidden]).cloned().collect(), 1) // [rows, tokens, d_model]
+        });
+        let mut pass = self.full_pass(rows, &self.parts(rows), shared..n_layers, entering)?;
+        if let Some(last) = &last {
+            pass.tally.absorb(&last.tally);
+        }
+        let logits = engine::read_logits(&pass.all_logits(&self.model))?;
+        let per_row = logits.len() / rows.len().max(1);
+        let context = self.model.config().max_positions;
+        let mut next = Vec::with_capacity(rows.len());
+        for (at, (row, before)) in rows.iter().zip(before).enumerate() {
+            let member = &mut self.members[*row];
+            member.tokens.truncate(before.tokens);
+            let logits = logits[at * per_row..][..per_row].chunks_exact(self.model.config().vocab_size);
+            let mut out: Vec<Next<'a>> = Vec::new();
+            for (place, logits) in logits.enumerate() {
+                let token = match drafts.probabilities[at].get(place) {
+                    Some(Some(q)) => member.accepted(drafts.tokens[at][place], q, logits)?,
+                    _ => member.choose(logits)?,
+                };
+                let next = member.with_token(token, context)?;
+                let goes_on = next.stop.is_none() && drafts.tokens[at].get(place) == Some(&token);
+                member.tokens.push(token);
+                member.text.clone_from(&next.stream);
+                out.push(next);
+                if !goes_on {
+                    break;
+                }
+            }
+            next.push(out);
+        }
+        Ok(Checked { pass, next, logits, shared })
+    }
+
+    /// Tells the controller what came out, and to forget the drafts that read tokens that did not.
+    fn tell_verified(&mut self, first: &[Row], drafts: &Drafts, checked: &Checked<'a>) -> Result<(), GenerateError> {
+        let tokens: Vec<Vec<u32>> =
+            checked.next.iter().map(|next| next.iter().map(|next| next.token).collect()).collect();
+        let per_row = checked.logits.len() / first.len().max(1);
+        let rows = first.iter().enumerate().map(|(at, row)| VerifiedRow {
+            row,
+            drafted: &drafts.tokens[at],
+            tokens: &tokens[at],
+            stopped: checked.next[at].last().is_some_and(|next| next.stop.is_some()),
+            logits: &checked.logits[at * per_row..][..per_row],
+            vocab_size: self.model.config().vocab_size,
+        });
+        self.controller.on(&Event::Verified(&Verified { rows: rows.collect() }))?;
+        for ((row, tokens), drafted) in first.iter().zip(&tokens).zip(&drafts.tokens) {
+            if tokens.len() < drafted.len() {
+                self.controller.on(&Event::Rewind { id: row.id, tokens: row.position + tokens.len() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the tokens that came out to the sequences, and the round to the report.
+    fn finish_round(
+        &mut self,
+        rows: &[usize],
+        first: &[Row],
+        drafts: Drafts,
+        checked: Checked<'a>,
+        (pace, round, checking): (&mut Pace, &Round, Instant),
+    ) -> Result<Stepped, GenerateError> {
+        let Checked { mut pass, next, logits, shared } = checked;
+        let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
+        let outcomes: Vec<[usize; 2]> = next
+            .iter()
+            .zip(&drafts.tokens)
+            .map(|(next, drafted)| {
+                let accepted = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted).count();
+                [next.len().min(drafted.len()), accepted]
+            })
+            .collect();
+        let came_out: Vec<Row> = first
+            .iter()
+            .zip(&next)
+            .map(|(row, next)| Row { position: row.position + next.len() - 1, tokens: next.len(), ..row.clone() })
+            .collect();
+        let model = self.model.clone();
+        let config = model.config();
+        pass.tally.count(&config.windows, &came_out);
+        pass.tally.add_to(&mut self.report, Phase::Decode, &reported);
+        let mut drafted = SpeculationReport::default();
+        let nothing: Vec<Row> = first.iter().map(|row| Row { tokens: 0, ..row.clone() }).collect();
+        for (mut pass, seconds) in drafts.passes.into_iter().zip(&drafts.seconds) {
+            drafted.drafts += &pass.tally.report();
+            drafted.drafts.seconds += seconds;
+            pass.tally.count(&config.windows, &nothing);
+            pass.tally.add_to(&mut self.report, Phase::Decode, &reported);
+        }
+        self.report.owed_bytes = self.cache.owed_bytes();
+
+        let tokens: usize = next.iter().map(Vec::len).sum();
+        let per_row = logits.len() / rows.len().max(1);
+        let full = Route::new(vec![Ran { attention: true, mlp: true }; config.n_layers]);
+        let mut stepped = Stepped::default();
+        for (at, (row, next)) in rows.iter().zip(next).enumerate() {
+            let member = &mut self.members[*row];
+            member.cached += next.len();
+            self.cache.truncate(*row, member.cached);
+            let logits = logits[at * per_row..][..per_row].chunks_exact(config.vocab_size);
+            for (next, logits) in next.into_iter().zip(logits) {
+                let event: TokenEvent = self.emit(*row, next, full.clone(), logits);
+                stepped.events.push(event);
+                stepped.kept.push(Kept::default());
+            }
+        }
+
+        let seconds = checking.elapsed().as_secs_f64();
+        let dimensions = self.report.dimensions;
+        let layer = dimensions.attention_weights() + dimensions.mlp_weights();
+        // The part of a full pass over one token that the shared layers take.
+        let saved = layer * shared as f64 / (layer * config.n_layers as f64 + dimensions.head_weights());
+        let (replaced, expected) = pace.end(round, &outcomes, tokens, saved, seconds);
+        let drafts = drafts.seconds.len();
+        drafted.lengths = vec![0; drafts + 1];
+        drafted.lengths[drafts] = 1;
+        drafted.estimate = pace.estimate(rows.len());
+        if drafts == 0 {
+            drafted.plain_seconds = seconds;
+        } else {
+            drafted.drafted = (drafts * rows.len()) as u64;
+            drafted.checked = outcomes.iter().map(|[checked, _]| *checked as u64).sum();
+            drafted.accepted = outcomes.iter().map(|[_, accepted]| *accepted as u64).sum();
+            drafted.tokens = tokens as u64;
+            drafted.checking_seconds = seconds;
+            drafted.replaced_seconds = replaced;
+            drafted.expected = expected * (seconds + drafted.drafts.seconds);
+        }
+        self.report.speculation.get_or_insert_default().add(&drafted);
+        Ok(stepped)
+    }
+}
+
+impl<'a> Before<'a> {
+    fn of(member: &Member<'a>) -> Self {
+        Self { tokens: member.tokens.len(), cached: member.cached, text: member.text.clone() }
+    }
+}
+
+impl Member<'_> {
+    /// Makes a token of an index that was drawn.
+    fn drawn(&self, index: Option<usize>) -> Result<u32, GenerateError> {
+        let token = index.and_then(|index| u32::try_from(index).ok());
+        token.ok_or_else(|| self.no_choice(SamplingError::Empty))
+    }
+
+    /// The next token by speculative sampling, if this one was drafted with the probabilities `q`.
+    fn accepted(&self, token: u32, q: &[f64], logits: &[f32]) -> Result<u32, GenerateError> {
+        let Some(p) = self.probabilities(logits)? else { return self.choose(logits) };
+        let index = usize::try_from(token).unwrap_or(usize::MAX);
+        self.drawn(accepted(index, &p, q, self.place()))
+    }
+}

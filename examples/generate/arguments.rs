@@ -6,7 +6,7 @@ use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{Accept, ControlFrom, DraftLength, KvPolicy, Speculation};
 use dynlayer::model::{KvDtype, WeightDtype};
-use dynlayer_examples::arguments::{ModelArguments, trimmed};
+use dynlayer_examples::arguments::{ModelArguments, draft_length, trimmed};
 use std::path::PathBuf;
 
 /// Generates text with a Llama-style model while a controller decides which layers run.
@@ -90,14 +90,6 @@ struct Raw {
     /// JSON.
     #[arg(long, value_name = "N", conflicts_with_all = ["record", "depth_map", "usage"])]
     logits_top: Option<usize>,
-}
-
-/// Parses the number of tokens to draft.
-fn draft_length(text: &str) -> Result<DraftLength, String> {
-    if text == "auto" {
-        return Ok(DraftLength::default());
-    }
-    text.parse().map(DraftLength::Fixed).map_err(|_| "expected auto or a number of tokens".to_owned())
 }
 
 /// Returns the long help of `--controller`: the text forms of all built-in controllers.

@@ -1,6 +1,7 @@
 //! Options that several examples share, and values of command lines.
 
 use crate::output::warn;
+use dynlayer::inference::DraftLength;
 use dynlayer::model::text::{TextError, Tokenizer};
 use dynlayer::model::{Backend, Checkpoint, DeviceSpec, LoadError};
 use std::path::PathBuf;
@@ -58,6 +59,17 @@ impl ModelArguments {
 /// Reads a value with spaces around it, such as the second one of `2, 11`. It is the `value_parser` of lists.
 pub fn trimmed<T: FromStr>(text: &str) -> Result<T, T::Err> {
     text.trim().parse()
+}
+
+/// Reads the number of tokens to draft in a round of speculation: `auto`, or a number.
+///
+/// # Errors
+/// What was expected, if the text is neither.
+pub fn draft_length(text: &str) -> Result<DraftLength, String> {
+    if text == "auto" {
+        return Ok(DraftLength::default());
+    }
+    text.parse().map(DraftLength::Fixed).map_err(|_| "expected auto or a number of tokens".to_owned())
 }
 
 #[cfg(test)]

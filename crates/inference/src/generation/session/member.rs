@@ -113,11 +113,16 @@ impl<'a> Member<'a> {
 
     /// Chooses the next token from the logits, and finds out if the turn ends with it. Changes nothing.
     pub(super) fn next(&self, logits: &[f32], context: usize) -> Result<Next<'a>, GenerateError> {
-        self.with_token(self.choose(logits)?, context)
+        self.with_token(self.choose(logits)?, self.text.as_ref(), context)
     }
 
-    /// Finds out if the turn ends with this token, if it is the next one. Changes nothing.
-    pub(super) fn with_token(&self, token: u32, context: usize) -> Result<Next<'a>, GenerateError> {
+    /// Finds out if the turn ends with this token, if it is the next one after `text`. Changes nothing.
+    pub(super) fn with_token(
+        &self,
+        token: u32,
+        text: Option<&TextStream<'a>>,
+        context: usize,
+    ) -> Result<Next<'a>, GenerateError> {
         let stop = if self.options.stop_tokens.contains(&token) {
             Some(Stop::Token(token))
         } else if self.generated() + 1 >= self.options.max_new_tokens {
@@ -127,7 +132,7 @@ impl<'a> Member<'a> {
         } else {
             None
         };
-        let mut stream = self.text.clone();
+        let mut stream = text.cloned();
         let (text, stop) = match &mut stream {
             Some(stream) => stream.token(token, stop)?,
             None => (String::new(), stop),

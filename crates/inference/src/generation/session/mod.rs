@@ -11,7 +11,7 @@ pub(super) use step::{Kept, Stepped};
 use super::speculation::Pace;
 use super::text::TextStream;
 use super::{Completion, GenerateError, TokenEvent};
-use crate::control::{Controller, Event, Phase, Sequence, Setup};
+use crate::control::{Controller, Event, KvPolicy, Phase, Sequence, Setup};
 use crate::engine::{self, Chooser, PolicyCache};
 use crate::report::{RunReport, SequenceReport};
 use crate::shared::Shared;
@@ -124,7 +124,12 @@ impl<'a, C: Controller> Session<'a, C> {
         }
         let model = model.into();
         controller.on(&Event::Start(&Setup { model: &model, settings: options.run }))?;
-        let cache = PolicyCache::new(&model, options.run.kv_policy, options.run.kv_dtype);
+        let policy = match options.run.kv_policy {
+            // The same keys and values, but none for drafts that no later draft reads.
+            KvPolicy::Propagate if options.speculation.is_some() => KvPolicy::Deferred,
+            policy => policy,
+        };
+        let cache = PolicyCache::new(&model, policy, options.run.kv_dtype);
         let report = RunReport::new(engine::dimensions(&model), options.run, Vec::new());
         Ok(Self::with(model, controller, options, cache, report))
     }

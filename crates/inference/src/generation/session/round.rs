@@ -8,8 +8,7 @@ use super::member::{Member, Next, Part};
 use super::step::{Kept, Predicted, Stepped};
 use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
 use crate::engine::{self, PassOutput};
-use crate::generation::speculation::{Accept, Pace, Round};
-use crate::generation::text::TextStream;
+use crate::generation::speculation::{Accept, Outcome, Pace, Round};
 use crate::generation::{GenerateError, TokenEvent};
 use crate::report::SpeculationReport;
 use crate::sampling::{Distribution, SamplingError, accepted, drafted};
@@ -39,10 +38,10 @@ struct Checked<'a> {
 }
 
 /// A sequence before a round.
-struct Before<'a> {
+#[derive(Clone, Copy)]
+struct Before {
     tokens: usize,
     cached: usize,
-    text: Option<TextStream<'a>>,
 }
 
 impl<'a, C: Controller> Session<'a, C> {
@@ -58,7 +57,8 @@ impl<'a, C: Controller> Session<'a, C> {
         let context = self.model.config().max_positions;
         let most = rows.iter().map(|row| self.members[*row].left(context)).min();
         let mut round = Round::new(rows.len(), most.unwrap_or(0));
-        let before: Vec<Before<'a>> = rows.iter().map(|row| Before::of(&self.members[*row])).collect();
+        let before = |member: &Member<'a>| Before { tokens: member.tokens.len(), cached: member.cached };
+        let before: Vec<Before> = rows.iter().map(|row| before(&self.members[*row])).collect();
         let first: Vec<Row> =
             self.parts(rows).iter().zip(rows).map(|(part, row)| self.members[*row].row(*part)).collect();
         let mut checking = started;
@@ -73,7 +73,7 @@ impl<'a, C: Controller> Session<'a, C> {
         for (row, before) in rows.iter().zip(before) {
             let member = &mut self.members[*row];
             member.tokens.truncate(before.tokens);
-            (member.cached, member.text) = (before.cached, before.text);
+            member.cached = before.cached;
         }
         let (drafts, checked) = result.inspect_err(|_| self.undo(rows))?;
         self.finish_round(rows, &first, drafts, checked, (pace, &round, checking))
@@ -133,7 +133,7 @@ impl<'a, C: Controller> Session<'a, C> {
     fn check(
         &mut self,
         rows: &[usize],
-        before: &[Before<'a>],
+        before: &[Before],
         drafts: &Drafts,
         pace: &Pace,
     ) -> Result<Checked<'a>, GenerateError> {
@@ -169,10 +169,10 @@ impl<'a, C: Controller> Session<'a, C> {
                     Some(Some(q)) => member.accepted(drafts.tokens[at][place], q, logits)?,
                     _ => member.choose(logits)?,
                 };
-                let next = member.with_token(token, context)?;
+                let text = out.last().map_or(member.text.as_ref(), |next| next.stream.as_ref());
+                let next = member.with_token(token, text, context)?;
                 let goes_on = next.stop.is_none() && drafts.tokens[at].get(place) == Some(&token);
                 member.tokens.push(token);
-                member.text.clone_from(&next.stream);
                 out.push(next);
                 if !goes_on {
                     break;
@@ -216,12 +216,12 @@ impl<'a, C: Controller> Session<'a, C> {
     ) -> Result<Stepped, GenerateError> {
         let Checked { mut pass, next, logits, shared } = checked;
         let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
-        let outcomes: Vec<[usize; 2]> = next
+        let outcomes: Vec<Outcome> = next
             .iter()
             .zip(&drafts.tokens)
             .map(|(next, drafted)| {
-                let accepted = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted).count();
-                [next.len().min(drafted.len()), accepted]
+                let same = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted);
+                Outcome { tokens: next.len(), checked: next.len().min(drafted.len()), accepted: same.count() }
             })
             .collect();
         let came_out: Vec<Row> = first
@@ -264,7 +264,7 @@ impl<'a, C: Controller> Session<'a, C> {
         let layer = dimensions.attention_weights() + dimensions.mlp_weights();
         // The part of a full pass over one token that the shared layers take.
         let saved = layer * shared as f64 / (layer * config.n_layers as f64 + dimensions.head_weights());
-        let (replaced, expected) = pace.end(round, &outcomes, tokens, saved, seconds);
+        let (replaced, expected) = pace.end(round, &outcomes, saved, seconds);
         let drafts = drafts.seconds.len();
         drafted.lengths = vec![0; drafts + 1];
         drafted.lengths[drafts] = 1;
@@ -273,8 +273,8 @@ impl<'a, C: Controller> Session<'a, C> {
             drafted.plain_seconds = seconds;
         } else {
             drafted.drafted = (drafts * rows.len()) as u64;
-            drafted.checked = outcomes.iter().map(|[checked, _]| *checked as u64).sum();
-            drafted.accepted = outcomes.iter().map(|[_, accepted]| *accepted as u64).sum();
+            drafted.checked = outcomes.iter().map(|row| row.checked as u64).sum();
+            drafted.accepted = outcomes.iter().map(|row| row.accepted as u64).sum();
             drafted.tokens = tokens as u64;
             drafted.checking_seconds = seconds;
             drafted.replaced_seconds = replaced;
@@ -282,12 +282,6 @@ impl<'a, C: Controller> Session<'a, C> {
         }
         self.report.speculation.get_or_insert_default().add(&drafted);
         Ok(stepped)
-    }
-}
-
-impl<'a> Before<'a> {
-    fn of(member: &Member<'a>) -> Self {
-        Self { tokens: member.tokens.len(), cached: member.cached, text: member.text.clone() }
     }
 }
 

@@ -59,11 +59,7 @@ impl<'a, C: Controller> Session<'a, C> {
             let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
             self.commit(&rows, &parts, pass, predicted)
         };
-        let seconds = started.elapsed().as_secs_f64();
-        self.report.phase_mut(phase).seconds += seconds;
-        if let Some(pace) = &mut self.pace {
-            pace.took(seconds);
-        }
+        self.report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
         Ok(stepped)
     }
 

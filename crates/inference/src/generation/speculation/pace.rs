@@ -12,7 +12,7 @@ use super::{DraftLength, Speculation};
 use crate::report::SpeculationEstimate;
 
 /// The part of the time that rounds may have lost in all against plain passes.
-const LOSS: f64 = 0.02;
+const LOSS: f64 = 0.01;
 /// The numbers of plain passes after which drafting is tried again: the first one, and the largest one.
 const RETRY: [u64; 2] = [16, 512];
 /// The number of rounds after which a plain pass is measured again.
@@ -32,7 +32,7 @@ pub(in crate::generation) struct Pace {
     retry: u64,
     /// The number of rounds that drafted since the last plain pass.
     rounds: u64,
-    /// The time of all passes, in seconds.
+    /// The time of all rounds, in seconds.
     seconds: f64,
     /// The time that rounds have lost against plain passes, less what later ones have won, in seconds.
     lost: f64,
@@ -49,6 +49,17 @@ pub(in crate::generation) struct Round {
     survival: Vec<f64>,
     /// The time of the drafts, in seconds.
     drafting: f64,
+}
+
+/// What came out of a round for one row.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::generation) struct Outcome {
+    /// The number of tokens that came out.
+    pub(in crate::generation) tokens: usize,
+    /// The number of drafted tokens that were checked.
+    pub(in crate::generation) checked: usize,
+    /// The number of drafted tokens that were accepted.
+    pub(in crate::generation) accepted: usize,
 }
 
 impl Round {
@@ -82,11 +93,6 @@ impl Pace {
         self.speculation
     }
 
-    /// Adds the time of a pass, or of all passes of a round.
-    pub(in crate::generation) fn took(&mut self, seconds: f64) {
-        self.seconds += seconds;
-    }
-
     /// Returns `true` if a round should draft one more token.
     pub(in crate::generation) fn drafts(&self, round: &Round) -> bool {
         let length = round.likeliest.len();
@@ -118,30 +124,33 @@ impl Pace {
         }
     }
 
-    /// Adds the end of a round: for each row the numbers of drafted tokens that were checked and accepted, the number of
-    /// tokens that came out of all rows, the part of a full pass that each draft saved, and the time of checking.
+    /// Adds the end of a round: what came out of each row, the part of a full pass that each draft has saved, and the time
+    /// of checking.
     ///
     /// Returns the time that plain passes would have taken for the same tokens, and the speed-up that was expected.
     pub(in crate::generation) fn end(
         &mut self,
         round: &Round,
-        rows: &[[usize; 2]],
-        tokens: usize,
+        rows: &[Outcome],
         shared: f64,
         seconds: f64,
     ) -> (f64, f64) {
         let (drafts, of) = (round.likeliest.len(), round.rows());
         let expected = self.speed_up(of, drafts);
+        self.seconds += round.drafting + seconds;
         self.times.full(of * (drafts as f64 * (1.0 - shared) + 1.0), seconds);
+        let tokens: usize = rows.iter().map(|row| row.tokens).sum();
         let plain = self.times.seconds(of) * tokens as f64 / of;
         if drafts == 0 {
             (self.plain, self.rounds) = (self.plain + 1, 0);
             return (plain, 1.0);
         }
         self.shared = if self.rounds + self.retry == 0 { shared } else { 0.9 * self.shared + 0.1 * shared };
-        for (row, [checked, accepted]) in rows.iter().enumerate() {
-            for place in 0..*checked {
-                self.acceptance.add(place, round.likeliest[place][row], place < *accepted);
+        for (at, row) in rows.iter().enumerate() {
+            // A draft that ends the sequence brings nothing, whether it is accepted or not. It tells nothing of the others.
+            let ended = row.accepted == row.tokens;
+            for place in 0..row.checked - usize::from(ended) {
+                self.acceptance.add(place, round.likeliest[place][at], place < row.accepted);
             }
         }
         self.lost = (self.lost + round.drafting + seconds - plain).max(0.0);
@@ -165,24 +174,32 @@ impl Pace {
 
     /// The most promising number of drafts, and the tokens per second that it promises.
     fn best(&self, rows: f64) -> (usize, f64) {
-        let rates = (0..=self.speculation.length.most()).map(|drafts| self.rate(rows, drafts));
-        rates.enumerate().fold((0, 0.0), |best, (drafts, rate)| if rate > best.1 { (drafts, rate) } else { best })
+        let mut best = (0, 0.0);
+        for (drafts, rate) in self.rates(rows).take(self.speculation.length.most() + 1).enumerate() {
+            if rate > best.1 {
+                best = (drafts, rate);
+            }
+        }
+        best
     }
 
-    /// The expected tokens per second of rounds with this number of drafts.
-    fn rate(&self, rows: f64, drafts: usize) -> f64 {
-        let mut survival = 1.0;
-        let accepted = (0..drafts).map(|place| {
-            survival *= self.acceptance.at(place);
-            survival
-        });
-        let tokens = rows * (1.0 + accepted.sum::<f64>());
-        tokens / (drafts as f64 * self.draft(rows) + self.check(rows, drafts))
+    /// The expected tokens per second of rounds with 0, 1, 2 and so on drafts.
+    fn rates(&self, rows: f64) -> impl Iterator<Item = f64> + '_ {
+        let (draft, mut survival, mut tokens) = (self.draft(rows), 1.0, 1.0);
+        (0..).map(move |drafts| {
+            if drafts > 0 {
+                survival *= self.acceptance.at(drafts - 1);
+                tokens += survival;
+            }
+            rows * tokens / (drafts as f64 * draft + self.check(rows, drafts))
+        })
     }
 
     /// The expected speed-up of rounds with this number of drafts against plain passes.
     fn speed_up(&self, rows: f64, drafts: usize) -> f64 {
-        if self.times.known() { self.rate(rows, drafts) / self.rate(rows, 0) } else { 1.0 }
+        let mut rates = self.rates(rows);
+        let (plain, rate) = (rates.next(), if drafts == 0 { None } else { rates.nth(drafts - 1) });
+        rate.zip(plain.filter(|_| self.times.known())).map_or(1.0, |(rate, plain)| rate / plain)
     }
 
     /// The expected time of a draft.
@@ -228,9 +245,9 @@ mod tests {
             let length = round.likeliest.len();
             let accepted = (0..length).take_while(|_| rng.random::<f64>() < machine.acceptance).count();
             let check = 1.0 + machine.further * length as f64;
-            pace.end(&round, &[[length.min(accepted + 1), accepted]], accepted + 1, 0.0, check);
+            let outcome = Outcome { tokens: accepted + 1, checked: length.min(accepted + 1), accepted };
+            pace.end(&round, &[outcome], 0.0, check);
             let seconds = machine.draft * length as f64 + check;
-            pace.took(seconds);
             (out, time) = (out + accepted + 1, time + seconds);
             lengths.push(length);
         }

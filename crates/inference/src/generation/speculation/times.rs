@@ -6,8 +6,8 @@ use super::decay;
 const HALF_LIFE: f64 = 64.0;
 /// The time of a further token in a pass, as a part of the first one's, until it is measured.
 const FURTHER_TOKEN: f64 = 0.25;
-/// The time of a draft, as a part of a plain pass's, until it is measured: at most as much.
-const DRAFT: f64 = 1.0;
+/// The time of a draft, as a part of a plain pass's, until it is measured.
+const DRAFT: f64 = 0.5;
 /// A pass that took more than this many times the expected time was disturbed, and counts as this many.
 const DISTURBED: f64 = 3.0;
 
@@ -20,6 +20,8 @@ pub(super) struct Times {
     y: f64,
     xx: f64,
     xy: f64,
+    /// The fitted line: the time without a token, and that of each token.
+    line: [f64; 2],
     /// The time of a draft divided by that of a plain pass: the weighted sum, and the weight.
     draft: [f64; 2],
 }
@@ -42,6 +44,12 @@ impl Times {
         self.y += seconds;
         self.xx += tokens * tokens;
         self.xy += tokens * seconds;
+        let (x, y) = (self.x / self.weight, self.y / self.weight);
+        let (spread, product) = (self.xx - self.weight * x * x, self.xy - self.weight * x * y);
+        // The slope is assumed until passes of other numbers of tokens were measured, as if one had been, a token apart.
+        let assumed = y / (x + (1.0 / FURTHER_TOKEN - 1.0));
+        let slope = ((product.max(0.0) + assumed) / (spread.max(0.0) + 1.0)).clamp(0.0, y / x.max(1.0));
+        self.line = [y - slope * x, slope];
     }
 
     /// Adds a draft of this many rows.
@@ -55,17 +63,9 @@ impl Times {
         }
     }
 
-    /// The expected time of a pass at full depth.
+    /// The expected time of a pass at full depth; 0 until one was measured.
     pub(super) fn seconds(&self, tokens: f64) -> f64 {
-        if !self.known() {
-            return 0.0;
-        }
-        let (x, y) = (self.x / self.weight, self.y / self.weight);
-        let (spread, product) = (self.xx - self.weight * x * x, self.xy - self.weight * x * y);
-        // The slope is assumed until passes of other numbers of tokens were measured, as if one had been, a token apart.
-        let assumed = y / (x + (1.0 / FURTHER_TOKEN - 1.0));
-        let slope = ((product.max(0.0) + assumed) / (spread.max(0.0) + 1.0)).clamp(0.0, y / x.max(1.0));
-        y + slope * (tokens - x)
+        self.line[0] + self.line[1] * tokens
     }
 
     /// The expected time of a draft, as a part of a plain pass's.

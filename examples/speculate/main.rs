@@ -1,0 +1,101 @@
+//! Compares speculation with plain decoding: the same tokens, and the time that they take.
+//!
+//! ```text
+//! cargo run --release --example speculate -- --model DIR|FILE.gguf --controller uniform:26
+//! ```
+
+mod arguments;
+mod compare;
+
+use arguments::Arguments;
+use clap::Parser;
+use compare::{Group, Row};
+use dynlayer::inference::controllers::Resources;
+use dynlayer::model::WeightDtype;
+use dynlayer::model::text::{ChatMessage, TextError};
+use dynlayer_examples::output::warn;
+use dynlayer_examples::{Loaded, calibration, read_text};
+use dynlayer_tiny::{self as tiny, Task, problems};
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The prompts of a real model, if none are given.
+const QUESTIONS: [&str; 4] = [
+    "Tell me a short story about a fox.",
+    "Explain in a few sentences why the sky is blue.",
+    "Write a letter to a friend about a rainy day at the sea.",
+    "List ten animals and say what they eat.",
+];
+
+fn main() -> ExitCode {
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    arguments.sampling().validate()?;
+    let loaded = Loaded::open_as(&arguments.model, arguments.dtype, WeightDtype::F32, arguments.json)?;
+    let mut resources = tiny::resources().seed(arguments.seed);
+    let specs = arguments.controllers();
+    if specs.iter().any(|spec| spec.needs().calibration) {
+        let texts = calibration::texts(None, &arguments.model, &loaded.tokenizer, &loaded.model)?;
+        resources = Resources::texts(resources, texts);
+    }
+    let groups = groups(arguments, &loaded)?;
+    let mut out = std::io::stdout().lock();
+    if !arguments.json {
+        writeln!(out, "{}", Row::HEAD)?;
+    }
+    let mut rows = Vec::new();
+    for spec in &specs {
+        for group in &groups {
+            let row = compare::compare(arguments, &loaded, group, spec, || Ok(spec.build(&loaded.model, &resources)?))?;
+            if !arguments.json {
+                writeln!(out, "{row}")?;
+            }
+            rows.push(row);
+        }
+    }
+    if arguments.json {
+        serde_json::to_writer(&mut out, &rows)?;
+        return Ok(writeln!(out)?);
+    }
+    writeln!(out, "\nPlain and speculative decoding took turns, prompt by prompt, and gave the same tokens.\n")?;
+    for row in &rows {
+        writeln!(out, "{}, {}: {}", row.controller, row.prompts, row.report)?;
+    }
+    Ok(())
+}
+
+/// The prompts: those of a file, the embedded model's tasks, or a few questions.
+fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn Error>> {
+    let Loaded { tokenizer, .. } = loaded;
+    if arguments.model.model.is_none() && arguments.prompts.is_none() {
+        let group = |task: Task| {
+            let prompts = problems(&[task], arguments.problems, arguments.seed + 1);
+            let encoded = prompts.iter().map(|problem| tokenizer.encode(&problem.prompt, false));
+            Ok(Group { name: task.name().to_owned(), prompts: encoded.collect::<Result<_, TextError>>()? })
+        };
+        return Task::ALL.into_iter().map(group).collect();
+    }
+    let text = arguments.prompts.as_deref().map(read_text).transpose()?;
+    let lines: Vec<&str> = match &text {
+        Some(text) => text.lines().filter(|line| !line.trim().is_empty()).collect(),
+        None => QUESTIONS.to_vec(),
+    };
+    if lines.is_empty() {
+        return Err("there is no prompt; expected one per line".into());
+    }
+    let template = tokenizer.chat_template()?;
+    if template.is_none() {
+        warn("the checkpoint has no chat template: it continues the prompts");
+    }
+    let encode = |line: &&str| -> Result<Vec<u32>, Box<dyn Error>> {
+        Ok(match &template {
+            Some(template) => tokenizer.encode(&template.render(&[ChatMessage::user(*line)], true)?, false)?,
+            None => arguments.model.encode(tokenizer, line)?,
+        })
+    };
+    let prompts = lines.iter().map(encode).collect::<Result<_, _>>()?;
+    Ok(vec![Group { name: format!("{} prompts", lines.len()), prompts }])
+}

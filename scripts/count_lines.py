@@ -10,9 +10,8 @@ import re
 import sys
 
 CRATES = ("model", "inference", "metrics", "cpu")
-# Code is a cost: a commit that raises a limit says why. The last one was for sublayers without tensors in between, keys
-# and values in f16, large pages and F16C.
-CRATE_LIMIT, TOTAL_LIMIT = 11_100, 26_300
+# Code is a cost: a commit that raises a limit says why. The last one was for speculation.
+CRATE_LIMIT, TOTAL_LIMIT = 11_300, 27_350
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

@@ -5,11 +5,13 @@
 
 #[cfg_attr(feature = "training", doc = "[training-guide]: crate::guide::training\n")]
 #[doc = "[kv-cache-guide]: crate::guide::kv_cache\n[sessions-guide]: crate::guide::sessions\n"]
+#[doc = "[speculation-guide]: crate::guide::speculation\n"]
 #[doc = include_str!("../docs/controllers.md")]
 pub mod controllers {}
 
 #[doc = "[controllers-guide]: crate::guide::controllers\n[kv-cache-guide]: crate::guide::kv_cache\n"]
 #[doc = "[loading-guide]: crate::guide::loading\n[sessions-guide]: crate::guide::sessions\n"]
+#[doc = "[speculation-guide]: crate::guide::speculation\n"]
 #[doc = include_str!("../docs/generate.md")]
 pub mod generate {}
 
@@ -31,6 +33,10 @@ pub mod oracle {}
 #[doc = "[controllers-guide]: crate::guide::controllers\n[kv-cache-guide]: crate::guide::kv_cache\n"]
 #[doc = include_str!("../docs/sessions.md")]
 pub mod sessions {}
+
+#[doc = "[controllers-guide]: crate::guide::controllers\n[kv-cache-guide]: crate::guide::kv_cache\n"]
+#[doc = include_str!("../docs/speculation.md")]
+pub mod speculation {}
 
 #[cfg(feature = "training")]
 #[doc = include_str!("../docs/training.md")]

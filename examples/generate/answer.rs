@@ -79,6 +79,7 @@ impl Answer {
                 n_layers: report.dimensions.n_layers,
                 prefill_tok_s: report.prefill.tokens_per_second(),
                 decode_tok_s: report.decode.tokens_per_second(),
+                speculation: report.speculation.clone(),
                 load_s: load_seconds,
                 peak_rss_mb: output::peak_resident_mb(),
             });

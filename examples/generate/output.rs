@@ -1,5 +1,6 @@
 //! The JSON output, and the process's peak memory.
 
+use dynlayer::inference::report::SpeculationReport;
 use serde::Serialize;
 use std::io::Write;
 
@@ -18,8 +19,10 @@ pub struct Summary {
     pub layers_executed_per_token: Option<f64>,
     pub n_layers: usize,
     pub prefill_tok_s: Option<f64>,
-    /// Decode passes per second.
+    /// Tokens of decode passes per second.
     pub decode_tok_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<SpeculationReport>,
     pub load_s: f64,
     pub peak_rss_mb: Option<f64>,
 }

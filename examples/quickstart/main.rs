@@ -4,6 +4,7 @@
 //! cargo run --example quickstart
 //! ```
 
+mod lossless;
 mod measure;
 mod oracle;
 mod plot;
@@ -100,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     show::table(&mut out, &rows, &bench)?;
     show::oracle(&mut out, &oracle)?;
+    lossless::table(&mut out, &bench)?;
     let depths = arguments.out.join("depths.svg");
     show::depth_map(&mut out, &bench, &depths)?;
     let curves = [("uniform", &uniform), ("influence", &influence), ("exit", &exit), ("confidence", &confidence)];

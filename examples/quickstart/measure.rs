@@ -60,6 +60,11 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// The token ids of a problem's prompt.
+    pub fn prompt(&self, problem: usize) -> &[u32] {
+        &self.prompts[problem]
+    }
+
     /// Measures quality, depth and speed.
     pub fn row(&self, spec: &ControllerSpec) -> Result<Row, Box<dyn Error>> {
         let mut row = self.quality(spec)?;

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// The rule by which drafted tokens are accepted: same or rejection, whose tokens differ from plain decoding's unless
     /// the temperature is 0.
     #[arg(long, default_value_t = Accept::Same)]
-    pub accept: Accept,
+    accept: Accept,
     /// A text file with a prompt on each line; by default the embedded model's tasks, or a few questions.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
@@ -69,6 +69,11 @@ impl Arguments {
 
     pub fn speculation(&self) -> Speculation {
         Speculation { length: self.speculate, accept: self.accept, ..Speculation::default() }
+    }
+
+    /// Returns `true` if speculation must give the tokens of plain decoding.
+    pub fn same(&self) -> bool {
+        self.accept == Accept::Same || self.temperature <= 0.0
     }
 
     pub fn sampling(&self) -> Sampling {

@@ -5,15 +5,15 @@
 //! ```
 
 mod arguments;
-mod compare;
 
 use arguments::Arguments;
 use clap::Parser;
-use compare::{Group, Row};
 use dynlayer::inference::controllers::Resources;
+use dynlayer::inference::{RunSettings, SequenceOptions, SessionOptions};
 use dynlayer::model::WeightDtype;
 use dynlayer::model::text::{ChatMessage, TextError};
 use dynlayer_examples::output::warn;
+use dynlayer_examples::speculation::{Prompts, SpeculationRow};
 use dynlayer_examples::{Loaded, calibration, read_text};
 use dynlayer_tiny::{self as tiny, Task, problems};
 use std::error::Error;
@@ -42,14 +42,32 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         resources = Resources::texts(resources, texts);
     }
     let groups = groups(arguments, &loaded)?;
+    let run = RunSettings { kv_policy: arguments.kv_policy, seed: arguments.seed, ..RunSettings::default() };
+    let session = SessionOptions { run, speculation: Some(arguments.speculation()), ..SessionOptions::default() };
+    let sequence = SequenceOptions {
+        max_new_tokens: arguments.max_new_tokens,
+        stop_tokens: loaded.checkpoint.stop_tokens(&loaded.tokenizer)?,
+        sampling: arguments.sampling(),
+        ..SequenceOptions::default()
+    };
     let mut out = std::io::stdout().lock();
     if !arguments.json {
-        writeln!(out, "{}", Row::HEAD)?;
+        writeln!(out, "{}", SpeculationRow::HEAD)?;
     }
     let mut rows = Vec::new();
     for spec in &specs {
         for group in &groups {
-            let row = compare::compare(arguments, &loaded, group, spec, || Ok(spec.build(&loaded.model, &resources)?))?;
+            let (name, prompts) = group;
+            let prompts = Prompts {
+                name,
+                prompts,
+                batch: arguments.batch,
+                rounds: arguments.rounds,
+                session: session.clone(),
+                sequence: sequence.clone(),
+            };
+            let controller = || Ok(spec.build(&loaded.model, &resources)?);
+            let row = prompts.compare(&loaded.model, &spec.to_string(), controller)?;
             if !arguments.json {
                 writeln!(out, "{row}")?;
             }
@@ -60,12 +78,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         serde_json::to_writer(&mut out, &rows)?;
         return Ok(writeln!(out)?);
     }
-    writeln!(out, "\nPlain and speculative decoding took turns, prompt by prompt, and gave the same tokens.\n")?;
+    let same = if arguments.same() { ", and gave the same tokens" } else { "" };
+    writeln!(out, "\nPlain and speculative decoding took turns, prompt by prompt{same}.\n")?;
     for row in &rows {
-        writeln!(out, "{}, {}: {}", row.controller, row.prompts, row.report)?;
+        writeln!(out, "{}, {}: {}", row.drafter, row.prompts, row.report)?;
     }
     Ok(())
 }
+
+/// Prompts with a name.
+type Group = (String, Vec<Vec<u32>>);
 
 /// The prompts: those of a file, the embedded model's tasks, or a few questions.
 fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn Error>> {
@@ -74,7 +96,7 @@ fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn 
         let group = |task: Task| {
             let prompts = problems(&[task], arguments.problems, arguments.seed + 1);
             let encoded = prompts.iter().map(|problem| tokenizer.encode(&problem.prompt, false));
-            Ok(Group { name: task.name().to_owned(), prompts: encoded.collect::<Result<_, TextError>>()? })
+            Ok((task.name().to_owned(), encoded.collect::<Result<_, TextError>>()?))
         };
         return Task::ALL.into_iter().map(group).collect();
     }
@@ -97,5 +119,5 @@ fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn 
         })
     };
     let prompts = lines.iter().map(encode).collect::<Result<_, _>>()?;
-    Ok(vec![Group { name: format!("{} prompts", lines.len()), prompts }])
+    Ok(vec![(format!("{} prompts", lines.len()), prompts)])
 }

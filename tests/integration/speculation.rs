@@ -1,5 +1,6 @@
 //! Speculation: whatever drafts, what comes out is what the full model generates by itself.
 
+use crate::real_model::{load, path};
 use crate::support::{cases, device, on_flex, random};
 use dynlayer::inference::controllers::{
     ControllerSpec, ExitAfter, FullDepth, LinearRouter, PerSequence, Recorded, Replayed, Resources, Routed,
@@ -13,10 +14,11 @@ use dynlayer::inference::{
     conformance, controller_fn, generate,
 };
 use dynlayer::model::text::Tokenizer;
-use dynlayer::model::{KvDtype, Llama, WeightDtype};
+use dynlayer::model::{Checkpoint, KvCache, KvDtype, Llama, WeightDtype};
 use dynlayer_tiny::{self as tiny, Task, problems};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Boxed = Box<dyn Controller + Send>;
@@ -97,6 +99,65 @@ fn prompts() -> Vec<Vec<u32>> {
     [(3, 9), (7, 1), (20, 4)].iter().map(|(from, n)| (*from..from + n).map(|i| i * 11 % 64).collect()).collect()
 }
 
+/// Runs the same number of tokens of some rows in one pass, and returns the bits of the logits of each row's tokens.
+fn pass(model: &Llama, cache: &mut KvCache, rows: &[usize], tokens: &[&[u32]]) -> Vec<Vec<u32>> {
+    let n = tokens[0].len();
+    let positions: Vec<Vec<usize>> = rows.iter().map(|row| (cache.len(*row)..cache.len(*row) + n).collect()).collect();
+    for row in rows {
+        cache.reserve(*row, cache.len(*row) + n);
+    }
+    let frame = model.frame(cache, rows, &positions);
+    let hidden = model.forward(model.tokens(tokens), &frame, cache);
+    let logits = model.logits(hidden).into_data().try_into_vec_as::<f32>().unwrap();
+    let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
+    bits.chunks_exact(n * model.config().vocab_size).map(<[u32]>::to_vec).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    /// The condition of speculation: the logits after a token have the same bits if it is run alone, with later tokens of
+    /// its row, and with other rows, for every type of weights and of keys and values, on any number of threads.
+    #[test]
+    fn a_token_has_the_same_bits_in_every_pass(
+        before in prop::collection::vec(1usize..70, 1..5), n in 1usize..17, dtype in 0usize..3, half: bool,
+        threads in prop::sample::select(vec![1usize, 2, 4]), windows: bool,
+    ) {
+        if !on_flex() {
+            println!("SKIPPED: bits are promised on flex");
+            return Ok(());
+        }
+        let json = r#"{"model_type": "llama", "vocab_size": 96, "hidden_size": 64, "intermediate_size": 96,
+            "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 32,
+            "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true}"#;
+        let mut config = crate::support::config(json);
+        if windows {
+            config.windows = BTreeMap::from([(0, 5), (2, 40)]);
+        }
+        let dtype = [WeightDtype::F32, WeightDtype::F16, WeightDtype::Q8][dtype];
+        let model = config.init(5, dtype, &device()).unwrap();
+        dynlayer::model::set_threads(NonZero::new(threads).unwrap());
+        let text = |row: usize, n: usize| (0..n).map(|i| (row * 31 + i * 7 + 1) as u32 % 96).collect::<Vec<u32>>();
+        let kv = if half { KvDtype::F16 } else { KvDtype::F32 };
+        let mut cache = model.cache_of(kv, before.len(), 4);
+        for (row, before) in before.iter().enumerate() {
+            pass(&model, &mut cache, &[row], &[&text(row, *before)]);
+        }
+        let tokens: Vec<Vec<u32>> = (0..before.len()).map(|row| text(row + 9, n)).collect();
+        let tokens: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
+        let rows: Vec<usize> = (0..before.len()).collect();
+        let together = pass(&model, &mut cache.clone(), &rows, &tokens);
+        for row in rows {
+            let (mut one, mut each) = (cache.clone(), Vec::new());
+            for token in tokens[row] {
+                each.extend(pass(&model, &mut one, &[row], &[&[*token]]).remove(0));
+            }
+            prop_assert!(each == together[row], "row {row} token by token");
+            prop_assert!(pass(&model, &mut cache.clone(), &[row], &[tokens[row]])[0] == together[row], "row {row} alone");
+        }
+    }
+}
+
 #[test]
 fn every_controller_drafts_the_full_models_tokens() {
     let model = small_model();
@@ -107,8 +168,8 @@ fn every_controller_drafts_the_full_models_tokens() {
         .extend(SPECS.iter().map(|text| (format!("recorded {text}"), Box::new(Recorded::new(spec(text))) as Boxed)));
     let router = LinearRouter::new([6, 32], 0.5, 1, &device());
     for input in [RouterInput::Hidden, RouterInput::Position, RouterInput::Constant, RouterInput::ShuffledHidden] {
-        let routed = Routed::new(router.clone(), RouterOptions { input, ..RouterOptions::default() });
-        drafters.push((format!("{input:?}"), Box::new(routed)));
+        let controller = Routed::new(router.clone(), RouterOptions { input, ..RouterOptions::default() });
+        drafters.push((format!("{input:?}"), Box::new(controller)));
     }
     let mut per_sequence: PerSequence<Boxed> = PerSequence::new();
     (0..3).for_each(|id| drop(per_sequence.insert(id, spec(["exit:2", "bernoulli:0.5", "uniform:3"][id as usize]))));
@@ -709,4 +770,66 @@ fn rejection_keeps_the_full_models_distribution() {
     // Wilson and Hilferty's cube root of a chi-square is close to normal; 4 standard deviations.
     let z = ((chi_square / freedom).cbrt() - (1.0 - 2.0 / (9.0 * freedom))) / (2.0f64 / (9.0 * freedom)).sqrt();
     assert!(z < 4.0, "chi-square {chi_square} with {freedom} degrees of freedom");
+}
+
+/// Every controller drafts for SmolLM2 in f16; lengths, KV policies and ways to sample are dealt out over them. Takes long:
+/// `.ci/run speculation`.
+#[test]
+#[ignore = "needs SmolLM2"]
+fn smollm2_long_speculation() {
+    let (file, tokens) = ("SmolLM2-135M-Instruct.Q4_1.gguf", 1001);
+    let (model, checkpoint) = (load(file, WeightDtype::F16), Checkpoint::open(path(file)).unwrap());
+    let tokenizer = checkpoint.tokenizer().unwrap();
+    let encode = |text: &str| tokenizer.encode(text, false).unwrap();
+    let texts = ["Once upon a time there was a fox who", "The history of the sea is", "def main():"].map(encode);
+    let resources = Resources::new().texts(vec![encode(include_str!("../../docs/speculation.md"))]);
+    let specs = [
+        "full",
+        "skip:5,9",
+        "uniform:26",
+        "exit:10",
+        "influence:27",
+        "random:27",
+        "random:20,ends=free",
+        "bernoulli:0.9",
+        "schedule:30..20,to=400",
+        "confidence:0.9,min=20",
+        "entropy:1.0,min=20",
+        "saturation:0.98,min=20",
+        "similarity:0.98",
+        "budgeted:24:bernoulli:0.9",
+        "warmup:10:uniform:26",
+    ];
+    let lengths = [fixed(2), Speculation::default(), fixed(4), fixed(1), fixed(3)];
+    let samplings = samplings();
+    let mut expected = BTreeMap::<(usize, usize), Vec<Completion>>::new();
+    for (case, spec) in specs.into_iter().enumerate() {
+        let (prompt, sampling) = (case % texts.len(), case % samplings.len());
+        let options = GenerateOptions {
+            run: RunSettings { kv_policy: KvPolicy::ALL[case / 2 % 3], ..RunSettings::default() },
+            max_new_tokens: tokens,
+            sampling: samplings[sampling].clone(),
+            tokenizer: Some(&tokenizer),
+            speculation: Some(lengths[case % lengths.len()]),
+            ..GenerateOptions::default()
+        };
+        let prompts = [texts[prompt].clone()];
+        let expected = expected.entry((prompt, sampling)).or_insert_with(|| plain(&model, &prompts, &options));
+        let controller = spec.parse::<ControllerSpec>().unwrap().build(&model, &resources).unwrap();
+        let (found, report) = generate(&model, controller, &prompts, options).unwrap().finish().unwrap();
+        assert_eq!(&found, expected, "{spec}");
+        assert_eq!(found[0].tokens.len(), tokens);
+        println!("{spec}: {}", report.speculation.unwrap());
+    }
+    // A batch of unequal prompts, whose rows accept different numbers.
+    let options = GenerateOptions {
+        max_new_tokens: 200,
+        tokenizer: Some(&tokenizer),
+        speculation: Some(fixed(3)),
+        ..GenerateOptions::default()
+    };
+    let expected = plain(&model, &texts, &options);
+    let (found, report) = generate(&model, UniformSkip::new(27), &texts, options).unwrap().finish().unwrap();
+    assert_eq!(found, expected, "a batch");
+    println!("a batch: {}", report.speculation.unwrap());
 }

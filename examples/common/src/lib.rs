@@ -11,6 +11,7 @@ mod errors;
 pub mod interrupt;
 mod load;
 pub mod output;
+pub mod speculation;
 pub mod study;
 mod texts;
 pub mod tiny_task;

@@ -43,6 +43,9 @@
 //! error 504. Later, the answer is the text so far, with `finish_reason` "length" and `stop_reason` "deadline", because
 //! clients discard the text of an error.
 //!
+//! With `--speculate auto` the controllers only draft tokens, and every text is the full model's; `usage.layers_per_token`
+//! then counts the layers of drafts and checks.
+//!
 //! At most `--max-rows` sequences run at once, and `--queue` more wait; further ones get error 429. A client that
 //! closes its connection gives up its sequences before the next pass, whether they wait or run.
 #![forbid(unsafe_code)]
@@ -58,10 +61,10 @@ mod worker;
 
 use clap::Parser;
 use dynlayer::inference::controllers::{ControllerSpec, Recording, Resources};
-use dynlayer::inference::{ControlFrom, KvPolicy, RunSettings, Session, SessionOptions};
+use dynlayer::inference::{ControlFrom, DraftLength, KvPolicy, RunSettings, Session, SessionOptions, Speculation};
 use dynlayer::model::text::{ChatTemplate, Tokenizer};
 use dynlayer::model::{KvDtype, Llama, WeightDtype};
-use dynlayer_examples::arguments::ModelArguments;
+use dynlayer_examples::arguments::{ModelArguments, draft_length};
 use dynlayer_examples::{Loaded, calibration, chain};
 use metrics::Metrics;
 use std::error::Error;
@@ -119,6 +122,10 @@ struct Arguments {
     /// The type in which keys and values are kept: f32, or f16 for half the memory.
     #[arg(long, default_value_t = KvDtype::F32)]
     kv_dtype: KvDtype,
+    /// Let the controllers only draft tokens, which the full model checks, so that every text is the full model's: auto
+    /// drafts as many as pay, a number always as many.
+    #[arg(long, value_name = "auto|N", value_parser = draft_length)]
+    speculate: Option<DraftLength>,
     /// The type in which weights are kept: f32, f16, stored (as in the file) or q8 (8 bits); by default stored for a
     /// quantised GGUF file on flex, and f32 otherwise.
     #[arg(long, value_name = "TYPE")]
@@ -211,6 +218,7 @@ impl Service {
             run,
             tokenizer: Some(tokenizer.clone().into()),
             max_cached_tokens: arguments.max_cached_tokens,
+            speculation: arguments.speculate.map(|length| Speculation { length, ..Speculation::default() }),
             ..SessionOptions::default()
         };
         let worker = Worker::new(model.clone(), options, arguments.max_rows.get(), queue, metrics.clone())?;

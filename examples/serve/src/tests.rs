@@ -297,6 +297,24 @@ fn equal_seeds_give_equal_texts() {
 }
 
 #[test]
+fn with_speculation_every_text_is_the_full_models() {
+    let (plain, speculative) = (Running::start(&[]), Running::start(&["--speculate", "2"]));
+    for (controller, temperature) in [("exit:2", 0.0), ("uniform:6", 0.0), ("confidence:0.9", 1.0)] {
+        let more =
+            |controller| json!({"controller": controller, "temperature": temperature, "seed": 3, "max_tokens": 9});
+        let text = |answer: &Value| answer["choices"][0]["text"].as_str().unwrap().to_owned();
+        let expected = plain.complete("sort 52938174=", more("full"));
+        let found = speculative.complete("sort 52938174=", more(controller));
+        assert_eq!(text(&found), text(&expected), "{controller}");
+        assert_eq!(found["usage"]["completion_tokens"], expected["usage"]["completion_tokens"]);
+        let streamed =
+            speculative.events("/v1/completions", with(json!({"prompt": "sort 52938174="}), more(controller)));
+        let parts = streamed.iter().filter_map(|event| event["choices"][0]["text"].as_str());
+        assert_eq!(parts.collect::<String>(), text(&expected));
+    }
+}
+
+#[test]
 fn a_wrong_request_is_an_error_that_names_the_field() {
     let server = Running::start(&["--max-cached-tokens", "60", "--max-tokens", "20", "--queue", "8"]);
     let prompt = json!({"prompt": "sort 52938174="});

@@ -8,14 +8,14 @@ use super::member::{Member, Next, Part};
 use super::step::{Kept, Predicted, Stepped};
 use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
 use crate::engine::{self, PassOutput};
+use crate::generation::GenerateError;
 use crate::generation::speculation::{Accept, Outcome, Pace, Round};
-use crate::generation::{GenerateError, TokenEvent};
-use crate::report::SpeculationReport;
+use crate::report::{PhaseReport, SpeculationReport};
 use crate::sampling::{Distribution, SamplingError, accepted, drafted};
 use burn::tensor::Tensor;
 use std::time::Instant;
 
-/// What a round has drafted.
+/// The drafts of a round.
 #[derive(Default)]
 struct Drafts {
     /// The drafted tokens of each row.
@@ -26,7 +26,7 @@ struct Drafts {
     seconds: Vec<f64>,
 }
 
-/// What the full model has made of a round's drafts.
+/// The results of checking a round's drafts at full depth.
 struct Checked<'a> {
     pass: PassOutput,
     /// The tokens that come out, row after row.
@@ -75,8 +75,16 @@ impl<'a, C: Controller> Session<'a, C> {
             member.tokens.truncate(before.tokens);
             member.cached = before.cached;
         }
-        let (drafts, checked) = result.inspect_err(|_| self.undo(rows))?;
-        self.finish_round(rows, &first, drafts, checked, (pace, &round, checking))
+        let (drafts, Checked { pass, next, logits, shared }) = result.inspect_err(|_| self.undo(rows))?;
+        let outcome = |(next, drafted): (&Vec<Next<'a>>, &Vec<u32>)| {
+            let same = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted);
+            Outcome { tokens: next.len(), checked: next.len().min(drafted.len()), accepted: same.count() }
+        };
+        let outcomes: Vec<Outcome> = next.iter().zip(&drafts.tokens).map(outcome).collect();
+        let drafts = self.count(rows, &first, &outcomes, drafts, pass);
+        let stepped = self.add(rows, next, &logits);
+        self.learn(&round, pace, &outcomes, shared, checking.elapsed().as_secs_f64(), drafts);
+        Ok(stepped)
     }
 
     /// The parts of a pass over the last token of each row.
@@ -205,83 +213,98 @@ impl<'a, C: Controller> Session<'a, C> {
         Ok(())
     }
 
-    /// Adds the tokens that came out to the sequences, and the round to the report.
-    fn finish_round(
-        &mut self,
-        rows: &[usize],
-        first: &[Row],
-        drafts: Drafts,
-        checked: Checked<'a>,
-        (pace, round, checking): (&mut Pace, &Round, Instant),
-    ) -> Result<Stepped, GenerateError> {
-        let Checked { mut pass, next, logits, shared } = checked;
-        let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
-        let outcomes: Vec<Outcome> = next
-            .iter()
-            .zip(&drafts.tokens)
-            .map(|(next, drafted)| {
-                let same = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted);
-                Outcome { tokens: next.len(), checked: next.len().min(drafted.len()), accepted: same.count() }
-            })
-            .collect();
-        let came_out: Vec<Row> = first
-            .iter()
-            .zip(&next)
-            .map(|(row, next)| Row { position: row.position + next.len() - 1, tokens: next.len(), ..row.clone() })
-            .collect();
-        let model = self.model.clone();
-        let config = model.config();
-        pass.tally.count(&config.windows, &came_out);
-        pass.tally.add_to(&mut self.report, Phase::Decode, &reported);
-        let mut drafted = SpeculationReport::default();
-        let nothing: Vec<Row> = first.iter().map(|row| Row { tokens: 0, ..row.clone() }).collect();
-        for (mut pass, seconds) in drafts.passes.into_iter().zip(&drafts.seconds) {
-            drafted.drafts += &pass.tally.report();
-            drafted.drafts.seconds += seconds;
-            pass.tally.count(&config.windows, &nothing);
-            pass.tally.add_to(&mut self.report, Phase::Decode, &reported);
-        }
-        self.report.owed_bytes = self.cache.owed_bytes();
-
-        let tokens: usize = next.iter().map(Vec::len).sum();
+    /// Adds the tokens that came out to the sequences.
+    fn add(&mut self, rows: &[usize], next: Vec<Vec<Next<'a>>>, logits: &[f32]) -> Stepped {
+        let vocab_size = self.model.config().vocab_size;
         let per_row = logits.len() / rows.len().max(1);
-        let full = Route::new(vec![Ran { attention: true, mlp: true }; config.n_layers]);
+        let full = Route::new(vec![Ran { attention: true, mlp: true }; self.model.layers().len()]);
         let mut stepped = Stepped::default();
         for (at, (row, next)) in rows.iter().zip(next).enumerate() {
             let member = &mut self.members[*row];
             member.cached += next.len();
             self.cache.truncate(*row, member.cached);
-            let logits = logits[at * per_row..][..per_row].chunks_exact(config.vocab_size);
-            for (next, logits) in next.into_iter().zip(logits) {
-                let event: TokenEvent = self.emit(*row, next, full.clone(), logits);
+            for (next, logits) in next.into_iter().zip(logits[at * per_row..].chunks_exact(vocab_size)) {
+                let event = self.emit(*row, next, full.clone(), logits);
                 stepped.events.push(event);
                 stepped.kept.push(Kept::default());
             }
         }
+        stepped
+    }
 
-        let seconds = checking.elapsed().as_secs_f64();
+    /// Adds the work of a round to the report. The drafts and the rejected tokens count for the tokens that came out.
+    fn count(
+        &mut self,
+        rows: &[usize],
+        first: &[Row],
+        outcomes: &[Outcome],
+        drafts: Drafts,
+        mut check: PassOutput,
+    ) -> PhaseReport {
+        let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
+        if drafts.passes.is_empty() {
+            check.tally.add_to(&mut self.report, Phase::Decode, &reported);
+            return PhaseReport::default();
+        }
+        let windows = &self.model.config().windows;
+        let came_out = first.iter().zip(outcomes).map(|(row, Outcome { tokens, .. })| Row {
+            position: row.position + tokens - 1,
+            tokens: *tokens,
+            ..row.clone()
+        });
+        check.tally.count(windows, &came_out.collect::<Vec<_>>());
+        check.tally.add_to(&mut self.report, Phase::Decode, &reported);
+        let nothing: Vec<Row> = first.iter().map(|row| Row { tokens: 0, ..row.clone() }).collect();
+        let mut report = PhaseReport::default();
+        for (mut pass, seconds) in drafts.passes.into_iter().zip(drafts.seconds) {
+            report += &pass.tally.report();
+            report.seconds += seconds;
+            pass.tally.count(windows, &nothing);
+            pass.tally.add_to(&mut self.report, Phase::Decode, &reported);
+        }
+        self.report.owed_bytes = self.cache.owed_bytes();
+        report
+    }
+
+    /// Adds a round to what is known and reported of speculation. `shared` layers of the drafts were not run again, and
+    /// checking took `seconds`.
+    fn learn(
+        &mut self,
+        round: &Round,
+        pace: &mut Pace,
+        outcomes: &[Outcome],
+        shared: usize,
+        seconds: f64,
+        drafts: PhaseReport,
+    ) {
         let dimensions = self.report.dimensions;
         let layer = dimensions.attention_weights() + dimensions.mlp_weights();
         // The part of a full pass over one token that the shared layers take.
-        let saved = layer * shared as f64 / (layer * config.n_layers as f64 + dimensions.head_weights());
-        let (replaced, expected) = pace.end(round, &outcomes, saved, seconds);
-        let drafts = drafts.seconds.len();
-        drafted.lengths = vec![0; drafts + 1];
-        drafted.lengths[drafts] = 1;
-        drafted.estimate = pace.estimate(rows.len());
-        if drafts == 0 {
-            drafted.plain_seconds = seconds;
+        let saved = layer * shared as f64 / (layer * dimensions.n_layers as f64 + dimensions.head_weights());
+        let (replaced, expected) = pace.end(round, outcomes, saved, seconds);
+        let sum = |number: fn(&Outcome) -> usize| outcomes.iter().map(number).sum::<usize>() as u64;
+        let length = usize::try_from(drafts.passes).unwrap_or(usize::MAX);
+        let mut lengths = vec![0; length + 1];
+        lengths[length] = 1;
+        let estimate = pace.estimate(outcomes.len());
+        let report = if length == 0 {
+            SpeculationReport { lengths, plain_seconds: seconds, estimate, ..SpeculationReport::default() }
         } else {
-            drafted.drafted = (drafts * rows.len()) as u64;
-            drafted.checked = outcomes.iter().map(|row| row.checked as u64).sum();
-            drafted.accepted = outcomes.iter().map(|row| row.accepted as u64).sum();
-            drafted.tokens = tokens as u64;
-            drafted.checking_seconds = seconds;
-            drafted.replaced_seconds = replaced;
-            drafted.expected = expected * (seconds + drafted.drafts.seconds);
-        }
-        self.report.speculation.get_or_insert_default().add(&drafted);
-        Ok(stepped)
+            SpeculationReport {
+                lengths,
+                drafted: (length * outcomes.len()) as u64,
+                checked: sum(|row| row.checked),
+                accepted: sum(|row| row.accepted),
+                tokens: sum(|row| row.tokens),
+                checking_seconds: seconds,
+                plain_seconds: 0.0,
+                replaced_seconds: replaced,
+                expected: expected * (seconds + drafts.seconds),
+                estimate,
+                drafts,
+            }
+        };
+        self.report.speculation.get_or_insert_default().add(&report);
     }
 }
 

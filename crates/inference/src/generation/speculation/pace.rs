@@ -3,7 +3,7 @@
 //! A round that drafts `k` tokens brings one token and those of the drafted ones that are accepted, in the time of `k`
 //! drafts and of one full pass over `k + 1` tokens. By the renewal-reward theorem, tokens per second are highest if a token
 //! is drafted exactly where its expected gain is above its price: the further time, times the best rate that is known.
-//! SpecDec++ (Huang, Guo and Wang 2024) shows that such a threshold is optimal. At the first token, the same
+//! Huang, Guo and Wang 2024 show that such a threshold is optimal. At the first token, the same
 //! comparison decides between drafting and a plain pass.
 
 use super::acceptance::Acceptance;
@@ -51,7 +51,7 @@ pub(in crate::generation) struct Round {
     drafting: f64,
 }
 
-/// What came out of a round for one row.
+/// The outcome of a round for one row.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::generation) struct Outcome {
     /// The number of tokens that came out.

@@ -1,0 +1,139 @@
+//! Speculation beside plain decoding: the same prompts in turn, their tokens and their times.
+
+use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::report::SpeculationReport;
+use dynlayer::inference::{Accept, Controller, SequenceOptions, Session, SessionOptions, Speculation};
+use dynlayer::model::Llama;
+use serde::Serialize;
+use std::error::Error;
+use std::fmt;
+use std::num::NonZeroUsize;
+
+/// The comparison of speculation with plain decoding, for one drafter and some prompts.
+#[derive(Debug, Serialize)]
+pub struct SpeculationRow {
+    /// The controller that drafted.
+    pub drafter: String,
+    /// The prompts, in a word.
+    pub prompts: String,
+    /// The number of tokens that decode passes produced.
+    pub tokens: u64,
+    /// Tokens per second of plain decoding.
+    pub plain_tok_s: f64,
+    /// Tokens per second of speculative decoding.
+    pub speculative_tok_s: f64,
+    /// The ratio of the two.
+    pub speed_up: f64,
+    /// The report of the rounds.
+    pub report: SpeculationReport,
+    /// The tokens of each prompt's continuation with speculation.
+    #[serde(skip)]
+    pub continuations: Vec<Vec<u32>>,
+}
+
+impl SpeculationRow {
+    /// The head of a table of rows.
+    pub const HEAD: &str = "drafter               prompts             tokens  plain tok/s  spec. tok/s  speed-up  by its report  \
+                            accepted  tokens/round";
+}
+
+impl fmt::Display for SpeculationRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { drafter, prompts, tokens, plain_tok_s, speculative_tok_s, speed_up, report, .. } = self;
+        let dash = || "-".to_owned();
+        let total = report.total_speed_up().map_or_else(dash, |x| format!("{x:.2}"));
+        let accepted = report.acceptance().map_or_else(dash, |share| format!("{:.0} %", 100.0 * share));
+        let rounds = report.rounds();
+        let per_round = if rounds > 0 { format!("{:.2}", report.tokens as f64 / rounds as f64) } else { dash() };
+        write!(f, "{drafter:20}  {prompts:18}  {tokens:6}  {plain_tok_s:11.1}  {speculative_tok_s:11.1}")?;
+        write!(f, "  {speed_up:8.2}  {total:>13}  {accepted:>8}  {per_round:>12}")
+    }
+}
+
+/// Prompts, and the way in which they are generated.
+pub struct Prompts<'a> {
+    /// The prompts, in a word.
+    pub name: &'a str,
+    /// The prompts' token ids.
+    pub prompts: &'a [Vec<u32>],
+    /// The number of prompts that are generated together.
+    pub batch: NonZeroUsize,
+    /// The number of times that each prompt is run in each way.
+    pub rounds: NonZeroUsize,
+    /// The settings of the sessions; their speculation is that of the drafting one.
+    pub session: SessionOptions<'a>,
+    /// The options of each sequence.
+    pub sequence: SequenceOptions,
+}
+
+impl Prompts<'_> {
+    /// Generates every prompt with and without speculation, in turn, and compares tokens and times. `controller` makes the
+    /// drafter.
+    ///
+    /// # Errors
+    /// If a generation fails, or if the tokens differ although they must not.
+    pub fn compare(
+        &self,
+        model: &Llama,
+        drafter: &str,
+        controller: impl Fn() -> Result<Box<dyn Controller + Send>, Box<dyn Error>>,
+    ) -> Result<SpeculationRow, Box<dyn Error>> {
+        let speculation: Speculation = self.session.speculation.unwrap_or_default();
+        let plain = SessionOptions { speculation: None, ..self.session.clone() };
+        let settings = SessionOptions { speculation: Some(speculation), ..self.session.clone() };
+        let same = speculation.accept == Accept::Same || self.sequence.sampling.temperature <= 0.0;
+        // The first time warms up. It is not measured, and what the session learns is not kept.
+        let warm = &self.prompts[..self.prompts.len().min(1)];
+        self.generate(&mut Session::new(model, FullDepth, plain.clone())?, warm)?;
+        self.generate(&mut Session::new(model, controller()?, settings.clone())?, warm)?;
+
+        let mut plain = Session::new(model, FullDepth, plain)?;
+        let mut drafting = Session::new(model, controller()?, settings)?;
+        let mut continuations = Vec::new();
+        for round in 0..self.rounds.get() {
+            for (i, prompts) in self.prompts.chunks(self.batch.get()).enumerate() {
+                let plain_first = (round + i) % 2 == 0;
+                let mut expected = if plain_first { self.generate(&mut plain, prompts)? } else { Vec::new() };
+                let found = self.generate(&mut drafting, prompts)?;
+                if !plain_first {
+                    expected = self.generate(&mut plain, prompts)?;
+                }
+                if same && expected != found {
+                    return Err(format!("{drafter}, {}: the tokens are not those of plain decoding", self.name).into());
+                }
+                if round == 0 {
+                    continuations.extend(found);
+                }
+            }
+        }
+        let (plain, speculative) = (&plain.report().decode, drafting.report());
+        let (plain_tok_s, speculative_tok_s) =
+            (plain.tokens_per_second().unwrap_or(0.0), speculative.decode.tokens_per_second().unwrap_or(0.0));
+        Ok(SpeculationRow {
+            drafter: drafter.to_owned(),
+            prompts: self.name.to_owned(),
+            tokens: plain.spent.tokens,
+            plain_tok_s,
+            speculative_tok_s,
+            speed_up: speculative_tok_s / plain_tok_s,
+            report: speculative.speculation.clone().unwrap_or_default(),
+            continuations,
+        })
+    }
+
+    /// Returns the tokens of each prompt's continuation.
+    fn generate<C: Controller>(
+        &self,
+        session: &mut Session<'_, C>,
+        prompts: &[Vec<u32>],
+    ) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+        for (id, prompt) in (0..).zip(prompts) {
+            session.push(id, prompt, self.sequence.clone())?;
+        }
+        while !session.is_idle() {
+            session.step()?;
+        }
+        let taken = (0..).zip(prompts).filter_map(|(id, _)| session.cancel(id));
+        Ok(taken.map(|taken| taken.completion.tokens).collect())
+    }
+}

@@ -31,6 +31,7 @@ pub mod metrics {}
 pub mod oracle {}
 
 #[doc = "[controllers-guide]: crate::guide::controllers\n[kv-cache-guide]: crate::guide::kv_cache\n"]
+#[doc = "[speculation-guide]: crate::guide::speculation\n"]
 #[doc = include_str!("../docs/sessions.md")]
 pub mod sessions {}
 

@@ -70,10 +70,10 @@ struct Raw {
     #[arg(long, default_value_t = KvDtype::F32)]
     kv_dtype: KvDtype,
     /// Let the controller only draft tokens, which the full model checks, so that the text is the full model's: auto drafts
-    /// as many as pay, a number always as many.
+    /// as many as pay, N drafts N tokens per round.
     #[arg(long, value_name = "auto|N", value_parser = draft_length, conflicts_with_all = ["record", "logits_top"])]
     speculate: Option<DraftLength>,
-    /// The rule by which drafted tokens are accepted: same or rejection.
+    /// The rule by which drafted tokens are accepted: same gives the full model's text, rejection only its distribution.
     #[arg(long, default_value_t = Accept::Same, requires = "speculate")]
     accept: Accept,
     /// Write the text to this HTML file, each token coloured by the number of layers that it ran.

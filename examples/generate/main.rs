@@ -40,6 +40,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     {
         return Err(format!("--record and --depth-map both name {}; expected two files", map.display()).into());
     }
+    if arguments.speculation.is_some() && arguments.controller.to_string().contains("replay:") {
+        return Err("--speculate cannot draft with a recording, which has no answers for other drafts".into());
+    }
     for (option, reason) in arguments.without_effect() {
         warn(format_args!("{option} has no effect {reason}"));
     }

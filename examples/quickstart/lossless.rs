@@ -34,7 +34,7 @@ pub fn table(out: &mut impl Write, bench: &Bench<'_>) -> Result<(), Box<dyn Erro
                 name,
                 prompts: &prompts,
                 batch: NonZeroUsize::MIN,
-                rounds: NonZeroUsize::MIN,
+                repeat: NonZeroUsize::MIN,
                 session: SessionOptions { speculation: Some(Speculation::default()), ..SessionOptions::default() },
                 sequence: SequenceOptions {
                     max_new_tokens: 12,
@@ -51,7 +51,7 @@ pub fn table(out: &mut impl Write, bench: &Bench<'_>) -> Result<(), Box<dyn Erro
             }
             let exact_match = 100.0 * solved as f64 / of.len().max(1) as f64;
             let percent = report.acceptance().map_or("-".to_owned(), |share| format!("{:.0} %", 100.0 * share));
-            let per_round = report.tokens as f64 / report.rounds().max(1) as f64;
+            let per_round = report.tokens_per_round().unwrap_or_default();
             writeln!(
                 out,
                 "{drafter:16} {name:20} {exact_match:>9.1} % {percent:>9} {per_round:>12.2} {speed_up:>8.2}x"

@@ -4,7 +4,7 @@ use clap::Parser;
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{Accept, DraftLength, KvPolicy, Speculation};
-use dynlayer::model::WeightDtype;
+use dynlayer::model::{Backend, WeightDtype};
 use dynlayer_examples::arguments::{ModelArguments, draft_length};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ pub struct Arguments {
     /// The number of tokens that are drafted in a round: auto for as many as pay, or a number.
     #[arg(long, value_name = "auto|N", value_parser = draft_length, default_value = "auto")]
     speculate: DraftLength,
-    /// The rule by which drafted tokens are accepted: same or rejection, whose tokens differ from plain decoding's unless
-    /// the temperature is 0.
+    /// The rule by which drafted tokens are accepted: same or rejection. With rejection the tokens differ from those of plain
+    /// decoding, unless the temperature is 0.
     #[arg(long, default_value_t = Accept::Same)]
     accept: Accept,
     /// A text file with a prompt on each line; by default the embedded model's tasks, or a few questions.
@@ -33,7 +33,7 @@ pub struct Arguments {
     pub problems: u64,
     /// The number of times that each prompt is run in each way.
     #[arg(long, default_value = "1")]
-    pub rounds: NonZeroUsize,
+    pub repeat: NonZeroUsize,
     /// The number of prompts that are generated together.
     #[arg(long, default_value = "1")]
     pub batch: NonZeroUsize,
@@ -71,9 +71,11 @@ impl Arguments {
         Speculation { length: self.speculate, accept: self.accept, ..Speculation::default() }
     }
 
-    /// Returns `true` if speculation must give the tokens of plain decoding.
-    pub fn same(&self) -> bool {
-        self.accept == Accept::Same || self.temperature <= 0.0
+    /// Returns `true` if speculation must give the tokens of plain decoding. Other devices may choose another one of two that
+    /// are almost equally likely.
+    pub fn exact(&self) -> bool {
+        let same = self.accept == Accept::Same || self.temperature <= 0.0;
+        same && self.model.device == Backend::Flex.into()
     }
 
     pub fn sampling(&self) -> Sampling {

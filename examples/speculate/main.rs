@@ -62,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
                 name,
                 prompts,
                 batch: arguments.batch,
-                rounds: arguments.rounds,
+                repeat: arguments.repeat,
                 session: session.clone(),
                 sequence: sequence.clone(),
             };
@@ -71,6 +71,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             if !arguments.json {
                 writeln!(out, "{row}")?;
             }
+            if arguments.exact() && row.differing > 0 {
+                let (drafter, prompts) = (&row.drafter, &row.prompts);
+                return Err(
+                    format!("{drafter}, {prompts}: {} texts are not those of plain decoding", row.differing).into()
+                );
+            }
             rows.push(row);
         }
     }
@@ -78,8 +84,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         serde_json::to_writer(&mut out, &rows)?;
         return Ok(writeln!(out)?);
     }
-    let same = if arguments.same() { ", and gave the same tokens" } else { "" };
-    writeln!(out, "\nPlain and speculative decoding took turns, prompt by prompt{same}.\n")?;
+    let differing: usize = rows.iter().map(|row| row.differing).sum();
+    let same = if differing == 0 { "the same tokens".to_owned() } else { format!("other tokens {differing} times") };
+    writeln!(out, "\nPlain and speculative decoding took turns, prompt by prompt, and gave {same}.\n")?;
     for row in &rows {
         writeln!(out, "{}, {}: {}", row.drafter, row.prompts, row.report)?;
     }
@@ -94,7 +101,7 @@ fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn 
     let Loaded { tokenizer, .. } = loaded;
     if arguments.model.model.is_none() && arguments.prompts.is_none() {
         let group = |task: Task| {
-            let prompts = problems(&[task], arguments.problems, arguments.seed + 1);
+            let prompts = problems(&[task], arguments.problems, arguments.seed);
             let encoded = prompts.iter().map(|problem| tokenizer.encode(&problem.prompt, false));
             Ok((task.name().to_owned(), encoded.collect::<Result<_, TextError>>()?))
         };

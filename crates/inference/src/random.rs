@@ -5,7 +5,8 @@ pub(crate) use dynlayer_metrics::random::{at, derive};
 dynlayer_metrics::purposes! {
     /// The choice of a token; the indices are the stream and the position.
     pub(crate) SAMPLING = b"sampling";
-    /// A drafted token under [`Accept::Rejection`](crate::Accept::Rejection); the indices are the stream and the position.
+    /// A drafted token under [`Accept::Rejection`](crate::Accept::Rejection); the indices are the stream, the position,
+    /// and the number of tokens at the beginning of the round.
     pub(crate) DRAFT = b"drafttok";
     /// The acceptance of a drafted token, by the same indices.
     pub(crate) ACCEPT = b"accepted";

@@ -123,7 +123,7 @@ struct Arguments {
     #[arg(long, default_value_t = KvDtype::F32)]
     kv_dtype: KvDtype,
     /// Let the controllers only draft tokens, which the full model checks, so that every text is the full model's: auto
-    /// drafts as many as pay, a number always as many.
+    /// drafts as many as pay, N drafts N tokens per round.
     #[arg(long, value_name = "auto|N", value_parser = draft_length)]
     speculate: Option<DraftLength>,
     /// The type in which weights are kept: f32, f16, stored (as in the file) or q8 (8 bits); by default stored for a

@@ -13,7 +13,7 @@ const PHASES: [&str; 2] = ["prefill", "decode"];
 /// The names and the meanings of the numbers in [`Work`].
 const WORK: [(&str, &str); 5] = [
     ("dynlayer_passes_total", "Passes."),
-    ("dynlayer_tokens_total", "Tokens that passes read."),
+    ("dynlayer_tokens_total", "Tokens that passes read; with speculation, decode tokens that came out."),
     ("dynlayer_layers_total", "Layers that the controllers asked for, summed over tokens."),
     ("dynlayer_layers_executed_total", "Layers that ran, summed over tokens."),
     ("dynlayer_seconds_total", "Wall time of the passes, in seconds."),

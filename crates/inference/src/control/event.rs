@@ -19,11 +19,11 @@ pub enum Event<'a> {
     Pass(&'a Pass<'a>),
     /// The pass has produced tokens. A pass that only fills the cache, such as a chunk of a long prompt, has no outcome.
     ///
-    /// With [speculation](crate::Speculation), the passes that a controller decides about are drafts: this event has the
+    /// With [speculation](crate::Speculation), the passes that a controller decides about are drafts: then this event has
     /// drafted tokens, and [`Verified`](Self::Verified) those that came out.
     Outcome(&'a Outcome<'a>),
-    /// A round of [speculation](crate::Speculation) has checked the drafted tokens. If some were not accepted,
-    /// [`Rewind`](Self::Rewind) follows, since passes have read them: the positions come again, with other tokens.
+    /// A round of [speculation](crate::Speculation) has checked the drafted tokens. If a draft has read a token that did not
+    /// come out, [`Rewind`](Self::Rewind) follows: its position comes again, with another token.
     Verified(&'a Verified<'a>),
     /// A sequence was shortened: its tokens from position `tokens` on no longer exist. What the controller learned from
     /// them must be forgotten, and what it learned from the tokens before must stay.

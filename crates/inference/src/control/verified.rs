@@ -47,12 +47,19 @@ impl<'a> VerifiedRow<'a> {
         self.drafted
     }
 
-    /// The number of drafted tokens that were accepted. The pass that predicted the next one, if there was one, erred.
+    /// The number of drafted tokens that were accepted.
     pub fn accepted(&self) -> usize {
         self.tokens.iter().zip(self.drafted).take_while(|(token, drafted)| token == drafted).count()
     }
 
-    /// The tokens that came out: the accepted ones, and one that the full model predicted after them.
+    /// Returns `true` if a drafted token was replaced by another one. Drafts after it, and drafts after the end of the
+    /// sequence, were not judged.
+    pub fn rejected(&self) -> bool {
+        self.accepted() < self.drafted.len().min(self.tokens.len())
+    }
+
+    /// The tokens that came out: the accepted ones, and one that the full model chose after them, unless an accepted one
+    /// ends the sequence.
     pub fn tokens(&self) -> &'a [u32] {
         self.tokens
     }
@@ -62,8 +69,9 @@ impl<'a> VerifiedRow<'a> {
         self.stopped
     }
 
-    /// The full model's logits from which the drafted token number `index` was checked, one per token of the vocabulary;
-    /// those after the last drafted token have the number `drafted().len()`. `None` if there are no more.
+    /// The full model's logits at the place of the drafted token `index`, one per token of the vocabulary, before hooks and
+    /// penalties; after the last drafted token if `index` is `drafted().len()`, and `None` if it is more. Those beyond
+    /// `tokens()` follow tokens that did not come out.
     pub fn logits(&self, index: usize) -> Option<&'a [f32]> {
         self.logits.chunks_exact(self.vocab_size).nth(index)
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 /// Generates a continuation of every prompt while `controller` decides which layers run.
 ///
 /// Returns an iterator and computes nothing yet: the prompts run one after the other, and then each step of the iterator
-/// runs one pass for all live sequences. Sequences that stop leave the batch. Dropping the iterator ends the generation.
+/// runs one pass, or one round of speculation, for all live sequences. Sequences that stop leave the batch. Dropping the iterator ends the generation.
 /// A [`Session`] does the same for sequences that come and go.
 ///
 /// # Errors

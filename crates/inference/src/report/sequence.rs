@@ -16,7 +16,8 @@ pub struct SequenceReport {
     pub generated_tokens: u64,
     /// The work of the prompt's passes.
     pub prefill: Spent,
-    /// The work of the passes that produced one token.
+    /// The work of the passes that produced one token; with speculation that of drafts and checks, for the tokens that came
+    /// out.
     pub decode: Spent,
     /// The sequence's part of the costs that rows share, in the prompt's passes.
     pub prefill_shared: Shared,
@@ -25,7 +26,8 @@ pub struct SequenceReport {
 }
 
 impl SequenceReport {
-    /// The depth: mean layers per decode pass that the decisions asked for; `None` without such a pass.
+    /// The depth: mean layers per decode pass that the decisions asked for; `None` without such a pass. With speculation the
+    /// layers of drafts and checks count, for each token that came out: they can be more than the model has.
     pub fn depth(&self) -> Option<f64> {
         self.decode.layers_per_token()
     }

@@ -13,7 +13,7 @@ pub struct SpeculationReport {
     pub lengths: Vec<u64>,
     /// The number of drafted tokens, of all rows.
     pub drafted: u64,
-    /// The number of drafted tokens that were checked: all up to the first one that was not accepted.
+    /// The number of drafted tokens that were judged: those of each row up to and including the first rejected one.
     pub checked: u64,
     /// The number of drafted tokens that were accepted.
     pub accepted: u64,
@@ -28,7 +28,7 @@ pub struct SpeculationReport {
     /// The time that plain passes would have taken for the tokens that came out of rounds that drafted, in seconds, by the
     /// measured times of plain passes.
     pub replaced_seconds: f64,
-    /// The sum over rounds that drafted of their time, in seconds, times the speed-up that was expected of them.
+    /// For each round that drafted, its time times the speed-up that was expected of it; the sum, in seconds.
     pub expected: f64,
     /// The estimates at the end of the run.
     pub estimate: SpeculationEstimate,
@@ -44,7 +44,7 @@ pub struct SpeculationEstimate {
     pub acceptance: f64,
     /// The most promising number of drafts in a round; 0 if drafting does not pay.
     pub length: usize,
-    /// The speed-up of rounds of this length against plain passes; if it is 0, that of rounds of one draft.
+    /// The speed-up of rounds of this length against plain passes; if the length is 0, that of rounds of one draft.
     pub speed_up: f64,
 }
 
@@ -64,13 +64,20 @@ impl SpeculationReport {
         (self.checked > 0).then(|| self.accepted as f64 / self.checked as f64)
     }
 
+    /// The number of tokens that came out of a round that drafted, for each of its sequences; `None` without such a round.
+    pub fn tokens_per_round(&self) -> Option<f64> {
+        let drafts = (0..).zip(&self.lengths).map(|(length, rounds)| length * rounds).sum::<u64>() as f64;
+        // The drafted tokens are those of all rows.
+        (drafts > 0.0).then(|| self.tokens as f64 / self.rounds() as f64 * drafts / self.drafted as f64)
+    }
+
     /// The speed-up of the rounds that drafted against plain passes for the same tokens; `None` without such a round.
     pub fn speed_up(&self) -> Option<f64> {
         let seconds = self.drafts.seconds + self.checking_seconds;
         (self.rounds() > 0).then(|| self.replaced_seconds / seconds)
     }
 
-    /// The speed-up that was expected of these rounds before they ran; `None` without such a round.
+    /// The speed-up that was expected of these rounds, by what was known before them; `None` without such a round.
     pub fn expected_speed_up(&self) -> Option<f64> {
         let seconds = self.drafts.seconds + self.checking_seconds;
         (self.rounds() > 0).then(|| self.expected / seconds)
@@ -102,23 +109,21 @@ impl SpeculationReport {
 impl fmt::Display for SpeculationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(measured), Some(expected)) = (self.speed_up(), self.expected_speed_up()) else {
-            return write!(f, "no token was drafted in {} passes", self.plain_passes());
+            return write!(f, "no draft in {} passes: too few for a try, or no room", self.plain_passes());
         };
         let SpeculationEstimate { draft_cost, acceptance, length, speed_up } = self.estimate;
         let rounds = self.rounds();
         write!(f, "{} tokens drafted in {rounds} rounds, {} accepted", self.drafted, self.accepted)?;
-        write!(f, ", {:.2} tokens per round: {measured:.2} times", self.tokens as f64 / rounds as f64)?;
+        write!(f, ", {:.2} tokens per round", self.tokens_per_round().unwrap_or_default())?;
+        write!(f, ": {measured:.2} times")?;
         write!(f, " as fast as plain passes (expected {expected:.2})")?;
         if let Some(total) = self.total_speed_up().filter(|_| self.plain_passes() > 0) {
             write!(f, ", {total:.2} times with {} plain passes", self.plain_passes())?;
         }
         if length == 0 {
-            write!(
-                f,
-                "; off at the end: a draft takes {draft_cost:.2} of a plain pass and {:.0} %",
-                100.0 * acceptance
-            )?;
-            write!(f, " are accepted, so decoding would be {speed_up:.2} times as fast")?;
+            write!(f, "; off at the end: a draft takes {draft_cost:.2} of a plain pass, and an estimated ")?;
+            write!(f, "{:.0} % of first drafts are accepted, so decoding would be ", 100.0 * acceptance)?;
+            write!(f, "{speed_up:.2} times as fast")?;
         }
         Ok(())
     }

@@ -17,9 +17,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Draws a number from 0 to 1, 1 excluded, for one purpose.
-    pub(super) fn draw(self, purpose: [u8; 8]) -> f64 {
-        random::at(purpose, self.seed, [self.sequence, self.position as u64, 0]).random()
+    /// Draws a number from 0 to 1, 1 excluded, for one purpose; `index` tells draws at one place apart.
+    pub(super) fn draw(self, purpose: [u8; 8], index: usize) -> f64 {
+        random::at(purpose, self.seed, [self.sequence, self.position as u64, index as u64]).random()
     }
 }
 
@@ -131,7 +131,7 @@ fn weight(logit: f32, most: f32, temperature: f32) -> f64 {
 /// almost all of the probability, so that few of them need to be sorted.
 fn draw(logits: &[f32], sampling: &Sampling, place: Place) -> Option<usize> {
     let mut kept = Kept::new(logits, sampling)?;
-    let mut left = place.draw(random::SAMPLING) * kept.total;
+    let mut left = place.draw(random::SAMPLING, 0) * kept.total;
     let mut last = None;
     for rank in 0..kept.len {
         let (token, logit) = kept.candidates.get(rank)?;

@@ -3,22 +3,23 @@
 //!
 //! `p` are the full model's probabilities and `q` the drafter's, both after all penalties and filters. Draft, acceptance
 //! and the token instead use random numbers of different purposes: with a shared one the result has another distribution.
+//! For the same reason they depend on where the round began (`from`), so that a rejected draft's numbers do not come again.
 
 use super::Place;
 use crate::random;
 
 /// Draws a token from the drafter's distribution.
-pub(crate) fn drafted(q: &[f64], place: Place) -> Option<usize> {
-    invert(q, place.draw(random::DRAFT))
+pub(crate) fn drafted(q: &[f64], place: Place, from: usize) -> Option<usize> {
+    invert(q, place.draw(random::DRAFT, from))
 }
 
 /// Returns the drafted token if it is accepted, which happens with probability `min(1, p / q)`. Otherwise draws another
 /// one from the rest of the full model's distribution, `max(0, p - q)`.
-pub(crate) fn accepted(token: usize, p: &[f64], q: &[f64], place: Place) -> Option<usize> {
-    if place.draw(random::ACCEPT) < acceptance(token, p, q) {
+pub(crate) fn accepted(token: usize, p: &[f64], q: &[f64], place: Place, from: usize) -> Option<usize> {
+    if place.draw(random::ACCEPT, from) < acceptance(token, p, q) {
         return Some(token);
     }
-    invert(&instead(p, q), place.draw(random::INSTEAD))
+    invert(&instead(p, q), place.draw(random::INSTEAD, from))
 }
 
 fn acceptance(token: usize, p: &[f64], q: &[f64]) -> f64 {
@@ -93,10 +94,10 @@ mod tests {
     #[test]
     fn draws_have_the_full_models_distribution_only_with_random_numbers_of_their_own() {
         // With 4 degrees of freedom, a statistic above 23.5 has a probability of 0.0001.
-        let right = chi_square(|p, q, place| accepted(drafted(q, place).unwrap(), p, q, place).unwrap());
+        let right = chi_square(|p, q, place| accepted(drafted(q, place, 7).unwrap(), p, q, place, 7).unwrap());
         assert!(right < 23.5, "{right}");
         let tied = chi_square(|p, q, place| {
-            let u = place.draw(random::DRAFT);
+            let u = place.draw(random::DRAFT, 7);
             let token = invert(q, u).unwrap();
             if u < acceptance(token, p, q) { token } else { invert(&instead(p, q), u).unwrap() }
         });

@@ -32,7 +32,8 @@ const FIRST_SLOTS: usize = 256;
 /// ([`truncate`](Self::truncate)), copied ([`fork`](Self::fork)), or taken out
 /// ([`take_finished`](Self::take_finished), [`cancel`](Self::cancel)).
 ///
-/// A sequence's tokens, text, routes and counts do not depend on the other sequences, nor on when they come and go.
+/// A sequence's tokens, text, routes and counts do not depend on the other sequences, nor on when they come and go. (With
+/// [`speculation`](SessionOptions::speculation) the counts do, and under [`Accept::Rejection`](crate::Accept) the tokens.)
 /// Every sequence has memory of its own, which grows with its tokens and is freed when it leaves.
 ///
 /// The session borrows the model or shares it: with an `Arc<Llama>` it is `Session<'static, C>` and can stand in a

@@ -24,8 +24,8 @@ pub struct SessionOptions<'a> {
     ///
     /// [`Llama::cache_bytes`]: dynlayer_model::Llama::cache_bytes
     pub max_cached_tokens: Option<usize>,
-    /// `Some` makes the controller draft tokens that the full model checks, so that the output is the full model's. What
-    /// is learned about times and acceptance stays when sequences leave.
+    /// `Some` makes the controller draft tokens that the full model checks, so that the output is the full model's. The
+    /// session keeps its measurements of times and acceptance when sequences leave.
     pub speculation: Option<Speculation>,
 }
 

@@ -9,7 +9,7 @@ use super::step::{Kept, Predicted, Stepped};
 use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
 use crate::engine::{self, PassOutput};
 use crate::generation::GenerateError;
-use crate::generation::speculation::{Accept, Outcome, Pace, Round};
+use crate::generation::speculation::{Accept, Pace, Round, RowResult};
 use crate::report::{PhaseReport, SpeculationReport};
 use crate::sampling::{Distribution, SamplingError, accepted, drafted};
 use burn::tensor::Tensor;
@@ -24,6 +24,8 @@ struct Drafts {
     probabilities: Vec<Vec<Option<Vec<f64>>>>,
     passes: Vec<PassOutput>,
     seconds: Vec<f64>,
+    /// `true` if one more pass was begun, from which no token could be chosen.
+    failed: bool,
 }
 
 /// The results of checking a round's drafts at full depth.
@@ -62,12 +64,12 @@ impl<'a, C: Controller> Session<'a, C> {
         let first: Vec<Row> =
             self.parts(rows).iter().zip(rows).map(|(part, row)| self.members[*row].row(*part)).collect();
         let mut checking = started;
-        let result = self.draft(rows, pace, &mut round).and_then(|drafts| {
-            if !drafts.passes.is_empty() {
+        let result = self.draft(rows, &before, pace, &mut round).and_then(|drafts| {
+            if drafts.failed || !drafts.passes.is_empty() {
                 checking = Instant::now();
             }
-            let checked = self.check(rows, &before, &drafts, pace)?;
-            self.tell_verified(&first, &drafts, &checked)?;
+            let mut checked = self.check(rows, &before, &drafts, pace)?;
+            self.tell_verified(&first, &drafts, &mut checked)?;
             Ok((drafts, checked))
         });
         for (row, before) in rows.iter().zip(before) {
@@ -76,14 +78,16 @@ impl<'a, C: Controller> Session<'a, C> {
             member.cached = before.cached;
         }
         let (drafts, Checked { pass, next, logits, shared }) = result.inspect_err(|_| self.undo(rows))?;
-        let outcome = |(next, drafted): (&Vec<Next<'a>>, &Vec<u32>)| {
+        let result = |(next, drafted): (&Vec<Next<'a>>, &Vec<u32>)| {
             let same = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted);
-            Outcome { tokens: next.len(), checked: next.len().min(drafted.len()), accepted: same.count() }
+            let (tokens, accepted) = (next.len(), same.count());
+            let ended = accepted == tokens && next.last().is_some_and(|next| next.stop.is_some());
+            RowResult { tokens, checked: tokens.min(drafted.len()), accepted, ended }
         };
-        let outcomes: Vec<Outcome> = next.iter().zip(&drafts.tokens).map(outcome).collect();
-        let drafts = self.count(rows, &first, &outcomes, drafts, pass);
+        let results: Vec<RowResult> = next.iter().zip(&drafts.tokens).map(result).collect();
+        let drafts = self.count(rows, &first, &results, drafts, pass);
         let stepped = self.add(rows, next, &logits);
-        self.learn(&round, pace, &outcomes, shared, checking.elapsed().as_secs_f64(), drafts);
+        self.learn(&round, pace, &results, shared, checking.elapsed().as_secs_f64(), drafts);
         Ok(stepped)
     }
 
@@ -94,7 +98,13 @@ impl<'a, C: Controller> Session<'a, C> {
     }
 
     /// Drafts tokens under the controller as long as they pay, and adds them to the sequences.
-    fn draft(&mut self, rows: &[usize], pace: &mut Pace, round: &mut Round) -> Result<Drafts, GenerateError> {
+    fn draft(
+        &mut self,
+        rows: &[usize],
+        before: &[Before],
+        pace: &mut Pace,
+        round: &mut Round,
+    ) -> Result<Drafts, GenerateError> {
         let speculation = pace.speculation();
         let mut drafts = Drafts {
             tokens: vec![Vec::new(); rows.len()],
@@ -106,16 +116,32 @@ impl<'a, C: Controller> Session<'a, C> {
             let parts = self.parts(rows);
             let pass = self.pass(rows, &parts, speculation.share_layers)?;
             let mut probabilities = Vec::new();
-            let (pass, predicted) = self.predict(rows, &parts, pass, |member, logits| {
-                let q = if speculation.accept == Accept::Rejection { member.probabilities(logits)? } else { None };
-                let token = match &q {
-                    Some(q) => member.drawn(drafted(q, member.place()))?,
-                    None => member.choose(logits)?,
+            let predicted = self.predict(rows, &parts, pass, |member, logits| {
+                let row = probabilities.len();
+                let ended = drafts.tokens[row].last().filter(|token| member.options.stop_tokens.contains(token));
+                let (token, q) = match ended {
+                    // This row's further drafts come to nothing; the others go on.
+                    Some(end) => (*end, None),
+                    None if speculation.accept == Accept::Rejection => member.drafted(logits, before[row].tokens)?,
+                    None => (member.choose(logits)?, None),
                 };
                 probabilities.push(q);
                 Ok(Next { token, stream: None, text: String::new(), stop: None })
-            })?;
-            let Some(Predicted { next, logits, .. }) = predicted else { break };
+            });
+            let (pass, Some(Predicted { next, logits, .. })) = (match predicted {
+                // The full model may well choose a token here.
+                Err(GenerateError::Draw { .. }) => {
+                    for row in rows {
+                        self.cache.truncate(*row, self.members[*row].cached);
+                    }
+                    drafts.failed = true;
+                    pace.failed(started.elapsed().as_secs_f64());
+                    break;
+                }
+                predicted => predicted?,
+            }) else {
+                break;
+            };
             let vocab_size = self.model.config().vocab_size;
             let mut drawn = Vec::with_capacity(rows.len());
             for (at, (row, logits)) in rows.iter().zip(logits.chunks_exact(vocab_size)).enumerate() {
@@ -173,14 +199,19 @@ impl<'a, C: Controller> Session<'a, C> {
             let logits = logits[at * per_row..][..per_row].chunks_exact(self.model.config().vocab_size);
             let mut out: Vec<Next<'a>> = Vec::new();
             for (place, logits) in logits.enumerate() {
-                let token = match drafts.probabilities[at].get(place) {
-                    Some(Some(q)) => member.accepted(drafts.tokens[at][place], q, logits)?,
-                    _ => member.choose(logits)?,
-                };
                 let text = out.last().map_or(member.text.as_ref(), |next| next.stream.as_ref());
-                let next = member.with_token(token, text, context)?;
-                let goes_on = next.stop.is_none() && drafts.tokens[at].get(place) == Some(&token);
-                member.tokens.push(token);
+                let token = match drafts.probabilities[at].get(place) {
+                    Some(Some(q)) => member.accepted(drafts.tokens[at][place], q, logits, before.tokens),
+                    _ => member.choose(logits),
+                };
+                let next = match token.and_then(|token| member.with_token(token, text, context)) {
+                    Ok(next) => next,
+                    // The tokens before are right. The next round begins here, and meets the error again.
+                    Err(_) if !out.is_empty() => break,
+                    Err(error) => return Err(error),
+                };
+                let goes_on = next.stop.is_none() && drafts.tokens[at].get(place) == Some(&next.token);
+                member.tokens.push(next.token);
                 out.push(next);
                 if !goes_on {
                     break;
@@ -192,7 +223,13 @@ impl<'a, C: Controller> Session<'a, C> {
     }
 
     /// Tells the controller what came out, and to forget the drafts that read tokens that did not.
-    fn tell_verified(&mut self, first: &[Row], drafts: &Drafts, checked: &Checked<'a>) -> Result<(), GenerateError> {
+    fn tell_verified(
+        &mut self,
+        first: &[Row],
+        drafts: &Drafts,
+        checked: &mut Checked<'a>,
+    ) -> Result<(), GenerateError> {
+        let started = Instant::now();
         let tokens: Vec<Vec<u32>> =
             checked.next.iter().map(|next| next.iter().map(|next| next.token).collect()).collect();
         let per_row = checked.logits.len() / first.len().max(1);
@@ -205,11 +242,13 @@ impl<'a, C: Controller> Session<'a, C> {
             vocab_size: self.model.config().vocab_size,
         });
         self.controller.on(&Event::Verified(&Verified { rows: rows.collect() }))?;
-        for ((row, tokens), drafted) in first.iter().zip(&tokens).zip(&drafts.tokens) {
-            if tokens.len() < drafted.len() {
+        let asked = drafts.passes.len() + usize::from(drafts.failed);
+        for (row, tokens) in first.iter().zip(&tokens) {
+            if tokens.len() < asked {
                 self.controller.on(&Event::Rewind { id: row.id, tokens: row.position + tokens.len() })?;
             }
         }
+        checked.pass.tally.controller_seconds += started.elapsed().as_secs_f64();
         Ok(())
     }
 
@@ -237,7 +276,7 @@ impl<'a, C: Controller> Session<'a, C> {
         &mut self,
         rows: &[usize],
         first: &[Row],
-        outcomes: &[Outcome],
+        results: &[RowResult],
         drafts: Drafts,
         mut check: PassOutput,
     ) -> PhaseReport {
@@ -247,7 +286,7 @@ impl<'a, C: Controller> Session<'a, C> {
             return PhaseReport::default();
         }
         let windows = &self.model.config().windows;
-        let came_out = first.iter().zip(outcomes).map(|(row, Outcome { tokens, .. })| Row {
+        let came_out = first.iter().zip(results).map(|(row, RowResult { tokens, .. })| Row {
             position: row.position + tokens - 1,
             tokens: *tokens,
             ..row.clone()
@@ -272,7 +311,7 @@ impl<'a, C: Controller> Session<'a, C> {
         &mut self,
         round: &Round,
         pace: &mut Pace,
-        outcomes: &[Outcome],
+        results: &[RowResult],
         shared: usize,
         seconds: f64,
         drafts: PhaseReport,
@@ -281,18 +320,18 @@ impl<'a, C: Controller> Session<'a, C> {
         let layer = dimensions.attention_weights() + dimensions.mlp_weights();
         // The part of a full pass over one token that the shared layers take.
         let saved = layer * shared as f64 / (layer * dimensions.n_layers as f64 + dimensions.head_weights());
-        let (replaced, expected) = pace.end(round, outcomes, saved, seconds);
-        let sum = |number: fn(&Outcome) -> usize| outcomes.iter().map(number).sum::<usize>() as u64;
+        let (replaced, expected) = pace.end(round, results, saved, seconds);
+        let sum = |number: fn(&RowResult) -> usize| results.iter().map(number).sum::<usize>() as u64;
         let length = usize::try_from(drafts.passes).unwrap_or(usize::MAX);
         let mut lengths = vec![0; length + 1];
         lengths[length] = 1;
-        let estimate = pace.estimate(outcomes.len());
+        let estimate = pace.estimate();
         let report = if length == 0 {
             SpeculationReport { lengths, plain_seconds: seconds, estimate, ..SpeculationReport::default() }
         } else {
             SpeculationReport {
                 lengths,
-                drafted: (length * outcomes.len()) as u64,
+                drafted: (length * results.len()) as u64,
                 checked: sum(|row| row.checked),
                 accepted: sum(|row| row.accepted),
                 tokens: sum(|row| row.tokens),
@@ -309,16 +348,23 @@ impl<'a, C: Controller> Session<'a, C> {
 }
 
 impl Member<'_> {
+    /// Drafts the next token by speculative sampling, in a round that began with `from` tokens. Returns it with the
+    /// probabilities that it was drawn from, if it was drawn.
+    fn drafted(&self, logits: &[f32], from: usize) -> Result<(u32, Option<Vec<f64>>), GenerateError> {
+        let Some(q) = self.probabilities(logits)? else { return Ok((self.choose(logits)?, None)) };
+        Ok((self.drawn(drafted(&q, self.place(), from))?, Some(q)))
+    }
+
+    /// The next token by speculative sampling, if this one was drafted with the probabilities `q`.
+    fn accepted(&self, token: u32, q: &[f64], logits: &[f32], from: usize) -> Result<u32, GenerateError> {
+        let Some(p) = self.probabilities(logits)? else { return self.choose(logits) };
+        let index = usize::try_from(token).unwrap_or(usize::MAX);
+        self.drawn(accepted(index, &p, q, self.place(), from))
+    }
+
     /// Makes a token of an index that was drawn.
     fn drawn(&self, index: Option<usize>) -> Result<u32, GenerateError> {
         let token = index.and_then(|index| u32::try_from(index).ok());
         token.ok_or_else(|| self.no_choice(SamplingError::Empty))
-    }
-
-    /// The next token by speculative sampling, if this one was drafted with the probabilities `q`.
-    fn accepted(&self, token: u32, q: &[f64], logits: &[f32]) -> Result<u32, GenerateError> {
-        let Some(p) = self.probabilities(logits)? else { return self.choose(logits) };
-        let index = usize::try_from(token).unwrap_or(usize::MAX);
-        self.drawn(accepted(index, &p, q, self.place()))
     }
 }

@@ -93,8 +93,8 @@ impl<'a, C: Controller> Session<'a, C> {
     ) -> Result<PassOutput, GenerateError> {
         let layers = 0..self.model.layers().len();
         let Self { model, cache, members, chooser, report, controller, .. } = self;
-        let walk = Walk { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
-        walk.run(layers, None, keep_states, controller)
+        let parts = PassParts { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
+        parts.run(layers, None, keep_states, controller)
     }
 
     /// Runs some layers for parts of these rows, on `hidden` if it is given and else on their tokens. The controller learns
@@ -107,8 +107,8 @@ impl<'a, C: Controller> Session<'a, C> {
         hidden: Option<Tensor<3>>,
     ) -> Result<PassOutput, GenerateError> {
         let Self { model, cache, members, chooser, report, .. } = self;
-        let walk = Walk { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
-        walk.run(layers, hidden, false, &mut FullDepth)
+        let parts = PassParts { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
+        parts.run(layers, hidden, false, &mut FullDepth)
     }
 
     /// Computes the logits, chooses the next tokens and tells the controller.
@@ -214,7 +214,7 @@ impl<'a, C: Controller> Session<'a, C> {
 }
 
 /// The parts of a session that a pass over some of its rows needs.
-struct Walk<'p, 'a> {
+struct PassParts<'p, 'a> {
     model: &'p Llama,
     cache: &'p mut PolicyCache,
     members: &'p [Member<'a>],
@@ -224,7 +224,7 @@ struct Walk<'p, 'a> {
     parts: &'p [Part],
 }
 
-impl Walk<'_, '_> {
+impl PassParts<'_, '_> {
     /// Runs some layers, on `hidden` if it is given and else on the tokens.
     fn run<C: Controller + ?Sized>(
         self,

@@ -9,7 +9,7 @@ mod pace;
 mod times;
 
 pub use options::{Accept, DraftLength, Speculation};
-pub(super) use pace::{Outcome, Pace, Round};
+pub(super) use pace::{Pace, Round, RowResult};
 
 /// The factor by which what was measured is multiplied at each new measurement, so that it counts half after `half_life`.
 fn decay(half_life: f64) -> f64 {

@@ -8,17 +8,17 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Speculation: the controller's cheap passes draft a few tokens, one pass at full depth checks them all, and what comes
-/// out is the full model's own text (Leviathan, Kalman and Matias 2023; with the model's own layers as the drafter Zhang
-/// et al. 2024 and Elhoushi et al. 2024).
+/// out is the full model's own text (Zhang et al. 2024).
 ///
-/// A round drafts some tokens under the controller, drops their keys and values, runs the drafted tokens in one pass
-/// through all layers, and keeps those that the full model would have chosen itself, and one more that it chooses after
-/// them. [`RunSettings::control_from`](crate::RunSettings::control_from) must be its default, since the prompt runs all
-/// layers too.
+/// A round drafts some tokens under the controller and runs them again in one pass at full depth. It keeps the drafted
+/// tokens that the full model would have chosen itself, up to the first other one, and adds the token that the full model
+/// chooses after them, unless the sequence has ended. [`RunSettings::control_from`](crate::RunSettings::control_from) must
+/// be [`ControlFrom::FirstGenerated`]: prompts run at full depth.
 ///
-/// On the backend `flex` a token's logits have the same bits in a pass of several tokens as alone, so that under
-/// [`Accept::Same`] tokens and texts are exactly those of generation without a controller. On other backends they may
-/// differ where the two likeliest tokens are as good as equal.
+/// On the backend `flex` a token's logits have the same bits in a pass of several tokens as alone. So under
+/// [`Accept::Same`] tokens and texts are exactly those of generation under
+/// [`FullDepth`](crate::controllers::FullDepth). On other backends they can differ from the first token on at which the
+/// two likeliest are almost equally likely.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
@@ -42,8 +42,8 @@ pub struct Speculation {
     pub length: DraftLength,
     /// The rule by which drafted tokens are accepted.
     pub accept: Accept,
-    /// `true` if the layers that all drafts of a round ran, from the first layer on, are not run again when the tokens are
-    /// checked (Elhoushi et al. 2024). It saves time. On `flex` it changes no bits.
+    /// `true` if first layers that every draft of a round ran in full are not run again in the check (Elhoushi et al. 2024).
+    /// It saves time. On `flex` it changes no bits.
     pub share_layers: bool,
 }
 
@@ -73,13 +73,14 @@ impl Speculation {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DraftLength {
-    /// As many as pay, up to `most`: none at all if drafting would cost more time than it saves. The decision is made from
-    /// token to token, from the measured times of passes and the measured acceptance.
+    /// As many as pay, up to `most`: none at all if drafting would cost more time than it saves. The decision is made token
+    /// by token, from measured times and acceptance. Tries that do not pay lose at most 1 % of the decoding time, and
+    /// one round; so the first one comes after some 25 passes.
     Auto {
         /// The largest number, from 1 to [`Speculation::MOST`].
         most: usize,
     },
-    /// This number in each round, from 1 to [`Speculation::MOST`], whether it pays or not.
+    /// This number in each round with room for it, from 1 to [`Speculation::MOST`], whether it pays or not.
     Fixed(usize),
 }
 
@@ -103,14 +104,16 @@ impl DraftLength {
 #[non_exhaustive]
 pub enum Accept {
     /// A drafted token is accepted if the full model chooses the same one from its own logits, with the same seed at the
-    /// same position. The output is exactly that of generation without speculation, with every sampling option: the
-    /// drafter only decides how long it takes (Daliri, Musco and Suresh 2024).
+    /// same position (Daliri, Musco and Suresh 2024). The output is that of generation under
+    /// [`FullDepth`](crate::controllers::FullDepth), with every sampling option: the drafter only decides how long it takes.
     #[default]
     Same,
-    /// Speculative sampling (Leviathan, Kalman and Matias 2023): a token drawn from the drafter's distribution `q` is
-    /// accepted with probability `min(1, p / q)`, and replaced by one drawn from `max(0, p - q)` otherwise. The output
-    /// has the full model's distribution `p`, but is not the text that the seed gives without speculation. More tokens
-    /// are accepted at high temperatures. At temperature 0 it is the same as [`Same`](Self::Same).
+    /// Speculative sampling (Leviathan, Kalman and Matias 2023): a token `x` drawn from the drafter's distribution `q` is
+    /// accepted with probability `min(1, p(x) / q(x))`. Otherwise another token is drawn, with probabilities in proportion
+    /// to `max(0, p - q)`. The output has the full model's distribution `p`, after all penalties and filters. But it is not
+    /// the text that the seed gives without speculation, and it depends on where rounds end: with
+    /// [`DraftLength::Auto`] on measured times, in a batch on the other sequences. More tokens are accepted at high
+    /// temperatures. At temperature 0 it is the same as [`Same`](Self::Same).
     Rejection,
 }
 

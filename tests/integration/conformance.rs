@@ -1,5 +1,6 @@
 //! The conformance suite: sound controllers pass, and each rule is broken by some controller.
 
+use crate::support::SPECS;
 use dynlayer::inference::conformance::{Rule, check, small_model};
 use dynlayer::inference::controllers::{
     ControllerSpec, FullDepth, LinearRouter, Passes, Recorded, Resources, Routed, RouterInput, RouterOptions, Sequences,
@@ -120,23 +121,7 @@ fn a_box_that_does_something_else() {
 fn the_library_s_own_controllers_pass() {
     let model = model();
     let resources = Resources::new().texts(vec![(0..60).map(|i| i * 7 % 64).collect()]);
-    for spec in [
-        "full",
-        "skip:1,3",
-        "uniform:4",
-        "exit:3",
-        "influence:4",
-        "random:4",
-        "random:1,ends=free",
-        "bernoulli:0.5",
-        "schedule:6..2,to=9",
-        "confidence:0.01",
-        "entropy:4.1,patience=2",
-        "saturation:0.9,every=2",
-        "similarity:0.3",
-        "budgeted:3.5:bernoulli:0.7",
-        "warmup:2:uniform:3",
-    ] {
+    for spec in SPECS {
         let spec: ControllerSpec = spec.parse().unwrap();
         check(&model, Rule::ALL, || spec.build(&model, &resources).unwrap())
             .unwrap_or_else(|broken| panic!("{spec}: {broken}"));

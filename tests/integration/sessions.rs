@@ -1,6 +1,6 @@
 //! Sessions: sequences that join, continue, are copied and leave.
 
-use crate::support::{device, random};
+use crate::support::{by_token, device, random};
 use dynlayer::inference::controllers::{
     BernoulliSkip, ConfidenceExit, ExitAfter, ExitRule, FullDepth, PerSequence, RandomSkip, SkipLayers, UniformSkip,
 };
@@ -68,16 +68,7 @@ fn kind(kind: u8) -> Counting {
         3 => Box::new(BernoulliSkip::new(0.5)),
         4 => Box::new(RandomSkip::new(4)),
         5 => Box::new(ConfidenceExit::new(ExitRule { min_layers: 2, ..ExitRule::new(0.02) })),
-        _ => Box::new(controller_fn(|site: &Site<'_>| {
-            // Differs by token, so that rows of a pass disagree.
-            let action = |token: u32| match (token as usize + site.layer()) % 4 {
-                0 => Action::SkipMlp,
-                1 => Action::SkipAttention,
-                2 => Action::Skip,
-                _ => Action::Run,
-            };
-            Decision::per_row(site.rows().iter().map(|row| action(row.token)))
-        })),
+        _ => Box::new(by_token()),
     };
     Counting { inner, passes: 0 }
 }

@@ -1,7 +1,7 @@
 //! Speculation: whatever drafts, what comes out is what the full model generates by itself.
 
 use crate::real_model::{load, path};
-use crate::support::{cases, device, on_flex, random};
+use crate::support::{SPECS, by_token, cases, device, on_flex, random};
 use dynlayer::inference::controllers::{
     ControllerSpec, ExitAfter, FullDepth, LinearRouter, PerSequence, Recorded, Replayed, Resources, Routed,
     RouterInput, RouterOptions, UniformSkip,
@@ -55,25 +55,6 @@ fn samplings() -> Vec<Sampling> {
         Sampling { top_k: Some(20), top_p: Some(0.8), min_p: Some(0.01), repetition_penalty: 0.9, ..warm },
     ]
 }
-
-/// The controllers of the library, in their text forms.
-const SPECS: [&str; 15] = [
-    "full",
-    "skip:1,3",
-    "uniform:4",
-    "exit:3",
-    "influence:4",
-    "random:4",
-    "random:1,ends=free",
-    "bernoulli:0.5",
-    "schedule:6..2,to=9",
-    "confidence:0.01",
-    "entropy:4.1,patience=2",
-    "saturation:0.9,every=2",
-    "similarity:0.3",
-    "budgeted:3.5:bernoulli:0.7",
-    "warmup:2:uniform:3",
-];
 
 /// Asserts that completions are equal. On backends that round sums in another order for several tokens, they may differ
 /// from the first token on whose two likeliest candidates are as good as equal.
@@ -368,15 +349,7 @@ fn drafter(kind: u8) -> Boxed {
             .unwrap()
             .build(&small_model(), &Resources::new())
             .unwrap(),
-        _ => Box::new(controller_fn(|site: &Site<'_>| {
-            let action = |token: u32| match (token as usize + site.layer()) % 4 {
-                0 => Action::SkipMlp,
-                1 => Action::SkipAttention,
-                2 => Action::Skip,
-                _ => Action::Run,
-            };
-            Decision::per_row(site.rows().iter().map(|row| action(row.token)))
-        })),
+        _ => Box::new(by_token()),
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use dynlayer::inference::report::{Ran, SequenceReport, Shared};
-use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, controller_fn, score};
+use dynlayer::inference::{Action, Controller, Decision, ScoreOptions, Site, controller_fn, score};
 use dynlayer::model::config::LlamaConfig;
 use dynlayer::model::{Backend, DeviceSpec, Llama, WeightDtype};
 use proptest::prelude::*;
@@ -97,6 +97,38 @@ pub fn filled(model: Llama, names: &[String], number: f32) -> Llama {
     let model = model.map(&mut fill);
     assert_eq!(fill.found, names.len(), "{names:?}");
     model
+}
+
+/// The library's controllers in their text forms, for models of at least six layers.
+pub const SPECS: [&str; 15] = [
+    "full",
+    "skip:1,3",
+    "uniform:4",
+    "exit:3",
+    "influence:4",
+    "random:4",
+    "random:1,ends=free",
+    "bernoulli:0.5",
+    "schedule:6..2,to=9",
+    "confidence:0.01",
+    "entropy:4.1,patience=2",
+    "saturation:0.9,every=2",
+    "similarity:0.3",
+    "budgeted:3.5:bernoulli:0.7",
+    "warmup:2:uniform:3",
+];
+
+/// Returns a controller whose answers depend on the token and the layer, so that the rows of a pass disagree.
+pub fn by_token() -> impl Controller + Send {
+    controller_fn(|site: &Site<'_>| {
+        let action = |token: u32| match (token as usize + site.layer()) % 4 {
+            0 => Action::SkipMlp,
+            1 => Action::SkipAttention,
+            2 => Action::Skip,
+            _ => Action::Run,
+        };
+        Decision::per_row(site.rows().iter().map(|row| action(row.token)))
+    })
 }
 
 /// The actions of each generated token, layer by layer.

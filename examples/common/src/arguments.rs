@@ -64,7 +64,7 @@ pub fn trimmed<T: FromStr>(text: &str) -> Result<T, T::Err> {
 /// Reads the number of tokens to draft in a round of speculation: `auto`, or a number.
 ///
 /// # Errors
-/// What was expected, if the text is neither.
+/// A text that says so, if it is neither.
 pub fn draft_length(text: &str) -> Result<DraftLength, String> {
     if text == "auto" {
         return Ok(DraftLength::default());

@@ -73,7 +73,7 @@ impl Speculation {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DraftLength {
-    /// As many as pay, up to `most`: none at all if drafting would cost more time than it saves. The decision is made token
+    /// The number that pays, up to `most`: none at all if drafting would cost more time than it saves. The decision is made token
     /// by token, from measured times and acceptance. Tries that do not pay lose at most 1 % of the decoding time, and
     /// one round; so the first one comes after some 25 passes.
     Auto {

@@ -18,6 +18,8 @@ const LOSS: f64 = 0.01;
 const RETRY: [u64; 2] = [16, 512];
 /// The number of rounds after which a plain pass is measured again.
 const MEASURE: u64 = 64;
+/// The number of rounds over which the share of those that a draft has ended is averaged.
+const ENDED: f64 = 32.0;
 
 /// Decides how many tokens the rounds of a session draft.
 #[derive(Clone, Debug)]
@@ -40,9 +42,6 @@ pub(in crate::generation) struct Pace {
     /// The time that rounds have lost against plain passes, less what later ones have won, in seconds.
     lost: f64,
 }
-
-/// The number of rounds over which the share of those that a draft has ended is averaged.
-const ENDED: f64 = 32.0;
 
 /// A round in progress.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ import sys
 
 CRATES = ("model", "inference", "metrics", "cpu")
 # Code is a cost: a commit that raises a limit says why. The last one was for speculation.
-CRATE_LIMIT, TOTAL_LIMIT = 11_400, 27_450
+CRATE_LIMIT, TOTAL_LIMIT = 12_100, 28_500
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

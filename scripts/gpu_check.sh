@@ -41,14 +41,24 @@ fi
 export XDG_CACHE_HOME=$out/cache
 mkdir -p "$XDG_CACHE_HOME"
 cd "$out" || exit 1
+printf '[compilation]\ncache = true\n' >cubecl.toml
 
-# step SECONDS NAME COMMAND..: runs a command with a limit of time, its output in a log.
+# step SECONDS NAME COMMAND..: runs a command with a limit of time, its output in a log, and notes the most memory of the GPU
+# that was in use meanwhile.
 step() {
-    local seconds=$1 name=$2 status started=$SECONDS
+    local seconds=$1 name=$2 status sampler='' started=$SECONDS
     shift 2
     seconds=$(python3 -c "import sys; print(int(float(sys.argv[1]) * float(sys.argv[2])))" "$seconds" "$limit")
+    if command -v nvidia-smi >/dev/null; then
+        nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -lms 500 >"$out/$name.memory" 2>/dev/null &
+        sampler=$!
+    fi
     timeout -k 5 "$seconds" "$@" >"$out/$name.log" 2>&1
     status=$?
+    if [ -n "$sampler" ]; then
+        kill "$sampler" 2>/dev/null && wait "$sampler" 2>/dev/null
+        echo "{\"command\": \"memory of $name\", \"device\": \"$device\", \"dtype\": \"\", \"peak MiB\": $(sort -n "$out/$name.memory" | tail -n 1 | sed 's/^$/0/').0}" >>"$results"
+    fi
     [ $status = 124 ] && echo "stopped after $seconds s" >>"$out/$name.log"
     printf '%-22s %4s s  %s\n' "$name" $((SECONDS - started)) "$([ $status = 0 ] && echo ok || echo "FAILED ($status): $(tail -n 1 "$out/$name.log" | cut -c 1-200)")"
 }

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use dynlayer::burn;
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::{GenerateOptions, KvPolicy, generate};
-use dynlayer::model::{Llama, is_gpu, select_rows};
+use dynlayer::model::{KvCache, Llama, is_gpu, select_rows};
 use dynlayer_examples::Loaded;
 use serde_json::json;
 use std::error::Error;
@@ -95,6 +95,18 @@ pub fn costs(loaded: &Loaded, record: &mut Record) -> Result<(), Box<dyn Error>>
     record.add("MLP of one token, queued, us", json!(queued(&device, 200, || mlp(state.clone()))?));
     let read_back = || read(&mlp(state.clone()).narrow(2, 0, 1));
     record.add("MLP of one token and a read, us", json!(micros(&device, 200, read_back)?));
+    let model = &loaded.model;
+    let mut cache = model.cache(1, 64);
+    let frame = model.frame(&cache, &[0], &[vec![0]]);
+    let layer = |cache: &mut KvCache| block.forward(state.clone(), &frame, cache.layer_mut(0));
+    record.add("layer of one token, queued, us", json!(queued(&device, 200, || layer(&mut cache))?));
+    let skipped = |cache: &mut KvCache| block.propagate(state.clone(), &frame, cache.layer_mut(0));
+    record.add("keys and values of one token, queued, us", json!(queued(&device, 200, || skipped(&mut cache))?));
+    let logits = || model.logits(state.clone());
+    record.add("norm and head of one token, queued, us", json!(queued(&device, 200, logits)?));
+    record.add("norm and head of one token and a read, us", json!(micros(&device, 200, || read(&logits()))?));
+    let begun = || (model.frame(&cache, &[0], &[vec![0]]), model.embed(model.tokens(&[&[0]])));
+    record.add("frame and embedding of one token, queued, us", json!(queued(&device, 200, begun)?));
     let batch = Tensor::<3>::ones([64, 1, width], &device);
     let half: Vec<usize> = (0..64).step_by(2).collect();
     let gathered = || {

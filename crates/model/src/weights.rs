@@ -2,21 +2,28 @@
 
 #[cfg(all(feature = "flex", target_os = "linux"))]
 use crate::device::has_kernels;
+#[cfg(feature = "gpu")]
+use burn::backend::Cube;
 #[cfg(feature = "flex")]
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParameterValue,
 };
+#[cfg(all(feature = "gpu", not(feature = "flex")))]
+use burn::tensor::Tensor;
 #[cfg(all(feature = "flex", target_os = "linux"))]
 use burn::tensor::{AllocationProperty, Bytes};
 #[cfg(feature = "flex")]
 use burn::tensor::{BackendPrimitive, Tensor, kind::Basic};
 use burn::tensor::{Device, TensorData};
+#[cfg(feature = "gpu")]
+use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use std::ops::Deref;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "gpu"))]
 use std::sync::OnceLock;
 
-/// A parameter whose storage the kernels of `flex` find without making a handle: burn allocates for every handle.
+/// A parameter whose storage the kernels find without making a handle: burn allocates for every handle, and on a GPU it keeps
+/// account of every operand of an operation, which takes longer than to launch one.
 ///
 /// It is the parameter in all else: modules, visitors and records see no difference.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub struct Weights<T: ParameterValue> {
     param: Param<T>,
     #[cfg(feature = "flex")]
     storage: OnceLock<Option<FlexTensor>>,
+    #[cfg(feature = "gpu")]
+    on_gpu: OnceLock<Option<CubeTensor>>,
 }
 
 impl<T: ParameterValue> From<Param<T>> for Weights<T> {
@@ -32,6 +41,8 @@ impl<T: ParameterValue> From<Param<T>> for Weights<T> {
             param,
             #[cfg(feature = "flex")]
             storage: OnceLock::new(),
+            #[cfg(feature = "gpu")]
+            on_gpu: OnceLock::new(),
         }
     }
 }
@@ -59,6 +70,18 @@ where
     /// Returns the storage, if it is that of a `flex` tensor which autodiff does not track.
     pub(crate) fn storage(&self) -> Option<&FlexTensor> {
         self.storage.get_or_init(|| self.param.val().try_into_primitive::<Flex>().ok()).as_ref()
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl<const D: usize> Weights<Tensor<D>> {
+    /// Returns the storage on a GPU, if it is that of a tensor which autodiff does not track.
+    pub(crate) fn on_gpu(&self) -> Option<&CubeTensor> {
+        let storage = || {
+            let tensor = self.param.val().try_into_primitive::<Cube>().ok()?;
+            Some(tensor.client.clone().resolve_tensor_float::<CubeBackend>(tensor))
+        };
+        self.on_gpu.get_or_init(storage).as_ref()
     }
 }
 

@@ -1,6 +1,5 @@
 //! The cache of keys and values.
 
-use super::frame::STEP;
 use super::{Frame, LayerKv};
 use crate::config::LlamaConfig;
 use crate::device::{KvDtype, has_kernels};
@@ -178,7 +177,7 @@ impl KvCache {
     /// to twice its size.
     fn room(&mut self, capacity: usize) -> Range<usize> {
         let Some(pool) = &mut self.pool else { return 0..capacity };
-        let capacity = capacity.max(1).next_multiple_of(STEP);
+        let capacity = capacity.max(1);
         let mut taken: Vec<&Range<usize>> = self.extents.iter().map(|extent| &extent.slots).collect();
         taken.sort_by_key(|slots| slots.start);
         let mut start = 0;

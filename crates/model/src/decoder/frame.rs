@@ -2,15 +2,12 @@
 
 use super::rope::{Rope, Rotation};
 use crate::ops::{SLOTS_ABREAST, row_index};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeFrom;
 use std::sync::Arc;
-
-/// The multiple to which the slots are rounded up that a decode pass on a GPU reads, and those that a row has there. Every
-/// new shape may compile or tune kernels.
-pub(super) const STEP: usize = 64;
+#[cfg(feature = "gpu")]
+use std::sync::OnceLock;
 
 /// The rotations of a pass's tokens, the slots that it writes, and what its tokens must not attend to.
 ///
@@ -27,39 +24,21 @@ pub struct Frame {
     mask: Option<Tensor<4, Bool>>,
     /// Masks like `mask` for layers with a window, by window. A window that is absent hides no more than `mask`.
     windows: BTreeMap<usize, Tensor<4, Bool>>,
-    /// The slots that all rows together read and write, if the cache is a pool.
-    batch: Option<Batch>,
+    /// The slots that tokens see in layers with these windows, if the cache is a pool; made when they are first asked for.
+    #[cfg(feature = "gpu")]
+    seen: OnceLock<BTreeMap<Option<usize>, SeenSlots>>,
 }
 
-/// The slots of a pool that the rows of a pass read and write.
+/// The slots of a pool that each token of a pass sees, as kernels take them.
+#[cfg(feature = "gpu")]
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
-    /// The slots that are written, `[rows * tokens]`; `None` for a single row, whose slots are a range.
-    pub(super) written: Option<Tensor<1, Int>>,
-    /// The slots that are read in a pass of one token per row; `None` if there are more tokens.
-    pub(super) decode: Option<Decode>,
-}
-
-/// The slots of a pool that are read in a pass of one token per row.
-#[derive(Debug, Clone)]
-pub(crate) struct Decode {
-    pub(super) rows: usize,
-    /// The number of slots that are read for each row, at least as many as the longest row has.
-    pub(super) slots: usize,
-    pub(super) read: Read,
-    /// The summands of the scores, by window: 0, or negative infinity where the token must not attend;
-    /// `[rows, 1, 1, slots]`.
-    bias: BTreeMap<Option<usize>, Tensor<4>>,
-}
-
-/// Slots of a pool.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one per pass")]
-pub(super) enum Read {
-    /// Slots of one row, from this one on.
-    Range(RangeFrom<usize>),
-    /// Slots of all rows, row after row, `[rows * slots]`.
-    Slots(Tensor<1, Int>),
+pub(super) struct SeenSlots {
+    /// For each token the first slot of its row in the pool, the first and the last slot of the row that it sees, the last
+    /// being its own, and the cosines and the sines of its rotation; `[rows * tokens * (3 + head_dim)]`.
+    pub(super) places: Tensor<1>,
+    /// The summands of the scores of the row's slots, `[rows * tokens, slots]`: negative infinity where a token must not
+    /// attend; `None` = nothing is hidden between the first and the last slot.
+    pub(super) bias: Option<Tensor<2>>,
 }
 
 /// The slots of one row in a pass.
@@ -68,6 +47,7 @@ pub(crate) struct Place {
     /// The row of the cache.
     pub(crate) row: usize,
     /// The row's first slot in the pool, if the cache is one.
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "only kernels for GPUs read it"))]
     pool: Option<usize>,
     /// The first slot that the pass writes.
     pub(crate) start: usize,
@@ -109,9 +89,6 @@ impl Frame {
         device: &Device,
     ) -> Self {
         let mut frame = Self::bare(rope, positions, device);
-        if slots.iter().any(|(_, pool, _)| pool.is_some()) {
-            frame.rotation = frame.rotation.for_gpu();
-        }
         assert_eq!(slots.len(), positions.len(), "positions for each row");
         for (i, ((row, pool, earlier), own)) in slots.iter().zip(positions).enumerate() {
             assert!(!slots[..i].iter().any(|(other, ..)| other == row), "row {row} twice");
@@ -124,8 +101,6 @@ impl Frame {
             let positions = own.as_slice().into();
             frame.places.push(Place { row: *row, pool: *pool, start: earlier.len(), positions, holes: None, views });
         }
-        let windows = std::iter::once(None).chain(windows.iter().copied().map(Some));
-        frame.batch = frame.pooled(windows.collect(), device);
         frame
     }
 
@@ -174,7 +149,15 @@ impl Frame {
         let tokens = positions.first().map_or(0, Vec::len);
         assert!(tokens > 0 && positions.iter().all(|row| row.len() == tokens), "ragged or empty positions");
         let rotation = rope.at(positions, device);
-        Self { tokens, places: Vec::new(), rotation, mask: None, windows: BTreeMap::new(), batch: None }
+        Self {
+            tokens,
+            places: Vec::new(),
+            rotation,
+            mask: None,
+            windows: BTreeMap::new(),
+            #[cfg(feature = "gpu")]
+            seen: OnceLock::new(),
+        }
     }
 
     /// The number of tokens per row.
@@ -206,19 +189,18 @@ impl Frame {
     /// # Panics
     /// If a row is out of range.
     pub fn select_rows(&self, rows: &[usize]) -> Self {
-        let index = row_index(rows, &self.rotation.cos.device());
+        let index = row_index(rows, self.rotation.device());
         let places = if self.places.is_empty() { &[][..] } else { rows };
         let some = |mask: &Tensor<4, Bool>| mask.clone().select(0, index.clone());
-        let mut frame = Self {
+        Self {
             tokens: self.tokens,
             places: places.iter().map(|row| self.places[*row].clone()).collect(),
             rotation: self.rotation.select(rows),
             mask: self.mask.as_ref().map(some),
             windows: self.windows.iter().map(|(window, mask)| (*window, some(mask))).collect(),
-            batch: None,
-        };
-        frame.batch = self.pooled_again(&frame);
-        frame
+            #[cfg(feature = "gpu")]
+            seen: OnceLock::new(),
+        }
     }
 
     /// Returns the frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`, in the rows
@@ -234,62 +216,57 @@ impl Frame {
                 .map(|(own, slot)| u8::from(slot > own || (slot != own && hole(row, slot))));
             place.holes = Some(hidden.collect());
         }
-        frame.batch = self.pooled_again(&frame);
+        #[cfg(feature = "gpu")]
+        {
+            frame.seen = OnceLock::new();
+        }
         frame
     }
 
-    /// The slots that all rows together read and write, if the cache is a pool.
-    pub(super) fn batch(&self) -> Option<&Batch> {
-        self.batch.as_ref()
+    /// The slots that each token sees in a layer with this window, if the cache is a pool.
+    #[cfg(feature = "gpu")]
+    pub(super) fn seen_slots(&self, window: Option<usize>) -> Option<&SeenSlots> {
+        // A window that hides nothing from any row is as none.
+        let window = window.filter(|window| self.places.iter().any(|place| place.views.contains_key(window)));
+        let windows = || {
+            let all: BTreeSet<usize> = self.places.iter().flat_map(|place| place.views.keys().copied()).collect();
+            std::iter::once(None).chain(all.into_iter().map(Some))
+        };
+        let all = || windows().filter_map(|window| Some((window, self.to_seen(window)?))).collect();
+        self.seen.get_or_init(all).get(&window)
     }
 
-    /// The slots that are read in a pass of one token per row, if the cache is a pool.
-    pub(super) fn decode(&self) -> Option<&Decode> {
-        self.batch.as_ref()?.decode.as_ref()
-    }
-
-    /// Returns the batch of another frame for the same windows.
-    fn pooled_again(&self, other: &Self) -> Option<Batch> {
-        let windows = self.decode().map(|decode| decode.bias.keys().copied().collect());
-        other.pooled(windows.unwrap_or_default(), &self.rotation.cos.device())
-    }
-
-    /// Returns what all rows together read and write, if the cache is a pool.
-    fn pooled(&self, windows: Vec<Option<usize>>, device: &Device) -> Option<Batch> {
-        let first: Vec<usize> = self.places.iter().map(|place| place.pool).collect::<Option<_>>()?;
-        let rows = first.len();
-        let written = (rows > 1).then(|| {
-            let starts = first.iter().zip(&self.places).map(|(first, place)| first + place.start);
-            row_index(&starts.flat_map(|start| start..start + self.tokens).collect::<Vec<_>>(), device)
-        });
-        let longest = self.places.iter().map(|place| place.start).max()?;
-        let decode = (self.tokens == 1).then(|| {
-            let slots = (longest + 1).next_multiple_of(STEP);
-            let read = match first[..] {
-                [first] => Read::Range(first..),
-                _ => {
-                    // A short row reads its last slot again and again.
-                    let last = |place: &Place| (place.start + 1).next_multiple_of(STEP) - 1;
-                    let rows = first.iter().zip(&self.places).map(|(first, place)| (*first, last(place)));
-                    let some = rows.flat_map(|(first, last)| (0..slots).map(move |slot| first + slot.min(last)));
-                    Read::Slots(row_index(&some.collect::<Vec<_>>(), device))
+    #[cfg(feature = "gpu")]
+    fn to_seen(&self, window: Option<usize>) -> Option<SeenSlots> {
+        let device = self.rotation.device();
+        let (mut places, mut gaps) = (Vec::new(), false);
+        for (row, place) in self.places.iter().enumerate() {
+            let (read, hidden) = place.seen(window);
+            let width = place.start + self.tokens - read;
+            for token in 0..self.tokens {
+                let own = place.start + token;
+                let sees =
+                    |slot: usize| hidden.as_deref().is_none_or(|hidden| hidden[token * width + slot - read] == 0);
+                let first = (read..own).find(|slot| sees(*slot)).unwrap_or(own);
+                gaps |= !(first..own).all(sees);
+                for slot in [place.pool?, first, own] {
+                    places.push(exact(slot)?);
                 }
+                let (cos, sin) = self.rotation.of(row * self.tokens + token);
+                places.extend_from_slice(cos);
+                places.extend_from_slice(sin);
+            }
+        }
+        let places = Tensor::from_data(places.as_slice(), device);
+        let bias = gaps.then(|| {
+            let longest = self.places.iter().map(|place| place.start + self.tokens).max().unwrap_or_default();
+            let tokens = |place: &Place| {
+                (0..self.tokens).flat_map(|token| place.bias(window, token, longest)).collect::<Vec<f32>>()
             };
-            let bias = |window: Option<usize>| {
-                let bias: Vec<f32> = self.places.iter().flat_map(|place| place.bias(window, slots)).collect();
-                Tensor::from_data(TensorData::new(bias, [rows, 1, 1, slots]), device)
-            };
-            let bias = windows.into_iter().map(|window| (window, bias(window))).collect();
-            Decode { rows, slots, read, bias }
+            let bias: Vec<f32> = self.places.iter().flat_map(tokens).collect();
+            Tensor::from_data(TensorData::new(bias, [self.places.len() * self.tokens, longest]), device)
         });
-        Some(Batch { written, decode })
-    }
-}
-
-impl Decode {
-    /// The summands of the scores of a layer with this window, `[rows, 1, 1, slots]`.
-    pub(super) fn bias(&self, window: Option<usize>) -> Option<&Tensor<4>> {
-        self.bias.get(&window)
+        Some(SeenSlots { places, bias })
     }
 }
 
@@ -311,12 +288,15 @@ impl Place {
         (*first, Some(Cow::Owned(both)))
     }
 
-    /// Returns what is added to the scores of a single token in a layer with this window, for `slots` slots: 0, or
-    /// negative infinity where it must not attend.
-    fn bias(&self, window: Option<usize>, slots: usize) -> Vec<f32> {
+    /// Returns what is added to the scores of a token in a layer with this window, for `slots` slots: 0, or negative
+    /// infinity where it must not attend.
+    #[cfg(feature = "gpu")]
+    fn bias(&self, window: Option<usize>, token: usize, slots: usize) -> Vec<f32> {
         let (first, hidden) = self.seen(window);
+        let from = token * (self.start + self.positions.len() - first);
         let sees = |slot: usize| {
-            (first..=self.start).contains(&slot) && hidden.as_deref().is_none_or(|hidden| hidden[slot - first] == 0)
+            (first..=self.start + token).contains(&slot)
+                && hidden.as_deref().is_none_or(|hidden| hidden[from + slot - first] == 0)
         };
         (0..slots).map(|slot| if sees(slot) { 0.0 } else { f32::NEG_INFINITY }).collect()
     }
@@ -341,6 +321,13 @@ impl View {
             .map(|(own, slot)| slot > own || (slot != own && outside(positions[own], positions[slot], window)));
         Some(Self { first, hidden: Some(hidden.map(u8::from).collect()) })
     }
+}
+
+/// Returns a slot's number as a float, if it is small enough to be exact.
+#[cfg(feature = "gpu")]
+fn exact(slot: usize) -> Option<f32> {
+    #[expect(clippy::cast_precision_loss, reason = "it is below 2^24")]
+    (slot < 1 << f32::MANTISSA_DIGITS).then_some(slot as f32)
 }
 
 /// Returns `true` if a window hides the token at `position` from the token at `own`.

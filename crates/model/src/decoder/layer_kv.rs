@@ -1,12 +1,12 @@
 //! One layer's keys and values.
 
 use super::Frame;
-use super::frame::{Decode, Place, Read};
+use super::frame::Place;
 use crate::device::KvDtype;
 use crate::ops::CachedRow;
 #[cfg(feature = "flex")]
 use crate::ops::flex::RowKv;
-use burn::tensor::{DType, Device, IndexingUpdateOp, Tensor, s};
+use burn::tensor::{DType, Device, Tensor, s};
 use std::ops::Range;
 
 /// One layer's keys and values.
@@ -25,12 +25,11 @@ enum Store {
     Pool(Pool),
 }
 
-/// The keys and values of all rows, `[kv_heads, slots, head_dim]` each: the slots of a head lie one after the other, as
-/// products want them.
+/// The keys and then the values of all rows, `[2 * kv_heads, slots, head_dim]`: the slots of a head lie one after the other,
+/// as products want them.
 #[derive(Debug, Clone)]
 struct Pool {
-    k: Tensor<3>,
-    v: Tensor<3>,
+    kv: Tensor<3>,
     /// The first slot of each row.
     starts: Vec<usize>,
 }
@@ -44,8 +43,8 @@ impl LayerKv {
 
     /// Makes keys and values without rows that share one tensor; `shape` is `[kv_heads, head_dim]`.
     pub(super) fn pooled(dtype: KvDtype, [heads, width]: [usize; 2], device: &Device) -> Self {
-        let empty = || Tensor::zeros([heads, 0, width], (device, dtype.burn()));
-        Self(Store::Pool(Pool { k: empty(), v: empty(), starts: Vec::new() }))
+        let kv = Tensor::zeros([2 * heads, 0, width], (device, dtype.burn()));
+        Self(Store::Pool(Pool { kv, starts: Vec::new() }))
     }
 
     /// Adds an empty row of `slots.len()` slots; a pool holds it in these slots, and grows to `pool` slots.
@@ -55,8 +54,6 @@ impl LayerKv {
             Store::Rows(rows) => rows.push(RowKv::new(dtype, shape, slots.len())),
             Store::Pool(shared) => {
                 shared.grow(pool);
-                // Slots that no token has written are read too, times 0: they must not hold the NaN of an earlier row.
-                shared.clear(slots.clone());
                 shared.starts.push(slots.start);
             }
         }
@@ -106,19 +103,6 @@ impl LayerKv {
     /// # Panics
     /// If the cache has no such row or slot.
     pub fn write(&mut self, frame: &Frame, k: &Tensor<4>, v: &Tensor<4>) {
-        let written = frame.batch().and_then(|batch| batch.written.as_ref());
-        #[cfg_attr(not(feature = "flex"), expect(irrefutable_let_patterns, reason = "there is no other store"))]
-        if let Store::Pool(pool) = &mut self.0
-            && let Some(written) = written
-        {
-            let assign = |cache: Tensor<3>, x: &Tensor<4>| {
-                let x = heads_first(x.clone()).cast(cache.dtype());
-                cache.select_assign(1, written.clone(), x, IndexingUpdateOp::Assign)
-            };
-            pool.k.inplace(|cache| assign(cache, k));
-            pool.v.inplace(|cache| assign(cache, v));
-            return;
-        }
         for (i, place) in frame.places().iter().enumerate() {
             let part = |x: &Tensor<4>| if x.dims()[0] == 1 { x.clone() } else { x.clone().narrow(0, i, 1) };
             self.write_slots(place.row, place.start, part(k), part(v));
@@ -147,7 +131,7 @@ impl LayerKv {
             }
             Store::Pool(pool) => {
                 let start = pool.starts[row] + start;
-                pool.assign(start..start + tokens, heads_first(k), heads_first(v));
+                pool.assign(start..start + tokens, heads_first(k, v));
             }
         }
     }
@@ -159,18 +143,18 @@ impl LayerKv {
         let (k, v) = match &self.0 {
             #[cfg(feature = "flex")]
             Store::Rows(rows) => rows[place.row].tensors(first, slots),
-            Store::Pool(pool) => pool.rows(&Read::Range(pool.starts[place.row] + first..), 1, slots),
+            Store::Pool(pool) => pool.row(place.row, first, slots),
         };
         CachedRow { k, v, hidden }
     }
 
-    /// Returns the keys and values that a pass of one token per row reads, `[rows, kv_heads, slots, head_dim]` each; `None`
-    /// if each row has tensors of its own.
-    pub(crate) fn batched(&self, decode: &Decode) -> Option<(Tensor<4>, Tensor<4>)> {
-        match &self.0 {
+    /// The keys and then the values of all rows, `[2 * kv_heads, slots, head_dim]`, if they share one tensor.
+    #[cfg(feature = "gpu")]
+    pub(super) fn shared(&mut self) -> Option<&mut Tensor<3>> {
+        match &mut self.0 {
             #[cfg(feature = "flex")]
             Store::Rows(_) => None,
-            Store::Pool(pool) => Some(pool.rows(&decode.read, decode.rows, decode.slots)),
+            Store::Pool(pool) => Some(&mut pool.kv),
         }
     }
 
@@ -187,56 +171,38 @@ impl LayerKv {
 impl Pool {
     /// Adds slots until there are `slots`.
     fn grow(&mut self, slots: usize) {
-        let [heads, now, width] = self.k.dims();
+        let [heads, now, width] = self.kv.dims();
         if slots > now {
-            let room = Tensor::zeros([heads, slots - now, width], (&self.k.device(), self.k.dtype()));
-            self.k.inplace(|k| Tensor::cat(vec![k, room.clone()], 1));
-            self.v.inplace(|v| Tensor::cat(vec![v, room], 1));
+            let room = Tensor::zeros([heads, slots - now, width], (&self.kv.device(), self.kv.dtype()));
+            self.kv.inplace(|kv| Tensor::cat(vec![kv, room], 1));
         }
     }
 
-    /// Sets slots to 0.
-    fn clear(&mut self, slots: Range<usize>) {
-        let [heads, _, width] = self.k.dims();
-        if !slots.is_empty() {
-            let zeros = Tensor::zeros([heads, slots.len(), width], (&self.k.device(), self.k.dtype()));
-            self.assign(slots, zeros.clone(), zeros);
-        }
-    }
-
-    /// Copies the first `used` slots of a row to `slots`, and sets the others of `slots` to 0.
+    /// Copies the first `used` slots of a row to `slots`.
     fn copy(&mut self, row: usize, used: usize, slots: Range<usize>) {
-        self.clear(slots.start + used..slots.end);
         if used > 0 {
-            let old = |cache: &Tensor<3>| cache.clone().narrow(1, self.starts[row], used);
-            let (k, v) = (old(&self.k), old(&self.v));
-            self.assign(slots.start..slots.start + used, k, v);
+            let old = self.kv.clone().narrow(1, self.starts[row], used);
+            self.assign(slots.start..slots.start + used, old);
         }
     }
 
-    fn assign(&mut self, slots: Range<usize>, k: Tensor<3>, v: Tensor<3>) {
-        let dtype = self.k.dtype();
-        self.k.inplace(|cache| cache.slice_assign(s![.., slots.clone(), ..], k.cast(dtype)));
-        self.v.inplace(|cache| cache.slice_assign(s![.., slots, ..], v.cast(dtype)));
+    fn assign(&mut self, slots: Range<usize>, kv: Tensor<3>) {
+        let dtype = self.kv.dtype();
+        self.kv.inplace(|cache| cache.slice_assign(s![.., slots, ..], kv.cast(dtype)));
     }
 
-    /// Returns keys and values in `f32`, `[rows, kv_heads, slots, head_dim]` each.
-    fn rows(&self, read: &Read, rows: usize, slots: usize) -> (Tensor<4>, Tensor<4>) {
-        let [heads, _, width] = self.k.dims();
-        let part = |cache: &Tensor<3>| {
-            let some = match read {
-                Read::Range(from) => cache.clone().narrow(1, from.start, slots),
-                Read::Slots(index) => cache.clone().select(1, index.clone()),
-            }; // [kv_heads, rows * slots, head_dim]
-            some.cast(DType::F32).reshape([heads, rows, slots, width]).swap_dims(0, 1)
-        };
-        (part(&self.k), part(&self.v))
+    /// Returns the keys and values of a row's slots from `first` on in `f32`, `[1, kv_heads, slots, head_dim]` each.
+    fn row(&self, row: usize, first: usize, slots: usize) -> (Tensor<4>, Tensor<4>) {
+        let heads = self.kv.dims()[0] / 2;
+        let some = self.kv.clone().narrow(1, self.starts[row] + first, slots).cast(DType::F32).unsqueeze::<4>();
+        (some.clone().narrow(1, 0, heads), some.narrow(1, heads, heads))
     }
 }
 
-/// Reorders `[rows, kv_heads, tokens, head_dim]` to `[kv_heads, rows * tokens, head_dim]`.
-fn heads_first(x: Tensor<4>) -> Tensor<3> {
-    let [rows, heads, tokens, width] = x.dims();
-    let x = if rows == 1 { x } else { x.swap_dims(0, 1) };
-    x.reshape([heads, rows * tokens, width])
+/// Joins keys and values, `[rows, kv_heads, tokens, head_dim]` each, to `[2 * kv_heads, rows * tokens, head_dim]`.
+fn heads_first(k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+    let both = Tensor::cat(vec![k, v], 1);
+    let [rows, heads, tokens, width] = both.dims();
+    let both = if rows == 1 { both } else { both.swap_dims(0, 1) };
+    both.reshape([heads, rows * tokens, width])
 }

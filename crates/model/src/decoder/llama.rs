@@ -4,6 +4,8 @@
 
 #[cfg(feature = "flex")]
 use super::in_place;
+#[cfg(feature = "gpu")]
+use super::on_gpu;
 use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
 use super::{Frame, KvCache, LayerKv, Rope, Rotation};
 use crate::config::LlamaConfig;
@@ -198,21 +200,28 @@ pub struct Block {
 impl Block {
     /// Runs the whole layer on the residual stream `hidden`; input and result `[rows, tokens, d_model]`.
     pub fn forward(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
-        #[cfg(feature = "flex")]
-        let hidden = match in_place::attention(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
-            Ok(hidden) => return self.feed_forward(hidden),
-            Err(hidden) => hidden,
+        #[cfg(feature = "gpu")]
+        let hidden = {
+            let attention = (&self.input_layernorm, &self.self_attn);
+            let mlp = (&self.post_attention_layernorm, &self.mlp);
+            match on_gpu::layer(attention, mlp, hidden, frame, kv) {
+                Ok(hidden) => return hidden,
+                Err(hidden) => hidden,
+            }
         };
-        let update = self.self_attn.forward(self.input_layernorm.forward(hidden.clone()), frame, kv);
-        let RmsNorm { weight, eps } = &self.post_attention_layernorm;
-        let (hidden, normed) = ops::add_rms_norm(update, hidden, weight.val(), *eps);
-        self.mlp.forward(normed) + hidden
+        let hidden = self.attention(hidden, frame, kv);
+        self.feed_forward(hidden)
     }
 
     /// Runs the attention sublayer, `hidden + attention(norm(hidden))`, and writes this pass's keys and values.
     pub fn attention(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) -> Tensor<3> {
         #[cfg(feature = "flex")]
         let hidden = match in_place::attention(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
+            Ok(hidden) => return hidden,
+            Err(hidden) => hidden,
+        };
+        #[cfg(feature = "gpu")]
+        let hidden = match on_gpu::attention(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
             Ok(hidden) => return hidden,
             Err(hidden) => hidden,
         };
@@ -223,6 +232,11 @@ impl Block {
     pub fn feed_forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         #[cfg(feature = "flex")]
         let hidden = match in_place::feed_forward(&self.post_attention_layernorm, &self.mlp, hidden) {
+            Ok(hidden) => return hidden,
+            Err(hidden) => hidden,
+        };
+        #[cfg(feature = "gpu")]
+        let hidden = match on_gpu::feed_forward(&self.post_attention_layernorm, &self.mlp, hidden) {
             Ok(hidden) => return hidden,
             Err(hidden) => hidden,
         };
@@ -237,6 +251,11 @@ impl Block {
     pub fn propagate(&self, hidden: Tensor<3>, frame: &Frame, kv: &mut LayerKv) {
         #[cfg(feature = "flex")]
         let hidden = match in_place::propagate(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
+            Ok(()) => return,
+            Err(hidden) => hidden,
+        };
+        #[cfg(feature = "gpu")]
+        let hidden = match on_gpu::propagate(&self.input_layernorm, &self.self_attn, hidden, frame, kv) {
             Ok(()) => return,
             Err(hidden) => hidden,
         };

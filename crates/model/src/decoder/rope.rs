@@ -3,7 +3,7 @@
 use crate::config::{LlamaConfig, RopeScaling};
 use crate::ops;
 use burn::tensor::{Device, Tensor, TensorData};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The rotary frequencies: the angle per position of each pair of head dimensions.
 ///
@@ -17,15 +17,13 @@ pub struct Rope {
 /// The rotations of some tokens' queries and keys.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    /// The cosines, `[rows, 1, tokens, head_dim / 2]`.
-    pub(crate) cos: Tensor<4>,
-    /// The sines, `[rows, 1, tokens, head_dim / 2]`.
-    pub(crate) sin: Tensor<4>,
-    /// The same for whole heads, for GPUs.
-    whole: Option<ops::Whole>,
-    /// The cosines and the sines on the host, `[rows, tokens, head_dim / 2]` each.
-    host: Arc<[Vec<f32>; 2]>,
+    device: Device,
+    rows: usize,
     tokens: usize,
+    /// The cosines and the sines, `[rows, tokens, head_dim / 2]` each.
+    host: Arc<[Vec<f32>; 2]>,
+    /// The cosines and the sines on the device, `[rows, 1, tokens, head_dim / 2]` each.
+    on_device: OnceLock<[Tensor<4>; 2]>,
 }
 
 impl Rope {
@@ -54,50 +52,54 @@ impl Rope {
     /// If the rows differ in length.
     pub fn at(&self, positions: &[Vec<usize>], device: &Device) -> Rotation {
         let tokens = positions.first().map_or(0, Vec::len);
-        let shape = [positions.len(), 1, tokens, self.frequencies.len()];
+        assert!(positions.iter().all(|row| row.len() == tokens), "rows of different lengths");
         let angles = positions.iter().flatten().flat_map(|p| self.frequencies.iter().map(move |f| count(*p) * f));
         let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
-        let table = |values: &Vec<f32>| Tensor::from_data(TensorData::new(values.clone(), shape), device);
-        Rotation { cos: table(&cos), sin: table(&sin), whole: None, host: Arc::new([cos, sin]), tokens }
+        Rotation::new([cos, sin], [positions.len(), tokens], device)
     }
 }
 
 impl Rotation {
-    /// Rotates heads, `[rows, heads, tokens, head_dim]`.
-    pub(crate) fn apply(&self, heads: Tensor<4>) -> Tensor<4> {
-        match &self.whole {
-            Some(whole) => ops::rotate_whole(heads, whole),
-            None => ops::rotate(heads, &self.cos, &self.sin),
-        }
+    fn new(host: [Vec<f32>; 2], [rows, tokens]: [usize; 2], device: &Device) -> Self {
+        Self { device: device.clone(), rows, tokens, host: Arc::new(host), on_device: OnceLock::new() }
     }
 
-    /// Prepares the rotations for a GPU.
-    pub(super) fn for_gpu(self) -> Self {
-        Self { whole: Some(ops::Whole::new(&self.cos, &self.sin)), ..self }
+    /// The device of the tensors that it makes.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Rotates heads, `[rows, heads, tokens, head_dim]`.
+    pub(crate) fn apply(&self, heads: Tensor<4>) -> Tensor<4> {
+        let [cos, sin] = self.on_device.get_or_init(|| {
+            let half = self.half();
+            let table = |values: &Vec<f32>| {
+                let data = TensorData::new(values.clone(), [self.rows, 1, self.tokens, half]);
+                Tensor::from_data(data, &self.device)
+            };
+            self.host.each_ref().map(table)
+        });
+        ops::rotate(heads, cos, sin)
     }
 
     /// The cosines and the sines of one token of all rows, `[head_dim / 2]` each.
     pub(super) fn of(&self, token: usize) -> (&[f32], &[f32]) {
-        let half = self.cos.dims()[3];
+        let half = self.half();
         let [cos, sin] = &*self.host;
         (&cos[token * half..(token + 1) * half], &sin[token * half..(token + 1) * half])
     }
 
+    /// The number of pairs of a head.
+    fn half(&self) -> usize {
+        self.host[0].len() / (self.rows * self.tokens).max(1)
+    }
+
     /// Returns the rotations of some rows.
     pub(crate) fn select(&self, rows: &[usize]) -> Self {
-        let index = ops::row_index(rows, &self.cos.device());
-        let some = |table: &Tensor<4>| table.clone().select(0, index.clone());
-        let size = self.tokens * self.cos.dims()[3];
-        let host =
+        let size = self.tokens * self.half();
+        let some =
             |table: &Vec<f32>| rows.iter().flat_map(|row| &table[row * size..(row + 1) * size]).copied().collect();
-        let [cos, sin] = &*self.host;
-        Self {
-            cos: some(&self.cos),
-            sin: some(&self.sin),
-            whole: self.whole.as_ref().map(|whole| whole.select(&index)),
-            host: Arc::new([host(cos), host(sin)]),
-            tokens: self.tokens,
-        }
+        Self::new(self.host.each_ref().map(some), [rows.len(), self.tokens], &self.device)
     }
 }
 

@@ -46,20 +46,11 @@ impl Attention {
         kv.write(frame, &k, &v);
         let mixed = if frame.places().is_empty() {
             ops::attention(q, k, v, frame.mask(self.window))
-        } else if let Some((k, v, bias)) = self.decode(frame, kv) {
-            ops::decode_attention(q, k, v, bias)
         } else {
             let cached: Vec<CachedRow<'_>> = frame.places().iter().map(|place| kv.cached(place, self.window)).collect();
             ops::cached_attention(&q, &cached)
         }; // [rows, tokens, heads * head_dim]
         self.o_proj.forward(mixed)
-    }
-
-    /// Returns the keys, the values and what is added to the scores, if all rows can be computed together.
-    fn decode<'a>(&self, frame: &'a Frame, kv: &LayerKv) -> Option<(Tensor<4>, Tensor<4>, &'a Tensor<4>)> {
-        let decode = frame.decode()?;
-        let (k, v) = kv.batched(decode)?;
-        Some((k, v, decode.bias(self.window)?))
     }
 
     /// Returns the keys and values of a normed state `x: [rows, tokens, d_model]`, each
@@ -85,15 +76,12 @@ impl Attention {
     fn heads(&self, x: Tensor<3>, norm: Option<&RmsNorm>) -> Tensor<4> {
         let [rows, tokens, width] = x.dims();
         let heads = width / self.head_dim;
-        let norm = |x: Tensor<4>| match norm {
+        let x = x.reshape([rows, tokens, heads, self.head_dim]);
+        let x = match norm {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        if tokens == 1 {
-            // The same order in memory, which spares a GPU a copy.
-            return norm(x.reshape([rows, heads, 1, self.head_dim]));
-        }
-        norm(x.reshape([rows, tokens, heads, self.head_dim])).swap_dims(1, 2)
+        x.swap_dims(1, 2)
     }
 }
 

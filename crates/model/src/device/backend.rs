@@ -99,7 +99,7 @@ impl DeviceSpec {
     ///
     /// The check is needed because burn opens a GPU on first use, in a separate thread, which panics if there is no GPU,
     /// and that panic cannot be caught.
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    #[cfg(feature = "gpu")]
     fn gpu(
         self,
         kind: burn::tensor::DeviceType,
@@ -166,11 +166,11 @@ impl FromStr for Backend {
 
 /// Returns `true` if the device is a GPU. GPU backends launch kernels and return before the kernels have finished.
 pub fn is_gpu(device: &Device) -> bool {
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    #[cfg(feature = "gpu")]
     {
         device.identity().is_some()
     }
-    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    #[cfg(not(feature = "gpu"))]
     {
         let _ = device;
         false
@@ -193,11 +193,11 @@ pub(crate) fn has_kernels(device: &Device) -> bool {
 
 /// Returns the name of a GPU, as its driver gives it; `None` for a CPU.
 pub fn adapter_name(device: &Device) -> Option<String> {
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    #[cfg(feature = "gpu")]
     {
         Some(device.identity()?.name)
     }
-    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    #[cfg(not(feature = "gpu"))]
     {
         let _ = device;
         None

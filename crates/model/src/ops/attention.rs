@@ -60,23 +60,3 @@ pub(crate) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<&
     }; // [rows, heads, tokens, head_dim]
     mixed.swap_dims(1, 2).reshape([rows, tokens, heads * head_dim])
 }
-
-/// Computes the attention of one query per row to `slots` keys and values, with `bias` added to the scores.
-///
-/// # Shapes
-/// - `q`: `[rows, heads, 1, head_dim]`
-/// - `k`, `v`: `[rows, kv_heads, slots, head_dim]`
-/// - `bias`: `[rows, 1, 1, slots]`, negative infinity where a query must not attend
-/// - result: `[rows, 1, heads * head_dim]`
-pub(crate) fn decode_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: &Tensor<4>) -> Tensor<3> {
-    let [rows, heads, _, head_dim] = q.dims();
-    let kv_heads = k.dims()[1];
-    // The query heads of a group lie along the query axis, so that no key or value is repeated.
-    let q = q.reshape([rows, kv_heads, heads / kv_heads, head_dim]);
-    let scale = 1.0 / (head_dim as f64).sqrt();
-    let scores = q.matmul(k.swap_dims(2, 3)).mul_scalar(scale) + bias.clone(); // [rows, kv_heads, group, slots]
-    // A softmax that divides at the end: GPUs fuse what follows a product into it.
-    let exponentials = (scores.clone() - scores.max_dim(3)).exp();
-    let sum = exponentials.clone().sum_dim(3);
-    (exponentials.matmul(v) / sum).reshape([rows, 1, heads * head_dim])
-}

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 
 /// Computes `x Wᵀ` for each weight `W` of `weights`.
 ///
-/// The input keeps its element type: weights of 16 bits are widened (CPU kernel) or the input is narrowed for the
-/// product (other backends), and the result has the input's type. The CPU kernel rounds inputs of quantised weights to 8
+/// The input keeps its element type: weights of 16 bits are widened (kernels) or the input is narrowed for the
+/// product (elsewhere), and the result has the input's type. The CPU kernel rounds inputs of quantised weights to 8
 /// bits; the definition multiplies with the dequantised weights.
 ///
 /// # Shapes
@@ -16,6 +16,10 @@ use burn::tensor::Tensor;
 pub(crate) fn linear<const N: usize>(x: &Tensor<3>, weights: [&Matrix; N]) -> [Tensor<3>; N] {
     #[cfg(feature = "flex")]
     if let Some(products) = super::flex::linear(x, weights) {
+        return products;
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(products) = super::gpu::linear(x, weights) {
         return products;
     }
     definition(x, weights.map(Matrix::tensor))

@@ -1,0 +1,161 @@
+//! Layers and their sublayers on GPUs, for passes of a few tokens, in a few launches each.
+//!
+//! Arguments for which there are no kernels are given back: the tensor operations of [`sublayers`](super::sublayers) then
+//! compute the same.
+#![expect(clippy::result_large_err, reason = "a tensor that is given back is not an error, and a box would allocate")]
+
+use super::frame::SeenSlots;
+use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
+use super::{Frame, LayerKv};
+use crate::ops::gpu::{AttentionMaps, Cached, Form, KvMaps, MlpMaps, Optional, Sublayers, VECTOR, takes, weights};
+use crate::weights::Weights;
+use burn::backend::Dispatch;
+use burn::tensor::{DispatchTensor, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use std::sync::Arc;
+
+/// Runs a whole layer: an attention and an MLP, each with its norm.
+pub(super) fn layer(
+    (input_norm, attention): (&RmsNorm, &Attention),
+    (inner_norm, mlp): (&RmsNorm, &Mlp),
+    hidden: Tensor<3>,
+    frame: &Frame,
+    kv: &mut LayerKv,
+) -> Result<Tensor<3>, Tensor<3>> {
+    let parts = || {
+        let seen = seen(&hidden, attention, frame).filter(|_| takes(&hidden, mlp.gate_proj.dims()[0]))?;
+        Some((seen, attention_maps(input_norm, attention)?, mlp_maps(inner_norm, mlp)?))
+    };
+    let Some((seen, attention, mlp)) = parts() else { return Err(hidden) };
+    change(hidden, kv, seen, |hidden, cached| {
+        Dispatch::both_sublayers(hidden.into_dispatch(), cached, Arc::new(attention), Arc::new(mlp))
+    })
+}
+
+/// Computes `hidden + attention(norm(hidden))`, and writes the keys and values.
+pub(super) fn attention(
+    input_norm: &RmsNorm,
+    attention: &Attention,
+    hidden: Tensor<3>,
+    frame: &Frame,
+    kv: &mut LayerKv,
+) -> Result<Tensor<3>, Tensor<3>> {
+    let parts = seen(&hidden, attention, frame).and_then(|seen| Some((seen, attention_maps(input_norm, attention)?)));
+    let Some((seen, maps)) = parts else { return Err(hidden) };
+    change(hidden, kv, seen, |hidden, cached| {
+        Dispatch::attention_sublayer(hidden.into_dispatch(), cached, Arc::new(maps))
+    })
+}
+
+/// Writes the keys and values of `norm(hidden)`.
+pub(super) fn propagate(
+    input_norm: &RmsNorm,
+    attention: &Attention,
+    hidden: Tensor<3>,
+    frame: &Frame,
+    kv: &mut LayerKv,
+) -> Result<(), Tensor<3>> {
+    let Attention { k_proj, v_proj, k_norm, .. } = attention;
+    let parts = || {
+        let seen = seen(&hidden, attention, frame)?;
+        let maps = weights([&k_proj.weight, &v_proj.weight])?;
+        Some((seen, kv_maps(input_norm, attention, maps, [k_norm.as_ref()], [k_proj, v_proj])?))
+    };
+    let (Some((seen, maps)), Some(shared)) = (parts(), kv.shared()) else { return Err(hidden) };
+    shared.inplace(|kv| {
+        let written = Dispatch::write_keys_values(hidden.into_dispatch(), cached(seen, kv), Arc::new(maps));
+        Tensor::from_dispatch(written)
+    });
+    Ok(())
+}
+
+/// Computes `hidden + mlp(norm(hidden))`.
+pub(super) fn feed_forward(input_norm: &RmsNorm, mlp: &Mlp, hidden: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
+    let maps = takes(&hidden, mlp.gate_proj.dims()[0]).then(|| mlp_maps(input_norm, mlp));
+    let Some(maps) = maps.flatten() else { return Err(hidden) };
+    Ok(Tensor::from_dispatch(Dispatch::mlp_sublayer(hidden.into_dispatch(), Arc::new(maps))))
+}
+
+/// Replaces the cache's keys and values by those that an operation returns, and returns its hidden state.
+fn change(
+    hidden: Tensor<3>,
+    kv: &mut LayerKv,
+    seen: &SeenSlots,
+    operation: impl FnOnce(Tensor<3>, Cached<Dispatch>) -> (DispatchTensor, DispatchTensor),
+) -> Result<Tensor<3>, Tensor<3>> {
+    let Some(shared) = kv.shared() else { return Err(hidden) };
+    let mut result = None;
+    shared.inplace(|kv| {
+        let (hidden, kv) = operation(hidden, cached(seen, kv));
+        result = Some(Tensor::from_dispatch(hidden));
+        Tensor::from_dispatch(kv)
+    });
+    let Some(result) = result else { unreachable!("the closure has run") };
+    Ok(result)
+}
+
+fn cached(seen: &SeenSlots, kv: Tensor<3>) -> Cached<Dispatch> {
+    let bias = seen.bias.clone().map_or(Optional::Absent, |bias| Optional::Present(bias.into_dispatch()));
+    Cached { places: seen.places.clone().into_dispatch(), bias, kv: kv.into_dispatch() }
+}
+
+/// Returns the slots that the tokens of a pass see, if the kernels take the pass.
+fn seen<'a>(hidden: &Tensor<3>, attention: &Attention, frame: &'a Frame) -> Option<&'a SeenSlots> {
+    let [rows, tokens, _] = hidden.dims();
+    let fits = rows == frame.places().len() && tokens == frame.tokens();
+    let seen = frame.seen_slots(attention.window)?;
+    (fits && takes(hidden, attention.q_proj.dims()[0])).then_some(seen)
+}
+
+fn attention_maps(input_norm: &RmsNorm, attention: &Attention) -> Option<AttentionMaps> {
+    let Attention { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm, .. } = attention;
+    let [q, k, v, o] = weights([&q_proj.weight, &k_proj.weight, &v_proj.weight, &o_proj.weight])?;
+    let norms = [q_norm.as_ref(), k_norm.as_ref()];
+    let kv = kv_maps(input_norm, attention, [k, v], norms, [q_proj, k_proj, v_proj])?;
+    Some(AttentionMaps { kv, q, o, o_bias: storage(o_proj.bias.as_ref())? })
+}
+
+fn kv_maps<const N: usize, const M: usize>(
+    input_norm: &RmsNorm,
+    attention: &Attention,
+    [k, v]: [CubeTensor; 2],
+    norms: [Option<&RmsNorm>; N],
+    projections: [&Linear; M],
+) -> Option<KvMaps> {
+    let normed = norms[0].is_some();
+    let biased = projections[0].bias.is_some();
+    let alike = norms.iter().all(|norm| norm.is_some() == normed)
+        && projections.iter().all(|map| map.bias.is_some() == biased)
+        && norms.iter().flatten().all(|norm| norm.eps.to_bits() == input_norm.eps.to_bits());
+    if !alike || !attention.head_dim.is_multiple_of(VECTOR) {
+        return None;
+    }
+    let norms = norms.into_iter().flatten().map(|norm| &norm.weight);
+    let extras = norms.chain(projections.into_iter().filter_map(|map| map.bias.as_ref()));
+    Some(KvMaps {
+        gamma: input_norm.weight.on_gpu()?.clone(),
+        k,
+        v,
+        extras: extras.map(|extra| extra.on_gpu().cloned()).collect::<Option<_>>()?,
+        form: Form { eps: narrow(input_norm.eps), normed, biased, rotated: attention.rotated },
+    })
+}
+
+fn mlp_maps(input_norm: &RmsNorm, mlp: &Mlp) -> Option<MlpMaps> {
+    let Mlp { gate_proj, up_proj, down_proj } = mlp;
+    if [gate_proj, up_proj, down_proj].iter().any(|map| map.bias.is_some()) {
+        return None;
+    }
+    let [gate, up, down] = weights([&gate_proj.weight, &up_proj.weight, &down_proj.weight])?;
+    Some(MlpMaps { gamma: input_norm.weight.on_gpu()?.clone(), gate, up, down, eps: narrow(input_norm.eps) })
+}
+
+/// Returns the storage of weights, if there are any; `None` if they are not on a GPU.
+fn storage(weights: Option<&Weights<Tensor<1>>>) -> Option<Option<CubeTensor>> {
+    weights.map_or(Some(None), |weights| Some(Some(weights.on_gpu()?.clone())))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the kernels compute in f32")]
+fn narrow(eps: f64) -> f32 {
+    eps as f32
+}

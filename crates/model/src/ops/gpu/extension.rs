@@ -1,0 +1,223 @@
+//! The operations as burn's backends see them: each is one operation of a stream, whatever it launches.
+//!
+//! Weights are no operands of these operations, since burn keeps account of every operand; they are what the operation is.
+
+use super::attend::Attend;
+use super::heads::{Form, Heads};
+use super::product::Product;
+use super::tensors::{Pool, Rows};
+use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, ExtensionType, backend_extension};
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+use std::sync::Arc;
+
+/// A tensor that may be absent.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub enum Optional<B: Backend> {
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present(FloatTensor<B>),
+}
+
+/// The tensors that an attention reads and writes beside the residual stream.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub struct Cached<B: Backend> {
+    /// For each token the first slot of its row in the pool, the first and the last slot of the row that it sees, the last
+    /// being its own, and the cosines and the sines of its rotation, `[tokens * (3 + head_dim)]`.
+    pub places: FloatTensor<B>,
+    /// The summands of the scores, `[tokens, slots]`.
+    #[extension_type]
+    pub bias: Optional<B>,
+    /// The keys and then the values of the cache, `[2 * kv_heads, slots, head_dim]`.
+    pub kv: FloatTensor<B>,
+}
+
+/// The weights that keys and values are made with.
+#[derive(Clone, Debug)]
+pub struct KvMaps {
+    /// The scale of the norm, `[d_model]`.
+    pub gamma: CubeTensor,
+    /// The projection of keys, `[kv_heads * head_dim, d_model]`.
+    pub k: CubeTensor,
+    /// The projection of values, as that of keys.
+    pub v: CubeTensor,
+    /// The scales of the norms of query heads and of key heads, `[head_dim]` each, if [`Form::normed`], and then the biases
+    /// of queries, keys and values, if [`Form::biased`]; without queries, theirs are absent.
+    pub extras: Vec<CubeTensor>,
+    /// The steps beside products.
+    pub form: Form,
+}
+
+/// The weights of an attention.
+#[derive(Clone, Debug)]
+pub struct AttentionMaps {
+    /// The weights of keys and values.
+    pub kv: KvMaps,
+    /// The projection of queries, `[heads * head_dim, d_model]`.
+    pub q: CubeTensor,
+    /// The output projection, `[d_model, heads * head_dim]`.
+    pub o: CubeTensor,
+    /// The bias of the output.
+    pub o_bias: Option<CubeTensor>,
+}
+
+/// The weights of an MLP.
+#[derive(Clone, Debug)]
+pub struct MlpMaps {
+    /// The scale of the norm, `[d_model]`.
+    pub gamma: CubeTensor,
+    /// The gate projection, `[d_ff, d_model]`.
+    pub gate: CubeTensor,
+    /// The up projection, `[d_ff, d_model]`.
+    pub up: CubeTensor,
+    /// The down projection, `[d_model, d_ff]`.
+    pub down: CubeTensor,
+    /// The number that is added to mean squares.
+    pub eps: f32,
+}
+
+/// A hidden state, and keys and values.
+type WithKv<B> = (FloatTensor<B>, FloatTensor<B>);
+
+/// Layers and their sublayers for a few tokens, in a few launches each. `hidden` is the residual stream,
+/// `[rows, tokens, d_model]`.
+#[backend_extension(Cube, Fusion)]
+pub trait Sublayers: Backend {
+    /// Computes `hidden + attention(norm(hidden))`, and writes the keys and values.
+    #[fusion(meta = |hidden, cached, _maps| (hidden.clone(), cached.kv.clone()))]
+    fn attention_sublayer(
+        hidden: FloatTensor<Self>,
+        #[extension_type] cached: Cached<Self>,
+        maps: Arc<AttentionMaps>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Computes an attention and then an MLP.
+    #[fusion(meta = |hidden, cached, _attention, _mlp| (hidden.clone(), cached.kv.clone()))]
+    fn both_sublayers(
+        hidden: FloatTensor<Self>,
+        #[extension_type] cached: Cached<Self>,
+        attention: Arc<AttentionMaps>,
+        mlp: Arc<MlpMaps>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Writes the keys and values of `norm(hidden)`.
+    #[fusion(meta = |_hidden, cached, _maps| cached.kv.clone())]
+    fn write_keys_values(
+        hidden: FloatTensor<Self>,
+        #[extension_type] cached: Cached<Self>,
+        maps: Arc<KvMaps>,
+    ) -> FloatTensor<Self>;
+
+    /// Computes `hidden + mlp(norm(hidden))`.
+    #[fusion(meta = |hidden, _maps| hidden.clone())]
+    fn mlp_sublayer(hidden: FloatTensor<Self>, maps: Arc<MlpMaps>) -> FloatTensor<Self>;
+
+    /// Computes `x Wᵀ`, `[rows, tokens, width]` by `[outputs, width]`, in `f32`.
+    #[fusion(meta = |x, weight| product_spec(x, weight))]
+    fn few_products(x: FloatTensor<Self>, weight: CubeTensor) -> FloatTensor<Self>;
+}
+
+fn product_spec(x: &TensorSpec, weight: &CubeTensor) -> TensorSpec {
+    TensorSpec::new(Shape::new([x.shape[0], x.shape[1], weight.meta.shape()[0]]), DType::F32)
+}
+
+impl Sublayers for CubeBackend {
+    fn attention_sublayer(hidden: CubeTensor, cached: Cached<Self>, maps: Arc<AttentionMaps>) -> WithKv<Self> {
+        let (shape, places) = (hidden.meta.shape().clone(), cached.places.clone());
+        let x = Rows::new(hidden);
+        let heads = heads(x.clone(), cached.places, cached.kv, &maps.kv, Some(&maps.q));
+        let kv = heads.kv.clone();
+        let q = heads.launch();
+        let mixed = Attend { q, kv: kv.clone(), places, bias: cached.bias.present().map(Rows::new) }.launch();
+        let product = Product {
+            x: Rows::new(mixed),
+            norm: None,
+            weight: Rows::new(maps.o.clone()),
+            gated: None,
+            bias: maps.o_bias.clone(),
+            residual: Some(x),
+        };
+        (shaped(product.launch(), shape), kv.tensor)
+    }
+
+    fn both_sublayers(
+        hidden: CubeTensor,
+        cached: Cached<Self>,
+        attention: Arc<AttentionMaps>,
+        mlp: Arc<MlpMaps>,
+    ) -> WithKv<Self> {
+        let (hidden, kv) = Self::attention_sublayer(hidden, cached, attention);
+        (Self::mlp_sublayer(hidden, mlp), kv)
+    }
+
+    fn write_keys_values(hidden: CubeTensor, cached: Cached<Self>, maps: Arc<KvMaps>) -> CubeTensor {
+        let heads = heads(Rows::new(hidden), cached.places, cached.kv, &maps, None);
+        let kv = heads.kv.tensor.clone();
+        heads.launch();
+        kv
+    }
+
+    fn mlp_sublayer(hidden: CubeTensor, maps: Arc<MlpMaps>) -> CubeTensor {
+        let (shape, x) = (hidden.meta.shape().clone(), Rows::new(hidden));
+        let inner = Product {
+            x: x.clone(),
+            norm: Some((maps.gamma.clone(), maps.eps)),
+            weight: Rows::new(maps.gate.clone()),
+            gated: Some(Rows::new(maps.up.clone())),
+            bias: None,
+            residual: None,
+        };
+        let product = Product {
+            x: Rows::new(inner.launch()),
+            norm: None,
+            weight: Rows::new(maps.down.clone()),
+            gated: None,
+            bias: None,
+            residual: Some(x),
+        };
+        shaped(product.launch(), shape)
+    }
+
+    fn few_products(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        let [rows, tokens] = [x.meta.shape()[0], x.meta.shape()[1]];
+        let weight = Rows::new(weight);
+        let shape = Shape::new([rows, tokens, weight.rows()]);
+        let product = Product { x: Rows::new(x), norm: None, weight, gated: None, bias: None, residual: None };
+        shaped(product.launch(), shape)
+    }
+}
+
+/// Returns the projections to heads, with those of queries if there is a map for them.
+fn heads(x: Rows, places: CubeTensor, kv: CubeTensor, maps: &KvMaps, q_map: Option<&CubeTensor>) -> Heads {
+    let rows = |map: &CubeTensor| Rows::new(map.clone());
+    Heads {
+        x,
+        gamma: maps.gamma.clone(),
+        maps: (q_map.map(rows), rows(&maps.k), rows(&maps.v)),
+        extras: (!maps.extras.is_empty()).then(|| CubeBackend::float_cat(maps.extras.clone(), 0)),
+        places,
+        kv: Pool::new(kv),
+        form: maps.form,
+    }
+}
+
+impl Optional<CubeBackend> {
+    fn present(self) -> Option<CubeTensor> {
+        match self {
+            Self::Absent => None,
+            Self::Present(tensor) => Some(tensor),
+        }
+    }
+}
+
+/// Gives a contiguous tensor another shape of as many numbers.
+fn shaped(tensor: CubeTensor, shape: Shape) -> CubeTensor {
+    CubeTensor::new_contiguous(tensor.client, tensor.device, shape, tensor.handle, tensor.dtype)
+}

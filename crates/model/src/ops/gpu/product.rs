@@ -1,0 +1,176 @@
+//! Products of a few tokens with a matrix, with what stands before and after them in a block.
+
+use super::tensors::{Rows, tile};
+use super::vectors::{LANES, norm_scales, token, total};
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+const UNITS: usize = 256;
+/// The outputs that a cube computes.
+const OUTPUTS: usize = UNITS / LANES;
+
+/// A product: `y = W x + bias + residual`, or `y = silu(W x) * (W' x)`, with `x` normed first if there is a norm.
+pub(super) struct Product {
+    /// `[.., width]`.
+    pub(super) x: Rows,
+    /// The scale of the norm, `[width]`, and what is added to the mean square.
+    pub(super) norm: Option<(CubeTensor, f32)>,
+    /// `W`, `[outputs, width]`.
+    pub(super) weight: Rows,
+    /// `W'`, `[outputs, width]`, in the type of `W`.
+    pub(super) gated: Option<Rows>,
+    /// `[outputs]`.
+    pub(super) bias: Option<CubeTensor>,
+    /// `[.., outputs]`.
+    pub(super) residual: Option<Rows>,
+}
+
+impl Product {
+    /// Launches the product, and returns `y: [tokens, outputs]` in memory that is contiguous.
+    pub(super) fn launch(self) -> CubeTensor {
+        let Self { x, norm, weight, gated, bias, residual } = self;
+        let (tokens, width, outputs) = (x.rows(), x.width(), weight.rows());
+        let client = x.tensor.client.clone();
+        let y = super::tensors::empty(&x.tensor, [tokens, outputs].into());
+        let tile = tile(tokens);
+        let count = CubeCount::Static(outputs.div_ceil(OUTPUTS) as u32, tokens.div_ceil(tile) as u32, 1);
+        let dtype = dtype_to_storage_type(weight.tensor.dtype);
+        let n = super::tensors::VECTOR;
+        let (normed, is_gated, biased, added) = (norm.is_some(), gated.is_some(), bias.is_some(), residual.is_some());
+        // What is absent is not read; another tensor stands in its place.
+        let (gamma, eps) = norm.unwrap_or((x.tensor.clone(), 0.0));
+        let second = gated.unwrap_or_else(|| weight.clone());
+        let bias = bias.unwrap_or_else(|| x.tensor.clone());
+        let residual = residual.unwrap_or_else(|| x.clone());
+        product::launch(
+            &client,
+            count,
+            CubeDim::new_1d(UNITS as u32),
+            n,
+            x.tensor.clone().into_buffer_arg(),
+            gamma.into_buffer_arg(),
+            weight.tensor.clone().into_buffer_arg(),
+            second.tensor.clone().into_buffer_arg(),
+            bias.into_buffer_arg(),
+            residual.tensor.clone().into_buffer_arg(),
+            y.clone().into_buffer_arg(),
+            tokens,
+            outputs,
+            width / n,
+            x.pitch / n,
+            weight.pitch / n,
+            second.pitch / n,
+            residual.pitch,
+            eps,
+            tile,
+            normed,
+            is_gated,
+            biased,
+            added,
+            dtype,
+        );
+        y
+    }
+}
+
+/// A cube computes [`OUTPUTS`] outputs of a tile of tokens.
+#[cube(launch)]
+fn product<W: Float, N: Size>(
+    x: &[Vector<f32, N>],
+    gamma: &[Vector<f32, N>],
+    weight: &[Vector<W, N>],
+    second: &[Vector<W, N>],
+    bias: &[f32],
+    residual: &[f32],
+    y: &mut [f32],
+    tokens: usize,
+    outputs: usize,
+    width: usize,
+    x_pitch: usize,
+    pitch: usize,
+    second_pitch: usize,
+    residual_pitch: usize,
+    eps: f32,
+    #[comptime] tile: usize,
+    #[comptime] normed: bool,
+    #[comptime] gated: bool,
+    #[comptime] biased: bool,
+    #[comptime] added: bool,
+    #[define(W)] _dtype: ElemType,
+) {
+    let unit = UNIT_POS as usize;
+    let (lane, group) = (unit % LANES, unit / LANES);
+    let first = CUBE_POS_Y as usize * tile;
+    let base = CUBE_POS_X as usize * OUTPUTS;
+    let maps = comptime!(if gated { 2usize } else { 1usize });
+    let mut partial = Shared::<[f32]>::new_slice(comptime!(maps * tile * UNITS));
+    let mut scales = Shared::<[f32]>::new_slice(tile);
+    if normed {
+        norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile, UNITS);
+    }
+
+    let row = min(base + group, outputs - 1);
+    let mut sums = Array::<Vector<f32, N>>::new(comptime!(maps * tile));
+    #[unroll]
+    for t in 0..comptime!(maps * tile) {
+        sums[t] = Vector::<f32, N>::new(f32::new(0.0));
+    }
+    let mut i = lane;
+    while i < width {
+        let mut w = Vector::<f32, N>::cast_from(weight[row * pitch + i]);
+        let mut u = w;
+        if gated {
+            u = Vector::<f32, N>::cast_from(second[row * second_pitch + i]);
+        }
+        if normed {
+            let scale = gamma[i];
+            w *= scale;
+            u *= scale;
+        }
+        #[unroll]
+        for t in 0..tile {
+            let value = x[token(first, t, tokens) * x_pitch + i];
+            sums[t] += w * value;
+            if gated {
+                sums[tile + t] += u * value;
+            }
+        }
+        i += LANES;
+    }
+    // The sums of one output lie apart, so that the units which add them up read from different banks.
+    #[unroll]
+    for t in 0..comptime!(maps * tile) {
+        partial[t * UNITS + lane * OUTPUTS + group] = total::<N>(sums[t]);
+    }
+    sync_cube();
+
+    if unit < comptime!(tile * OUTPUTS) {
+        let (t, output) = (unit / OUTPUTS, unit % OUTPUTS);
+        let mut sum = f32::new(0.0);
+        let mut other = f32::new(0.0);
+        for l in 0..LANES {
+            sum += partial[t * UNITS + l * OUTPUTS + output];
+            if gated {
+                other += partial[(tile + t) * UNITS + l * OUTPUTS + output];
+            }
+        }
+        let (output, token) = (base + output, first + t);
+        if output < outputs && token < tokens {
+            if normed {
+                sum *= scales[t];
+                other *= scales[t];
+            }
+            if gated {
+                sum = sum / (f32::new(1.0) + (-sum).exp()) * other;
+            }
+            if biased {
+                sum += bias[output];
+            }
+            if added {
+                sum += residual[token * residual_pitch + output];
+            }
+            y[token * outputs + output] = sum;
+        }
+    }
+}

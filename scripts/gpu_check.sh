@@ -60,7 +60,7 @@ step() {
         echo "{\"command\": \"memory of $name\", \"device\": \"$device\", \"dtype\": \"\", \"peak MiB\": $(sort -n "$out/$name.memory" | tail -n 1 | sed 's/^$/0/').0}" >>"$results"
     fi
     [ $status = 124 ] && echo "stopped after $seconds s" >>"$out/$name.log"
-    printf '%-22s %4s s  %s\n' "$name" $((SECONDS - started)) "$([ $status = 0 ] && echo ok || echo "FAILED ($status): $(tail -n 1 "$out/$name.log" | cut -c 1-200)")"
+    printf '%-22s %4s s  %s\n' "$name" $((SECONDS - started)) "$([ $status = 0 ] && (grep '^SKIPPED' "$out/$name.log" || echo ok) || echo "FAILED ($status): $(tail -n 1 "$out/$name.log" | cut -c 1-200)")"
 }
 
 check() { # SECONDS NAME ARGUMENTS..

@@ -12,7 +12,9 @@ mod agreement;
 mod record;
 mod speed;
 
+use burn::tensor::DType;
 use clap::{Parser, Subcommand};
+use dynlayer::burn;
 use dynlayer::inference::KvPolicy;
 use dynlayer::model::{WeightDtype, adapter_name};
 use dynlayer_examples::Loaded;
@@ -101,6 +103,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let device = arguments.model.device.open()?;
+    if arguments.dtype == WeightDtype::F16 && !device.supports_dtype(DType::F16) {
+        println!("SKIPPED: the device has no 16-bit floats");
+        return Ok(());
+    }
     let started = Instant::now();
     let loaded = Loaded::open(&arguments.model, arguments.dtype, true)?;
     let adapter = adapter_name(&loaded.model.device());

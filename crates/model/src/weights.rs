@@ -22,8 +22,8 @@ use std::ops::Deref;
 #[cfg(any(feature = "flex", feature = "gpu"))]
 use std::sync::OnceLock;
 
-/// A parameter whose storage the kernels find without making a handle: burn allocates for every handle, and on a GPU it keeps
-/// account of every operand of an operation, which takes longer than to launch one.
+/// A parameter whose storage the kernels find without making a handle: burn allocates for every handle, and on a GPU its account
+/// of an operation's operands takes longer than the launch.
 ///
 /// It is the parameter in all else: modules, visitors and records see no difference.
 #[derive(Debug)]

@@ -22,8 +22,9 @@ pub(super) struct DeviceCost {
 impl DeviceCost {
     /// The cost on two cores of a server CPU with AVX-512, measured on flex (`docs/performance.md`).
     const CPU: Self = Self { flops_per_second: 50e9, gather_seconds: 30e-6 };
-    /// The cost on a data-centre GPU: the time is measured on one (`docs/gpu.md`), the speed is its data sheet's.
-    const GPU: Self = Self { flops_per_second: 100e12, gather_seconds: 84e-6 };
+    /// The cost on a data-centre GPU: the time is measured on one (`docs/gpu.md`), the speed is a third of its data sheet's for
+    /// products in `f32` without matrix units.
+    const GPU: Self = Self { flops_per_second: 20e12, gather_seconds: 86e-6 };
 
     /// Returns the cost for a device of this kind.
     fn of(device: &Device) -> Self {

@@ -89,6 +89,15 @@ impl SpeculationReport {
         (seconds > 0.0).then(|| (self.replaced_seconds + self.plain_seconds) / seconds)
     }
 
+    /// Adds a plain pass.
+    pub(crate) fn add_plain(&mut self, seconds: f64) {
+        if self.lengths.is_empty() {
+            self.lengths.push(0);
+        }
+        self.lengths[0] += 1;
+        self.plain_seconds += seconds;
+    }
+
     /// Adds the rounds of a later run or a later round, whose estimates stand for both.
     pub(crate) fn add(&mut self, other: &Self) {
         self.estimate = other.estimate;

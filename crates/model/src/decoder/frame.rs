@@ -26,18 +26,18 @@ pub struct Frame {
     windows: BTreeMap<usize, Tensor<4, Bool>>,
     /// The slots that tokens see in layers with these windows, if the cache is a pool; made when they are first asked for.
     #[cfg(feature = "gpu")]
-    seen: OnceLock<BTreeMap<Option<usize>, SeenSlots>>,
+    seen: BTreeMap<Option<usize>, OnceLock<Option<SeenSlots>>>,
 }
 
 /// The slots of a pool that each token of a pass sees, as kernels take them.
 #[cfg(feature = "gpu")]
 #[derive(Debug, Clone)]
 pub(super) struct SeenSlots {
-    /// For each token the first slot of its row in the pool, the first and the last slot of the row that it sees, the last
-    /// being its own, and the cosines and the sines of its rotation; `[rows * tokens * (3 + head_dim)]`.
+    /// The place of each token: the first slot of its row in the pool; the first and the last slot that it sees, counted from
+    /// there, of which the last is its own; the cosines and the sines of its rotation. `[rows * tokens * (3 + head_dim)]`.
     pub(super) places: Tensor<1>,
-    /// The summands of the scores of the row's slots, `[rows * tokens, slots]`: negative infinity where a token must not
-    /// attend; `None` = nothing is hidden between the first and the last slot.
+    /// For each token and slot of its row 0, or a negative number where the token must not attend, `[rows * tokens, slots]`;
+    /// `None` = nothing is hidden between the first and the last slot.
     pub(super) bias: Option<Tensor<2>>,
 }
 
@@ -101,6 +101,11 @@ impl Frame {
             let positions = own.as_slice().into();
             frame.places.push(Place { row: *row, pool: *pool, start: earlier.len(), positions, holes: None, views });
         }
+        #[cfg(feature = "gpu")]
+        {
+            let windows = std::iter::once(None).chain(windows.iter().copied().map(Some));
+            frame.seen = windows.map(|window| (window, OnceLock::new())).collect();
+        }
         frame
     }
 
@@ -156,7 +161,7 @@ impl Frame {
             mask: None,
             windows: BTreeMap::new(),
             #[cfg(feature = "gpu")]
-            seen: OnceLock::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -199,7 +204,7 @@ impl Frame {
             mask: self.mask.as_ref().map(some),
             windows: self.windows.iter().map(|(window, mask)| (*window, some(mask))).collect(),
             #[cfg(feature = "gpu")]
-            seen: OnceLock::new(),
+            seen: self.unseen(),
         }
     }
 
@@ -218,7 +223,7 @@ impl Frame {
         }
         #[cfg(feature = "gpu")]
         {
-            frame.seen = OnceLock::new();
+            frame.seen = self.unseen();
         }
         frame
     }
@@ -226,20 +231,20 @@ impl Frame {
     /// The slots that each token sees in a layer with this window, if the cache is a pool.
     #[cfg(feature = "gpu")]
     pub(super) fn seen_slots(&self, window: Option<usize>) -> Option<&SeenSlots> {
-        // A window that hides nothing from any row is as none.
-        let window = window.filter(|window| self.places.iter().any(|place| place.views.contains_key(window)));
-        let windows = || {
-            let all: BTreeSet<usize> = self.places.iter().flat_map(|place| place.views.keys().copied()).collect();
-            std::iter::once(None).chain(all.into_iter().map(Some))
-        };
-        let all = || windows().filter_map(|window| Some((window, self.to_seen(window)?))).collect();
-        self.seen.get_or_init(all).get(&window)
+        self.seen.get(&window)?.get_or_init(|| self.to_seen(window)).as_ref()
+    }
+
+    /// Returns the windows of `seen`, of which nothing is made.
+    #[cfg(feature = "gpu")]
+    fn unseen(&self) -> BTreeMap<Option<usize>, OnceLock<Option<SeenSlots>>> {
+        self.seen.keys().map(|window| (*window, OnceLock::new())).collect()
     }
 
     #[cfg(feature = "gpu")]
     fn to_seen(&self, window: Option<usize>) -> Option<SeenSlots> {
         let device = self.rotation.device();
-        let (mut places, mut gaps) = (Vec::new(), false);
+        let longest = self.longest();
+        let (mut places, mut bias, mut gaps) = (Vec::new(), Vec::new(), false);
         for (row, place) in self.places.iter().enumerate() {
             let (read, hidden) = place.seen(window);
             let width = place.start + self.tokens - read;
@@ -248,25 +253,29 @@ impl Frame {
                 let sees =
                     |slot: usize| hidden.as_deref().is_none_or(|hidden| hidden[token * width + slot - read] == 0);
                 let first = (read..own).find(|slot| sees(*slot)).unwrap_or(own);
-                gaps |= !(first..own).all(sees);
                 for slot in [place.pool?, first, own] {
                     places.push(exact(slot)?);
                 }
                 let (cos, sin) = self.rotation.of(row * self.tokens + token);
                 places.extend_from_slice(cos);
                 places.extend_from_slice(sin);
+                gaps |= hidden.is_some() && !(first..own).all(sees);
+                if hidden.is_some() {
+                    bias.resize((row * self.tokens + token) * longest, 0.0);
+                    bias.extend((0..=own).map(|slot| if slot < first || !sees(slot) { -1.0 } else { 0.0 }));
+                }
             }
         }
-        let places = Tensor::from_data(places.as_slice(), device);
-        let bias = gaps.then(|| {
-            let longest = self.places.iter().map(|place| place.start + self.tokens).max().unwrap_or_default();
-            let tokens = |place: &Place| {
-                (0..self.tokens).flat_map(|token| place.bias(window, token, longest)).collect::<Vec<f32>>()
-            };
-            let bias: Vec<f32> = self.places.iter().flat_map(tokens).collect();
-            Tensor::from_data(TensorData::new(bias, [self.places.len() * self.tokens, longest]), device)
-        });
-        Some(SeenSlots { places, bias })
+        let tokens = self.places.len() * self.tokens;
+        bias.resize(tokens * longest, 0.0);
+        let bias = gaps.then(|| Tensor::from_data(TensorData::new(bias, [tokens, longest]), device));
+        Some(SeenSlots { places: Tensor::from_data(places.as_slice(), device), bias })
+    }
+
+    /// The slots of the longest row, those of the pass included.
+    #[cfg(feature = "gpu")]
+    pub(super) fn longest(&self) -> usize {
+        self.places.iter().map(|place| place.start + self.tokens).max().unwrap_or_default()
     }
 }
 
@@ -286,19 +295,6 @@ impl Place {
             *byte |= *hidden;
         }
         (*first, Some(Cow::Owned(both)))
-    }
-
-    /// Returns what is added to the scores of a token in a layer with this window, for `slots` slots: 0, or negative
-    /// infinity where it must not attend.
-    #[cfg(feature = "gpu")]
-    fn bias(&self, window: Option<usize>, token: usize, slots: usize) -> Vec<f32> {
-        let (first, hidden) = self.seen(window);
-        let from = token * (self.start + self.positions.len() - first);
-        let sees = |slot: usize| {
-            (first..=self.start + token).contains(&slot)
-                && hidden.as_deref().is_none_or(|hidden| hidden[from + slot - first] == 0)
-        };
-        (0..slots).map(|slot| if sees(slot) { 0.0 } else { f32::NEG_INFINITY }).collect()
     }
 }
 

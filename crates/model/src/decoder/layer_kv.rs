@@ -54,6 +54,8 @@ impl LayerKv {
             Store::Rows(rows) => rows.push(RowKv::new(dtype, shape, slots.len())),
             Store::Pool(shared) => {
                 shared.grow(pool);
+                // Slots that are hidden may be unwritten, and are read times 0: they must not hold the NaN of an earlier row.
+                shared.clear(slots.clone());
                 shared.starts.push(slots.start);
             }
         }
@@ -178,8 +180,18 @@ impl Pool {
         }
     }
 
-    /// Copies the first `used` slots of a row to `slots`.
+    /// Sets slots to 0.
+    fn clear(&mut self, slots: Range<usize>) {
+        let [heads, _, width] = self.kv.dims();
+        if !slots.is_empty() {
+            let zeros = Tensor::zeros([heads, slots.len(), width], (&self.kv.device(), self.kv.dtype()));
+            self.assign(slots, zeros);
+        }
+    }
+
+    /// Copies the first `used` slots of a row to `slots`, and sets the others of `slots` to 0.
     fn copy(&mut self, row: usize, used: usize, slots: Range<usize>) {
+        self.clear(slots.start + used..slots.end);
         if used > 0 {
             let old = self.kv.clone().narrow(1, self.starts[row], used);
             self.assign(slots.start..slots.start + used, old);

@@ -103,6 +103,8 @@ impl Llama {
     /// A token attends to the slots up to its own. In a layer with a window it attends only to those of them whose
     /// position is less than the window before its own.
     ///
+    /// The frame is for this cache as it is: make another one after rows have been added, removed or grown.
+    ///
     /// # Panics
     /// If `positions` is empty, its rows differ in length, there is not one entry per row, or a row is named twice,
     /// does not exist or has no room for the tokens.

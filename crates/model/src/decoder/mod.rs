@@ -6,7 +6,7 @@
 //! - [`KvCache`] keeps keys and values between passes.
 //!
 //! The forward pass is in `llama.rs`, and its sublayers in `sublayers.rs`. On `flex`, `in_place.rs` computes the same
-//! without tensors in between; on GPUs, `on_gpu.rs` does in fewer launches.
+//! without tensors in between; on GPUs, `on_gpu.rs` computes it in fewer launches.
 
 mod cache;
 mod frame;

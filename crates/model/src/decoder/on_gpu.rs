@@ -7,8 +7,9 @@
 use super::frame::SeenSlots;
 use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
 use super::{Frame, LayerKv};
-use crate::ops::gpu::{AttentionMaps, Cached, Form, KvMaps, MlpMaps, Optional, Sublayers, VECTOR, takes, weights};
-use crate::weights::Weights;
+use crate::ops::gpu::{
+    AttentionMaps, Cached, Form, KvMaps, MlpMaps, Optional, Sublayers, attends, takes, vector, weights,
+};
 use burn::backend::Dispatch;
 use burn::tensor::{DispatchTensor, Tensor};
 use burn_cubecl::tensor::CubeTensor;
@@ -62,10 +63,9 @@ pub(super) fn propagate(
         Some((seen, kv_maps(input_norm, attention, maps, [k_norm.as_ref()], [k_proj, v_proj])?))
     };
     let (Some((seen, maps)), Some(shared)) = (parts(), kv.shared()) else { return Err(hidden) };
-    shared.inplace(|kv| {
-        let written = Dispatch::write_keys_values(hidden.into_dispatch(), cached(seen, kv), Arc::new(maps));
-        Tensor::from_dispatch(written)
-    });
+    let kv = std::mem::replace(shared, hidden.clone());
+    let kv = Dispatch::write_keys_values(hidden.into_dispatch(), cached(seen, kv), Arc::new(maps));
+    *shared = Tensor::from_dispatch(kv);
     Ok(())
 }
 
@@ -84,14 +84,11 @@ fn change(
     operation: impl FnOnce(Tensor<3>, Cached<Dispatch>) -> (DispatchTensor, DispatchTensor),
 ) -> Result<Tensor<3>, Tensor<3>> {
     let Some(shared) = kv.shared() else { return Err(hidden) };
-    let mut result = None;
-    shared.inplace(|kv| {
-        let (hidden, kv) = operation(hidden, cached(seen, kv));
-        result = Some(Tensor::from_dispatch(hidden));
-        Tensor::from_dispatch(kv)
-    });
-    let Some(result) = result else { unreachable!("the closure has run") };
-    Ok(result)
+    // The operation gets the only handle of the keys and values, so that it can change them where they are.
+    let kv = std::mem::replace(shared, hidden.clone());
+    let (hidden, kv) = operation(hidden, cached(seen, kv));
+    *shared = Tensor::from_dispatch(kv);
+    Ok(Tensor::from_dispatch(hidden))
 }
 
 fn cached(seen: &SeenSlots, kv: Tensor<3>) -> Cached<Dispatch> {
@@ -102,9 +99,11 @@ fn cached(seen: &SeenSlots, kv: Tensor<3>) -> Cached<Dispatch> {
 /// Returns the slots that the tokens of a pass see, if the kernels take the pass.
 fn seen<'a>(hidden: &Tensor<3>, attention: &Attention, frame: &'a Frame) -> Option<&'a SeenSlots> {
     let [rows, tokens, _] = hidden.dims();
-    let fits = rows == frame.places().len() && tokens == frame.tokens();
-    let seen = frame.seen_slots(attention.window)?;
-    (fits && takes(hidden, attention.q_proj.dims()[0])).then_some(seen)
+    let fits = rows == frame.places().len()
+        && tokens == frame.tokens()
+        && takes(hidden, attention.q_proj.dims()[0])
+        && attends(rows * tokens, frame.longest(), attention.head_dim);
+    if fits { frame.seen_slots(attention.window) } else { None }
 }
 
 fn attention_maps(input_norm: &RmsNorm, attention: &Attention) -> Option<AttentionMaps> {
@@ -112,7 +111,11 @@ fn attention_maps(input_norm: &RmsNorm, attention: &Attention) -> Option<Attenti
     let [q, k, v, o] = weights([&q_proj.weight, &k_proj.weight, &v_proj.weight, &o_proj.weight])?;
     let norms = [q_norm.as_ref(), k_norm.as_ref()];
     let kv = kv_maps(input_norm, attention, [k, v], norms, [q_proj, k_proj, v_proj])?;
-    Some(AttentionMaps { kv, q, o, o_bias: storage(o_proj.bias.as_ref())? })
+    let o_bias = match &o_proj.bias {
+        Some(bias) => Some(vector(bias)?),
+        None => None,
+    };
+    Some(AttentionMaps { kv, q, o, o_bias })
 }
 
 fn kv_maps<const N: usize, const M: usize>(
@@ -127,16 +130,16 @@ fn kv_maps<const N: usize, const M: usize>(
     let alike = norms.iter().all(|norm| norm.is_some() == normed)
         && projections.iter().all(|map| map.bias.is_some() == biased)
         && norms.iter().flatten().all(|norm| norm.eps.to_bits() == input_norm.eps.to_bits());
-    if !alike || !attention.head_dim.is_multiple_of(VECTOR) {
+    if !alike {
         return None;
     }
     let norms = norms.into_iter().flatten().map(|norm| &norm.weight);
     let extras = norms.chain(projections.into_iter().filter_map(|map| map.bias.as_ref()));
     Some(KvMaps {
-        gamma: input_norm.weight.on_gpu()?.clone(),
+        gamma: vector(&input_norm.weight)?,
         k,
         v,
-        extras: extras.map(|extra| extra.on_gpu().cloned()).collect::<Option<_>>()?,
+        extras: extras.map(vector).collect::<Option<_>>()?,
         form: Form { eps: narrow(input_norm.eps), normed, biased, rotated: attention.rotated },
     })
 }
@@ -147,12 +150,7 @@ fn mlp_maps(input_norm: &RmsNorm, mlp: &Mlp) -> Option<MlpMaps> {
         return None;
     }
     let [gate, up, down] = weights([&gate_proj.weight, &up_proj.weight, &down_proj.weight])?;
-    Some(MlpMaps { gamma: input_norm.weight.on_gpu()?.clone(), gate, up, down, eps: narrow(input_norm.eps) })
-}
-
-/// Returns the storage of weights, if there are any; `None` if they are not on a GPU.
-fn storage(weights: Option<&Weights<Tensor<1>>>) -> Option<Option<CubeTensor>> {
-    weights.map_or(Some(None), |weights| Some(Some(weights.on_gpu()?.clone())))
+    Some(MlpMaps { gamma: vector(&input_norm.weight)?, gate, up, down, eps: narrow(input_norm.eps) })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the kernels compute in f32")]

@@ -9,7 +9,7 @@ use super::step::{Kept, Predicted, Stepped};
 use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
 use crate::engine::{self, PassOutput};
 use crate::generation::GenerateError;
-use crate::generation::speculation::{Accept, Pace, Round, RowResult};
+use crate::generation::speculation::{Accept, DraftLength, Pace, Round, RowResult};
 use crate::report::{PhaseReport, SpeculationReport};
 use crate::sampling::{Distribution, SamplingError, accepted, drafted};
 use burn::tensor::Tensor;
@@ -149,7 +149,12 @@ impl<'a, C: Controller> Session<'a, C> {
                 member.tokens.push(token);
                 member.cached += 1;
                 drafts.tokens[at].push(token);
-                let likeliest = Distribution::new(logits).likeliest(1).first().map_or(0.0, |(_, log)| log.exp());
+                // Only the decision to go on depends on it, and it takes a pass over the vocabulary.
+                let likeliest = match speculation.length {
+                    DraftLength::Auto { .. } => Distribution::new(logits).likeliest(1),
+                    DraftLength::Fixed(_) => Vec::new(),
+                };
+                let likeliest = likeliest.first().map_or(0.0, |(_, log)| log.exp());
                 drawn.push((likeliest, member.options.stop_tokens.contains(&token)));
             }
             for (of, q) in drafts.probabilities.iter_mut().zip(probabilities) {
@@ -323,25 +328,26 @@ impl<'a, C: Controller> Session<'a, C> {
         let (replaced, expected) = pace.end(round, results, saved, seconds);
         let sum = |number: fn(&RowResult) -> usize| results.iter().map(number).sum::<usize>() as u64;
         let length = usize::try_from(drafts.passes).unwrap_or(usize::MAX);
+        if length == 0 {
+            // A plain pass is short in a small model, and changes no estimate that is reported.
+            let started = || SpeculationReport { estimate: pace.estimate(), ..SpeculationReport::default() };
+            self.report.speculation.get_or_insert_with(started).add_plain(seconds);
+            return;
+        }
         let mut lengths = vec![0; length + 1];
         lengths[length] = 1;
-        let estimate = pace.estimate();
-        let report = if length == 0 {
-            SpeculationReport { lengths, plain_seconds: seconds, estimate, ..SpeculationReport::default() }
-        } else {
-            SpeculationReport {
-                lengths,
-                drafted: (length * results.len()) as u64,
-                checked: sum(|row| row.checked),
-                accepted: sum(|row| row.accepted),
-                tokens: sum(|row| row.tokens),
-                checking_seconds: seconds,
-                plain_seconds: 0.0,
-                replaced_seconds: replaced,
-                expected: expected * (seconds + drafts.seconds),
-                estimate,
-                drafts,
-            }
+        let report = SpeculationReport {
+            lengths,
+            drafted: (length * results.len()) as u64,
+            checked: sum(|row| row.checked),
+            accepted: sum(|row| row.accepted),
+            tokens: sum(|row| row.tokens),
+            checking_seconds: seconds,
+            plain_seconds: 0.0,
+            replaced_seconds: replaced,
+            expected: expected * (seconds + drafts.seconds),
+            estimate: pace.estimate(),
+            drafts,
         };
         self.report.speculation.get_or_insert_default().add(&report);
     }

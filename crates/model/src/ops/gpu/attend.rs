@@ -19,7 +19,7 @@ pub(super) struct Attend {
     pub(super) kv: Pool,
     /// The places of the tokens, `[tokens * (3 + head_dim)]`.
     pub(super) places: CubeTensor,
-    /// The summands of the scores, `[tokens, slots]`: negative infinity where a token must not attend.
+    /// For each token and slot of its row 0, or a negative number where the token must not attend, `[tokens, slots]`.
     pub(super) bias: Option<Rows>,
 }
 
@@ -112,7 +112,12 @@ fn attend<K: Float, N: Size>(
             let at = j * UNITS + unit;
             let slot = start + at;
             let mut score = f32::new(LOWEST);
-            if slot < end {
+            let mut sees = slot < end;
+            if masked && sees {
+                // Nothing may have been written where a token must not attend: not even a number.
+                sees = bias[token * bias_pitch + slot] >= f32::new(0.0);
+            }
+            if sees {
                 let from = kv_head * head_pitch + (row + slot) * slot_pitch;
                 let mut product = Vector::<f32, N>::new(f32::new(0.0));
                 #[unroll]
@@ -120,9 +125,6 @@ fn attend<K: Float, N: Size>(
                     product += query[i] * Vector::<f32, N>::cast_from(kv[from + i]);
                 }
                 score = total::<N>(product);
-                if masked {
-                    score += bias[token * bias_pitch + slot];
-                }
             }
             weights[at] = score;
             peak = max(peak, score);
@@ -147,7 +149,7 @@ fn attend<K: Float, N: Size>(
         for j in 0..comptime!(CHUNK / UNITS) {
             let at = j * UNITS + unit;
             let mut weight = f32::new(0.0);
-            if start + at < end {
+            if weights[at] > f32::new(LOWEST) {
                 weight = (weights[at] - higher).exp();
             }
             weights[at] = weight;
@@ -159,9 +161,11 @@ fn attend<K: Float, N: Size>(
         if part < parts {
             let mut at = part;
             while at < count {
-                let from = (kv_heads + kv_head) * head_pitch + (row + start + at) * slot_pitch;
-                let value = Vector::<f32, N>::cast_from(kv[from + lane]);
-                mix += value * Vector::<f32, N>::new(weights[at]);
+                if weights[at] != f32::new(0.0) {
+                    let from = (kv_heads + kv_head) * head_pitch + (row + start + at) * slot_pitch;
+                    let value = Vector::<f32, N>::cast_from(kv[from + lane]);
+                    mix += value * Vector::<f32, N>::new(weights[at]);
+                }
                 at += parts;
             }
         }

@@ -1,6 +1,6 @@
 //! The operations as burn's backends see them: each is one operation of a stream, whatever it launches.
 //!
-//! Weights are no operands of these operations, since burn keeps account of every operand; they are what the operation is.
+//! An operation holds its weights. They are not its operands, since burn keeps account of each operand.
 
 use super::attend::Attend;
 use super::heads::{Form, Heads};
@@ -29,10 +29,10 @@ pub enum Optional<B: Backend> {
 #[derive(ExtensionType)]
 #[extension_type(fusion)]
 pub struct Cached<B: Backend> {
-    /// For each token the first slot of its row in the pool, the first and the last slot of the row that it sees, the last
-    /// being its own, and the cosines and the sines of its rotation, `[tokens * (3 + head_dim)]`.
+    /// The place of each token: the first slot of its row in the pool; the first and the last slot that it sees, counted from
+    /// there, of which the last is its own; the cosines and the sines of its rotation. `[tokens * (3 + head_dim)]`.
     pub places: FloatTensor<B>,
-    /// The summands of the scores, `[tokens, slots]`.
+    /// For each token and slot of its row 0, or a negative number where the token must not attend, `[tokens, slots]`.
     #[extension_type]
     pub bias: Optional<B>,
     /// The keys and then the values of the cache, `[2 * kv_heads, slots, head_dim]`.

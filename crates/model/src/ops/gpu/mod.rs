@@ -1,8 +1,9 @@
 //! Kernels for GPUs, written once for all of them in cubecl, for passes of a few tokens.
 //!
-//! Such a pass is a question of how fast a processor can launch kernels: a layer is five launches here, and some twenty as
-//! tensor operations. The kernels take any shape as it is, so nothing is compiled or tuned for a new one; the large products of
-//! long passes are left to burn, which has better kernels for them. Everything is computed in `f32`.
+//! Such a pass is a question of how fast a processor can launch kernels: a layer is five launches here (with biases or head
+//! norms, two or three more), and some twenty as tensor operations. The kernels are compiled for a model and for one, two, four or
+//! more tokens, and never for a length, and nothing is tuned. The large products of long passes are left to burn, which has
+//! better kernels for them. Everything is computed in `f32`.
 
 mod attend;
 mod extension;
@@ -13,29 +14,44 @@ mod vectors;
 
 pub(crate) use extension::{AttentionMaps, Cached, KvMaps, MlpMaps, Optional, Sublayers};
 pub(crate) use heads::Form;
-pub(crate) use tensors::VECTOR;
 
+use self::tensors::VECTOR;
 use crate::device::is_gpu;
 use crate::matrix::Matrix;
+use crate::weights::Weights;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 
-/// The number of tokens up to which the kernels are always used: they read a weight once for eight tokens.
+/// The number of tokens up to which the kernels take products and contexts of any size.
 const FEW: usize = 16;
-/// The multiplications of a product up to which the kernels are used for more tokens: from there on, products that use a GPU's
-/// matrix units are worth what they take to launch.
+/// The multiplications of a product up to which the kernels take more tokens: from there on, products that use a GPU's matrix
+/// units are worth what they take to launch.
 const MULTIPLICATIONS: usize = 1 << 30;
+/// The scores of a head up to which the kernels take more tokens: every token reads all keys that it sees for itself.
+const SCORES: usize = 1 << 20;
+/// The largest number of tokens, since each may be a cube of a launch.
+const MOST_TOKENS: usize = 65_535;
+/// The widest head.
+const WIDEST_HEAD: usize = 512;
+/// The bytes of shared memory and the number of tensors that a kernel uses at most. Burn counts the tensors without the one that
+/// holds the lengths.
+const NEEDS: (usize, usize) = (8 * 4 * (256 + WIDEST_HEAD) + 64, 9);
 
 /// Returns `true` if the kernels take products of this state, `[rows, tokens, width]`, with matrices of at most this many rows.
 pub(crate) fn takes(hidden: &Tensor<3>, outputs: usize) -> bool {
     let [rows, tokens, width] = hidden.dims();
     let (device, tokens) = (hidden.device(), rows * tokens);
-    (1..=FEW.max(MULTIPLICATIONS / (width * outputs).max(1))).contains(&tokens)
+    (1..=FEW.max(MULTIPLICATIONS / (width * outputs).max(1)).min(MOST_TOKENS)).contains(&tokens)
         && width.is_multiple_of(VECTOR)
         && hidden.dtype() == DType::F32
         && is_gpu(&device)
         && !device.is_autodiff()
+}
+
+/// Returns `true` if the kernels take the attention of this many tokens to at most this many slots each, in heads of this width.
+pub(crate) fn attends(tokens: usize, slots: usize, head_dim: usize) -> bool {
+    (tokens <= FEW || tokens * slots <= SCORES) && head_dim.is_multiple_of(VECTOR) && head_dim <= WIDEST_HEAD
 }
 
 /// Returns the storage of some matrices, if the kernels take them: they have one type, and widths of whole vectors.
@@ -45,10 +61,17 @@ pub(crate) fn weights<const N: usize>(matrices: [&Matrix; N]) -> Option<[CubeTen
         let Matrix::Dense(weights) = matrix else { return None };
         storage.push(weights.on_gpu()?.clone());
     }
-    let dtype = storage.first()?.dtype;
+    let CubeTensor { dtype, client, .. } = storage.first()?;
+    let (dtype, hardware) = (*dtype, &client.properties().hardware);
+    let suits = hardware.max_shared_memory_size >= NEEDS.0 && hardware.max_bindings as usize >= NEEDS.1;
     let fit = |tensor: &CubeTensor| tensor.dtype == dtype && tensor.meta.shape()[1].is_multiple_of(VECTOR);
-    let known = matches!(dtype, DType::F32 | DType::F16) && storage.iter().all(fit);
+    let known = suits && matches!(dtype, DType::F32 | DType::F16) && storage.iter().all(fit);
     storage.try_into().ok().filter(|_| known)
+}
+
+/// Returns the storage of a vector, if the kernels take it: it is `f32`.
+pub(crate) fn vector(weights: &Weights<Tensor<1>>) -> Option<CubeTensor> {
+    weights.on_gpu().filter(|storage| storage.dtype == DType::F32).cloned()
 }
 
 /// Does what [`linear`](super::linear) does.

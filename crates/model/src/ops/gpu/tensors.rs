@@ -6,11 +6,11 @@ use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
 /// The numbers that a kernel reads at a time. All widths are multiples of it.
-pub(crate) const VECTOR: usize = 4;
+pub(super) const VECTOR: usize = 4;
 
 /// The numbers before the rotation in the place of a token: the first slot of its row in the pool, and the first and the last
-/// slot of the row that it sees, the last being its own. The cosines and then the sines follow, `head_dim` in all. One tensor
-/// holds all of it, as a kernel may read few.
+/// slot that it sees, counted from there, of which the last is its own. The cosines and then the sines follow, `head_dim` in
+/// all. One tensor holds all of it, since a kernel can read few tensors.
 pub(super) const PLACE: usize = 3;
 
 /// A tensor `[.., width]` whose rows lie evenly apart.
@@ -78,7 +78,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Takes a tensor that may be changed: it is copied if something else still holds it.
+    /// Takes a tensor to change it, and copies it first if something else holds it too.
     pub(super) fn new(tensor: CubeTensor) -> Self {
         let tensor = if tensor.can_mut() { tensor } else { tensor.copy() };
         let Rows { tensor, pitch } = Rows::new(tensor);

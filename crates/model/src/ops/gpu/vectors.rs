@@ -22,7 +22,7 @@ pub(super) fn token(first: usize, at: usize, tokens: usize) -> usize {
     min(first + at, tokens - 1)
 }
 
-/// Computes what norms each token of a tile, `1 / sqrt(mean(x²) + eps)`, in `scales: [tile]`.
+/// Computes the scale that norms each token of a tile, `1 / sqrt(mean(x²) + eps)`, in `scales: [tile]`.
 ///
 /// `x` has `width` vectors per token, every `pitch` vectors. `partial: [tile * units]` is overwritten.
 #[cube]
@@ -52,7 +52,7 @@ pub(super) fn norm_scales<N: Size>(
         partial[t * units + unit] = total::<N>(squares);
     }
     sync_cube();
-    // In two steps, as to meet takes longer than to add.
+    // In two steps, since a barrier costs more than additions.
     if unit < comptime!(tile * LANES) {
         let start = unit / LANES * units + unit % LANES;
         let mut sum = f32::new(0.0);

@@ -5,6 +5,13 @@
 //! more tokens, and never for a length, and nothing is tuned. The large products of long passes are left to burn, which has
 //! better kernels for them. Everything is computed in `f32`.
 
+#![allow(
+    clippy::too_many_arguments,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "kernels take numbers and tensors one by one, and numbers of tokens and slots are far below 2^24"
+)]
+
 mod attend;
 mod extension;
 mod heads;

@@ -101,7 +101,7 @@ for name in $steps; do
             done
             ;;
         prefill) check 60 prefill --model "$model" prefill ${quick:+--lengths 32} ;;
-        costs) check 60 costs --model "$model" costs ;;
+        costs) check 60 costs --model "$model" costs ${quick:+--times 2 --rows 16} ;;
         first)
             for cache in empty warm; do
                 [ $cache = empty ] && rm -rf "$XDG_CACHE_HOME/cubecl"

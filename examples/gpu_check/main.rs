@@ -88,8 +88,15 @@ enum Command {
     },
     /// Provokes a failure for lack of memory, and generates afterwards.
     Memory,
-    /// Measures a host read, the gathering of rows, and a matrix product.
-    Costs,
+    /// Measures a host read, the parts of a pass, the gathering of rows, and a matrix product.
+    Costs {
+        /// The number of times that each is done.
+        #[arg(long, default_value_t = 200)]
+        times: u32,
+        /// The number of rows of the product.
+        #[arg(long, default_value_t = 512)]
+        rows: usize,
+    },
     /// Measures the first passes of the process, by the length of the prompt.
     First {
         /// The lengths of the prompts, in order.
@@ -123,7 +130,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Command::Prefill { lengths } => speed::prefill(&loaded, lengths, &mut record),
         Command::Memory => speed::memory(&loaded, &mut record),
-        Command::Costs => speed::costs(&loaded, &mut record),
+        Command::Costs { times, rows } => speed::costs(&loaded, *times, *rows, &mut record),
         Command::First { lengths } => speed::first(&loaded, lengths, &mut record),
     };
     record.finish(arguments.json.as_deref(), result)

@@ -85,28 +85,28 @@ pub fn prefill(loaded: &Loaded, lengths: &[usize], record: &mut Record) -> Resul
 }
 
 /// Measures what the engine's choices depend on: a host read, taking rows out of a batch, and a large product.
-pub fn costs(loaded: &Loaded, record: &mut Record) -> Result<(), Box<dyn Error>> {
+pub fn costs(loaded: &Loaded, times: u32, rows: usize, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let (device, width) = (loaded.model.device(), loaded.model.config().d_model);
     let state = Tensor::<3>::ones([1, 1, width], &device);
     let one = || state.clone().narrow(2, 0, 1).add_scalar(1.0);
-    record.add("host read of one number, us", json!(micros(&device, 200, || read(&one()))?));
+    record.add("host read of one number, us", json!(micros(&device, times, || read(&one()))?));
     let block = &loaded.model.layers()[0];
     let mlp = |x: Tensor<3>| block.feed_forward(x);
-    record.add("MLP of one token, queued, us", json!(queued(&device, 200, || mlp(state.clone()))?));
+    record.add("MLP of one token, queued, us", json!(queued(&device, times, || mlp(state.clone()))?));
     let read_back = || read(&mlp(state.clone()).narrow(2, 0, 1));
-    record.add("MLP of one token and a read, us", json!(micros(&device, 200, read_back)?));
+    record.add("MLP of one token and a read, us", json!(micros(&device, times, read_back)?));
     let model = &loaded.model;
     let mut cache = model.cache(1, 64);
     let frame = model.frame(&cache, &[0], &[vec![0]]);
     let layer = |cache: &mut KvCache| block.forward(state.clone(), &frame, cache.layer_mut(0));
-    record.add("layer of one token, queued, us", json!(queued(&device, 200, || layer(&mut cache))?));
+    record.add("layer of one token, queued, us", json!(queued(&device, times, || layer(&mut cache))?));
     let skipped = |cache: &mut KvCache| block.propagate(state.clone(), &frame, cache.layer_mut(0));
-    record.add("keys and values of one token, queued, us", json!(queued(&device, 200, || skipped(&mut cache))?));
+    record.add("keys and values of one token, queued, us", json!(queued(&device, times, || skipped(&mut cache))?));
     let logits = || model.logits(state.clone());
-    record.add("norm and head of one token, queued, us", json!(queued(&device, 200, logits)?));
-    record.add("norm and head of one token and a read, us", json!(micros(&device, 200, || read(&logits()))?));
+    record.add("norm and head of one token, queued, us", json!(queued(&device, times, logits)?));
+    record.add("norm and head of one token and a read, us", json!(micros(&device, times, || read(&logits()))?));
     let begun = || (model.frame(&cache, &[0], &[vec![0]]), model.embed(model.tokens(&[&[0]])));
-    record.add("frame and embedding of one token, queued, us", json!(queued(&device, 200, begun)?));
+    record.add("frame and embedding of one token, queued, us", json!(queued(&device, times, begun)?));
     let batch = Tensor::<3>::ones([64, 1, width], &device);
     let half: Vec<usize> = (0..64).step_by(2).collect();
     let gathered = || {
@@ -115,12 +115,11 @@ pub fn costs(loaded: &Loaded, record: &mut Record) -> Result<(), Box<dyn Error>>
         let some = select_rows(batch.clone(), &half);
         batch.clone().select_assign(0, index, some, burn::tensor::IndexingUpdateOp::Add)
     };
-    record.add("gather and scatter of 32 of 64 rows, queued, us", json!(queued(&device, 200, gathered)?));
-    let rows = 512;
+    record.add("gather and scatter of 32 of 64 rows, queued, us", json!(queued(&device, times, gathered)?));
     let many = Tensor::<3>::ones([rows, 1, width], &device);
-    let seconds = queued(&device, 100, || mlp(many.clone()))? * 1e-6;
+    let seconds = queued(&device, times.div_ceil(2), || mlp(many.clone()))? * 1e-6;
     let flops = 2.0 * rows as f64 * 3.0 * (width * loaded.model.config().d_ff) as f64;
-    record.add("MLP of 512 rows, GFLOP/s", json!(flops / seconds / 1e9));
+    record.add(&format!("MLP of {rows} rows, GFLOP/s"), json!(flops / seconds / 1e9));
     Ok(())
 }
 
@@ -166,8 +165,8 @@ fn prompt(row: usize, tokens: usize) -> Vec<u32> {
 }
 
 /// Returns the median microseconds of `f`.
-fn micros<T>(device: &Device, times: usize, mut f: impl FnMut() -> T) -> Result<f64, Box<dyn Error>> {
-    for _ in 0..10 {
+fn micros<T>(device: &Device, times: u32, mut f: impl FnMut() -> T) -> Result<f64, Box<dyn Error>> {
+    for _ in 0..times.min(10) {
         f();
     }
     device.sync()?;
@@ -183,7 +182,7 @@ fn micros<T>(device: &Device, times: usize, mut f: impl FnMut() -> T) -> Result<
 
 /// Returns the mean microseconds of `f` when its launches queue up, until the device has finished.
 fn queued<T>(device: &Device, times: u32, mut f: impl FnMut() -> T) -> Result<f64, Box<dyn Error>> {
-    for _ in 0..10 {
+    for _ in 0..times.min(10) {
         f();
     }
     device.sync()?;

@@ -96,8 +96,9 @@ for name in $steps; do
             ;;
         batch)
             for dtype in f32 f16; do
-                [ -n "$quick" ] && rows=2 || rows=8,64
-                check 60 "batch_$dtype" --dtype $dtype --model "$model" decode --rows $rows --tokens 32 --rounds 2 --controllers full,uniform:10,exit:10
+                plan=(--rows 8,64 --tokens 32 --rounds 2 --controllers full,uniform:10,exit:10)
+                [ -n "$quick" ] && plan=(--rows 2 --tokens 3 --rounds 1 --controllers full,exit:10)
+                check 60 "batch_$dtype" --dtype $dtype --model "$model" decode "${plan[@]}"
             done
             ;;
         prefill) check 60 prefill --model "$model" prefill ${quick:+--lengths 32} ;;

@@ -112,7 +112,7 @@ for name in $steps; do
         transformers)
             if python3 -c 'import torch, transformers, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
                 for dtype in f32 f16; do
-                    step 60 "transformers_$dtype" python3 "$here/gpu_transformers.py" --dtype $dtype --json "$results"
+                    step 90 "transformers_$dtype" python3 "$here/gpu_transformers.py" --dtype $dtype --rows 1 --rounds 2 --json "$results"
                 done
             else
                 echo "transformers           SKIPPED: no PyTorch that sees a GPU"

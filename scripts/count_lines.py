@@ -10,7 +10,7 @@ import re
 import sys
 
 CRATES = ("model", "inference", "metrics", "cpu")
-# Code is a cost: a commit that raises a limit says why. The last one was for speculation.
+# Code is a cost: a commit that raises a limit says why. The last one was for the kernels for GPUs.
 CRATE_LIMIT, TOTAL_LIMIT = 12_100, 28_500
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 

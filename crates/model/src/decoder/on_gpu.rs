@@ -31,6 +31,7 @@ pub(super) fn layer(
     change(hidden, kv, seen, |hidden, cached| {
         Dispatch::both_sublayers(hidden.into_dispatch(), cached, Arc::new(attention), Arc::new(mlp))
     })
+    .map(Tensor::from_dispatch)
 }
 
 /// Computes `hidden + attention(norm(hidden))`, and writes the keys and values.
@@ -46,6 +47,7 @@ pub(super) fn attention(
     change(hidden, kv, seen, |hidden, cached| {
         Dispatch::attention_sublayer(hidden.into_dispatch(), cached, Arc::new(maps))
     })
+    .map(Tensor::from_dispatch)
 }
 
 /// Writes the keys and values of `norm(hidden)`.
@@ -62,11 +64,10 @@ pub(super) fn propagate(
         let maps = weights([&k_proj.weight, &v_proj.weight])?;
         Some((seen, kv_maps(input_norm, attention, maps, [k_norm.as_ref()], [k_proj, v_proj])?))
     };
-    let (Some((seen, maps)), Some(shared)) = (parts(), kv.shared()) else { return Err(hidden) };
-    let kv = std::mem::replace(shared, hidden.clone());
-    let kv = Dispatch::write_keys_values(hidden.into_dispatch(), cached(seen, kv), Arc::new(maps));
-    *shared = Tensor::from_dispatch(kv);
-    Ok(())
+    let Some((seen, maps)) = parts() else { return Err(hidden) };
+    change(hidden, kv, seen, |hidden, cached| {
+        ((), Dispatch::write_keys_values(hidden.into_dispatch(), cached, Arc::new(maps)))
+    })
 }
 
 /// Computes `hidden + mlp(norm(hidden))`.
@@ -76,19 +77,19 @@ pub(super) fn feed_forward(input_norm: &RmsNorm, mlp: &Mlp, hidden: Tensor<3>) -
     Ok(Tensor::from_dispatch(Dispatch::mlp_sublayer(hidden.into_dispatch(), Arc::new(maps))))
 }
 
-/// Replaces the cache's keys and values by those that an operation returns, and returns its hidden state.
-fn change(
+/// Replaces the cache's keys and values by those that an operation returns, and returns what else it does.
+fn change<R>(
     hidden: Tensor<3>,
     kv: &mut LayerKv,
     seen: &SeenSlots,
-    operation: impl FnOnce(Tensor<3>, Cached<Dispatch>) -> (DispatchTensor, DispatchTensor),
-) -> Result<Tensor<3>, Tensor<3>> {
+    operation: impl FnOnce(Tensor<3>, Cached<Dispatch>) -> (R, DispatchTensor),
+) -> Result<R, Tensor<3>> {
     let Some(shared) = kv.shared() else { return Err(hidden) };
     // The operation gets the only handle of the keys and values, so that it can change them where they are.
     let kv = std::mem::replace(shared, hidden.clone());
-    let (hidden, kv) = operation(hidden, cached(seen, kv));
+    let (result, kv) = operation(hidden, cached(seen, kv));
     *shared = Tensor::from_dispatch(kv);
-    Ok(Tensor::from_dispatch(hidden))
+    Ok(result)
 }
 
 fn cached(seen: &SeenSlots, kv: Tensor<3>) -> Cached<Dispatch> {

@@ -10,8 +10,9 @@ import re
 import sys
 
 CRATES = ("model", "inference", "metrics", "cpu")
-# Code is a cost: a commit that raises a limit says why. The last one was for the kernels for GPUs.
-CRATE_LIMIT, TOTAL_LIMIT = 12_100, 28_500
+# Code is a cost: a commit that raises a limit says why. The last ones were for adapters
+# beside the weights, their training, and certificates.
+CRATE_LIMIT, TOTAL_LIMIT = 12_400, 29_700
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

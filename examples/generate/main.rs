@@ -83,7 +83,7 @@ impl Opened {
         };
         let quiet = arguments.json || arguments.logits_top.is_some();
         let dtype = weight_type(&checkpoint, &device, arguments.dtype, WeightDtype::F32);
-        let model = weights(&checkpoint, dtype, &device, quiet)?;
+        let model = arguments.model.adapted(weights(&checkpoint, dtype, &device, quiet)?)?;
         Ok(Self { checkpoint, tokenizer, model })
     }
 

@@ -2,7 +2,11 @@
 
 use crate::checkpoints::{tensors, write_gguf};
 use crate::support::{assert_close_to, device, rows};
-use dynlayer::model::{Checkpoint, Llama, LoadError, Warning, WeightDtype};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
+use dynlayer::inference::{DraftLength, GenerateOptions, Speculation, generate};
+use dynlayer::model::{Adapter, AdapterOptions, Checkpoint, Llama, LoadError, Warning, WeightDtype};
 use safetensors::SafeTensors;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,4 +170,124 @@ fn adapters_that_are_more_than_a_product_are_refused() {
         count += 1;
     }
     assert_eq!(count, 12);
+}
+
+/// The adapters of `peft` that change only maps of layers.
+fn beside() -> impl Iterator<Item = &'static str> {
+    ADAPTERS.into_iter().filter(|name| !["embeddings", "expression"].contains(name))
+}
+
+#[test]
+fn adapters_beside_the_weights_compute_what_merged_ones_do() {
+    let model = load(&base());
+    for name in beside() {
+        let adapted = model.adapted(&Adapter::open(fixture(name), &model).unwrap()).unwrap();
+        println!("{name}"); // shown if a line fails
+        assert_close_to(&logits(&adapted), &expected(name), 1e-4);
+        // The sums are the same up to the order of their terms.
+        assert_close_to(&logits(&adapted.merged()), &logits(&adapted), 1e-5);
+        assert_eq!(logits(&adapted.without_adapter()), logits(&model), "{name}");
+    }
+}
+
+/// Every way to run a pass with an adapter: one token and several, with a cache and without, in kernels and in tensor
+/// operations, in all types of weights.
+#[test]
+fn adapters_in_every_pass() {
+    let config = crate::support::config(crate::support::SMALL);
+    for dtype in [WeightDtype::F32, WeightDtype::F16, WeightDtype::Q8] {
+        if dtype != WeightDtype::F32 && crate::support::lacks_f16() {
+            continue;
+        }
+        let model = config.init(5, dtype, &device()).unwrap();
+        let adapted = model.adapted(&trained(&model)).unwrap();
+        let tokens: Vec<u32> = (0..17).map(|i| i * 5 % 97).collect();
+        let frame = adapted.uncached_frame(&[(0..17).collect()], &[0]);
+        // Without a cache the attention is burn's, and the sublayers are tensor operations.
+        let mut hidden = adapted.embed(adapted.tokens(&[&tokens]));
+        let mut cache = adapted.cache(1, 17);
+        for (layer, block) in adapted.layers().iter().enumerate() {
+            hidden = block.forward(hidden, &frame, cache.layer_mut(layer));
+        }
+        let whole = rows(adapted.logits(hidden));
+        let mut cache = adapted.cache(1, 17);
+        let mut found = Vec::new();
+        for part in [&tokens[..9], &tokens[9..10], &tokens[10..11], &tokens[11..]] {
+            let first = found.len();
+            let frame = adapted.frame(&cache, &[0], &[(first..first + part.len()).collect()]);
+            found.extend(rows(adapted.logits(adapted.forward(adapted.tokens(&[part]), &frame, &mut cache))));
+        }
+        // Quantised weights round the inputs, which differ in their last bits.
+        let tolerance = if dtype == WeightDtype::Q8 { 0.05 } else { 2e-4 };
+        assert_close_to(&found, &whole, tolerance);
+        assert_ne!(found[0], rows(model.logits(model.embed(model.tokens(&[&tokens[..1]]))))[0]);
+    }
+}
+
+/// An adapter with other factors than those that a new one has.
+fn trained(model: &Llama) -> Adapter {
+    struct Random(u32);
+    impl ModuleMapper for Random {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| {
+                let shape = tensor.dims();
+                let n: usize = shape.iter().product();
+                let next = |_| {
+                    self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    f32::from(u8::try_from(self.0 >> 24).unwrap()) / 640.0 - 0.2
+                };
+                Tensor::from_data(TensorData::new((0..n).map(next).collect::<Vec<f32>>(), shape), &tensor.device())
+            })
+        }
+    }
+    let options = AdapterOptions { rank: 3, alpha: 4.5, ..AdapterOptions::default() };
+    Adapter::new(model, &options).unwrap().map(&mut Random(1))
+}
+
+#[test]
+fn adapters_are_written_as_peft_reads_them() {
+    let model = load(&base());
+    for name in beside() {
+        let adapter = Adapter::open(fixture(name), &model).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        adapter.save(folder.path(), "a base", WeightDtype::F32).unwrap();
+        let back = Adapter::open(folder.path(), &model).unwrap();
+        assert_eq!(back.names(), adapter.names(), "{name}");
+        assert_eq!(logits(&model.adapted(&back).unwrap()), logits(&model.adapted(&adapter).unwrap()), "{name}");
+        // Names, as `peft` writes them, and the same through the other reader.
+        let file = fs::read(folder.path().join("adapter_model.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&file).unwrap();
+        assert!(file.names().iter().all(|name| name.starts_with("base_model.model.model.layers.")));
+        let merged = load(&base().with_adapter(folder.path()).unwrap());
+        assert_close_to(&logits(&merged), &expected(name), 1e-4);
+    }
+}
+
+#[test]
+fn adapters_of_more_than_layers_can_only_be_merged() {
+    let model = load(&base());
+    let error = Adapter::open(fixture("embeddings"), &model).unwrap_err().to_string();
+    assert!(error.contains("merge it instead"), "{error}");
+}
+
+/// The output of speculation is the text of the model without its adapter, whatever the adapter is.
+#[test]
+fn adapters_draft_for_the_model_without_them() {
+    let model = crate::support::small(&device());
+    let prompts = vec![vec![3, 14, 15], vec![9, 26, 5, 35, 8]];
+    let plain = GenerateOptions { max_new_tokens: 24, ..GenerateOptions::default() };
+    let (expected, _) = generate(&model, FullDepth, &prompts, plain.clone()).unwrap().finish().unwrap();
+    let adapted = model.adapted(&trained(&model)).unwrap();
+    let (other, _) = generate(&adapted, FullDepth, &prompts, plain.clone()).unwrap().finish().unwrap();
+    assert_ne!(other, expected, "the adapter changes texts by itself");
+    for (length, share_layers) in [(1, true), (4, true), (4, false)] {
+        let speculation = Speculation { length: DraftLength::Fixed(length), share_layers, ..Speculation::default() };
+        for drafter in ["exit:2", "uniform:3", "full", "confidence:0.1"] {
+            let options = GenerateOptions { speculation: Some(speculation), ..plain.clone() };
+            let drafter = drafter.parse::<ControllerSpec>().unwrap().build(&adapted, &Resources::new()).unwrap();
+            let (found, report) = generate(&adapted, drafter, &prompts, options).unwrap().finish().unwrap();
+            assert_eq!(found, expected);
+            assert!(report.speculation.unwrap().drafted > 0);
+        }
+    }
 }

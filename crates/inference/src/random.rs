@@ -32,6 +32,8 @@ dynlayer_metrics::purposes! {
     pub(crate) RESERVOIR = b"reservoi";
     /// Layer dropout; the indices are the stream, the training step and the layer.
     pub(crate) LAYER_DROPOUT = b"laydropt";
+    /// The layers of a step at a random depth; the index is the step.
+    pub(crate) TUNED_DEPTH = b"tundepth";
     /// The division of sequences for a trial of the predictor.
     pub(crate) TRIAL_FOLDS = b"folds\0\0\0";
     /// The seed of a random route of the null oracle; the indices are the depth and the number.

@@ -86,6 +86,7 @@
 //! | [`statistics`] | bootstrap intervals, a paired test, and corrections for choosing the best of several |
 //! | [`allocation`] | the best candidate for every sequence within a budget: the oracle |
 //! | [`baselines`] | the results that an oracle has to be compared with |
+//! | [`certificate`] | guarantees for the choice of a controller by measured losses |
 //! | [`random`] | independent random generators from one seed |
 //! | [`output`] | results as CSV and JSON |
 //! | `plot` | curves, heat maps and histograms as SVG and PNG (feature `plot`) |
@@ -102,6 +103,7 @@
 
 pub mod allocation;
 pub mod baselines;
+pub mod certificate;
 pub mod cost;
 #[cfg(feature = "tensors")]
 pub mod distributions;

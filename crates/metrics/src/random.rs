@@ -73,6 +73,8 @@ purposes! {
     pub(crate) RESAMPLES = b"resample";
     /// The order in which items are dealt to folds; the indices are the numbers of items and of folds.
     pub(crate) FOLDS = b"crossfit";
+    /// The order of the losses that a bet is made on; the index is their number.
+    pub(crate) BETS = b"lossbets";
 }
 
 #[cfg(test)]

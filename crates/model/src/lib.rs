@@ -157,7 +157,7 @@ mod parameters;
 pub mod text;
 mod weights;
 
-pub use decoder::{Block, Frame, KvCache, LayerKv, Llama};
+pub use decoder::{Adapter, AdapterError, AdapterOptions, Block, Frame, KvCache, LayerKv, Llama};
 pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, KvDtype, WeightDtype, adapter_name, is_gpu};
 pub use digest::{DeviceReadError, Digest, DigestError};
 #[cfg(feature = "flex")]

@@ -3,7 +3,8 @@
 use crate::output::warn;
 use dynlayer::inference::DraftLength;
 use dynlayer::model::text::{TextError, Tokenizer};
-use dynlayer::model::{Backend, Checkpoint, DeviceSpec, LoadError};
+use dynlayer::model::{Adapter, Backend, Checkpoint, DeviceSpec, Llama, LoadError};
+use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -19,6 +20,10 @@ pub struct ModelArguments {
     /// A folder with a `LoRA` adapter in PEFT's format, which is merged into the weights; may be given more than once.
     #[arg(long = "adapter", value_name = "DIR")]
     pub adapters: Vec<PathBuf>,
+    /// A folder with a `LoRA` adapter that stays beside the weights. With speculation only drafts run with it, so that the
+    /// text is that of the model without it.
+    #[arg(long, value_name = "DIR")]
+    pub adapter_beside: Option<PathBuf>,
     /// Leave out the special tokens that the tokenizer adds to a text, such as `<s>` at its beginning. A chat template
     /// writes its own.
     #[arg(long)]
@@ -32,7 +37,7 @@ pub struct ModelArguments {
 impl ModelArguments {
     /// Returns the options that stand for the embedded model on a device.
     pub fn embedded(device: impl Into<DeviceSpec>) -> Self {
-        Self { model: None, adapters: Vec::new(), no_bos: false, device: device.into() }
+        Self { model: None, adapters: Vec::new(), adapter_beside: None, no_bos: false, device: device.into() }
     }
 
     /// Opens the checkpoint with its adapters. Writes its warnings to standard error.
@@ -41,6 +46,14 @@ impl ModelArguments {
         let checkpoint = self.adapters.iter().try_fold(checkpoint, Checkpoint::with_adapter)?;
         checkpoint.warnings().iter().for_each(warn);
         Ok(checkpoint)
+    }
+
+    /// Puts the adapter that stays beside the weights there, if one was given.
+    pub fn adapted(&self, model: Llama) -> Result<Llama, Box<dyn Error>> {
+        Ok(match &self.adapter_beside {
+            Some(folder) => model.adapted(&Adapter::open(folder, &model)?)?,
+            None => model,
+        })
     }
 
     /// Returns the token ids of a text that is no chat, with the special tokens that the tokenizer adds unless

@@ -35,7 +35,7 @@ impl Loaded {
         let checkpoint = arguments.checkpoint()?;
         let tokenizer = checkpoint.tokenizer()?;
         let dtype = weight_type(&checkpoint, &device, given, usual);
-        let model = weights(&checkpoint, dtype, &device, quiet)?;
+        let model = arguments.adapted(weights(&checkpoint, dtype, &device, quiet)?)?;
         Ok(Self { checkpoint, tokenizer, model })
     }
 }

@@ -145,6 +145,15 @@ impl TrainingBatch {
         Tensor::from_data(labels.as_slice(), device)
     }
 
+    /// Returns the logits for the labels, `[labels, vocab_size]`, that norm and head give for the states of a pass,
+    /// `[rows, width, d_model]`.
+    pub(super) fn logits(&self, model: &Llama, hidden: Tensor<3>) -> Tensor<2> {
+        let [rows, width, d_model] = hidden.dims();
+        let index = self.label_index(&hidden.device());
+        let states = hidden.reshape([rows * width, d_model]).select(0, index); // [labels, d_model]
+        model.logits(states.unsqueeze::<3>()).squeeze_dim::<2>(0)
+    }
+
     /// A mask `[rows, width]` with 1 at the given places of every row and 0 elsewhere.
     pub(super) fn mask(&self, places: &[Range<usize>], device: &Device) -> Tensor<2> {
         let width = self.width();

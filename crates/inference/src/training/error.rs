@@ -5,6 +5,7 @@ use crate::files::FileError;
 use crate::generation::GenerateError;
 use crate::parameters::DeviceReadError;
 use crate::tokens::TokenProblem;
+use dynlayer_model::AdapterError;
 use std::path::PathBuf;
 
 /// The error of a training that cannot begin or continue.
@@ -101,6 +102,9 @@ pub enum TrainingError {
     /// The device did not deliver a number.
     #[error(transparent)]
     Device(#[from] DeviceReadError),
+    /// The adapter does not fit the model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The controller refused the model or an item.
     #[error(transparent)]
     Controller(#[from] ControllerError),

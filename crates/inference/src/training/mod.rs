@@ -6,10 +6,12 @@
 //!   along a cosine, gradient accumulation, a log, and checkpoints from which a training resumes exactly.
 //! - [`RouterTraining`] trains learned gates with a cost of depth ([`DepthLoss`]), alone or together with the model.
 //! - [`SkipTuning`] fine-tunes a model that will skip some of its layers.
+//! - [`AdapterTuning`] trains an adapter of a few megabytes that makes a model work with fewer layers.
 //! - [`LayerDropout`] and [`ExitLoss`] are `LayerSkip`'s recipe for models that can exit early.
 //!
 //! All noise derives from a seed and the step.
 
+mod adapter_tuning;
 mod batch;
 mod checkpoint;
 mod depth_loss;
@@ -22,11 +24,13 @@ mod pass;
 mod router_training;
 mod schedule;
 mod skip_tuning;
+mod teacher;
 #[cfg(test)]
 mod tests;
 mod trainer;
 mod weights;
 
+pub use adapter_tuning::{AdapterTrainer, AdapterTuning, TunedDepth};
 pub use batch::{TrainingBatch, TrainingItem};
 pub use depth_loss::{DepthLoss, gated_depth};
 pub use early_exit::ExitLoss;

@@ -121,15 +121,15 @@ impl<C: Controller + ?Sized> Controller for Gated<'_, C> {
 }
 
 impl TrainingPass {
+    /// Returns the logits for the labels of the batch, `[labels, vocab_size]`.
+    pub fn logits(&self, model: &Llama, batch: &TrainingBatch) -> Tensor<2> {
+        batch.logits(model, self.hidden.clone())
+    }
+
     /// The mean negative log-likelihood of the labels, in nats, `[1]`.
     pub fn cross_entropy(&self, model: &Llama, batch: &TrainingBatch) -> Tensor<1> {
-        let [rows, width, d_model] = self.hidden.dims();
-        let device = self.hidden.device();
-        let states = self.hidden.clone().reshape([rows * width, d_model]);
-        let states = states.select(0, batch.label_index(&device)); // [labels, d_model]
-        let logits = model.logits(states.unsqueeze::<3>()).squeeze_dim::<2>(0); // [labels, vocab_size]
-        let labels = batch.labels(&device).unsqueeze_dim::<2>(1); // [labels, 1]
-        log_softmax(logits, 1).gather(1, labels).mean().neg()
+        let labels = batch.labels(&self.hidden.device()).unsqueeze_dim::<2>(1); // [labels, 1]
+        log_softmax(self.logits(model, batch), 1).gather(1, labels).mean().neg()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
 use super::{Frame, LayerKv, Rotation};
-use crate::ops::flex::{self, Map, Queries, RowKv, Seen};
+use crate::ops::flex::{self, Map, Queries, RowKv, Seen, Thin};
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use std::cell::RefCell;
@@ -117,13 +117,16 @@ fn norm(norm: &RmsNorm) -> Option<Norm<'_>> {
     Some(Norm { gamma: norm.weight.storage()?.as_slice()?, eps: norm.eps })
 }
 
-/// Returns the map, if it takes inputs of this width.
+/// Returns the map, with its adapter, if it takes inputs of this width.
 fn map(linear: &Linear, width: usize) -> Option<Map<'_>> {
     let bias = match &linear.bias {
         Some(bias) => Some(bias.storage()?.as_slice()?),
         None => None,
     };
-    Map::new(&linear.weight, bias).filter(|map| map.width() == width)
+    let map = Map::new(&linear.weight, bias).filter(|map| map.width() == width)?;
+    let Some(adapter) = &linear.adapter else { return Some(map) };
+    let [a, b] = [adapter.a.storage()?.as_slice()?, adapter.b.storage()?.as_slice()?];
+    map.with(Thin { a, b, rank: adapter.rank(), scale: adapter.scale() })
 }
 
 /// The projections of an attention to heads: those of queries, if there are three, keys and values.

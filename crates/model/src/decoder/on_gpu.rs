@@ -97,6 +97,11 @@ fn cached(seen: &SeenSlots, kv: Tensor<3>) -> Cached<Dispatch> {
     Cached { places: seen.places.clone().into_dispatch(), bias, kv: kv.into_dispatch() }
 }
 
+/// Returns `true` if no map has an adapter, for which there are no kernels.
+fn plain<const N: usize>(maps: [&Linear; N]) -> bool {
+    maps.iter().all(|map| map.adapter.is_none())
+}
+
 /// Returns the slots that the tokens of a pass see, if the kernels take the pass.
 fn seen<'a>(hidden: &Tensor<3>, attention: &Attention, frame: &'a Frame) -> Option<&'a SeenSlots> {
     let [rows, tokens, _] = hidden.dims();
@@ -112,6 +117,9 @@ fn attention_maps(input_norm: &RmsNorm, attention: &Attention) -> Option<Attenti
     let [q, k, v, o] = weights([&q_proj.weight, &k_proj.weight, &v_proj.weight, &o_proj.weight])?;
     let norms = [q_norm.as_ref(), k_norm.as_ref()];
     let kv = kv_maps(input_norm, attention, [k, v], norms, [q_proj, k_proj, v_proj])?;
+    if !plain([o_proj]) {
+        return None;
+    }
     let o_bias = match &o_proj.bias {
         Some(bias) => Some(vector(bias)?),
         None => None,
@@ -128,7 +136,8 @@ fn kv_maps<const N: usize, const M: usize>(
 ) -> Option<KvMaps> {
     let normed = norms[0].is_some();
     let biased = projections[0].bias.is_some();
-    let alike = norms.iter().all(|norm| norm.is_some() == normed)
+    let alike = plain(projections)
+        && norms.iter().all(|norm| norm.is_some() == normed)
         && projections.iter().all(|map| map.bias.is_some() == biased)
         && norms.iter().flatten().all(|norm| norm.eps.to_bits() == input_norm.eps.to_bits());
     if !alike {
@@ -147,7 +156,8 @@ fn kv_maps<const N: usize, const M: usize>(
 
 fn mlp_maps(input_norm: &RmsNorm, mlp: &Mlp) -> Option<MlpMaps> {
     let Mlp { gate_proj, up_proj, down_proj } = mlp;
-    if [gate_proj, up_proj, down_proj].iter().any(|map| map.bias.is_some()) {
+    let maps = [gate_proj, up_proj, down_proj];
+    if !plain(maps) || maps.iter().any(|map| map.bias.is_some()) {
         return None;
     }
     let [gate, up, down] = weights([&gate_proj.weight, &up_proj.weight, &down_proj.weight])?;

@@ -2,6 +2,7 @@
 //!
 //! The fields have the names of the tensors in Hugging Face checkpoints.
 
+use super::low_rank::LowRank;
 use super::{Frame, LayerKv, Rotation};
 use crate::matrix::Matrix;
 use crate::ops::{self, CachedRow};
@@ -131,6 +132,8 @@ pub struct Linear {
     pub weight: Matrix,
     /// The bias `b`, `[out]`, if the map has one.
     pub bias: Option<Weights<Tensor<1>>>,
+    /// The product that is added to the matrix, if the map is adapted.
+    pub adapter: Option<LowRank>,
 }
 
 impl Linear {
@@ -151,6 +154,9 @@ impl Linear {
             if let Some(bias) = &map.bias {
                 let bias = bias.val().cast(y.dtype()).unsqueeze::<3>(); // [1, 1, out]
                 y.inplace(|y| y + bias);
+            }
+            if let Some(adapter) = &map.adapter {
+                y.inplace(|y| y + adapter.forward(x));
             }
         }
         products

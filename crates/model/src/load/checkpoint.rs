@@ -1,6 +1,6 @@
 //! Checkpoints. Opening one checks its headers; its weights are read afterwards.
 
-use super::adapter::Adapter;
+use super::adapter::AdapterFile;
 use super::tensors::{assemble, expected};
 use super::weights::Weights;
 use super::{LoadError, Progress, Warning, folder, gguf_config, gguf_text};
@@ -38,7 +38,7 @@ pub struct Checkpoint {
     config: LlamaConfig,
     weights: Weights,
     warnings: Vec<Warning>,
-    adapters: Vec<Adapter>,
+    adapters: Vec<AdapterFile>,
 }
 
 impl Checkpoint {
@@ -151,7 +151,7 @@ impl Checkpoint {
     /// If there is no such adapter, if it does not fit the model, or if it is more than a sum W + s B A, such as an
     /// adapter with DoRA, or with tokens, biases or whole modules that were trained too.
     pub fn with_adapter(mut self, path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let adapter = Adapter::open(path.as_ref(), &self.config, &expected(&self.config))?;
+        let adapter = AdapterFile::open(path.as_ref(), &self.config, &expected(&self.config))?;
         if !adapter.not_transformed.is_empty() {
             self.warnings.push(Warning::NotTransformed { tensors: adapter.not_transformed.clone() });
         }

@@ -64,7 +64,7 @@ impl Llama {
     /// Saves the model as `config.json` and `model.safetensors` in a folder, which is created if it does not exist.
     ///
     /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers can read the result. All tensors are stored as
-    /// `dtype`, which is `f32` or `f16`; quantised matrices are dequantised. Each file is written atomically: readers
+    /// `dtype`, which is `f32` or `f16`; quantised matrices are dequantised, and an adapter is [merged](Self::merged). Each file is written atomically: readers
     /// see it complete or not at all.
     ///
     /// # Errors
@@ -72,37 +72,54 @@ impl Llama {
     /// configuration ([`to_hf_json`](crate::config::LlamaConfig::to_hf_json)), or if the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>, dtype: WeightDtype) -> Result<(), SaveError> {
         let folder = folder.as_ref();
-        let stored = match dtype {
-            WeightDtype::F32 => Dtype::F32,
-            WeightDtype::F16 => Dtype::F16,
-            WeightDtype::Stored | WeightDtype::Q8 => return Err(SaveError::Dtype { dtype }),
-        };
+        check(dtype)?;
+        if self.adapter().is_some() {
+            return self.merged().save(folder, dtype);
+        }
         let config = self.config().to_hf_json()?;
         let mut collect = Collect { dtype, found: Vec::new() };
         visit(self, &mut collect)?;
-        let tensors = collect.found;
-        let path = folder.join(SINGLE);
-        let serialize = |source| SaveError::Serialize { path: path.clone(), source };
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            TensorView::new(stored, shape.clone(), bytes).map(|view| (name, view)).map_err(serialize)
-        });
-        let views = views.collect::<Result<Vec<_>, _>>()?;
-        // transformers requires this entry.
-        let metadata = [("format".to_owned(), "pt".to_owned())].into();
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(serialize)?;
-        let io = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| SaveError::Io { path, source }
-        };
-        std::fs::create_dir_all(folder).map_err(io(folder))?;
-        write_atomic(&path, &bytes).map_err(io(&path))?;
-        let path = folder.join("config.json");
-        write_atomic(&path, config.as_bytes()).map_err(io(&path))
+        write(folder, (SINGLE, &collect.found), ("config.json", &config), dtype)
     }
 }
 
+/// Refuses other types than those of floats.
+pub(super) fn check(dtype: WeightDtype) -> Result<(), SaveError> {
+    match dtype {
+        WeightDtype::F32 | WeightDtype::F16 => Ok(()),
+        WeightDtype::Stored | WeightDtype::Q8 => Err(SaveError::Dtype { dtype }),
+    }
+}
+
+/// Writes tensors, in safetensors, and their description to files in a folder, which is created if it does not exist.
+pub(super) fn write(
+    folder: &Path,
+    (name, tensors): (&str, &[Stored]),
+    (description_name, description): (&str, &str),
+    dtype: WeightDtype,
+) -> Result<(), SaveError> {
+    let stored = if dtype == WeightDtype::F16 { Dtype::F16 } else { Dtype::F32 };
+    let path = folder.join(name);
+    let serialize = |source| SaveError::Serialize { path: path.clone(), source };
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        TensorView::new(stored, shape.clone(), bytes).map(|view| (name, view)).map_err(serialize)
+    });
+    let views = views.collect::<Result<Vec<_>, _>>()?;
+    // transformers requires this entry.
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(serialize)?;
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| SaveError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    write_atomic(&path, &bytes).map_err(io(&path))?;
+    let path = folder.join(description_name);
+    write_atomic(&path, description.as_bytes()).map_err(io(&path))
+}
+
 /// A tensor's name, shape and bytes.
-type Stored = (String, Vec<usize>, Vec<u8>);
+pub(super) type Stored = (String, Vec<usize>, Vec<u8>);
 
 /// A visitor that collects the tensors of a model.
 struct Collect {
@@ -114,7 +131,13 @@ impl VisitParameters for Collect {
     type Error = SaveError;
 
     fn parameter<const D: usize>(&mut self, path: &[String], tensor: Tensor<D>) -> Result<(), SaveError> {
-        self.found.push(stored(path, tensor, self.dtype)?);
+        // Paths in the module tree are the names in a checkpoint without `model.` and the embedding's `.weight`.
+        let name = match path.first().map(String::as_str) {
+            Some("lm_head") => path.join("."),
+            Some("embed_tokens") => "model.embed_tokens.weight".to_owned(),
+            _ => format!("model.{}", path.join(".")),
+        };
+        self.found.push(stored(name, tensor, self.dtype)?);
         Ok(())
     }
 
@@ -123,14 +146,8 @@ impl VisitParameters for Collect {
     }
 }
 
-/// Reads a tensor at a path of the module tree from the device, and converts it to the name and bytes in the file.
-fn stored<const D: usize>(path: &[String], tensor: Tensor<D>, dtype: WeightDtype) -> Result<Stored, SaveError> {
-    // Paths in the module tree are the names in a checkpoint without the prefix `model.` and the embedding's `.weight`.
-    let name = match path.first().map(String::as_str) {
-        Some("lm_head") => path.join("."),
-        Some("embed_tokens") => "model.embed_tokens.weight".to_owned(),
-        _ => format!("model.{}", path.join(".")),
-    };
+/// Reads a tensor from the device, and converts it to the bytes in the file.
+pub(super) fn stored<const D: usize>(name: String, tensor: Tensor<D>, dtype: WeightDtype) -> Result<Stored, SaveError> {
     let device =
         |reason: &dyn std::fmt::Debug| SaveError::Device { tensor: name.clone(), reason: format!("{reason:?}") };
     let shape = tensor.dims().to_vec();

@@ -134,7 +134,7 @@ where
     S: Source<Vector = Param<Tensor<1>>, Matrix = Matrix>,
 {
     let norm = |weight: Param<Tensor<1>>| RmsNorm { weight: weight.into(), eps: config.norm_eps };
-    let linear = |map: LinearParts<S>| Linear { weight: map.weight, bias: map.bias.map(Into::into) };
+    let linear = |map: LinearParts<S>| Linear { weight: map.weight, bias: map.bias.map(Into::into), adapter: None };
     let block = |(index, layer): (usize, LayerParts<S>)| Block {
         input_layernorm: norm(layer.input_layernorm),
         self_attn: Attention {

@@ -1,6 +1,6 @@
 //! The tensors of a checkpoint, in either format.
 
-use super::adapter::Adapter;
+use super::adapter::AdapterFile;
 use super::error::{LoadError, NamedShape, TensorMismatch};
 use super::gguf_names::{hugging_face_name, unpermute};
 use super::hf_names::{EMBEDDING, Extra, HEAD, Naming};
@@ -184,7 +184,7 @@ impl Weights {
         &'a self,
         config: &'a LlamaConfig,
         expected: &[NamedShape],
-        adapters: &'a [Adapter],
+        adapters: &'a [AdapterFile],
         (dtype, device): (WeightDtype, &'a Device),
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Reader<'a> {
@@ -199,7 +199,7 @@ impl Weights {
         &self,
         config: &LlamaConfig,
         expected: &[NamedShape],
-        adapters: &[Adapter],
+        adapters: &[AdapterFile],
         (dtype, device): (WeightDtype, &Device),
     ) -> Vec<Warning> {
         let (stored, kernels) = (self.stored(config), has_kernels(device));
@@ -236,7 +236,7 @@ impl Weights {
         &self,
         tensor: &NamedShape,
         stored: &str,
-        adapters: &[Adapter],
+        adapters: &[AdapterFile],
         (dtype, device): (WeightDtype, &Device),
     ) -> Form {
         let adapted = adapted(adapters, tensor);
@@ -337,7 +337,7 @@ enum Form {
 pub(super) struct Reader<'a> {
     weights: &'a Weights,
     config: &'a LlamaConfig,
-    adapters: &'a [Adapter],
+    adapters: &'a [AdapterFile],
     dtype: WeightDtype,
     device: &'a Device,
     /// The tensors that have not been read.
@@ -476,7 +476,7 @@ impl Reader<'_> {
 }
 
 /// Returns `true` if an adapter changes the tensor.
-fn adapted(adapters: &[Adapter], tensor: &NamedShape) -> bool {
+fn adapted(adapters: &[AdapterFile], tensor: &NamedShape) -> bool {
     adapters.iter().any(|adapter| adapter.adapts(&tensor.name))
 }
 

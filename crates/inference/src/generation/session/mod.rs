@@ -18,6 +18,7 @@ use crate::shared::Shared;
 use crate::tokens;
 use dynlayer_model::Llama;
 use member::Member;
+use std::sync::Arc;
 
 /// The largest number of slots for new tokens that a sequence's cache begins with. It grows when they are used up.
 const FIRST_SLOTS: usize = 256;
@@ -69,6 +70,8 @@ const FIRST_SLOTS: usize = 256;
 #[derive(Debug)]
 pub struct Session<'a, C> {
     model: Shared<'a, Llama>,
+    /// The model with its adapter, which drafts, if the other passes run without the adapter.
+    drafter: Option<Llama>,
     controller: C,
     options: SessionOptions<'a>,
     keep: Keep,
@@ -142,10 +145,14 @@ impl<'a, C: Controller> Session<'a, C> {
         cache: PolicyCache,
         report: RunReport,
     ) -> Self {
+        let adapted = options.speculation.and_then(|_| model.adapter());
+        let drafter = adapted.map(|_| (*model).clone());
+        let model = drafter.as_ref().map_or(model, |drafter| Arc::new(drafter.without_adapter()).into());
         Self {
             pace: options.speculation.map(Pace::new),
             chooser: Chooser::new(options.run.partial_skips, &model.device()),
             model,
+            drafter,
             controller,
             options,
             keep: Keep::default(),
@@ -403,7 +410,8 @@ impl<'a, C: Controller> Session<'a, C> {
         let row = self.row(id)?;
         let report = RunReport::new(self.report.dimensions, self.options.run, Vec::new());
         let cache = self.cache.copies(row, lanes.len());
-        let mut session = Session::with(self.model.clone(), controller, self.options.clone(), cache, report);
+        let model = self.drafter.as_ref().map_or(self.model.clone(), |drafter| Arc::new(drafter.clone()).into());
+        let mut session = Session::with(model, controller, self.options.clone(), cache, report);
         let original = &self.members[row];
         for (id, options) in lanes {
             self.check_options(id, &options)?;

@@ -97,6 +97,12 @@ impl<'a, C: Controller> Session<'a, C> {
         rows.iter().map(|row| Part { phase: Phase::Decode, end: end(row), controlled: true, predicts: true }).collect()
     }
 
+    /// Returns `true` if first layers that the drafts ran in full need not run again: those of a model with an adapter give
+    /// other states.
+    fn shares_layers(&self, pace: &Pace) -> bool {
+        pace.speculation().share_layers && self.drafter.is_none()
+    }
+
     /// Drafts tokens under the controller as long as they pay, and adds them to the sequences.
     fn draft(
         &mut self,
@@ -114,7 +120,7 @@ impl<'a, C: Controller> Session<'a, C> {
         while pace.drafts(round) {
             let started = Instant::now();
             let parts = self.parts(rows);
-            let pass = self.pass(rows, &parts, speculation.share_layers)?;
+            let pass = self.pass(rows, &parts, self.shares_layers(pace))?;
             let mut probabilities = Vec::new();
             let predicted = self.predict(rows, &parts, pass, |member, logits| {
                 let row = probabilities.len();
@@ -177,9 +183,8 @@ impl<'a, C: Controller> Session<'a, C> {
         pace: &Pace,
     ) -> Result<Checked<'a>, GenerateError> {
         let n_layers = self.model.layers().len();
-        let speculation = pace.speculation();
         let in_full = drafts.passes.iter().map(|pass| pass.in_full).min().unwrap_or(0);
-        let shared = if speculation.share_layers { in_full } else { 0 };
+        let shared = if self.shares_layers(pace) { in_full } else { 0 };
         // The last drafted token has not run yet: it goes alone through the layers that the drafts before it have run.
         let last = (shared > 0).then(|| self.full_pass(rows, &self.parts(rows), 0..shared, None)).transpose()?;
         for (row, before) in rows.iter().zip(before) {

@@ -92,7 +92,8 @@ impl<'a, C: Controller> Session<'a, C> {
         keep_states: bool,
     ) -> Result<PassOutput, GenerateError> {
         let layers = 0..self.model.layers().len();
-        let Self { model, cache, members, chooser, report, controller, .. } = self;
+        let Self { model, drafter, cache, members, chooser, report, controller, .. } = self;
+        let model = drafter.as_ref().filter(|_| parts[0].phase == Phase::Decode).unwrap_or(model);
         let parts = PassParts { model, cache, members, chooser: *chooser, dimensions: report.dimensions, rows, parts };
         parts.run(layers, None, keep_states, controller)
     }

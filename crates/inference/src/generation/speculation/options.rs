@@ -15,6 +15,9 @@ use std::str::FromStr;
 /// chooses after them, unless the sequence has ended. [`RunSettings::control_from`](crate::RunSettings::control_from) must
 /// be [`ControlFrom::FirstGenerated`]: prompts run at full depth.
 ///
+/// A model with an [adapter](dynlayer_model::Adapter) beside its weights drafts with the adapter. Prompts and checks run
+/// without it, so that what comes out is the text of the model without the adapter.
+///
 /// On the backend `flex` a token's logits have the same bits in a pass of several tokens as alone. So under
 /// [`Accept::Same`] tokens and texts are exactly those of generation under
 /// [`FullDepth`](crate::controllers::FullDepth). On other backends they can differ from the first token on at which the

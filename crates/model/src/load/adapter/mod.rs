@@ -1,5 +1,6 @@
 //! LoRA adapters in the format of PEFT: for some matrices W of a model, the factors of a sum W + s B A.
 
+mod apart;
 mod config;
 mod product;
 mod rules;
@@ -35,7 +36,7 @@ const PREFIX: &str = "base_model.model.";
 
 /// An adapter whose tensors fit a model. They are read when they are merged.
 #[derive(Debug)]
-pub(super) struct Adapter {
+pub(super) struct AdapterFile {
     file: SafetensorsFile,
     /// The products, by the name of the matrix that each is added to.
     products: BTreeMap<String, Product>,
@@ -56,7 +57,7 @@ struct Product {
     scale: f32,
 }
 
-impl Adapter {
+impl AdapterFile {
     /// Opens the adapter in a folder, and compares its tensors with those of the model.
     ///
     /// # Errors

@@ -72,13 +72,13 @@ fn folder(description: &Value, tensors: &[Tensor]) -> TempDir {
     folder
 }
 
-fn open(folder: &Path, tied: bool) -> Result<Adapter, LoadError> {
+fn open(folder: &Path, tied: bool) -> Result<AdapterFile, LoadError> {
     let model = model(tied);
-    Adapter::open(folder, &model, &expected(&model))
+    AdapterFile::open(folder, &model, &expected(&model))
 }
 
 /// Opens an adapter of an untied model that is valid.
-fn opened(description: &Value, tensors: &[Tensor]) -> (Adapter, TempDir) {
+fn opened(description: &Value, tensors: &[Tensor]) -> (AdapterFile, TempDir) {
     let folder = folder(description, tensors);
     (open(folder.path(), false).unwrap(), folder)
 }
@@ -89,7 +89,7 @@ fn error(description: &Value, tensors: &[Tensor], tied: bool) -> String {
 }
 
 /// Returns what an adapter adds to a matrix of zeros.
-fn added(adapter: &Adapter, weight: &str, count: usize) -> Vec<f32> {
+fn added(adapter: &AdapterFile, weight: &str, count: usize) -> Vec<f32> {
     let mut values = vec![0.0; count];
     adapter.merge(weight, &mut values).unwrap();
     values
@@ -428,7 +428,7 @@ fn changed_adapters_give_an_error_or_are_merged() {
         }
         fs::write(folder.path().join(CONFIG), description.to_string()).unwrap();
         fs::write(folder.path().join(TENSORS), bytes.unwrap_or_else(|| safetensors(&tensors))).unwrap();
-        if let Ok(adapter) = Adapter::open(folder.path(), &model, &matrices) {
+        if let Ok(adapter) = AdapterFile::open(folder.path(), &model, &matrices) {
             accepted.set(accepted.get() + 1);
             for matrix in &matrices {
                 let mut values = vec![0.5; matrix.shape.iter().product()];

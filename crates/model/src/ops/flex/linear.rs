@@ -41,12 +41,22 @@ pub(in crate::ops) fn linear<const N: usize>(x: &Tensor<3>, weights: [&Matrix; N
     }))
 }
 
-/// A linear map, `x Wᵀ + b`.
+/// A linear map, `x (W + s B A)ᵀ + b`.
 pub(crate) struct Map<'a> {
     rows: Rows<'a>,
     bias: Option<&'a [f32]>,
+    thin: Option<Thin<'a>>,
     width: usize,
     outputs: usize,
+}
+
+/// The product `s B A` of an adapter, whose matrices are `[outputs, rank]` and `[rank, width]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Thin<'a> {
+    pub(crate) b: &'a [f32],
+    pub(crate) a: &'a [f32],
+    pub(crate) rank: usize,
+    pub(crate) scale: f32,
 }
 
 impl<'a> Map<'a> {
@@ -65,7 +75,14 @@ impl<'a> Map<'a> {
             }
             Matrix::Quantised(blocks) => Rows::Blocks(blocks.ty(), blocks.storage()?.as_slice()?),
         };
-        Some(Self { rows, bias, width, outputs })
+        Some(Self { rows, bias, thin: None, width, outputs })
+    }
+
+    /// Adds the product of an adapter; `None` if it is of another shape.
+    pub(crate) fn with(self, thin: Thin<'a>) -> Option<Self> {
+        let Thin { a, b, rank, .. } = thin;
+        let fits = rank > 0 && a.len() == rank * self.width && b.len() == rank * self.outputs;
+        fits.then_some(Self { thin: Some(thin), ..self })
     }
 
     fn bytes_per_row(&self) -> usize {
@@ -82,9 +99,18 @@ impl<'a> Map<'a> {
         self.outputs
     }
 
-    /// Computes some outputs for all inputs to the scratch buffer.
-    fn part(&self, rows: Range<usize>, inputs: &Inputs<'_>, scratch: &mut Scratch) {
+    /// Computes some outputs for all inputs to the scratch buffer. `at` is the map's place among those that are applied.
+    fn part(&self, at: usize, rows: Range<usize>, inputs: &Inputs<'_>, scratch: &mut Scratch) {
         self.rows.part(rows.clone(), self.width).products(inputs, scratch);
+        if let Some(Thin { b, rank, .. }) = self.thin {
+            let Scratch { products, added, .. } = scratch;
+            added.resize(products.len(), 0.0);
+            let weights = &b[rows.start * rank..rows.end * rank];
+            on_floats(Floats { weights, x: &inputs.thin[at], width: rank, out: added });
+            for (product, added) in products.iter_mut().zip(added) {
+                *product += *added;
+            }
+        }
         if let Some(bias) = self.bias {
             for outputs in scratch.products.chunks_exact_mut(rows.len()) {
                 for (output, bias) in outputs.iter_mut().zip(&bias[rows.clone()]) {
@@ -101,10 +127,10 @@ pub(crate) fn apply(maps: &[Map<'_>], x: &[f32], out: &mut [f32]) {
     let bytes = maps.iter().map(Map::bytes_per_row).max().unwrap_or(1);
     shared(maps, maps.iter().map(|map| map.outputs).sum(), bytes, x, out, |share, inputs, scratch, put| {
         let mut start = 0;
-        for map in maps {
+        for (at, map) in maps.iter().enumerate() {
             let range = share.start.max(start)..share.end.min(start + map.outputs);
             if !range.is_empty() {
-                map.part(range.start - start..range.end - start, inputs, scratch);
+                map.part(at, range.start - start..range.end - start, inputs, scratch);
                 put(range, &scratch.products);
             }
             start += map.outputs;
@@ -117,10 +143,10 @@ pub(crate) fn gated(maps: &[Map<'_>; 2], x: &[f32], out: &mut [f32]) {
     let [gate, up] = maps;
     let bytes = gate.bytes_per_row() + up.bytes_per_row();
     shared(maps, gate.outputs, bytes, x, out, |share, inputs, scratch, put| {
-        gate.part(share.clone(), inputs, scratch);
+        gate.part(0, share.clone(), inputs, scratch);
         let mut activations = std::mem::take(&mut scratch.gate);
         std::mem::swap(&mut activations, &mut scratch.products);
-        up.part(share.clone(), inputs, scratch);
+        up.part(1, share.clone(), inputs, scratch);
         swiglu::in_place(&mut activations, &scratch.products);
         put(share, &activations);
         scratch.gate = activations;
@@ -146,7 +172,12 @@ fn shared(
         if blocks {
             quantised.fill(x, *width);
         }
-        let inputs = Inputs { x, width: *width, quantised: blocks.then_some(quantised) };
+        let thin: Vec<Vec<f32>> = if maps.iter().any(|map| map.thin.is_some()) {
+            maps.iter().map(|map| map.thin.map(|thin| thin.of(x, *width)).unwrap_or_default()).collect()
+        } else {
+            Vec::new()
+        };
+        let inputs = Inputs { x, width: *width, quantised: blocks.then_some(quantised), thin };
         let work = |share: Range<usize>| {
             SCRATCH.with_borrow_mut(|scratch| {
                 compute(share, &inputs, scratch, &mut |columns, found| {
@@ -173,6 +204,8 @@ struct Scratch {
     products: Vec<f32>,
     /// Products with the gate.
     gate: Vec<f32>,
+    /// Products that are added, of the same shape.
+    added: Vec<f32>,
     /// Rows of weights, widened.
     wide: Vec<f32>,
     /// Rows of weights, unpacked.
@@ -185,6 +218,18 @@ struct Inputs<'a> {
     width: usize,
     /// The same quantised, if a matrix is.
     quantised: Option<&'a blocks::Inputs>,
+    /// Their products with the matrices `A` of the maps' adapters, scaled; empty if no map has an adapter.
+    thin: Vec<Vec<f32>>,
+}
+
+impl Thin<'_> {
+    /// Returns `s x Aᵀ`, `[n, rank]`.
+    fn of(&self, x: &[f32], width: usize) -> Vec<f32> {
+        let mut out = vec![0.0; x.len() / width * self.rank];
+        on_floats(Floats { weights: self.a, x, width, out: &mut out });
+        out.iter_mut().for_each(|thin| *thin *= self.scale);
+        out
+    }
 }
 
 /// Some rows of a matrix.
@@ -217,7 +262,7 @@ impl Rows<'_> {
 
     /// Computes the products with all inputs to the scratch buffer.
     fn products(self, inputs: &Inputs<'_>, scratch: &mut Scratch) {
-        let Inputs { x, width, quantised } = inputs;
+        let Inputs { x, width, quantised, .. } = inputs;
         let n = x.len() / width;
         let Scratch { products, wide, panel, .. } = scratch;
         match self {

@@ -19,7 +19,7 @@ mod unit;
 
 pub(crate) use attention::{Queries, Seen, attention};
 pub(super) use linear::linear;
-pub(crate) use linear::{Map, apply, gated};
+pub(crate) use linear::{Map, Thin, apply, gated};
 pub(crate) use rms_norm::in_place as norm_in_place;
 pub(super) use rms_norm::rms_norm;
 pub(crate) use rotate::in_place as rotate_in_place;

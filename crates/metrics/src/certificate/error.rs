@@ -1,0 +1,73 @@
+//! The error for certificates that cannot be issued or do not apply.
+
+/// The error for a certificate that cannot be issued, or that does not apply.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// There are no sequences.
+    #[error("no sequences; at least one is needed")]
+    NoSequences,
+    /// A loss is out of its range.
+    #[error("loss {index} is {found}; expected {expected}")]
+    Loss {
+        /// The index of the sequence.
+        index: usize,
+        /// The loss.
+        found: f64,
+        /// The allowed losses.
+        expected: &'static str,
+    },
+    /// A level is out of its range.
+    #[error("{option} is {found}; expected a number between 0 and 1")]
+    Level {
+        /// `alpha` or `delta`.
+        option: &'static str,
+        /// Its value.
+        found: f64,
+    },
+    /// The weights or edges of a graph are not shares.
+    #[error(
+        "a graph for {candidates} candidates needs as many weights, with a sum of at most 1, and for each candidate as many \
+         edges, with a sum of at most 1 and none to itself"
+    )]
+    Graph {
+        /// The number of candidates.
+        candidates: usize,
+    },
+    /// A candidate is not in the table.
+    #[error("there is no candidate {name}; the table has {}", .candidates.join(", "))]
+    NoCandidate {
+        /// Its name.
+        name: String,
+        /// The candidates of the table.
+        candidates: Vec<String>,
+    },
+    /// A sequence lacks what the loss needs.
+    #[error("sequence {sequence} has no {what} of {candidate}")]
+    Missing {
+        /// The sequence's id.
+        sequence: u64,
+        /// The candidate.
+        candidate: String,
+        /// `quality`, or `agreement with the full model` for losses that need no reference.
+        what: &'static str,
+    },
+    /// Rules on halves need at least two sequences.
+    #[error("{found} sequences; a choice on one half and a test on the other need at least 2")]
+    TooFew {
+        /// The number of sequences.
+        found: usize,
+    },
+    /// The certificate was issued for something else.
+    #[error(
+        "the certificate is for another {what}: it was issued for {expected}, and this is {found}; calibrate again"
+    )]
+    Other {
+        /// The thing that differs, such as `model`.
+        what: String,
+        /// Its value in the certificate.
+        expected: String,
+        /// Its value here.
+        found: String,
+    },
+}

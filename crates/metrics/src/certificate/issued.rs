@@ -1,0 +1,90 @@
+//! Issued certificates.
+
+use super::{CertificateError, Guarantee};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The result of a calibration: the candidates whose risk is at most the level, and everything that the promise depends on.
+///
+/// Its text says what is promised, for whom, and what is not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The guarantee, with its levels, loss and rule.
+    pub guarantee: Guarantee,
+    /// The number of sequences that were tested on.
+    pub sequences: usize,
+    /// The tested candidates, in the order of the tests.
+    pub candidates: Vec<Candidate>,
+    /// The things that must be the same where the certificate is used, such as the digests of model and prompts. See
+    /// [`check`](Self::check).
+    pub conditions: BTreeMap<String, String>,
+}
+
+/// A tested candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// Its mean cost over all sequences.
+    pub cost: f64,
+    /// Its mean loss over the sequences of the test.
+    pub loss: f64,
+    /// The upper bound of its risk, which holds with probability `1 - delta` for this candidate alone.
+    pub bound: f64,
+    /// The p-value of the hypothesis that its risk is above `alpha`.
+    pub p_value: f64,
+    /// `true` if it is certified.
+    pub certified: bool,
+}
+
+impl Certificate {
+    /// The name of the cheapest certified candidate, if there is one. Any other certified one may be used as well.
+    pub fn chosen(&self) -> Option<&str> {
+        self.cheapest().map(|candidate| candidate.name.as_str())
+    }
+
+    fn cheapest(&self) -> Option<&Candidate> {
+        self.candidates.iter().filter(|candidate| candidate.certified).min_by(|a, b| a.cost.total_cmp(&b.cost))
+    }
+
+    /// Checks that the certificate applies: that all its conditions are the same here.
+    ///
+    /// # Errors
+    /// The first condition that differs.
+    pub fn check(&self, here: &BTreeMap<String, String>) -> Result<(), CertificateError> {
+        let differs = self.conditions.iter().find(|(what, value)| here.get(*what) != Some(value));
+        match differs {
+            None => Ok(()),
+            Some((what, expected)) => Err(CertificateError::Other {
+                what: what.clone(),
+                expected: expected.clone(),
+                found: here.get(what).cloned().unwrap_or_else(|| "nothing".to_owned()),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Guarantee { alpha, delta, loss, .. } = &self.guarantee;
+        let (sure, n) = (100.0 * (1.0 - delta), self.sequences);
+        let Some(Candidate { name, cost, loss: mean, .. }) = self.cheapest() else {
+            return write!(
+                f,
+                "No candidate is certified: of none of {} do {n} sequences show with {sure:.0} % confidence that {loss} is \
+                 at most {alpha}.",
+                self.candidates.len()
+            );
+        };
+        write!(
+            f,
+            "{name}: {loss} is at most {alpha} on sequences like the {n} that it was tested on (where it was {mean:.4}), at a \
+             mean cost of {cost:.2}. The promise fails for at most {:.0} of 100 such tests; nothing is said of a single \
+             sequence, or of sequences of another kind.",
+            100.0 * delta
+        )
+    }
+}

@@ -1,0 +1,82 @@
+//! The model's own answers to prompts.
+
+use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::training::TrainingItem;
+use dynlayer::inference::{GenerateOptions, generate};
+use dynlayer::model::Digest;
+use dynlayer::model::text::ChatMessage;
+use dynlayer_examples::data::Data;
+use dynlayer_examples::{Loaded, progress_bar};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+
+/// The number of prompts that are answered together.
+const TOGETHER: usize = 16;
+
+/// A line of the file of answers.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    prompt: Vec<u32>,
+    answer: Vec<u32>,
+}
+
+/// The token ids of every prompt of the data, with the model's chat template if it has one.
+pub fn encode(data: &Data, loaded: &Loaded) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+    let template = loaded.tokenizer.chat_template()?;
+    let encode = |text: &str| -> Result<Vec<u32>, Box<dyn Error>> {
+        Ok(match &template {
+            Some(template) => loaded.tokenizer.encode(&template.render(&[ChatMessage::user(text)], true)?, false)?,
+            None => loaded.tokenizer.encode(text, true)?,
+        })
+    };
+    data.lines.iter().map(|line| Ok(encode(&line.prompt).map_err(|error| data.wrong(line, error))?)).collect()
+}
+
+/// Returns the prompts with the model's likeliest answers at full depth, which include the token that ends them. Answers
+/// that the file has are not made again; new ones are added to it.
+pub fn answers(
+    file: &Path,
+    prompts: &[Vec<u32>],
+    loaded: &Loaded,
+    max_new_tokens: usize,
+    quiet: bool,
+) -> Result<Vec<TrainingItem>, Box<dyn Error>> {
+    let named = |error: std::io::Error| format!("{}: {error}", file.display());
+    let mut known = BTreeMap::new();
+    if file.exists() {
+        for line in BufReader::new(File::open(file).map_err(named)?).lines() {
+            // The last line may have been cut off.
+            let Ok(Answer { prompt, answer }) = serde_json::from_str(&line.map_err(named)?) else { continue };
+            known.insert(Digest::of_tokens([&prompt[..]]), answer);
+        }
+    }
+    let new: Vec<&Vec<u32>> =
+        prompts.iter().filter(|prompt| !known.contains_key(&Digest::of_tokens([&prompt[..]]))).collect();
+    let mut out = OpenOptions::new().create(true).append(true).open(file).map_err(named)?;
+    let stop_tokens = loaded.checkpoint.stop_tokens(&loaded.tokenizer)?;
+    let bar = progress_bar(quiet, "answering {bar:30} {pos}/{len} prompts, left {eta}");
+    bar.set_length(new.len() as u64);
+    for together in new.chunks(TOGETHER) {
+        let options =
+            GenerateOptions { max_new_tokens, stop_tokens: stop_tokens.clone(), ..GenerateOptions::default() };
+        let together: Vec<Vec<u32>> = together.iter().map(|prompt| (*prompt).clone()).collect();
+        let (completions, _) = generate(&loaded.model, FullDepth, &together, options)?.finish()?;
+        for (prompt, completion) in together.into_iter().zip(completions) {
+            let answer = completion.tokens;
+            let line = serde_json::to_string(&Answer { prompt: prompt.clone(), answer: answer.clone() })?;
+            writeln!(out, "\n{line}").map_err(named)?;
+            known.insert(Digest::of_tokens([&prompt[..]]), answer);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let items = (0..).zip(prompts).filter_map(|(id, prompt)| {
+        let answer = known.get(&Digest::of_tokens([&prompt[..]]))?.clone();
+        (!answer.is_empty()).then(|| TrainingItem { id, prompt: prompt.clone(), answer })
+    });
+    Ok(items.collect())
+}

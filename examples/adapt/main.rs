@@ -1,0 +1,135 @@
+//! Trains an adapter with which a model answers prompts of one kind with fewer layers.
+//!
+//! ```text
+//! cargo run --release --example adapt -- --model SmolLM2-135M-Instruct --prompts train.jsonl --held-out test.jsonl \
+//!     --out my-adapter --work target/adapt
+//! ```
+//!
+//! A stopped training continues from its last checkpoint when it is started again with the same options.
+
+mod answers;
+mod arguments;
+mod batches;
+mod measure;
+mod progress;
+
+use answers::{answers, encode};
+use arguments::Arguments;
+use batches::Batches;
+use clap::Parser;
+use dynlayer::inference::controllers::{ControllerSpec, Resources};
+use dynlayer::inference::training::{AdapterTuning, StepPart, TrainingFolder, TrainingItem};
+use dynlayer::model::{Adapter, AdapterOptions, Llama, WeightDtype};
+use dynlayer_examples::Loaded;
+use dynlayer_examples::data::Data;
+use measure::{Distance, distances};
+use progress::Progress;
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The controllers that are measured at the end.
+const MEASURED: [&str; 9] =
+    ["full", "exit:6", "exit:8", "exit:10", "exit:14", "exit:22", "uniform:10", "uniform:15", "confidence:0.9"];
+
+fn main() -> ExitCode {
+    dynlayer_examples::main_of(|| run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    arguments.check()?;
+    std::fs::create_dir_all(&arguments.work).map_err(|error| format!("{}: {error}", arguments.work.display()))?;
+    let loaded = Loaded::open(&arguments.model, WeightDtype::F32, arguments.quiet)?;
+    let read = |file, limit| -> Result<Vec<TrainingItem>, Box<dyn Error>> {
+        let prompts = encode(&Data::read(file, limit)?, &loaded)?;
+        let known = arguments.work.join("answers.jsonl");
+        answers(&known, &prompts, &loaded, arguments.max_new_tokens, arguments.quiet)
+    };
+    let (learned, held_out) = (read(&arguments.prompts, arguments.limit)?, read(&arguments.held_out, None)?);
+    let batches = Batches::new(arguments, &loaded, learned)?;
+    let checked = &held_out[..arguments.check.min(held_out.len())];
+    let adapter = train(arguments, &loaded.model, &batches, checked)?;
+    adapter.save(&arguments.out, &arguments.base, WeightDtype::F16)?;
+
+    // Measures the adapter as stored in its files.
+    let adapter = Adapter::open(&arguments.out, &loaded.model)?;
+    let adapted = loaded.model.adapted(&adapter)?.merged();
+    let specs = MEASURED.iter().map(|spec| spec.parse()).collect::<Result<Vec<ControllerSpec>, _>>()?;
+    let specs: Vec<ControllerSpec> =
+        specs.into_iter().filter(|spec| spec.build(&adapted, &Resources::new()).is_ok()).collect();
+    let before = distances(&loaded.model, &loaded.model, &held_out, &specs, &Resources::new())?;
+    let after = distances(&loaded.model, &adapted, &held_out, &specs, &Resources::new())?;
+    print(&before, &after, held_out.len())?;
+    Ok(())
+}
+
+fn train(
+    arguments: &Arguments,
+    model: &Llama,
+    batches: &Batches,
+    checked: &[TrainingItem],
+) -> Result<Adapter, Box<dyn Error>> {
+    let Arguments { rank, alpha, seed, steps, rate, .. } = arguments;
+    let options = AdapterOptions { rank: *rank, alpha: *alpha, seed: *seed, ..AdapterOptions::default() };
+    let mut tuning = AdapterTuning::new(*steps, *rate, &arguments.depths);
+    (tuning.dropout, tuning.seed) = (arguments.dropout, *seed);
+    tuning.trainer.checkpoint_every = 25;
+    let what = batches.digest().to_string();
+    let folder = TrainingFolder { path: &arguments.work, what: &what };
+    let data = |at: StepPart| batches.batch(model, &tuning.depth(at.step), at);
+    let mut training = tuning.start(model, Adapter::new(model, &options)?, Some(folder), data)?;
+    let mut curve = Progress::open(arguments.work.join("curve.jsonl"), training.steps_done())?;
+    let last = arguments.stop_after.unwrap_or(*steps).min(*steps);
+    let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
+    bar.set_length(last);
+    bar.set_position(training.steps_done());
+    bar.reset_eta();
+    while training.steps_done() < last {
+        let report = training.step(data)?;
+        bar.set_position(report.step + 1);
+        bar.set_message(format!("{} {:.3}", tuning.depth(report.step), report.loss));
+        if (report.step + 1).is_multiple_of(arguments.check_every) || report.step + 1 == last {
+            let adapted = model.adapted(&training.adapter())?.merged();
+            let found = distances(model, &adapted, checked, &curve_specs(model)?, &Resources::new())?;
+            bar.suspend(|| curve.add(report.step + 1, found))?;
+        }
+    }
+    bar.finish_and_clear();
+    training.save()?;
+    curve.plot(&arguments.out)?;
+    Ok(training.adapter())
+}
+
+/// The controllers that are measured during the training: all layers, a fifth and a third of them.
+fn curve_specs(model: &Llama) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
+    let layers = model.layers().len();
+    let exit = |layers: usize| format!("exit:{}", layers.max(1));
+    let specs = ["full".to_owned(), exit(layers / 5), exit(layers / 3)];
+    Ok(specs.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?)
+}
+
+/// Prints a table with a row per controller.
+fn print(before: &[Distance], after: &[Distance], items: usize) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "Agreement with the original model at full depth, and divergence from it in nats per token, on {items} held-out prompts.\n"
+    )?;
+    writeln!(
+        out,
+        "| controller | layers | before | with the adapter | divergence before | with the adapter |\n|---|---:|---:|---:|---:|---:|"
+    )?;
+    for (before, after) in before.iter().zip(after) {
+        writeln!(
+            out,
+            "| {} | {:.1} | {:.1} % | {:.1} % | {:.3} | {:.3} |",
+            after.controller,
+            after.layers,
+            100.0 * before.agreement,
+            100.0 * after.agreement,
+            before.divergence,
+            after.divergence
+        )?;
+    }
+    Ok(())
+}

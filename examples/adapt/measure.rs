@@ -1,0 +1,82 @@
+//! The agreement of passes with the original model at full depth, on answers that the original gave.
+
+use burn::tensor::{Tensor, TensorData};
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
+use dynlayer::inference::training::TrainingItem;
+use dynlayer::inference::{
+    ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
+};
+use dynlayer::metrics::distributions::LogProbs;
+use dynlayer::model::Llama;
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+
+/// The number of items that run together.
+const TOGETHER: usize = 8;
+
+/// The distance of a controller's passes from the original model at full depth.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Distance {
+    pub controller: String,
+    /// Layers per token.
+    pub layers: f64,
+    /// The share of tokens for which the likeliest token is the original's.
+    pub agreement: f64,
+    /// The divergence KL(original || pass), in nats per token.
+    pub divergence: f64,
+}
+
+/// Measures controllers on a model beside the original at full depth. Every token of an answer counts, the first included.
+pub fn distances(
+    original: &Llama,
+    model: &Llama,
+    items: &[TrainingItem],
+    controllers: &[ControllerSpec],
+    resources: &Resources,
+) -> Result<Vec<Distance>, Box<dyn Error>> {
+    let mut built = Vec::new();
+    for spec in controllers {
+        built.push((spec.to_string(), spec.build(model, resources)?, [0.0; 4]));
+    }
+    for items in items.chunks(TOGETHER) {
+        let full = score(original, &mut FullDepth, items)?;
+        for (_, controller, sums) in &mut built {
+            let found = score(model, controller, items)?;
+            for (full, found) in full.sequences.iter().zip(&found.sequences) {
+                let (full, found) = (log_probs(original, &full.tokens)?, log_probs(model, &found.tokens)?);
+                let same = found.top1_agreement(&full)?;
+                sums[0] += same.len() as f64;
+                sums[1] += same.iter().filter(|same| **same).count() as f64;
+                sums[2] += full.kl_divergence(&found)?.iter().sum::<f64>();
+            }
+            let decode = found.report.decode_summary().work;
+            sums[3] += decode.layers_per_token.unwrap_or_default() * full.report.decode_summary().work.tokens as f64;
+        }
+    }
+    Ok(built
+        .into_iter()
+        .map(|(controller, _, [tokens, same, divergence, layers])| Distance {
+            controller,
+            layers: layers / tokens,
+            agreement: same / tokens,
+            divergence: divergence / tokens,
+        })
+        .collect())
+}
+
+fn score<C: Controller + ?Sized>(
+    model: &Llama,
+    controller: &mut C,
+    items: &[TrainingItem],
+) -> Result<Scores, Box<dyn Error>> {
+    let item = |item: &TrainingItem| ScoreItem { prompt: item.prompt.clone(), continuation: item.answer.clone() };
+    let items: Vec<ScoreItem> = items.iter().map(item).collect();
+    let run = RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() };
+    Ok(score_batch(model, controller, &items, &ScoreOptions { run, keep_logits: true, ..ScoreOptions::default() })?)
+}
+
+fn log_probs(model: &Llama, tokens: &[ScoredToken]) -> Result<LogProbs, Box<dyn Error>> {
+    let logits: Vec<f32> = tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
+    let shape = [tokens.len(), model.config().vocab_size];
+    Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &model.device()))?)
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Writes prompts of one kind: a question about a sentence, whose answer stands in the sentence.
+
+usage: scripts/questions.py train|test N SEED > FILE
+
+Sentences are made of templates and lists of words, all written for this project. The test set has templates, names,
+places and events that the training set does not have. A line is {"prompt": ..., "reference": ...}. The same arguments
+give the same lines.
+"""
+import json
+import random
+import sys
+
+FIRST = ("Maria Omar Ines Tom Wei Aisha Luca Greta Kofi Nina Paulo Hana Erik Yusuf Clara Ivan Mei Rosa Sam Leila Anton Zoe "
+         "Marek Tara Felix Irma Jonas Dalia Hugo Selma Viktor Nadia Pedro Olga Simon Lena Bruno Amira Oscar Paula "
+         "Ravi Judith Emil Farah Gustav Helena Karim Lydia").split()
+LAST = ("Lopez Haddad Berg Okafor Chen Rossi Novak Silva Tanaka Meyer Costa Dahl Kaya Petrov Ali Brown Lang Moreau Kim "
+        "Nasser Olsen Varga Ruiz Popov Weber Sato Khan Fischer Marino Holm Castro Jansen Nagy Pereira Schmidt Torres "
+        "Wagner Yilmaz Bauer Diaz").split()
+CITY = ("Lisbon Oslo Cairo Lyon Prague Quito Delhi Turin Accra Kyoto Bergen Porto Lima Ghent Riga Split Tunis Basel Leeds "
+        "Hanoi Graz Nantes Cork Izmir Seville Dublin Warsaw Naples Malmo Zagreb Bristol Toledo Geneva Havana Nairobi "
+        "Bruges").split()
+JOB = ("nurse baker pilot teacher welder painter lawyer cook driver writer farmer singer dentist gardener plumber tailor "
+       "librarian carpenter journalist doctor").split()
+ITEM = ("lamps chairs books towels bottles shirts plates pens tents candles blankets radios baskets mirrors boxes "
+        "umbrellas bicycles cushions clocks mugs").split()
+EVENT = "concert market lecture fair workshop festival meeting race dinner reading".split()
+DAY = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+
+# What is asked for.
+QUESTION = {"name": "name of the person", "city": "name of the city", "number": "number", "event": "event"}
+
+# Of each kind: what is asked for, and templates for training and, after them, for the test.
+KINDS = {
+    "person": (("name", "city"), [
+        "{name} moved to {city} in {year} to work as a {job}.",
+        "{name}, a {job} from {city}, retired in {year}.",
+        "The {job} {name} has lived in {city} since {year}.",
+        "Born in {city} in {year}, {name} became a {job}.",
+        "After {year}, {name} worked as a {job} in {city}.",
+        "{name} is a {job} and lives in {city} with two children.",
+        "In {city}, everyone knows {name}, the {job}.",
+        "For many years {name} was the only {job} in {city}.",
+    ], [
+        "{name} has been a {job} in {city} for most of a long life.",
+        "When {name} came to {city} in {year}, the town was looking for a {job}, and so the work was found quickly.",
+        "The letter is from {name}, who works as a {job} in {city}.",
+    ]),
+    "order": (("name", "number"), [
+        "{name} ordered {number} {item} for the shop in {city}.",
+        "We sent {number} {item} to {name} on {day}.",
+        "On {day}, {name} bought {number} {item} and paid in cash.",
+        "{number} {item} were delivered to {name} in {city}.",
+        "{name} from {city} asked us for {number} {item} by {day}.",
+        "Please reserve {number} {item} for {name}.",
+        "{name} returned {number} {item} last {day}.",
+        "The order of {name} is ready: {number} {item}.",
+    ], [
+        "Could you pack {number} {item}? {name} will pick them up on {day}.",
+        "There were {number} {item} in the parcel that {name} opened on {day}.",
+        "{name} called from {city} and wants {number} {item}.",
+    ]),
+    "event": (("event", "city"), [
+        "The {event} in {city} starts on {day} at {hour}.",
+        "{name} will open the {event} in {city} on {day}.",
+        "On {day} there is a {event} in {city}.",
+        "Tickets for the {event} in {city} are sold until {day}.",
+        "The {event} on {day} takes place in {city}.",
+        "{city} invites you to a {event} on {day}.",
+        "Do not miss the {event} in {city} this {day}.",
+        "{name} visited the {event} in {city} last {day}.",
+    ], [
+        "Because of the rain, the {event} in {city} was moved to {day}.",
+        "Every {day}, people come to {city} for the {event}.",
+        "{name} speaks at the {event}, which is in {city} on {day}.",
+    ]),
+    "trip": (("name",), [
+        "{name} took the train from {from} to {to} on {day}.",
+        "{name} drove from {from} to {to} in {number} hours.",
+        "The flight of {name} from {from} to {to} was late.",
+        "{name} travels from {from} to {to} every {day}.",
+        "From {from}, {name} walked all the way to {to}.",
+        "{name} left {from} on {day} and arrived in {to} at {hour}.",
+        "{name} sent the parcel from {from} to {to}.",
+        "On {day}, {name} goes from {from} to {to} by bus.",
+    ], [
+        "{name} had breakfast in {from} and dinner in {to}.",
+        "It is far from {from} to {to}, but {name} rides it on a bicycle.",
+        "{name} booked a seat from {from} to {to} for {day}.",
+    ]),
+}
+
+
+def choice(rng, words, test):
+    """Chooses a word: of five, four are for training and the last one for the test."""
+    return rng.choice([word for i, word in enumerate(words) if (i % 5 == 4) == test])
+
+
+def line(rng, test):
+    kind = rng.choice(sorted(KINDS))
+    keys, train_templates, test_templates = KINDS[kind]
+    start = choice(rng, CITY, test)
+    end = choice(rng, [city for city in CITY if city != start], test)
+    values = {
+        "name": choice(rng, FIRST, test) + " " + choice(rng, LAST, test),
+        "city": start, "from": start, "to": end,
+        "job": choice(rng, JOB, test), "item": choice(rng, ITEM, test), "event": choice(rng, EVENT, test),
+        "day": rng.choice(DAY), "year": str(rng.randint(1950, 2019)), "number": str(rng.randint(2, 90)),
+        "hour": f"{rng.randint(1, 12)} o'clock",
+    }
+    text = rng.choice(test_templates if test else train_templates).format(**values)
+    key = rng.choice(keys)
+    text = text[0].upper() + text[1:]
+    return {"prompt": f"What is the {QUESTION[key]} in this sentence?\n\n{text}", "reference": values[key]}
+
+
+def main():
+    if len(sys.argv) != 4 or sys.argv[1] not in ("train", "test"):
+        sys.exit(__doc__)
+    rng = random.Random(f"{sys.argv[1]} {sys.argv[3]}")
+    seen = set()
+    while len(seen) < int(sys.argv[2]):
+        item = line(rng, sys.argv[1] == "test")
+        if item["prompt"] not in seen:
+            seen.add(item["prompt"])
+            print(json.dumps(item))
+
+
+if __name__ == "__main__":
+    main()

@@ -53,12 +53,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     // Measures the adapter as stored in its files.
     let adapter = Adapter::open(&arguments.out, &loaded.model)?;
-    let adapted = loaded.model.adapted(&adapter)?.merged();
+    let merged = loaded.model.adapted(&adapter)?.merged();
     let specs = MEASURED.iter().map(|spec| spec.parse()).collect::<Result<Vec<ControllerSpec>, _>>()?;
     let specs: Vec<ControllerSpec> =
-        specs.into_iter().filter(|spec| spec.build(&adapted, &Resources::new()).is_ok()).collect();
+        specs.into_iter().filter(|spec| spec.build(&merged, &Resources::new()).is_ok()).collect();
     let before = distances(&loaded.model, &loaded.model, &held_out, &specs, &Resources::new())?;
-    let after = distances(&loaded.model, &adapted, &held_out, &specs, &Resources::new())?;
+    let after = distances(&loaded.model, &merged, &held_out, &specs, &Resources::new())?;
     print(&before, &after, held_out.len())?;
     Ok(())
 }

@@ -260,7 +260,7 @@ fn real_model_adapter_equals_peft() {
             let last = hidden.narrow(1, prompt.len() - 1, 1);
             let found = model.logits(last).into_data().try_into_vec_as::<f32>().unwrap();
             let found: Vec<f32> = ids.iter().map(|id| found[*id]).collect();
-            assert_close_to(&[found], &[logits.clone()], 1e-4);
+            assert_close_to(&[found], std::slice::from_ref(logits), 1e-4);
         }
     }
 }

@@ -50,7 +50,7 @@ fn depths_are_text() {
 #[test]
 fn the_loss_is_the_divergence() {
     let model = random_model();
-    let adapted = model.adapted(&random_adapter(&model)).unwrap();
+    let beside = model.adapted(&random_adapter(&model)).unwrap();
     let batch = TrainingBatch::new(&model, any_items()).unwrap();
     let logits = |model: &Llama, exit: usize| -> Vec<Vec<f64>> {
         let pass = pass(model, &mut ExitAfter(exit), &batch, PassOptions::default()).unwrap();
@@ -63,7 +63,7 @@ fn the_loss_is_the_divergence() {
     };
     for kept in [1, 5, 64, 1000] {
         let divergence = |exit: usize| {
-            let rows = logits(&model, 6).into_iter().zip(logits(&adapted, exit));
+            let rows = logits(&model, 6).into_iter().zip(logits(&beside, exit));
             let row = |(full, found): (Vec<f64>, Vec<f64>)| {
                 let (p, q) = (softmax(&full), softmax(&found));
                 let mut order: Vec<usize> = (0..64).collect();
@@ -80,7 +80,7 @@ fn the_loss_is_the_divergence() {
         tuning.kept = kept;
         let mut teacher = Teacher::new(model.clone(), kept);
         for (step, expected) in [(0, f64::midpoint(divergence(2), divergence(5))), (1, divergence(6))] {
-            let loss = number(tuning.loss(&adapted, &mut teacher, &batch, step).unwrap().loss);
+            let loss = number(tuning.loss(&beside, &mut teacher, &batch, step).unwrap().loss);
             assert!((loss - expected).abs() < 1e-5, "{kept} kept, step {step}: {loss} instead of {expected}");
         }
     }
@@ -111,8 +111,8 @@ fn gradients_are_slopes() {
     let mut teacher = Teacher::new(model.clone(), 16);
     for step in 0..4 {
         let mut loss = |adapter: &Adapter| {
-            let adapted = model.adapted(adapter).unwrap();
-            tuning.loss(&adapted, &mut teacher, &batch, step).unwrap().loss
+            let beside = model.adapted(adapter).unwrap();
+            tuning.loss(&beside, &mut teacher, &batch, step).unwrap().loss
         };
         let trained = adapter.clone().train();
         let gradients = loss(&trained).backward();
@@ -144,15 +144,15 @@ fn fewer_layers_say_what_all_say() {
     let tuning = AdapterTuning::new(60, 1e-2, &depths(&["exit:1", "exit:1", "random:3", "full"]));
     let trained = tuning.run(model, adapter, None, |at| counting_batch(model, at, 16), |_| {}).unwrap();
     assert_eq!(weights(model), before);
-    let adapted = model.adapted(&trained).unwrap();
-    assert_eq!(weights(&adapted.without_adapter()), before);
+    let beside = model.adapted(&trained).unwrap();
+    assert_eq!(weights(&beside.without_adapter()), before);
     let batch = counting_batch(model, StepPart { step: 1000, part: 0 }, 40).unwrap();
     let agreement = |model: &Llama, exit: usize| {
         let targets = Teacher::new(counting_model().clone(), 8).targets(&batch).unwrap();
         let pass = pass(model, &mut ExitAfter(exit), &batch, PassOptions::default()).unwrap();
         number(targets.divergence(pass.logits(model, &batch)).1)
     };
-    let [untrained, exit, full] = [agreement(model, 1), agreement(&adapted, 1), agreement(&adapted, 6)];
+    let [untrained, exit, full] = [agreement(model, 1), agreement(&beside, 1), agreement(&beside, 6)];
     assert!(untrained < 0.8 && exit > 0.95 && full > 0.98, "{untrained} {exit} {full}");
 }
 
@@ -160,14 +160,14 @@ fn fewer_layers_say_what_all_say() {
 fn a_new_adapter_changes_nothing() {
     let model = random_model();
     let adapter = Adapter::new(&model, &AdapterOptions::default()).unwrap();
-    let adapted = model.adapted(&adapter).unwrap();
+    let beside = model.adapted(&adapter).unwrap();
     let batch = TrainingBatch::new(&model, any_items()).unwrap();
     let bits = |model: &Llama| -> Vec<u32> {
         let pass = pass(model, &mut FullDepth, &batch, PassOptions::default()).unwrap();
         values(pass.logits(model, &batch)).into_iter().map(f32::to_bits).collect()
     };
-    assert_eq!(bits(&adapted), bits(&model));
-    assert_eq!(weights(&adapted.merged()), weights(&model));
+    assert_eq!(bits(&beside), bits(&model));
+    assert_eq!(weights(&beside.merged()), weights(&model));
 }
 
 #[test]
@@ -220,5 +220,5 @@ fn unusable_options_are_refused() {
     assert_eq!(options(|options| options.layers = Some([6].into())), "a layer is 6; expected a number below 6");
     assert!(options(|options| options.targets = ["w1".into()].into()).starts_with("a target is w1; expected q_proj, "));
     assert!(options(|options| options.alpha = f32::NAN).starts_with("alpha is NaN"));
-    assert!(options(|options| options.targets.clear()).contains("adapted maps is 0"));
+    assert!(options(|options| options.targets.clear()).contains("beside maps is 0"));
 }

@@ -227,7 +227,9 @@ impl Thin<'_> {
     fn of(&self, x: &[f32], width: usize) -> Vec<f32> {
         let mut out = vec![0.0; x.len() / width * self.rank];
         on_floats(Floats { weights: self.a, x, width, out: &mut out });
-        out.iter_mut().for_each(|thin| *thin *= self.scale);
+        for thin in &mut out {
+            *thin *= self.scale;
+        }
         out
     }
 }

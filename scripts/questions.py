@@ -111,7 +111,7 @@ def line(rng, test):
     text = rng.choice(test_templates if test else train_templates).format(**values)
     key = rng.choice(keys)
     text = text[0].upper() + text[1:]
-    return {"prompt": f"What is the {QUESTION[key]} in this sentence?\n\n{text}", "reference": values[key]}
+    return {"prompt": f"What is the {QUESTION[key]} in this sentence? Answer with the {key} only.\n\n{text}", "reference": values[key]}
 
 
 def main():

@@ -28,10 +28,6 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The controllers that are measured at the end.
-const MEASURED: [&str; 9] =
-    ["full", "exit:6", "exit:8", "exit:10", "exit:14", "exit:22", "uniform:10", "uniform:15", "confidence:0.9"];
-
 fn main() -> ExitCode {
     dynlayer_examples::main_of(|| run(&Arguments::parse()))
 }
@@ -54,9 +50,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Measures the adapter as stored in its files.
     let adapter = Adapter::open(&arguments.out, &loaded.model)?;
     let merged = loaded.model.adapted(&adapter)?.merged();
-    let specs = MEASURED.iter().map(|spec| spec.parse()).collect::<Result<Vec<ControllerSpec>, _>>()?;
-    let specs: Vec<ControllerSpec> =
-        specs.into_iter().filter(|spec| spec.build(&merged, &Resources::new()).is_ok()).collect();
+    let specs = specs(&measured(loaded.model.layers().len()))?;
     let before = distances(&loaded.model, &loaded.model, &held_out, &specs, &Resources::new())?;
     let after = distances(&loaded.model, &merged, &held_out, &specs, &Resources::new())?;
     print(&before, &after, held_out.len())?;
@@ -79,6 +73,7 @@ fn train(
     let data = |at: StepPart| batches.batch(model, &tuning.depth(at.step), at);
     let mut training = tuning.start(model, Adapter::new(model, &options)?, Some(folder), data)?;
     let mut curve = Progress::open(arguments.work.join("curve.jsonl"), training.steps_done())?;
+    let checks = specs(&checked_controllers(model.layers().len()))?;
     let last = arguments.stop_after.unwrap_or(*steps).min(*steps);
     let bar = dynlayer_examples::progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, left {eta}  {msg}");
     bar.set_length(last);
@@ -90,7 +85,7 @@ fn train(
         bar.set_message(format!("{} {:.3}", tuning.depth(report.step), report.loss));
         if (report.step + 1).is_multiple_of(arguments.check_every) || report.step + 1 == last {
             let adapted = model.adapted(&training.adapter())?.merged();
-            let found = distances(model, &adapted, checked, &curve_specs(model)?, &Resources::new())?;
+            let found = distances(model, &adapted, checked, &checks, &Resources::new())?;
             bar.suspend(|| curve.add(report.step + 1, found))?;
         }
     }
@@ -101,11 +96,26 @@ fn train(
 }
 
 /// The controllers that are measured during the training: all layers, a fifth and a third of them.
-fn curve_specs(model: &Llama) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
-    let layers = model.layers().len();
-    let exit = |layers: usize| format!("exit:{}", layers.max(1));
-    let specs = ["full".to_owned(), exit(layers / 5), exit(layers / 3)];
-    Ok(specs.iter().map(|spec| spec.parse()).collect::<Result<_, _>>()?)
+fn checked_controllers(n_layers: usize) -> Vec<String> {
+    vec!["full".to_owned(), exit(n_layers, 6), exit(n_layers, 10)]
+}
+
+/// The controllers that are measured at the end.
+fn measured(n_layers: usize) -> Vec<String> {
+    let exits = [6, 8, 10, 14, 22].map(|thirtieths| exit(n_layers, thirtieths));
+    let uniform = [n_layers / 3, n_layers / 2].map(|layers| format!("uniform:{}", layers.max(2)));
+    let mut specs = vec!["full".to_owned()];
+    specs.extend(exits.into_iter().chain(uniform).chain(["confidence:0.9".to_owned()]));
+    specs
+}
+
+/// The exit after so many thirtieths of the layers.
+fn exit(n_layers: usize, thirtieths: usize) -> String {
+    format!("exit:{}", (n_layers * thirtieths / 30).max(1))
+}
+
+fn specs(texts: &[String]) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
+    Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
 /// Prints a table with a row per controller.

@@ -17,9 +17,9 @@ import torch
 import transformers
 
 QUESTIONS = [
-    "What is the name of the city in this sentence?\n\nIrma Diaz has been a cook in Riga for most of a long life.",
-    "What is the number in this sentence?\n\nThere were 34 mugs in the parcel that Selma Khan opened on Friday.",
-    "What is the name of the person in this sentence?\n\nEmil Weber booked a seat from Oslo to Havana for Tuesday.",
+    "What is the name of the city in this sentence? Answer with the city only.\n\nIrma Diaz has been a cook in Riga for most of a long life.",
+    "What is the number in this sentence? Answer with the number only.\n\nThere were 34 mugs in the parcel that Selma Khan opened on Friday.",
+    "What is the name of the person in this sentence? Answer with the name only.\n\nEmil Weber booked a seat from Oslo to Havana for Tuesday.",
 ]
 LAYERS = [30, 10]
 

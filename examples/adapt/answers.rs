@@ -17,7 +17,14 @@ use std::path::Path;
 /// The number of prompts that are answered together.
 const TOGETHER: usize = 16;
 
-/// A line of the file of answers.
+/// The first line of the file of answers: everything that they depend on besides the prompts.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Head {
+    model: Digest,
+    max_new_tokens: usize,
+}
+
+/// Another line of it.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     prompt: Vec<u32>,
@@ -47,8 +54,16 @@ pub fn answers(
 ) -> Result<Vec<TrainingItem>, Box<dyn Error>> {
     let named = |error: std::io::Error| format!("{}: {error}", file.display());
     let mut known = BTreeMap::new();
-    if file.exists() {
-        for line in BufReader::new(File::open(file).map_err(named)?).lines() {
+    let head = Head { model: loaded.model.weights_digest()?, max_new_tokens };
+    let exists = file.exists();
+    if exists {
+        let mut lines = BufReader::new(File::open(file).map_err(named)?).lines();
+        let first = lines.next().transpose().map_err(named)?.unwrap_or_default();
+        if serde_json::from_str::<Head>(&first).ok().as_ref() != Some(&head) {
+            let file = file.display();
+            return Err(format!("{file}: answers of another model or length; remove it, or use another --work").into());
+        }
+        for line in lines {
             // The last line may have been cut off.
             let Ok(Answer { prompt, answer }) = serde_json::from_str(&line.map_err(named)?) else { continue };
             known.insert(Digest::of_tokens([&prompt[..]]), answer);
@@ -57,6 +72,9 @@ pub fn answers(
     let new: Vec<&Vec<u32>> =
         prompts.iter().filter(|prompt| !known.contains_key(&Digest::of_tokens([&prompt[..]]))).collect();
     let mut out = OpenOptions::new().create(true).append(true).open(file).map_err(named)?;
+    if !exists {
+        writeln!(out, "{}", serde_json::to_string(&head)?).map_err(named)?;
+    }
     let stop_tokens = loaded.checkpoint.stop_tokens(&loaded.tokenizer)?;
     let bar = progress_bar(quiet, "answering {bar:30} {pos}/{len} prompts, left {eta}");
     bar.set_length(new.len() as u64);
@@ -68,6 +86,7 @@ pub fn answers(
         for (prompt, completion) in together.into_iter().zip(completions) {
             let answer = completion.tokens;
             let line = serde_json::to_string(&Answer { prompt: prompt.clone(), answer: answer.clone() })?;
+            // After a line that was cut off, the next one begins anew.
             writeln!(out, "\n{line}").map_err(named)?;
             known.insert(Digest::of_tokens([&prompt[..]]), answer);
             bar.inc(1);

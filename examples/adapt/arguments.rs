@@ -86,6 +86,11 @@ impl Arguments {
                 return Err(format!("{name} is 0; expected at least 1").into());
             }
         }
+        if self.model.adapter_beside.is_some() {
+            return Err(
+                "--adapter-beside has no place here: the new adapter is trained for the model without one".into()
+            );
+        }
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use std::error::Error;
 
 dynlayer::metrics::purposes! {
-    /// The order of the items in an epoch; the index is its number.
+    /// The order of the items in an epoch; the indices are its number, the part of the step, and 1 for other text.
     ORDER = b"adaptord";
 }
 
@@ -44,6 +44,9 @@ impl Batches {
         if items.len() < batch {
             return Err(format!("{} prompts with answers; a step needs {batch}", items.len()).into());
         }
+        if !others.is_empty() && others.len() < batch {
+            return Err(format!("--other has {} pieces of text; a step needs {batch}", others.len()).into());
+        }
         Ok(Self { items, others, batch, seed })
     }
 
@@ -55,7 +58,7 @@ impl Batches {
 
     /// The batch of a step. If there is other text, steps with only full depth learn from it.
     pub fn batch(&self, model: &Llama, depth: &TunedDepth, at: StepPart) -> Result<TrainingBatch, TrainingError> {
-        let other = *depth == TunedDepth::Full && self.others.len() >= self.batch;
+        let other = *depth == TunedDepth::Full && !self.others.is_empty();
         let items = if other { &self.others } else { &self.items };
         let per_epoch = (items.len() / self.batch) as u64;
         let (epoch, place) = (at.step / per_epoch, at.step % per_epoch);

@@ -154,6 +154,7 @@ mod load;
 mod matrix;
 mod ops;
 mod parameters;
+mod random;
 pub mod text;
 mod weights;
 

@@ -84,10 +84,11 @@ impl Prompts<'_> {
         let settings = SessionOptions { speculation: Some(speculation), ..self.session.clone() };
         // The first time warms up. It is not measured, and what the session learns is not kept.
         let warm = &self.prompts[..self.prompts.len().min(1)];
-        self.generate(&mut Session::new(model, FullDepth, plain.clone())?, warm)?;
+        let original = &model.without_adapter();
+        self.generate(&mut Session::new(original, FullDepth, plain.clone())?, warm)?;
         self.generate(&mut Session::new(model, controller()?, settings.clone())?, warm)?;
 
-        let mut plain = Session::new(model, FullDepth, plain)?;
+        let mut plain = Session::new(original, FullDepth, plain)?;
         let mut drafting = Session::new(model, controller()?, settings)?;
         let (mut continuations, mut differing) = (Vec::new(), 0);
         for repetition in 0..self.repeat.get() {

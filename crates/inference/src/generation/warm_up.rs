@@ -22,6 +22,8 @@ pub struct WarmUp {
 /// Runs passes at full depth whose results are dropped: prompts of 1, 2, 4 tokens and so on up to `tokens`, and batches of
 /// 1, 2, 4 sequences and so on up to `rows`.
 ///
+/// A model with an adapter beside its weights runs them with it and without it, as speculation does.
+///
 /// A GPU backend compiles a kernel where it is first used, and tries several for every power of two that a dimension of a
 /// matrix product reaches. A server calls this once before its first request. On a CPU it only costs time.
 ///
@@ -30,11 +32,15 @@ pub struct WarmUp {
 pub fn warm_up(model: &Llama, rows: usize, tokens: usize) -> Result<WarmUp, GenerateError> {
     let started = Instant::now();
     let mut passes = 0;
+    let mut models = vec![model.clone()];
+    models.extend(model.adapter().map(|_| model.without_adapter()));
     let mut run = |rows: usize, tokens: usize| -> Result<(), GenerateError> {
         // The first token comes from the prompt's pass, the second from a decode pass.
         let options = GenerateOptions { max_new_tokens: 2, ..GenerateOptions::default() };
-        let (_, report) = generate(model, FullDepth, &vec![vec![0; tokens]; rows], options)?.finish()?;
-        passes += report.prefill.passes + report.decode.passes;
+        for model in &models {
+            let (_, report) = generate(model, FullDepth, &vec![vec![0; tokens]; rows], options.clone())?.finish()?;
+            passes += report.prefill.passes + report.decode.passes;
+        }
         Ok(())
     };
     let room = model.config().max_positions.saturating_sub(2).max(1);

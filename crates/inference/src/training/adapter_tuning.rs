@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for TunedDepth {
 /// The loss of a step is the divergence KL(model without the adapter at full depth || model with the adapter at the
 /// step's depth), the mean over the tokens of the answers. Steps take the depths in turn; full depth is one of them, so
 /// that the adapted model stays the model that it was. The model's own weights do not change. It learns from its own
-/// distributions, so the answers should be its own too (self-distillation, as in arXiv 2404.16710's follow-ups).
+/// distributions, so the answers should be its own too.
 ///
 /// Only the likeliest tokens of the model at full depth are kept, and all others count as one token: the divergence is
 /// a lower bound of that over all tokens.
@@ -103,8 +103,8 @@ pub struct AdapterTuning {
     pub trainer: TrainerOptions,
     /// The depths, which the steps take in turn; at least one.
     pub depths: Vec<TunedDepth>,
-    /// The probability with which the last layer is dropped in steps that do not run at full depth. Earlier layers are
-    /// dropped less often ([`LayerDropout`]).
+    /// The probability with which the last layer is dropped in steps of all depths but [`Full`](TunedDepth::Full). Earlier
+    /// layers are dropped less often ([`LayerDropout`]).
     pub dropout: f64,
     /// The first token that skips layers at a random depth; before it all layers run, as they do for a prompt.
     pub control_from: ControlFrom,
@@ -131,7 +131,7 @@ impl AdapterTuning {
     }
 
     /// Trains the adapter, and leaves the model unchanged, which may be quantised. Both may be on a device without
-    /// autodiff; the trained adapter is returned on one.
+    /// autodiff; the trained adapter is returned on a device without it.
     ///
     /// `data` returns the batch of a step and part, and must derive it from these alone. The distributions that the
     /// adapter learns are computed once per item, so items should be repeated.
@@ -172,10 +172,16 @@ impl AdapterTuning {
         let recipe = || {
             let weights = json!(model.weights_digest()?);
             let config = json!(model.config());
-            let values = [("options", json!(self)), ("configuration", config), ("the model's weights", weights)];
+            let (options, form) = (json!(self), json!(adapter.form()));
+            let values = [
+                ("options", options),
+                ("configuration", config),
+                ("the model's weights", weights),
+                ("the adapter's maps and scales", form),
+            ];
             Ok::<_, TrainingError>(named(values))
         };
-        let trainer = Trainer::start(folder, recipe, &mut data, adapter.train(), self.trainer)?;
+        let trainer = Trainer::start(folder, recipe, &mut data, adapter.clone().train(), self.trainer)?;
         Ok(AdapterTrainer { tuning: self.clone(), teacher: Teacher::new(model, self.kept), trainer })
     }
 
@@ -191,9 +197,9 @@ impl AdapterTuning {
                 }
                 TunedDepth::Random(layers) => (2..=n_layers).contains(layers),
             };
-            TrainingError::check(ok, "a depth", depth, "at most the model's layers; at least 1, of random ones 2")?;
+            TrainingError::check(ok, "a depth", depth, "exits from 1 and random depths from 2, to the model's layers")?;
         }
-        Ok(())
+        LayerDropout { max: self.dropout, ..LayerDropout::default() }.check()
     }
 
     fn loss(

@@ -50,18 +50,17 @@ impl Teacher {
     /// Returns the likeliest tokens for the labels of a batch. Items that are new run through the model.
     pub(super) fn targets(&mut self, batch: &TrainingBatch) -> Result<Targets, TrainingError> {
         let key = |item: &TrainingItem| Digest::of_tokens([&item.prompt[..], &item.answer]);
-        let unknown = batch.items().iter().filter(|item| !self.known.contains_key(&key(item)));
-        let unknown: Vec<TrainingItem> = unknown.cloned().collect();
-        if !unknown.is_empty() {
-            let batch = TrainingBatch::new(&self.model, unknown)?;
-            let pass = pass(&self.model, &mut FullDepth, &batch, PassOptions::default())?;
-            let logits = to_host(pass.logits(&self.model, &batch), || "the logits at full depth".into())?;
-            let mut labels = logits.chunks_exact(self.model.config().vocab_size);
-            for item in batch.items() {
-                let mut found = Likeliest { ids: Vec::new(), log_probs: Vec::new() };
-                labels.by_ref().take(item.answer.len()).for_each(|logits| found.add(logits, self.kept));
-                self.known.insert(key(item), found);
+        for item in batch.items() {
+            if self.known.contains_key(&key(item)) {
+                continue;
             }
+            // Alone: a training that continues meets an item in other company, which may change the last bits.
+            let alone = TrainingBatch::new(&self.model, vec![item.clone()])?;
+            let pass = pass(&self.model, &mut FullDepth, &alone, PassOptions::default())?;
+            let logits = to_host(pass.logits(&self.model, &alone), || "the logits at full depth".into())?;
+            let mut found = Likeliest { ids: Vec::new(), log_probs: Vec::new() };
+            logits.chunks_exact(self.model.config().vocab_size).for_each(|logits| found.add(logits, self.kept));
+            self.known.insert(key(item), found);
         }
         let (mut ids, mut log_probs) = (Vec::new(), Vec::new());
         for found in batch.items().iter().filter_map(|item| self.known.get(&key(item))) {

@@ -42,15 +42,44 @@ pub enum CertificateError {
         /// The candidates of the table.
         candidates: Vec<String>,
     },
-    /// A sequence lacks what the loss needs.
-    #[error("sequence {sequence} has no {what} of {candidate}")]
+    /// A sequence lacks a candidate.
+    #[error("sequence {sequence} was not measured with {candidate}")]
     Missing {
         /// The sequence's id.
         sequence: u64,
         /// The candidate.
         candidate: String,
-        /// `quality`, or `agreement with the full model` for losses that need no reference.
-        what: &'static str,
+    },
+    /// A quality is out of the range in which a loss has a bound.
+    #[error(
+        "the quality of {candidate} for sequence {sequence} is {found}; expected a measure from 0 to 1: clip or rescale it, and \
+         say so"
+    )]
+    Quality {
+        /// The sequence's id.
+        sequence: u64,
+        /// The candidate.
+        candidate: String,
+        /// The quality.
+        found: f64,
+    },
+    /// Candidates have different numbers of losses.
+    #[error("candidate {candidate} has {found} losses; expected {expected}, as of the first one")]
+    Lengths {
+        /// The index of the candidate.
+        candidate: usize,
+        /// The number of its losses.
+        found: usize,
+        /// The number of the first one's.
+        expected: usize,
+    },
+    /// A p-value is not between 0 and 1.
+    #[error("p-value {index} is {found}; expected a number from 0 to 1")]
+    PValue {
+        /// Its index.
+        index: usize,
+        /// Its value.
+        found: f64,
     },
     /// Rules on halves need at least two sequences.
     #[error("{found} sequences; a choice on one half and a test on the other need at least 2")]

@@ -19,8 +19,8 @@ pub enum Order {
     Cost,
     /// All candidates as the table has them.
     Table,
-    /// The candidates that no other beats in both loss and cost on every other sequence, from the lowest to the highest loss there; they
-    /// are tested on the remaining sequences (Pareto testing, Laufer-Goldshtein et al. 2022, arXiv 2210.07913). Also for
+    /// The candidates that no other beats in both loss and cost on one half of the sequences (every second one), from the
+    /// lowest to the highest loss there; they are tested on the other half (Pareto testing, Laufer-Goldshtein et al. 2022, arXiv 2210.07913). Also for
     /// candidates whose cost depends on the data.
     Pareto,
 }
@@ -44,7 +44,7 @@ pub struct Guarantee {
 }
 
 impl Guarantee {
-    /// Returns a guarantee about the [disagreement](Loss::Disagreement), by a fixed sequence in the order of cost.
+    /// Returns a guarantee about the [quality](Loss::Quality), by a fixed sequence in the order of cost.
     pub fn new(alpha: f64, delta: f64) -> Self {
         let (loss, rule, order) = (Loss::default(), Rule::FixedSequence, Order::default());
         Self { alpha, delta, loss, rule, order, p_value: None }
@@ -77,7 +77,7 @@ impl Guarantee {
     /// Tests the candidates of the table. `full` names the one at full depth, which is certified only if it is tested too.
     ///
     /// # Errors
-    /// If a level is out of its range, there is no candidate `full`, a sequence lacks what the loss needs, a loss is not
+    /// If a level is out of its range, there is no candidate `full`, a sequence lacks a candidate, a quality is not
     /// between 0 and 1, or the rule does not fit the candidates.
     pub fn certify(&self, evidence: &Evidence, full: &str) -> Result<Certificate, CertificateError> {
         let Tested { losses, p_value, p_values, candidates, certified } = self.test(evidence, full)?;
@@ -160,8 +160,8 @@ fn front(losses: &[Vec<f64>], evidence: &Evidence, sequences: &[usize]) -> Resul
         let (loss, cost) = sequences.iter().fold((0.0, 0.0), |sum, i| (sum.0 + losses[*i], sum.1 + cost(i)));
         points.push(Point::new(cost / n, 1.0 - loss / n));
     }
-    // The indices of the front ascend by cost, and so does the quality.
-    let front = Frontier::of(&points).map_err(|_| CertificateError::TooFew { found: sequences.len() })?;
+    // There is a point for each candidate, and all numbers are finite. The indices ascend by cost, and so does the quality.
+    let front = Frontier::of(&points).map_err(|_| CertificateError::NoSequences)?;
     Ok(front.indices().iter().rev().copied().collect())
 }
 

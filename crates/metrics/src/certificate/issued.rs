@@ -70,21 +70,20 @@ impl Certificate {
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Guarantee { alpha, delta, loss, .. } = &self.guarantee;
-        let (sure, n) = (100.0 * (1.0 - delta), self.sequences);
+        let n = self.sequences;
         let Some(Candidate { name, cost, loss: mean, .. }) = self.cheapest() else {
+            let tested = self.candidates.len();
             return write!(
                 f,
-                "No candidate is certified: of none of {} do {n} sequences show with {sure:.0} % confidence that {loss} is \
-                 at most {alpha}.",
-                self.candidates.len()
+                "No candidate is certified: for none of the {tested}, the {n} sequences show that the mean over sequences of \
+                 {loss} is at most {alpha}, at an error probability of {delta}."
             );
         };
         write!(
             f,
-            "{name}: {loss} is at most {alpha} on sequences like the {n} that it was tested on (where it was {mean:.4}), at a \
-             mean cost of {cost:.2}. The promise fails for at most {:.0} of 100 such tests; nothing is said of a single \
-             sequence, or of sequences of another kind.",
-            100.0 * delta
+            "{name}: the mean over sequences of {loss} is at most {alpha} for sequences like the {n} that it was tested on \
+             (where it was {mean:.4}), at a mean cost of {cost:.2}. The probability that these {n} mislead is at most {delta}. \
+             Nothing is said of a single sequence, or of sequences of another kind."
         )
     }
 }

@@ -1,7 +1,7 @@
 //! Losses of sequences, from a table of evidence.
 
 use super::CertificateError;
-use crate::allocation::{Cell, Evidence};
+use crate::allocation::Evidence;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -10,16 +10,14 @@ use std::fmt;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Loss {
-    /// The share of the full model's tokens that the candidate would not choose: 1 less
-    /// [`Record::label_free`](crate::allocation::Record::label_free). No reference is needed.
+    /// 1 less the quality, such as 1 - ROUGE; where the quality is the agreement with the full model, the disagreement.
     #[default]
-    Disagreement,
-    /// 1 if the candidate would choose another token anywhere, and otherwise 0; also without a reference.
+    Quality,
+    /// 1 if the quality is below 1, and otherwise 0; where the quality is the agreement with the full model, 1 for a sequence
+    /// with any other token.
     Mismatch,
     /// The quality that is lost against full depth; 0 if none is.
     QualityGap,
-    /// 1 less the quality, such as 1 - ROUGE.
-    Quality,
 }
 
 impl Loss {
@@ -31,41 +29,36 @@ impl Loss {
     /// Returns the loss of each sequence under a candidate. `full` is the candidate at full depth; both are indices.
     ///
     /// # Errors
-    /// If a sequence lacks what the loss needs, or a loss is not between 0 and 1.
+    /// If a sequence lacks a candidate, or a quality is not between 0 and 1.
     pub(super) fn of(self, evidence: &Evidence, candidate: usize, full: usize) -> Result<Vec<f64>, CertificateError> {
-        let missing = |sequence: usize, candidate: usize, what| CertificateError::Missing {
-            sequence: evidence.sequences()[sequence],
-            candidate: evidence.candidates()[candidate].clone(),
-            what,
-        };
-        let cell = |sequence, candidate| {
-            evidence.cell(sequence, candidate).ok_or_else(|| missing(sequence, candidate, "quality"))
-        };
-        let agreement = |sequence, cell: Cell| {
-            cell.label_free.ok_or_else(|| missing(sequence, candidate, "agreement with the full model"))
+        let quality = |sequence: usize, candidate: usize| {
+            let (id, name) = (evidence.sequences()[sequence], &evidence.candidates()[candidate]);
+            let missing = || CertificateError::Missing { sequence: id, candidate: name.clone() };
+            let quality = evidence.cell(sequence, candidate).ok_or_else(missing)?.quality;
+            if (0.0..=1.0).contains(&quality) {
+                Ok(quality)
+            } else {
+                Err(CertificateError::Quality { sequence: id, candidate: name.clone(), found: quality })
+            }
         };
         let loss = |sequence| {
-            let found = cell(sequence, candidate)?;
+            let found = quality(sequence, candidate)?;
             Ok(match self {
-                Self::Disagreement => 1.0 - agreement(sequence, found)?,
-                Self::Mismatch => f64::from(u8::from(agreement(sequence, found)? < 1.0)),
-                Self::QualityGap => (cell(sequence, full)?.quality - found.quality).max(0.0),
-                Self::Quality => 1.0 - found.quality,
+                Self::Quality => 1.0 - found,
+                Self::Mismatch => f64::from(u8::from(found < 1.0)),
+                Self::QualityGap => (quality(sequence, full)? - found).max(0.0),
             })
         };
-        let losses = (0..evidence.sequences().len()).map(loss).collect::<Result<Vec<f64>, CertificateError>>()?;
-        super::p_value::check(&losses)?;
-        Ok(losses)
+        (0..evidence.sequences().len()).map(loss).collect()
     }
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Disagreement => "the share of tokens that differ from those of full depth",
-            Self::Mismatch => "the share of sequences that differ from those of full depth",
+            Self::Quality => "1 less the quality",
+            Self::Mismatch => "the share of sequences with a quality below 1",
             Self::QualityGap => "the quality lost against full depth",
-            Self::Quality => "the quality missing to 1",
         })
     }
 }

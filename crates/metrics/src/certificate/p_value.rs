@@ -6,8 +6,8 @@ use crate::random;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-/// The way in which a p-value is computed, of the hypothesis that the mean loss of all sequences of a kind (the *risk*) is
-/// above a level `alpha`. A small one speaks for a risk of at most `alpha`. Losses are between 0 and 1.
+/// A way to compute a p-value. The hypothesis is that the mean loss of all sequences of a kind (the *risk*) is above a level
+/// `alpha`; a small p-value speaks for a risk of at most `alpha`. Losses are between 0 and 1.
 ///
 /// ```
 /// use dynlayer_metrics::certificate::PValue;

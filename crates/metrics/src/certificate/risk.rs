@@ -27,13 +27,15 @@ use crate::numbers::ToF64;
 pub fn risk_control(losses: &[Vec<f64>], alpha: f64) -> Result<Option<usize>, CertificateError> {
     check_level("alpha", alpha)?;
     let n = losses.first().map_or(0, Vec::len);
-    let mut highest = vec![0.0_f64; n];
-    let mut boldest = None;
     for (candidate, losses) in losses.iter().enumerate() {
         check(losses)?;
         if losses.len() != n {
-            return Err(CertificateError::TooFew { found: losses.len() });
+            return Err(CertificateError::Lengths { candidate, found: losses.len(), expected: n });
         }
+    }
+    let mut highest = vec![0.0_f64; n];
+    let mut boldest = None;
+    for (candidate, losses) in losses.iter().enumerate() {
         highest.iter_mut().zip(losses).for_each(|(highest, loss)| *highest = highest.max(*loss));
         if (highest.iter().sum::<f64>() + 1.0) / (n + 1).to_f64() > alpha {
             break;

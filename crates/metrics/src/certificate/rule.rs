@@ -1,6 +1,7 @@
 //! Rules that test many candidates together.
 
 use super::CertificateError;
+use super::p_value::check_level;
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 
@@ -42,8 +43,13 @@ impl Rule {
     /// Returns for each candidate if it is certified.
     ///
     /// # Errors
-    /// If the weights or edges of a graph are not as many as there are candidates, or not shares.
+    /// If a p-value or `delta` is out of its range, or if the weights or edges of a graph are not as many as there are
+    /// candidates, or not shares.
     pub fn certified(&self, p_values: &[f64], delta: f64) -> Result<Vec<bool>, CertificateError> {
+        check_level("delta", delta)?;
+        if let Some(index) = p_values.iter().position(|p| !(0.0..=1.0).contains(p)) {
+            return Err(CertificateError::PValue { index, found: p_values[index] });
+        }
         let n = p_values.len();
         let mut certified = vec![false; n];
         match self {
@@ -137,6 +143,15 @@ mod tests {
             let (less, more) = (nudged(1.0 - 1e-9), nudged(1.0 + 1e-9));
             prop_assert!((0..n).all(|i| (!less[i] || holm[i]) && (!holm[i] || more[i])), "{:?} {:?}", holm, more);
         }
+    }
+
+    #[test]
+    fn what_is_no_probability_is_refused() {
+        for p in [f64::NAN, -0.1, 1.5] {
+            let refused = Rule::FixedSequence.certified(&[0.0, p], 0.1);
+            assert!(matches!(refused, Err(CertificateError::PValue { index: 1, .. })));
+        }
+        assert!(matches!(Rule::Holm.certified(&[0.0], f64::NAN), Err(CertificateError::Level { .. })));
     }
 
     #[test]

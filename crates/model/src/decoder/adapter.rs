@@ -3,11 +3,12 @@
 use super::low_rank::LowRank;
 use super::sublayers::Linear;
 use super::{Block, Llama};
+use crate::digest::Digest;
 use crate::matrix::Matrix;
+use crate::random;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use std::collections::BTreeSet;
 
 /// The options of a new adapter.
@@ -29,13 +30,26 @@ pub struct AdapterOptions {
 impl Default for AdapterOptions {
     /// Rank 8 and alpha 16, for all seven maps of all layers.
     fn default() -> Self {
-        let targets = MAPS.map(str::to_owned).into_iter().collect();
+        let targets = MAPS.map(|name| short(name).to_owned()).into_iter().collect();
         Self { rank: 8, alpha: 16.0, targets, layers: None, seed: 0 }
     }
 }
 
-/// The names of a layer's maps, without those of their sublayers.
-const MAPS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+/// The names of a layer's maps.
+const MAPS: [&str; 7] = [
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
+
+/// The name of a map without that of its sublayer.
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
 
 /// An adapter (`LoRA`): products of thin matrices for some of a model's maps.
 ///
@@ -81,32 +95,27 @@ impl Adapter {
         if !alpha.is_finite() || *alpha == 0.0 {
             return Err(AdapterError::new("alpha", alpha, "a finite number other than 0"));
         }
-        if let Some(target) = targets.iter().find(|target| !MAPS.contains(&target.as_str())) {
-            return Err(AdapterError::new("a target", target, MAPS.join(", ")));
+        if let Some(target) = targets.iter().find(|target| !MAPS.map(short).contains(&target.as_str())) {
+            return Err(AdapterError::new("a target", target, MAPS.map(short).join(", ")));
         }
         let n_layers = model.layers.len();
         if let Some(layer) = layers.iter().flatten().find(|layer| **layer >= n_layers) {
             return Err(AdapterError::new("a layer", layer, format!("a number below {n_layers}")));
         }
-        let (device, mut rng) = (model.device(), generator(*seed));
+        let (device, mut rng) = (model.device(), random::generator(random::ADAPTER, *seed));
         let (mut products, mut names) = (Vec::new(), Vec::new());
-        for (layer, block) in model.layers.iter().enumerate() {
-            if layers.as_ref().is_some_and(|layers| !layers.contains(&layer)) {
-                continue;
-            }
-            for (name, map) in block.maps() {
-                if !targets.iter().any(|target| name.ends_with(target.as_str())) {
-                    continue;
-                }
-                let [outputs, inputs] = map.dims();
-                #[expect(clippy::cast_precision_loss, reason = "widths and ranks are far below 2^24")]
-                let (bound, scale) = ((3.0 / inputs as f32).sqrt(), alpha / *rank as f32);
-                let a: Vec<f32> = (0..rank * inputs).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0)).collect();
-                let a = Tensor::from_data(TensorData::new(a, [*rank, inputs]), (&device, DType::F32));
-                let b = Tensor::zeros([outputs, *rank], (&device, DType::F32));
-                products.push(LowRank::new(a, b, scale));
-                names.push(format!("layers.{layer}.{name}"));
-            }
+        let chosen = |layer: usize, name: &str| {
+            layers.as_ref().is_none_or(|layers| layers.contains(&layer)) && targets.contains(short(name))
+        };
+        for (layer, name, map) in model.clone().maps_mut().filter(|(layer, name, _)| chosen(*layer, name)) {
+            let [outputs, inputs] = map.dims();
+            #[expect(clippy::cast_precision_loss, reason = "widths and ranks are far below 2^24")]
+            let (bound, scale) = ((3.0 / inputs as f32).sqrt(), alpha / *rank as f32);
+            let a: Vec<f32> = (0..rank * inputs).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0)).collect();
+            let a = Tensor::from_data(TensorData::new(a, [*rank, inputs]), (&device, DType::F32));
+            let b = Tensor::zeros([outputs, *rank], (&device, DType::F32));
+            products.push(LowRank::new(a, b, scale));
+            names.push(format!("layers.{layer}.{name}"));
         }
         if products.is_empty() {
             return Err(AdapterError::new("the number of adapted maps", 0, "at least one target and layer"));
@@ -124,6 +133,12 @@ impl Adapter {
         &self.names
     }
 
+    /// Returns the digest of what the adapter is, besides its factors: the names of its maps, and the scales.
+    pub fn form(&self) -> Digest {
+        let scale = |(name, product): (&str, &LowRank)| [name.as_bytes(), &product.scale.to_le_bytes()].concat();
+        Digest::of(self.products().map(scale))
+    }
+
     /// The products, each with the name of its map.
     pub fn products(&self) -> impl ExactSizeIterator<Item = (&str, &LowRank)> {
         self.names.iter().map(String::as_str).zip(&self.products)
@@ -132,14 +147,15 @@ impl Adapter {
 
 impl Llama {
     /// Returns the model with the adapter beside its weights, which are not copied. An adapter that is there already is
-    /// replaced.
+    /// replaced. Both must be on the same device, with or without autodiff.
     ///
     /// # Errors
     /// If the model has no map of a name, or if a map has another shape.
     pub fn adapted(&self, adapter: &Adapter) -> Result<Self, AdapterError> {
         let mut model = self.without_adapter();
         for (name, product) in adapter.products() {
-            let map = model.map_mut(name).ok_or_else(|| AdapterError::new(name, "adapted", "a map of the model"))?;
+            let map = model.map_mut(name);
+            let map = map.ok_or_else(|| AdapterError::new("an adapted map", name, "the name of a map of the model"))?;
             if map.dims() != product.dims() {
                 let [found, expected] = [product.dims(), map.dims()].map(|dims| format!("of shape {dims:?}"));
                 return Err(AdapterError::new(name, found, expected));
@@ -152,82 +168,71 @@ impl Llama {
     /// Returns the model without its adapter, if it has one. Weights are not copied.
     pub fn without_adapter(&self) -> Self {
         let mut model = self.clone();
-        model.maps_mut().for_each(|(_, map)| map.adapter = None);
+        model.maps_mut().for_each(|(_, _, map)| map.adapter = None);
         model
     }
 
     /// Returns the adapter beside the weights, if there is one.
     pub fn adapter(&self) -> Option<Adapter> {
-        let maps =
-            self.layers.iter().enumerate().flat_map(|(layer, block)| {
-                block.maps().map(move |(name, map)| (format!("layers.{layer}.{name}"), map))
-            });
-        let adapter = Adapter::from_products(maps.filter_map(|(name, map)| Some((name, map.adapter.clone()?))));
+        let mut model = self.clone();
+        let products = model
+            .maps_mut()
+            .filter_map(|(layer, name, map)| Some((format!("layers.{layer}.{name}"), map.adapter.take()?)));
+        let adapter = Adapter::from_products(products);
         (!adapter.names.is_empty()).then_some(adapter)
     }
 
     /// Returns the model with its adapter added to its weights, which are copied where they change. The sum is made in
-    /// `f32` and rounded to the type of the weights once; quantised blocks become `f32`.
+    /// `f32` and rounded to the type of the weights once, in which it may be too large for `f16`; quantised blocks become
+    /// `f32`. No gradients reach the adapter through it.
     #[must_use]
     pub fn merged(&self) -> Self {
+        self.merged_as(|weight| weight)
+    }
+
+    /// Merges the adapter as [`merged`](Self::merged) does, into weights of the type that is chosen by theirs.
+    pub(crate) fn merged_as(&self, dtype: impl Fn(DType) -> DType) -> Self {
         let mut model = self.clone();
-        for (_, map) in model.maps_mut() {
+        for (_, _, map) in model.maps_mut() {
             let Some(product) = map.adapter.take() else { continue };
-            let weight = map.weight.tensor();
-            let dtype = weight.dtype();
-            let sum = product.b.val().matmul(product.a.val()).mul_scalar(product.scale) + weight.cast(DType::F32);
-            map.weight = Matrix::from(Param::from_tensor(sum.cast(dtype)));
+            let weight = map.weight.tensor().detach();
+            let dtype = dtype(weight.dtype());
+            let product = product.b.val().detach().matmul(product.a.val().detach()).mul_scalar(product.scale);
+            let sum = product + weight.cast(DType::F32);
+            map.weight = Matrix::from(Param::from_tensor(sum.cast(dtype).detach()));
         }
         model
     }
 
     /// The map of a name such as `layers.0.self_attn.q_proj`.
     fn map_mut(&mut self, name: &str) -> Option<&mut Linear> {
-        self.maps_mut().find_map(|(found, map)| (found == name).then_some(map))
+        let of = |layer: usize, found: &str| {
+            let rest = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+            rest.is_some_and(|(number, rest)| rest == found && number == layer.to_string())
+        };
+        self.maps_mut().find_map(|(layer, found, map)| of(layer, found).then_some(map))
     }
 
-    fn maps_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
+    /// The maps of all layers, each with the number of its layer and its name there.
+    fn maps_mut(&mut self) -> impl Iterator<Item = (usize, &'static str, &mut Linear)> {
         self.layers.iter_mut().enumerate().flat_map(|(layer, block)| {
-            block.maps_mut().into_iter().map(move |(name, map)| (format!("layers.{layer}.{name}"), map))
+            MAPS.into_iter().zip(block.maps_mut()).map(move |(name, map)| (layer, name, map))
         })
     }
 }
 
 impl Block {
-    /// The maps of the layer, with their names.
-    fn maps(&self) -> impl Iterator<Item = (&'static str, &Linear)> {
-        let (attention, mlp) = (&self.self_attn, &self.mlp);
-        [
-            ("self_attn.q_proj", &attention.q_proj),
-            ("self_attn.k_proj", &attention.k_proj),
-            ("self_attn.v_proj", &attention.v_proj),
-            ("self_attn.o_proj", &attention.o_proj),
-            ("mlp.gate_proj", &mlp.gate_proj),
-            ("mlp.up_proj", &mlp.up_proj),
-            ("mlp.down_proj", &mlp.down_proj),
-        ]
-        .into_iter()
-    }
-
-    fn maps_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
+    /// The maps of the layer, in the order of [`MAPS`].
+    fn maps_mut(&mut self) -> [&mut Linear; 7] {
         let (attention, mlp) = (&mut self.self_attn, &mut self.mlp);
         [
-            ("self_attn.q_proj", &mut attention.q_proj),
-            ("self_attn.k_proj", &mut attention.k_proj),
-            ("self_attn.v_proj", &mut attention.v_proj),
-            ("self_attn.o_proj", &mut attention.o_proj),
-            ("mlp.gate_proj", &mut mlp.gate_proj),
-            ("mlp.up_proj", &mut mlp.up_proj),
-            ("mlp.down_proj", &mut mlp.down_proj),
+            &mut attention.q_proj,
+            &mut attention.k_proj,
+            &mut attention.v_proj,
+            &mut attention.o_proj,
+            &mut mlp.gate_proj,
+            &mut mlp.up_proj,
+            &mut mlp.down_proj,
         ]
     }
-}
-
-/// The generator of a seed's `A`, derived as all random draws of dynlayer are (`dynlayer_metrics::random`, which this
-/// crate does not depend on).
-fn generator(seed: u64) -> ChaCha8Rng {
-    let mut key = [0u8; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[24..].copy_from_slice(b"adapters");
-    ChaCha8Rng::from_seed(key)
 }

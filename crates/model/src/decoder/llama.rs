@@ -54,12 +54,14 @@ impl Llama {
         &self.rope
     }
 
-    /// Returns the digest of the weights, as [`Digest::of_weights`] does. The configuration is not part of it.
+    /// Returns the digest of the weights, as [`Digest::of_weights`] does, with that of an adapter's names and scales. The
+    /// configuration is not part of it.
     ///
     /// # Errors
     /// If a weight cannot be read from the device.
     pub fn weights_digest(&self) -> Result<Digest, DeviceReadError> {
-        Digest::of_weights(self)
+        let weights = Digest::of_weights(self)?;
+        Ok(self.adapter().map_or(weights, |adapter| Digest::of([weights, adapter.form()])))
     }
 
     /// The device that holds the weights.

@@ -7,9 +7,10 @@ use crate::decoder::Llama;
 use crate::device::WeightDtype;
 use crate::format::{GgmlType, quantize_q8_0};
 use crate::matrix::Matrix;
+use crate::random;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
 
@@ -40,7 +41,7 @@ impl LlamaConfig {
     /// ```
     pub fn init(&self, seed: u64, dtype: WeightDtype, device: &Device) -> Result<Llama, ConfigError> {
         self.validate()?;
-        let Ok(model) = assemble(self, Random { rng: generator(seed), dtype, device });
+        let Ok(model) = assemble(self, Random { rng: random::generator(random::WEIGHTS, seed), dtype, device });
         Ok(model)
     }
 }
@@ -82,15 +83,6 @@ impl Source for Random<'_> {
         let (data, _) = narrow(values, &shape, half);
         Ok(on_device::<2>(data, self.device).into())
     }
-}
-
-/// The generator of a seed's weights. It is derived as all random draws of dynlayer are (`dynlayer_metrics::random`,
-/// which this crate does not depend on), so no other draw from an equal seed shares it.
-fn generator(seed: u64) -> ChaCha8Rng {
-    let mut key = [0u8; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[24..].copy_from_slice(b"weights\0");
-    ChaCha8Rng::from_seed(key)
 }
 
 /// Draws a standard normal number (Box and Muller 1958).

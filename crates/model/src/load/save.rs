@@ -74,7 +74,8 @@ impl Llama {
         let folder = folder.as_ref();
         check(dtype)?;
         if self.adapter().is_some() {
-            return self.merged().save(folder, dtype);
+            // Rounded once, to the type of the file.
+            return self.merged_as(|_| DType::F32).save(folder, dtype);
         }
         let config = self.config().to_hf_json()?;
         let mut collect = Collect { dtype, found: Vec::new() };

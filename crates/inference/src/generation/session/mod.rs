@@ -170,7 +170,7 @@ impl<'a, C: Controller> Session<'a, C> {
         self.keep = keep;
     }
 
-    /// The model.
+    /// The model; with speculation, the model without its adapter.
     pub fn model(&self) -> &Llama {
         &self.model
     }
@@ -410,8 +410,7 @@ impl<'a, C: Controller> Session<'a, C> {
         let row = self.row(id)?;
         let report = RunReport::new(self.report.dimensions, self.options.run, Vec::new());
         let cache = self.cache.copies(row, lanes.len());
-        let model = self.drafter.as_ref().map_or(self.model.clone(), |drafter| Arc::new(drafter.clone()).into());
-        let mut session = Session::with(model, controller, self.options.clone(), cache, report);
+        let mut session = Session::with(self.model.clone(), controller, self.options.clone(), cache, report);
         let original = &self.members[row];
         for (id, options) in lanes {
             self.check_options(id, &options)?;

@@ -46,7 +46,7 @@ pub struct Speculation {
     /// The rule by which drafted tokens are accepted.
     pub accept: Accept,
     /// `true` if first layers that every draft of a round ran in full are not run again in the check (Elhoushi et al. 2024).
-    /// It saves time. On `flex` it changes no bits.
+    /// It saves time. On `flex` it changes no bits. Layers with an adapter give the check other states, so none is shared.
     pub share_layers: bool,
 }
 

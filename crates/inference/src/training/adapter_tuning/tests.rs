@@ -168,6 +168,14 @@ fn a_new_adapter_changes_nothing() {
     };
     assert_eq!(bits(&beside), bits(&model));
     assert_eq!(weights(&beside.merged()), weights(&model));
+    // Also with factors that gradients reach, as in the middle of a training.
+    let trained = model.adapted(&adapter.clone().train()).unwrap();
+    assert_eq!(weights(&trained.merged()), weights(&model));
+    // The scale is part of what the model is.
+    let other = Adapter::new(&model, &AdapterOptions { alpha: 8.0, ..AdapterOptions::default() }).unwrap();
+    let digest = |model: &Llama| model.weights_digest().unwrap();
+    assert_ne!(digest(&model.adapted(&other).unwrap()), digest(&beside));
+    assert_eq!(digest(&beside.without_adapter()), digest(&model));
 }
 
 #[test]
@@ -177,7 +185,12 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     let mut tuning = AdapterTuning::new(7, 1e-2, &depths(&["exit:2+4", "random:3", "full"]));
     tuning.trainer = TrainerOptions { checkpoint_every: 2, ..tuning.trainer };
     tuning.dropout = 0.3;
-    let data = |_: StepPart| TrainingBatch::new(&model, any_items());
+    // Other items in each step, so that a training that continues meets some of them for the first time.
+    let data = |at: StepPart| {
+        let all = any_items();
+        let pick = |i: u64| all[usize::try_from((at.step + i) % 3).unwrap()].clone();
+        TrainingBatch::new(&model, vec![pick(0), pick(1 + at.step / 3 % 2)])
+    };
     let undisturbed = tuning.run(&model, adapter(), None, data, |_| {}).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let of = || Some(TrainingFolder { path: folder.path(), what: "a test" });
@@ -192,6 +205,15 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     // The checkpoint holds the adapter, not the model.
     let size = std::fs::metadata(folder.path().join("checkpoint.safetensors")).unwrap().len();
     assert!(size < 4 * 4 * undisturbed.num_params() as u64 + 40_000, "{size}");
+    // Another scale or other layers are another training, though all first factors are the same.
+    for options in [
+        AdapterOptions { rank: 2, alpha: 8.0, ..AdapterOptions::default() },
+        AdapterOptions { rank: 2, layers: Some([0, 1, 2, 3, 4].into()), ..AdapterOptions::default() },
+    ] {
+        let other = Adapter::new(&model, &options).unwrap();
+        let error = tuning.start(&model, other, of(), data).unwrap_err();
+        assert!(matches!(error, TrainingError::OtherTraining { .. }), "{error}");
+    }
     tuning.depths.push(TunedDepth::Full);
     let error = tuning.start(&model, adapter(), of(), data).unwrap_err();
     assert!(matches!(&error, TrainingError::OtherTraining { setting, .. } if setting.contains("depths")), "{error}");
@@ -207,10 +229,14 @@ fn unusable_options_are_refused() {
         let error = tuning.start(&model, adapter.clone(), None, data).unwrap_err();
         assert!(matches!(error, TrainingError::Option { .. }), "{texts:?}: {error}");
     }
+    for dropout in [1.0, -0.1, f64::NAN] {
+        let tuning = AdapterTuning { dropout, ..AdapterTuning::new(1, 1e-3, &depths(&["exit:2"])) };
+        assert!(matches!(tuning.start(&model, adapter.clone(), None, data), Err(TrainingError::Option { .. })));
+    }
     let other = model_of_four_layers(&Device::flex());
     let tuning = AdapterTuning::new(1, 1e-3, &depths(&["full"]));
     let error = tuning.start(&other, adapter, None, data).unwrap_err();
-    assert!(matches!(&error, TrainingError::Adapter(error) if error.what.contains("layers.0")), "{error}");
+    assert!(matches!(&error, TrainingError::Adapter(error) if error.to_string().contains("layers.")), "{error}");
     let options = |change: fn(&mut AdapterOptions)| {
         let mut options = AdapterOptions::default();
         change(&mut options);
@@ -220,5 +246,5 @@ fn unusable_options_are_refused() {
     assert_eq!(options(|options| options.layers = Some([6].into())), "a layer is 6; expected a number below 6");
     assert!(options(|options| options.targets = ["w1".into()].into()).starts_with("a target is w1; expected q_proj, "));
     assert!(options(|options| options.alpha = f32::NAN).starts_with("alpha is NaN"));
-    assert!(options(|options| options.targets.clear()).contains("beside maps is 0"));
+    assert!(options(|options| options.targets.clear()).contains("adapted maps is 0"));
 }

@@ -29,8 +29,7 @@ fn evidence(kind: Kind, repeat: u64) -> Evidence {
                 Kind::Binary => f64::from(u8::from(u < *risk)),
                 Kind::Spread => risk * (0.5 + u),
             };
-            let record = Record::new(sequence, format!("c{i}"), 1.0 - loss, 10.0 - i as f64);
-            Record { label_free: Some(1.0 - loss), ..record }
+            Record::new(sequence, format!("c{i}"), 1.0 - loss, 10.0 - i as f64)
         })
     });
     Evidence::new(records.collect::<Vec<_>>()).unwrap()
@@ -107,13 +106,16 @@ fn wrong_rules_are_seen_to_fail() {
 
 #[test]
 fn certificates_say_what_they_promise_and_when_they_apply() {
-    let mut certificate =
-        Guarantee::new(ALPHA, DELTA).loss(Loss::Mismatch).certify(&evidence(Kind::Binary, 3), "c0").unwrap();
+    let mut certificate = Guarantee::new(ALPHA, DELTA)
+        .loss(Loss::Quality)
+        .p_value(PValue::Exact)
+        .certify(&evidence(Kind::Binary, 3), "c0")
+        .unwrap();
     certificate.conditions.insert("model".into(), "abc".into());
     let text = certificate.to_string();
     let chosen = certificate.chosen().unwrap().to_owned();
-    assert!(text.starts_with(&format!("{chosen}: the share of sequences that differ")), "{text}");
-    assert!(text.contains("at most 0.1 on sequences like the 200"), "{text}");
+    assert!(text.starts_with(&format!("{chosen}: the mean over sequences of 1 less")), "{text}");
+    assert!(text.contains("at most 0.1 for sequences like the 200"), "{text}");
     let json = serde_json::to_string(&certificate).unwrap();
     assert_eq!(serde_json::from_str::<Certificate>(&json).unwrap(), certificate);
     let here = |model: &str| [("model".to_owned(), model.to_owned())].into();
@@ -128,18 +130,27 @@ fn certificates_say_what_they_promise_and_when_they_apply() {
 
 #[test]
 fn tables_that_cannot_be_used_are_refused() {
-    let table = |quality: f64, label_free: Option<f64>| {
-        Evidence::new((0..3).map(|i| Record { label_free, ..Record::new(i, "full", quality, 1.0) }).collect::<Vec<_>>())
-            .unwrap()
-    };
+    let table = |quality: f64| Evidence::new((0..3).map(|i| Record::new(i, "full", quality, 1.0))).unwrap();
     let refused = |guarantee: Guarantee, evidence: &Evidence, full: &str| {
         guarantee.certify(evidence, full).unwrap_err().to_string()
     };
-    let good = table(1.0, Some(1.0));
+    let good = table(1.0);
     assert!(refused(Guarantee::new(0.0, 0.1), &good, "full").contains("alpha is 0"));
     assert!(refused(Guarantee::new(0.1, 1.0), &good, "full").contains("delta is 1"));
     assert!(refused(Guarantee::new(0.1, 0.1), &good, "all").contains("no candidate all; the table has full"));
-    assert!(refused(Guarantee::new(0.1, 0.1), &table(1.0, None), "full").contains("no agreement with the full model"));
-    let unbounded = Guarantee::new(0.1, 0.1).loss(Loss::Quality);
-    assert!(refused(unbounded, &table(-2.5, None), "full").contains("is 3.5; expected from 0 to 1; clip"));
+    // Log-likelihoods have no bound, whether they are used as they are or compared.
+    for loss in [Loss::Quality, Loss::Mismatch, Loss::QualityGap] {
+        let error = refused(Guarantee::new(0.1, 0.1).loss(loss), &table(-2.5), "full");
+        assert!(
+            error.contains("the quality of full for sequence 0 is -2.5; expected a measure from 0 to 1"),
+            "{error}"
+        );
+    }
+    let lacking = Evidence::new([
+        Record::new(0, "full", 1.0, 2.0),
+        Record::new(1, "full", 1.0, 2.0),
+        Record::new(1, "a", 1.0, 1.0),
+    ]);
+    let error = refused(Guarantee::new(0.1, 0.1), &lacking.unwrap(), "full");
+    assert_eq!(error, "sequence 0 was not measured with a");
 }

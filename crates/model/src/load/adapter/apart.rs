@@ -6,7 +6,7 @@ use super::super::tensors::expected;
 use super::{AdapterFile, CONFIG, PREFIX, TENSORS};
 use crate::decoder::{Adapter, Llama, LowRank};
 use crate::device::WeightDtype;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,12 +28,15 @@ impl Adapter {
     /// ```
     ///
     /// # Errors
-    /// The same as for [`Checkpoint::with_adapter`](crate::Checkpoint::with_adapter), and if the adapter changes more
-    /// than maps of layers, such as the embedding: such an adapter can only be merged.
+    /// The same as for [`Checkpoint::with_adapter`](crate::Checkpoint::with_adapter); if the adapter changes more than maps
+    /// of layers, such as the embedding: such an adapter can only be merged; or if it has tensors of layers that its
+    /// `layers_to_transform` leaves out, of which merging only warns.
     pub fn open(folder: impl AsRef<Path>, model: &Llama) -> Result<Self, LoadError> {
         let file = AdapterFile::open(folder.as_ref(), model.config(), &expected(model.config()))?;
         let device = model.device();
-        let (mut products, mut problems) = (Vec::new(), Vec::new());
+        let left_out =
+            |name: &String| format!("{name}: in a layer that layers_to_transform leaves out; remove the tensor");
+        let (mut products, mut problems) = (Vec::new(), file.not_transformed.iter().map(left_out).collect::<Vec<_>>());
         for (weight, product) in &file.products {
             let name = weight.strip_prefix("model.").and_then(|name| name.strip_suffix(".weight"));
             let Some(name) = name.filter(|name| name.starts_with("layers.") && product.base.is_none()) else {
@@ -43,7 +46,7 @@ impl Adapter {
             };
             let factor = |tensor: &str| {
                 let (values, shape) = (file.read(tensor)?, file.file.tensor(tensor)?.shape.clone());
-                Ok::<_, LoadError>(Tensor::from_data(TensorData::new(values, shape), &device))
+                Ok::<_, LoadError>(Tensor::from_data(TensorData::new(values, shape), (&device, DType::F32)))
             };
             products.push((name.to_owned(), LowRank::new(factor(&product.a)?, factor(&product.b)?, product.scale)));
         }

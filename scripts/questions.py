@@ -13,13 +13,20 @@ import sys
 
 FIRST = ("Maria Omar Ines Tom Wei Aisha Luca Greta Kofi Nina Paulo Hana Erik Yusuf Clara Ivan Mei Rosa Sam Leila Anton Zoe "
          "Marek Tara Felix Irma Jonas Dalia Hugo Selma Viktor Nadia Pedro Olga Simon Lena Bruno Amira Oscar Paula "
-         "Ravi Judith Emil Farah Gustav Helena Karim Lydia").split()
+         "Ravi Judith Emil Farah Gustav Helena Karim Lydia Alice Bernard Cecilia Dmitri Esther Fabio Gloria Hamid Isabel Jakob "
+         "Katrin Leo Miriam Nils Ottilie Pavel Quentin Renata Stefan Teresa Ulrich Vera Walter Xenia Yara Zita Adam Beatrix "
+         "Conrad Diana Edgar Flora George Henrike Igor Joana Kamal Linda Mateo Nora").split()
 LAST = ("Lopez Haddad Berg Okafor Chen Rossi Novak Silva Tanaka Meyer Costa Dahl Kaya Petrov Ali Brown Lang Moreau Kim "
         "Nasser Olsen Varga Ruiz Popov Weber Sato Khan Fischer Marino Holm Castro Jansen Nagy Pereira Schmidt Torres "
-        "Wagner Yilmaz Bauer Diaz").split()
+        "Wagner Yilmaz Bauer Diaz Adler Blanc Clarke Dumont Evans Ferrari Garcia Hansen Ivanov Jovanovic Kowalski Larsen "
+        "Martin Novotny Ortega Papadakis Quinn Richter Santos Thomas Ulmer Vogel Walsh Yamada Zimmermann Andersson Becker "
+        "Carter Duarte Eriksen Foster Gonzalez Hughes Ito Jones Keller Lindqvist Molina Nilsson Oliveira").split()
 CITY = ("Lisbon Oslo Cairo Lyon Prague Quito Delhi Turin Accra Kyoto Bergen Porto Lima Ghent Riga Split Tunis Basel Leeds "
         "Hanoi Graz Nantes Cork Izmir Seville Dublin Warsaw Naples Malmo Zagreb Bristol Toledo Geneva Havana Nairobi "
-        "Bruges").split()
+        "Bruges Vienna Madrid Athens Rome Berlin Paris London Moscow Tokyo Boston Chicago Denver Toronto Sydney Lagos Dakar "
+        "Ankara Beirut Mumbai Seoul Manila Jakarta Bogota Santiago Montreal Hamburg Munich Cologne Venice Florence Milan "
+        "Marseille Bordeaux Lille Utrecht Rotterdam Antwerp Zurich Salzburg Budapest Bucharest Sofia Belgrade Tallinn "
+        "Helsinki Stockholm Gothenburg Copenhagen Edinburgh Belfast Cardiff York Oxford Cambridge Granada").split()
 # Cities of the test, which no sentence of the training has.
 TEST_CITY = "Bilbao Gdansk Trieste Rouen Aarhus Leipzig Tampere Valencia Glasgow Brno".split()
 JOB = ("nurse baker pilot teacher welder painter lawyer cook driver writer farmer singer dentist gardener plumber tailor "
@@ -110,7 +117,7 @@ def line(rng, test):
         "name": choice(rng, FIRST, test) + " " + choice(rng, LAST, test),
         "city": start, "from": start, "to": end,
         "job": choice(rng, JOB, test), "item": choice(rng, ITEM, test), "event": choice(rng, EVENT, test),
-        "day": rng.choice(DAY), "year": str(rng.randint(1950, 2019)), "number": str(rng.randint(2, 90)),
+        "day": rng.choice(DAY), "year": str(rng.randint(1950, 2019)), "number": str(rng.randint(2, 400)),
         "hour": f"{rng.randint(1, 12)} o'clock",
     }
     text = rng.choice(test_templates if test else train_templates).format(**values)

@@ -27,7 +27,7 @@ pub enum TunedDepth {
     /// The first layers, as many as the largest number says. Norm and head follow after each of these numbers of layers, and
     /// the loss is the mean over them.
     Exits(BTreeSet<usize>),
-    /// As many layers as the number says: the first, the last, and others that the step draws.
+    /// A number of layers: the first, the last, and others that the step draws.
     Random(usize),
 }
 

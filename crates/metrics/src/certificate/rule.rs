@@ -28,7 +28,8 @@ pub enum Rule {
     FixedSequence,
     /// Each candidate at `delta` divided by their number.
     Bonferroni,
-    /// As [`Bonferroni`](Self::Bonferroni), where what certified candidates have used is shared among the rest (Holm 1979).
+    /// The test of [`Bonferroni`](Self::Bonferroni), step by step from the smallest p-value on: the part of `delta` of a certified
+    /// candidate is shared among the rest (Holm 1979).
     Holm,
     /// Each candidate at a share of `delta`; the share of a certified one goes on along edges (Bretz et al. 2009, algorithm 1).
     Graph {

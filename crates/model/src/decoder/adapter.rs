@@ -82,8 +82,8 @@ impl AdapterError {
 }
 
 impl Adapter {
-    /// Makes an adapter that changes nothing: `B` is 0, and `A` is uniform with a mean of 0 and a variance of 1 / in. The same seed
-    /// gives the same `A` on every device.
+    /// Makes an adapter that changes nothing: `B` is 0, and `A` is uniform with a mean of 0 and a variance of 1 / in. The
+    /// same seed gives the same `A` on every device.
     ///
     /// # Errors
     /// If an option is out of its range, or if the model has no such layer.

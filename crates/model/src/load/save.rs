@@ -64,8 +64,8 @@ impl Llama {
     /// Saves the model as `config.json` and `model.safetensors` in a folder, which is created if it does not exist.
     ///
     /// [`Checkpoint::open`](crate::Checkpoint::open) and transformers can read the result. All tensors are stored as
-    /// `dtype`, which is `f32` or `f16`; quantised matrices are dequantised, and an adapter is [merged](Self::merged). Each file is written atomically: readers
-    /// see it complete or not at all.
+    /// `dtype`, which is `f32` or `f16`; quantised matrices are dequantised, and an adapter is [merged](Self::merged). Each
+    /// file is written atomically: readers see it complete or not at all.
     ///
     /// # Errors
     /// If `dtype` is another type, if a weight is not finite or does not fit it, if `config.json` cannot express the

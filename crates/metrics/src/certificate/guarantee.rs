@@ -1,13 +1,11 @@
-//! The calibration: from a table of evidence to a certificate.
+//! Guarantees, and the tests of a table's candidates that they ask for.
 
-use super::issued::{Candidate, Certificate};
 use super::p_value::check_level;
 use super::{CertificateError, Loss, PValue, Rule};
 use crate::allocation::Evidence;
 use crate::frontier::{Frontier, Point};
 use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The candidates that are tested, and their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,34 +72,8 @@ impl Guarantee {
         Self { p_value: Some(p_value), ..self }
     }
 
-    /// Tests the candidates of the table. `full` names the one at full depth, which is certified only if it is tested too.
-    ///
-    /// # Errors
-    /// If a level is out of its range, there is no candidate `full`, a sequence lacks a candidate, a quality is not
-    /// between 0 and 1, or the rule does not fit the candidates.
-    pub fn certify(&self, evidence: &Evidence, full: &str) -> Result<Certificate, CertificateError> {
-        let Tested { losses, p_value, p_values, candidates, certified } = self.test(evidence, full)?;
-        let sequences = losses.first().map_or(0, Vec::len);
-        let tested = candidates.into_iter().zip(losses).zip(p_values).zip(certified);
-        let candidates = tested.map(|(((candidate, losses), p), certified)| {
-            Ok(Candidate {
-                name: evidence.candidates()[candidate].clone(),
-                cost: cost(evidence, candidate),
-                loss: losses.iter().sum::<f64>() / losses.len().to_f64(),
-                bound: p_value.bound(&losses, self.delta)?,
-                p_value: p,
-                certified,
-            })
-        });
-        Ok(Certificate {
-            candidates: candidates.collect::<Result<_, CertificateError>>()?,
-            guarantee: Self { p_value: Some(p_value), ..self.clone() },
-            sequences,
-            conditions: BTreeMap::new(),
-        })
-    }
-
-    fn test(&self, evidence: &Evidence, full: &str) -> Result<Tested, CertificateError> {
+    /// Tests the candidates, against the one named `full`.
+    pub(super) fn test(&self, evidence: &Evidence, full: &str) -> Result<Tested, CertificateError> {
         check_level("alpha", self.alpha)?;
         check_level("delta", self.delta)?;
         let names = evidence.candidates();
@@ -138,16 +110,16 @@ impl Guarantee {
 }
 
 /// The tested candidates, by their indices, and what was found for each.
-struct Tested {
-    candidates: Vec<usize>,
-    losses: Vec<Vec<f64>>,
-    p_value: PValue,
-    p_values: Vec<f64>,
-    certified: Vec<bool>,
+pub(super) struct Tested {
+    pub(super) candidates: Vec<usize>,
+    pub(super) losses: Vec<Vec<f64>>,
+    pub(super) p_value: PValue,
+    pub(super) p_values: Vec<f64>,
+    pub(super) certified: Vec<bool>,
 }
 
 /// The mean cost of a candidate.
-fn cost(evidence: &Evidence, candidate: usize) -> f64 {
+pub(super) fn cost(evidence: &Evidence, candidate: usize) -> f64 {
     evidence.static_means(candidate).map_or(f64::INFINITY, |(_, cost)| cost)
 }
 

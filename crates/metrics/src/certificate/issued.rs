@@ -1,6 +1,9 @@
 //! Issued certificates.
 
+use super::guarantee::{Tested, cost};
 use super::{CertificateError, Guarantee};
+use crate::allocation::Evidence;
+use crate::numbers::ToF64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,6 +41,35 @@ pub struct Candidate {
     pub p_value: f64,
     /// `true` if it is certified.
     pub certified: bool,
+}
+
+impl Guarantee {
+    /// Tests the candidates of the table. `full` names the one at full depth, which is certified only if it is tested too.
+    ///
+    /// # Errors
+    /// If a level is out of its range, there is no candidate `full`, a sequence lacks a candidate, a quality is not
+    /// between 0 and 1, or the rule does not fit the candidates.
+    pub fn certify(&self, evidence: &Evidence, full: &str) -> Result<Certificate, CertificateError> {
+        let Tested { losses, p_value, p_values, candidates, certified } = self.test(evidence, full)?;
+        let sequences = losses.first().map_or(0, Vec::len);
+        let tested = candidates.into_iter().zip(losses).zip(p_values).zip(certified);
+        let candidates = tested.map(|(((candidate, losses), p), certified)| {
+            Ok(Candidate {
+                name: evidence.candidates()[candidate].clone(),
+                cost: cost(evidence, candidate),
+                loss: losses.iter().sum::<f64>() / losses.len().to_f64(),
+                bound: p_value.bound(&losses, self.delta)?,
+                p_value: p,
+                certified,
+            })
+        });
+        Ok(Certificate {
+            candidates: candidates.collect::<Result<_, CertificateError>>()?,
+            guarantee: Self { p_value: Some(p_value), ..self.clone() },
+            sequences,
+            conditions: BTreeMap::new(),
+        })
+    }
 }
 
 impl Certificate {

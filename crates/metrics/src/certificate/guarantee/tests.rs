@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::allocation::Record;
+use crate::certificate::Certificate;
 use crate::random;
 use rand::Rng;
+use std::collections::BTreeMap;
 
 const ALPHA: f64 = 0.1;
 const DELTA: f64 = 0.1;

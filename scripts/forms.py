@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Writes prompts of one kind: a question about a sentence, whose answer stands in the sentence.
+"""Writes prompts of one kind: a form to be filled in from a sentence, as JSON, with two examples.
 
-usage: scripts/questions.py train|test N SEED > FILE
+usage: scripts/forms.py train|known|test N SEED > FILE
 
-Sentences are made of templates and lists of words, all written for this project. The test set has templates, names,
-places and events that the training set does not have. A line is {"prompt": ..., "reference": ...}. The same arguments
-give the same lines.
+Sentences are made of templates and lists of words, all written for this project. "train" and "known" have the same
+templates and words, but no sentence in common. "test" has templates, names, cities, jobs and items that the others do
+not have. A line is {"prompt": ..., "reference": ...}; the reference is the right form. The same arguments give the same
+lines.
 """
+import hashlib
 import json
 import random
 import sys
@@ -33,29 +35,16 @@ JOB = ("nurse baker pilot teacher welder painter lawyer cook driver writer farme
        "librarian carpenter journalist doctor").split()
 ITEM = ("lamps chairs books towels bottles shirts plates pens tents candles blankets radios baskets mirrors boxes "
         "umbrellas bicycles cushions clocks mugs").split()
-EVENT = "concert market lecture fair workshop festival meeting race dinner reading".split()
 DAY = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
-# What is asked for.
-QUESTION = {"name": "name of the person", "city": "name of the city", "number": "number", "event": "event"}
+TASK = "Read the last text and answer with one JSON object, as in the examples."
 
-# Of each kind: what is asked for, and templates for training and, after them, for the test.
-KINDS = {
-    "person": (("name", "city"), [
-        "{name} moved to {city} in {year} to work as a {job}.",
-        "{name}, a {job} from {city}, retired in {year}.",
-        "The {job} {name} has lived in {city} since {year}.",
-        "Born in {city} in {year}, {name} became a {job}.",
-        "After {year}, {name} worked as a {job} in {city}.",
-        "{name} is a {job} and lives in {city} with two children.",
-        "In {city}, everyone knows {name}, the {job}.",
-        "For many years {name} was the only {job} in {city}.",
-    ], [
-        "{name} has been a {job} in {city} for most of a long life.",
-        "When {name} came to {city} in {year}, the town was looking for a {job}, and so the work was found quickly.",
-        "The letter is from {name}, who works as a {job} in {city}.",
-    ]),
+# Of each form: its keys, its two examples, and templates for training and, after them, for the test.
+FORMS = {
     "order": (("name", "number"), [
+        ("Anna Koch needs 12 apples.", ("Anna Koch", "12")),
+        ("The 40 spoons are for Peter Wolf.", ("Peter Wolf", "40")),
+    ], [
         "{name} ordered {number} {item} for the shop in {city}.",
         "We sent {number} {item} to {name} on {day}.",
         "On {day}, {name} bought {number} {item} and paid in cash.",
@@ -69,21 +58,27 @@ KINDS = {
         "There were {number} {item} in the parcel that {name} opened on {day}.",
         "{name} called from {city} and wants {number} {item}.",
     ]),
-    "event": (("event", "city"), [
-        "The {event} in {city} starts on {day} at {hour}.",
-        "{name} will open the {event} in {city} on {day}.",
-        "On {day} there is a {event} in {city}.",
-        "Tickets for the {event} in {city} are sold until {day}.",
-        "The {event} on {day} takes place in {city}.",
-        "{city} invites you to a {event} on {day}.",
-        "Do not miss the {event} in {city} this {day}.",
-        "{name} visited the {event} in {city} last {day}.",
+    "person": (("name", "city"), [
+        ("Anna Koch is a nurse in Bonn.", ("Anna Koch", "Bonn")),
+        ("In 1984, Peter Wolf came to Turku as a miner.", ("Peter Wolf", "Turku")),
     ], [
-        "Because of the rain, the {event} in {city} was moved to {day}.",
-        "Every {day}, people come to {city} for the {event}.",
-        "{name} speaks at the {event}, which is in {city} on {day}.",
+        "{name} moved to {city} in {year} to work as a {job}.",
+        "{name}, a {job} from {city}, retired in {year}.",
+        "The {job} {name} has lived in {city} since {year}.",
+        "Born in {city} in {year}, {name} became a {job}.",
+        "After {year}, {name} worked as a {job} in {city}.",
+        "{name} is a {job} and lives in {city} with two children.",
+        "In {city}, everyone knows {name}, the {job}.",
+        "For many years {name} was the only {job} in {city}.",
+    ], [
+        "{name} has been a {job} in {city} for most of a long life.",
+        "When {name} came to {city} in {year}, the town was looking for a {job}, and so the work was found quickly.",
+        "The letter is from {name}, who works as a {job} in {city}.",
     ]),
-    "trip": (("name",), [
+    "trip": (("name", "from", "to"), [
+        ("Anna Koch flew from Bonn to Pisa.", ("Anna Koch", "Bonn", "Pisa")),
+        ("On the way from Turku to Nice, Peter Wolf slept.", ("Peter Wolf", "Turku", "Nice")),
+    ], [
         "{name} took the train from {from} to {to} on {day}.",
         "{name} drove from {from} to {to} in {number} hours.",
         "The flight of {name} from {from} to {to} was late.",
@@ -107,33 +102,43 @@ def choice(rng, words, test):
     return rng.choice([word for i, word in enumerate(words) if (i % 5 == 4) == test])
 
 
+def filled(keys, values):
+    return json.dumps(dict(zip(keys, values)))
+
+
 def line(rng, test):
-    kind = rng.choice(sorted(KINDS))
-    keys, train_templates, test_templates = KINDS[kind]
+    keys, examples, train_templates, test_templates = FORMS[rng.choice(sorted(FORMS))]
     cities = TEST_CITY if test else CITY
     start = choice(rng, cities, test)
     end = choice(rng, [city for city in cities if city != start], test)
     values = {
         "name": choice(rng, FIRST, test) + " " + choice(rng, LAST, test),
         "city": start, "from": start, "to": end,
-        "job": choice(rng, JOB, test), "item": choice(rng, ITEM, test), "event": choice(rng, EVENT, test),
+        "job": choice(rng, JOB, test), "item": choice(rng, ITEM, test),
         "day": rng.choice(DAY), "year": str(rng.randint(1950, 2019)), "number": str(rng.randint(2, 400)),
         "hour": f"{rng.randint(1, 12)} o'clock",
     }
     text = rng.choice(test_templates if test else train_templates).format(**values)
-    key = rng.choice(keys)
     text = text[0].upper() + text[1:]
-    return {"prompt": f"What is the {QUESTION[key]} in this sentence? Answer with the {key} only.\n\n{text}", "reference": values[key]}
+    shown = "".join(f"Text: {text}\nJSON: {filled(keys, form)}\n\n" for text, form in examples)
+    reference = filled(keys, [values[key] for key in keys])
+    return {"prompt": f"{TASK}\n\n{shown}Text: {text}\nJSON:", "reference": reference}
+
+
+def belongs(prompt, part):
+    """One of ten sentences with the words of the training is for "known"."""
+    return part == "test" or (hashlib.sha256(prompt.encode()).digest()[0] % 10 == 0) == (part == "known")
 
 
 def main():
-    if len(sys.argv) != 4 or sys.argv[1] not in ("train", "test"):
+    if len(sys.argv) != 4 or sys.argv[1] not in ("train", "known", "test"):
         sys.exit(__doc__)
-    rng = random.Random(f"{sys.argv[1]} {sys.argv[3]}")
+    part = sys.argv[1]
+    rng = random.Random(f"{part} {sys.argv[3]}")
     seen = set()
     while len(seen) < int(sys.argv[2]):
-        item = line(rng, sys.argv[1] == "test")
-        if item["prompt"] not in seen:
+        item = line(rng, part == "test")
+        if item["prompt"] not in seen and belongs(item["prompt"], part):
             seen.add(item["prompt"])
             print(json.dumps(item))
 

@@ -11,8 +11,8 @@ import sys
 
 CRATES = ("model", "inference", "metrics", "cpu")
 # Code is a cost: a commit that raises a limit says why. The last ones were for adapters
-# beside the weights, their training, and certificates.
-CRATE_LIMIT, TOTAL_LIMIT = 12_400, 29_700
+# beside the weights, their training, and certificates with the controllers that they name.
+CRATE_LIMIT, TOTAL_LIMIT = 12_400, 29_800
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

@@ -20,6 +20,10 @@ struct Raw {
     /// The controller, which decides which layers run; --help lists all of them.
     #[arg(long, value_name = "SPEC", default_value = "full", long_help = controllers())]
     controller: ControllerSpec,
+    /// A certificate of the example `calibrate`: run the controller that it names, with the settings that it was issued for. The
+    /// model, the form of the prompt and --max-new-tokens must be the same.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["controller", "control_from", "kv_policy", "kv_dtype", "temperature", "repetition_penalty"])]
+    certificate: Option<PathBuf>,
     /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
     /// built-in text, or problems for the embedded model.
     #[arg(long, value_name = "FILE")]
@@ -134,6 +138,7 @@ pub struct Arguments {
     pub model: ModelArguments,
     pub source: Source,
     pub controller: ControllerSpec,
+    pub certificate: Option<PathBuf>,
     pub calibration: Option<PathBuf>,
     pub record: Option<PathBuf>,
     pub control_from: ControlFrom,
@@ -208,6 +213,7 @@ impl Arguments {
             model: raw.model,
             source,
             controller: raw.controller,
+            certificate: raw.certificate,
             calibration: raw.calibration,
             record: raw.record,
             control_from: raw.control_from,
@@ -240,8 +246,9 @@ impl Arguments {
         let sampling = self.sampling.without_effect().into_iter();
         let mut found: Vec<(String, &'static str)> =
             sampling.map(|field| (format!("--{}", field.replace('_', "-")), "at temperature 0")).collect();
-        let full = matches!(self.controller, ControllerSpec::Full(_));
-        let calibrated = self.controller.needs().calibration;
+        let full = matches!(self.controller, ControllerSpec::Full(_)) && self.certificate.is_none();
+        // Which controller a certificate names is not known yet.
+        let calibrated = self.controller.needs().calibration || self.certificate.is_some();
         let spec = self.controller.to_string();
         // The seed is for sampling, for controllers that draw, and for the clusters of states. A name within a file's
         // name only leaves out the warning.

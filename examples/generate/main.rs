@@ -14,23 +14,26 @@ mod output;
 use answer::Answer;
 use arguments::{Arguments, Source};
 use dynlayer::inference::controllers::{Recorded, Resources};
+use dynlayer::inference::oracle::Certified;
 use dynlayer::inference::{
     Controller, GenerateError, GenerateOptions, RunSettings, SequenceOptions, SessionOptions, generate,
 };
 use dynlayer::model::text::{ChatMessage, Tokenizer};
 use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer_examples::certificates::{self, Texts};
 use dynlayer_examples::interrupt::{self, Interrupted};
 use dynlayer_examples::output::{check, same_file, warn};
 use dynlayer_examples::{calibration, chain, open_device, read_text, weight_type, weights};
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 fn main() -> ExitCode {
-    dynlayer_examples::main_of(|| run(&Arguments::parse()))
+    dynlayer_examples::main_of(|| run(Arguments::parse()))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(mut arguments: Arguments) -> Result<(), Box<dyn Error>> {
     arguments.sampling.validate()?;
     for file in arguments.record.iter().chain(&arguments.depth_map) {
         check(file)?;
@@ -47,7 +50,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         warn(format_args!("{option} has no effect {reason}"));
     }
     let started = Instant::now();
-    let opened = Opened::new(arguments)?;
+    let opened = Opened::new(&arguments)?;
+    if let Some(file) = arguments.certificate.clone() {
+        certify(&mut arguments, &file, &opened)?;
+    }
+    let arguments = &arguments;
     let load_seconds = started.elapsed().as_secs_f64();
     let Some(prompt) = prompt(arguments, &opened)? else { return converse(arguments, &opened) };
 
@@ -113,16 +120,35 @@ fn stop_tokens(arguments: &Arguments, opened: &Opened) -> Result<Vec<u32>, Box<d
     })
 }
 
+/// The texts that the controller is calibrated on, if it may need some.
+fn resources(arguments: &Arguments, opened: &Opened) -> Result<Resources, Box<dyn Error>> {
+    let spec = &arguments.controller;
+    let resources = Resources::new().seed(arguments.seed);
+    if !spec.needs().calibration && arguments.certificate.is_none() {
+        return Ok(resources);
+    }
+    let tokenizer = opened.tokenizer(&format!("the calibration of {spec}"))?;
+    let file = arguments.calibration.as_deref();
+    Ok(resources.texts(calibration::texts(file, &arguments.model, tokenizer, &opened.model)?))
+}
+
 /// Makes the controller, calibrated if it needs to be.
 fn controller(arguments: &Arguments, opened: &Opened) -> Result<Box<dyn Controller + Send>, Box<dyn Error>> {
-    let spec = &arguments.controller;
-    let mut resources = Resources::new().seed(arguments.seed);
-    if spec.needs().calibration {
-        let tokenizer = opened.tokenizer(&format!("the calibration of {spec}"))?;
-        let file = arguments.calibration.as_deref();
-        resources = resources.texts(calibration::texts(file, &arguments.model, tokenizer, &opened.model)?);
-    }
-    Ok(spec.build(&opened.model, &resources)?)
+    Ok(arguments.controller.build(&opened.model, &resources(arguments, opened)?)?)
+}
+
+/// Takes the controller and the settings of a certificate.
+fn certify(arguments: &mut Arguments, file: &Path, opened: &Opened) -> Result<(), Box<dyn Error>> {
+    let certificate = certificates::read(file)?;
+    let chat = matches!(arguments.source, Source::Chat(_) | Source::Conversation);
+    let texts = Texts::greedy(opened.tokenizer("--certificate")?, chat, arguments.max_new_tokens)?;
+    let resources = resources(arguments, opened)?;
+    let Certified { spec, run } = Certified::open(&certificate, &opened.model, &resources, texts.labels())
+        .map_err(|error| format!("{}: {}", file.display(), chain(&error)))?;
+    let RunSettings { control_from, kv_policy, kv_dtype, .. } = run;
+    arguments.controller = spec;
+    (arguments.control_from, arguments.kv_policy, arguments.kv_dtype) = (control_from, kv_policy, kv_dtype);
+    Ok(())
 }
 
 fn converse(arguments: &Arguments, opened: &Opened) -> Result<(), Box<dyn Error>> {

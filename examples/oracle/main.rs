@@ -7,12 +7,10 @@
 //!
 //! ```text
 //! cargo run --release --example oracle -- --model DIR|FILE.gguf --data FILE.jsonl|- --out DIR \
-//!     [--candidates full,influence:28,influence:26] [--metric rouge-l|agreement|nll] [--limit N] [--chat] [--json]
+//!     [--candidates full,influence:28,influence:26] [--metric rouge-l|exact|agreement|nll] [--limit N] [--chat] [--json]
 //! ```
 
 mod arguments;
-mod candidates;
-mod data;
 mod folder;
 mod predictor;
 mod results;
@@ -25,8 +23,8 @@ use clap::ArgMatches;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::oracle::Candidate;
 use dynlayer::model::WeightDtype;
-use dynlayer_examples::Loaded;
 use dynlayer_examples::output::warn;
+use dynlayer_examples::{Loaded, evidence};
 use results::Results;
 use std::error::Error;
 use std::io::Write;
@@ -40,21 +38,26 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     // Everything that can be wrong is checked before the work begins.
     folder::check(&arguments.out, arguments.overwrite)?;
-    let mut data = data::read(arguments)?;
-    let loaded = Loaded::open_as(&arguments.model, arguments.dtype, WeightDtype::F32, arguments.json)?;
+    let mut data = evidence::read(&arguments.evidence)?;
+    let loaded =
+        Loaded::open_as(&arguments.evidence.model, arguments.evidence.dtype, WeightDtype::F32, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
-    let items = data::items(&mut data, arguments, tokenizer, model)?;
+    let items = evidence::items(&mut data, &arguments.evidence, tokenizer, model)?;
     let predictor_layer = predictor::layer(arguments, n_layers)?;
-    let specs = candidates::specs(arguments, n_layers)?;
+    let specs = evidence::specs(&arguments.evidence, n_layers)?;
     let mut warnings = arguments.without_effect(matches, specs.iter().any(|spec| spec.needs().calibration));
-    warnings.extend(data::warnings(&data, arguments.metric));
+    warnings.extend(evidence::warnings(&data, arguments.evidence.metric));
     for warning in &warnings {
         warn(warning);
     }
-    let texts =
-        dynlayer_examples::calibration::texts(arguments.calibration.as_deref(), &arguments.model, tokenizer, model)?;
-    let resources = Resources::new().texts(texts).seed(arguments.seed);
+    let texts = dynlayer_examples::calibration::texts(
+        arguments.evidence.calibration.as_deref(),
+        &arguments.evidence.model,
+        tokenizer,
+        model,
+    )?;
+    let resources = Resources::new().texts(texts).seed(arguments.evidence.seed);
     let candidates = specs.iter().map(|spec| Candidate::from_spec(spec, model, &resources)).collect();
     let run = run::new(arguments, &loaded, candidates, &specs)?;
     // A run that cannot begin must not remove another one.
@@ -62,23 +65,24 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     if !folder::continues(&arguments.out) {
         folder::clear(&arguments.out)?;
     }
-    let measured = match run::measure(arguments, &run, &items) {
+    let file = arguments.out.join(run::RUN);
+    let measured = match evidence::measure(&run, &file, &items, arguments.json) {
         Err(error) if folder::is_other_run(&error) => {
             if !arguments.overwrite {
                 return Err(format!("{error}; --overwrite replaces that run").into());
             }
             folder::clear(&arguments.out)?;
-            run::measure(arguments, &run, &items)?
+            evidence::measure(&run, &file, &items, arguments.json)?
         }
         measured => measured?,
     };
-    let evidence = measured.evidence()?;
+    let table = measured.evidence()?;
     let null = measured.null()?;
     let states = predictor::states(model, &items, predictor_layer)?;
-    let bos = arguments.model.bos(tokenizer)?.is_some();
-    let results = Results::new(arguments, n_layers, bos, &evidence, null.as_ref(), &states, (&data, warnings))?;
+    let bos = arguments.evidence.model.bos(tokenizer)?.is_some();
+    let results = Results::new(arguments, n_layers, bos, &table, null.as_ref(), &states, (&data, warnings))?;
     let text = summary::text(arguments, &results);
-    let written = tables::write(arguments, &data.lines, &evidence, null.as_ref(), &results, &text);
+    let written = tables::write(arguments, &data.lines, &table, null.as_ref(), &results, &text);
     // A file that cannot be written does not take the results away.
     let printed = print(arguments, &results, &text);
     written.and(printed)

@@ -1,12 +1,13 @@
 //! The results that follow from the evidence.
 
-use crate::arguments::{Arguments, Cost, Metric};
+use crate::arguments::{Arguments, Cost};
 use crate::predictor;
 use dynlayer::inference::oracle::{PromptPredictor, PromptStates};
 use dynlayer::metrics::allocation::{Allocation, Allocator, EnvelopePoint, Evidence};
 use dynlayer::metrics::baselines::{Baselines, Comparison, ComparisonRow};
 use dynlayer::metrics::statistics::Bootstrap;
 use dynlayer_examples::data::Data;
+use dynlayer_examples::evidence::Metric;
 use serde::Serialize;
 use std::error::Error;
 
@@ -112,14 +113,14 @@ impl Results {
         let (from, to) = (frontier.first().map_or(0.0, |point| point.mean_cost), full_cost.max(least_cost));
         let budget = |i: usize| from + (to - from) * i as f64 / (BUDGETS - 1) as f64;
         let curves = (0..BUDGETS).map(|i| measured.point(budget(i)));
-        let says_nothing = says_nothing(arguments.metric, full_quality, evidence);
+        let says_nothing = says_nothing(arguments.evidence.metric, full_quality, evidence);
         Ok(Self {
-            metric: arguments.metric,
+            metric: arguments.evidence.metric,
             cost: arguments.cost,
             control_from: "last-prompt-token",
-            kv_policy: arguments.kv_policy.to_string(),
-            max_new_tokens: arguments.max_new_tokens,
-            chat: arguments.chat,
+            kv_policy: arguments.evidence.kv_policy.to_string(),
+            max_new_tokens: arguments.evidence.max_new_tokens,
+            chat: arguments.evidence.chat,
             bos,
             items: evidence.sequences().len(),
             left_out: data.left_out.len(),

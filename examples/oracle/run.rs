@@ -1,15 +1,10 @@
 //! Running the model.
 
-use crate::arguments::{Arguments, Cost, Metric};
-use crate::candidates::null_depths;
+use crate::arguments::{Arguments, Cost};
 use dynlayer::inference::controllers::ControllerSpec;
-use dynlayer::inference::oracle::{
-    self, Candidate, Item, Measure, OracleError, OracleOptions, OracleResults, OracleRun,
-};
+use dynlayer::inference::oracle::{self, Candidate, OracleOptions, OracleRun};
 use dynlayer::inference::sampling::Sampling;
-use dynlayer::inference::{ControlFrom, RunSettings};
-use dynlayer::metrics::text::{Rouge, RougeVariant};
-use dynlayer_examples::{Loaded, progress_bar};
+use dynlayer_examples::Loaded;
 use std::error::Error;
 
 /// The file that an interrupted run continues from.
@@ -18,57 +13,49 @@ pub const RUN: &str = "run.jsonl";
 /// Makes the run that the arguments ask for.
 pub fn new<'a>(
     arguments: &Arguments,
-    Loaded { checkpoint, tokenizer, model }: &'a Loaded,
+    loaded: &'a Loaded,
     candidates: Vec<Candidate<'a>>,
     specs: &[ControllerSpec],
 ) -> Result<OracleRun<'a>, Box<dyn Error>> {
+    let evidence = &arguments.evidence;
     let options = OracleOptions {
-        max_new_tokens: arguments.max_new_tokens,
-        stop_tokens: checkpoint.stop_tokens(tokenizer)?,
-        tokenizer: Some(tokenizer),
-        run: RunSettings {
-            control_from: ControlFrom::LastPromptToken,
-            kv_policy: arguments.kv_policy,
-            seed: arguments.seed,
-            ..RunSettings::default()
-        },
         // The measures that score given tokens do not use the sampling.
-        halves: (arguments.halves > 0.0).then(|| match arguments.metric {
-            Metric::RougeL => Sampling { temperature: arguments.halves, ..Sampling::default() },
-            Metric::Agreement | Metric::Nll => Sampling::default(),
+        halves: (arguments.halves > 0.0).then(|| match evidence.metric.reads_outputs() {
+            true => Sampling { temperature: arguments.halves, ..Sampling::default() },
+            false => Sampling::default(),
         }),
-        null_depths: null_depths(arguments, specs, model.layers().len()),
+        null_depths: null_depths(arguments, specs, loaded.model.layers().len()),
         cost: match arguments.cost {
             Cost::Layers => oracle::Cost::Layers,
             Cost::Gigaflops => oracle::Cost::Gigaflops,
             Cost::Milliseconds => oracle::Cost::Milliseconds,
         },
-        lanes: arguments.lanes,
-        labels: [("chat".to_owned(), arguments.chat.to_string())].into(),
-        ..OracleOptions::default()
+        ..evidence.options(loaded)?
     };
-    let measure = match arguments.metric {
-        Metric::RougeL => Measure::output("rouge-l", |output| {
-            Rouge::plain().score_variant(RougeVariant::RougeL, output.reference, output.text).f1
-        }),
-        Metric::Agreement => Measure::Agreement,
-        Metric::Nll => Measure::Likelihood,
-    };
-    Ok(OracleRun::new(model, candidates, measure).options(options))
+    Ok(OracleRun::new(&loaded.model, candidates, evidence.metric.measure()).options(options))
 }
 
-/// Runs the items that are not finished yet, with a progress bar on standard error.
-pub fn measure(arguments: &Arguments, run: &OracleRun<'_>, items: &[Item]) -> Result<OracleResults, OracleError> {
-    let bar = progress_bar(arguments.json, "prompts {bar:40} {pos} of {len}, {elapsed} so far, {eta} left");
-    let results = run.run(arguments.out.join(RUN), items, |progress| {
-        bar.set_length(progress.total as u64);
-        if progress.done == progress.resumed {
-            // The time left is estimated without the items that an earlier run finished.
-            bar.set_position(progress.done as u64);
-            bar.reset_eta();
-        }
-        bar.set_position(progress.done as u64);
-    })?;
-    bar.finish_and_clear();
-    Ok(results)
+/// Returns the depths of random routes, evenly spaced from the smallest budget of the candidates to all layers but one.
+fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
+    if arguments.cost != Cost::Layers {
+        return Vec::new();
+    }
+    let budget = |spec: &ControllerSpec| match spec {
+        ControllerSpec::Uniform(uniform) => Some(uniform.budget()),
+        ControllerSpec::Influence(influence) => Some(influence.budget),
+        ControllerSpec::Random(random) => Some(random.budget()),
+        ControllerSpec::Exit(exit) => Some(exit.0),
+        ControllerSpec::Skip(skip) => n_layers.checked_sub(skip.layers().count()),
+        _ => None,
+    };
+    // A random route always runs the first and the last layer, so it has at least two.
+    let least = specs.iter().filter_map(budget).min().unwrap_or(n_layers / 4).max(n_layers.min(2));
+    let most = n_layers.saturating_sub(1).max(least);
+    let mut depths: Vec<usize> = match arguments.null {
+        0 => Vec::new(),
+        1 => vec![least.midpoint(most)],
+        n => (0..n).map(|i| least + (most - least) * i / (n - 1)).collect(),
+    };
+    depths.dedup();
+    depths
 }

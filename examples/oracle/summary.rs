@@ -1,9 +1,10 @@
 //! The summary of the results, as text for a reader.
 
-use crate::arguments::{Arguments, Metric};
+use crate::arguments::Arguments;
 use crate::results::{PREDICTOR, Results};
 use dynlayer::metrics::baselines::{ComparisonRow, ControllerRow};
 use dynlayer::metrics::statistics::Interval;
+use dynlayer_examples::evidence::Metric;
 use std::fmt::Write;
 
 /// Returns the summary as text.
@@ -24,9 +25,11 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
         baselines.candidates, results.control_from
     )?;
     writeln!(out, "Quality: {}.", results.metric.words())?;
-    let new_tokens = match arguments.metric {
+    let new_tokens = match arguments.evidence.metric {
         Metric::Nll => format!(", the reference's first {} tokens at most", results.max_new_tokens),
-        Metric::RougeL | Metric::Agreement => format!(", at most {} new tokens", results.max_new_tokens),
+        Metric::RougeL | Metric::Exact | Metric::Agreement => {
+            format!(", at most {} new tokens", results.max_new_tokens)
+        }
     };
     let chat = if results.chat { ", prompts as chats" } else { "" };
     writeln!(out, "Cost: {cost}. KV policy {}{new_tokens}{chat}.\n", results.kv_policy)?;
@@ -87,7 +90,7 @@ fn reading(out: &mut String, results: &Results) -> std::fmt::Result {
             "- Without halves of the score within the budget, it is unknown how much of the oracle's gain is luck."
         )?,
     }
-    if results.metric == Metric::RougeL && baselines.cross_fitted.is_some() {
+    if results.metric.reads_outputs() && baselines.cross_fitted.is_some() {
         let full = results.full_halves.map_or_else(String::new, |full| format!("; the full model's reach {full:.4}"));
         writeln!(out, "  Its halves are sampled outputs, which differ in quality from greedy ones{full}.")?;
     }

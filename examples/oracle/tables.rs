@@ -1,6 +1,6 @@
 //! The output files: tables and the plot.
 
-use crate::arguments::{Arguments, Metric};
+use crate::arguments::Arguments;
 use crate::folder::remove;
 use crate::results::{Point, Results};
 use dynlayer::metrics::allocation::{EnvelopePoint, Evidence};
@@ -8,6 +8,7 @@ use dynlayer::metrics::output::write_csv;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::model::format::write_atomic;
 use dynlayer_examples::data::Line;
+use dynlayer_examples::evidence::Metric;
 use serde::Serialize;
 use std::error::Error;
 use std::path::Path;
@@ -79,7 +80,7 @@ fn plot(results: &Results) -> CurvePlot {
     let at = |value: fn(&Point) -> Option<f64>| move |point: &Point| Some((point.budget, value(point)?));
     // The name says so, since sampled outputs mostly score lower than greedy ones.
     let cross_fitted = match results.metric {
-        Metric::RougeL => "cross-fitted oracle, of sampled outputs",
+        Metric::RougeL | Metric::Exact => "cross-fitted oracle, of sampled outputs",
         Metric::Agreement | Metric::Nll => "cross-fitted oracle",
     };
     let curves = [

@@ -5,9 +5,11 @@
 
 pub mod arguments;
 pub mod calibration;
+pub mod certificates;
 pub mod data;
 pub mod embedded;
 mod errors;
+pub mod evidence;
 pub mod interrupt;
 mod load;
 pub mod output;

@@ -6,7 +6,8 @@
 //!   [`Evidence`](dynlayer_metrics::allocation::Evidence);
 //! - [`OracleController`] runs the choice that was made from the table;
 //! - [`PromptPredictor`] learns to predict the choice from the prompt, [`PredictorTrial`] tests it on other prompts,
-//!   and [`PredictorController`] runs it.
+//!   and [`PredictorController`] runs it;
+//! - [`Certified`] runs the candidate that a certificate names, on the model that it was issued for.
 //!
 //! The arithmetic in between is in [`dynlayer_metrics::allocation`], which chooses, and in
 //! [`dynlayer_metrics::baselines`], which computes the baselines to compare an oracle with. An oracle is judged by the
@@ -34,10 +35,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod certified;
 mod predictor;
 mod replay;
 mod run;
 
+pub use certified::{Certified, CertifiedError};
 pub use predictor::{PredictorController, PredictorError, PredictorTrial, PromptPredictor, PromptStates};
 pub use replay::{OracleController, ReplayError};
 pub use run::{

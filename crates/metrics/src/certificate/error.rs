@@ -88,9 +88,7 @@ pub enum CertificateError {
         found: usize,
     },
     /// The certificate was issued for something else.
-    #[error(
-        "the certificate is for another {what}: it was issued for {expected}, and this is {found}; calibrate again"
-    )]
+    #[error("the certificate does not apply: {what} was {expected}, and is {found} here; calibrate again")]
     Other {
         /// The thing that differs, such as `model`.
         what: String,

@@ -123,8 +123,8 @@ fn certificates_say_what_they_promise_and_when_they_apply() {
     let here = |model: &str| [("model".to_owned(), model.to_owned())].into();
     assert_eq!(certificate.check(&here("abc")), Ok(()));
     let error = certificate.check(&here("abd")).unwrap_err().to_string();
-    assert_eq!(error, "the certificate is for another model: it was issued for abc, and this is abd; calibrate again");
-    assert!(certificate.check(&BTreeMap::new()).unwrap_err().to_string().contains("this is nothing"));
+    assert_eq!(error, "the certificate does not apply: model was abc, and is abd here; calibrate again");
+    assert!(certificate.check(&BTreeMap::new()).unwrap_err().to_string().contains("is nothing here"));
     let none = Guarantee::new(1e-4, DELTA).certify(&evidence(Kind::Binary, 3), "c0").unwrap();
     assert_eq!(none.chosen(), None);
     assert!(none.to_string().starts_with("No candidate is certified"), "{none}");

@@ -1,6 +1,6 @@
 //! The candidates of the command line, and their defaults.
 
-use crate::arguments::{Arguments, Cost};
+use super::EvidenceArguments;
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, InfluenceSpec};
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use std::error::Error;
 const DEFAULT_BUDGETS: usize = 11;
 
 /// Returns the candidates to run; puts the full model first if it was not named.
-pub fn specs(arguments: &Arguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
+pub fn specs(arguments: &EvidenceArguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
     let mut specs = match &arguments.candidates {
         Some(text) => split(text).iter().map(|spec| spec.trim().parse()).collect::<Result<Vec<ControllerSpec>, _>>()?,
         None => default(n_layers),
@@ -48,29 +48,4 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     budgets.dedup();
     let influence = budgets.into_iter().map(|budget| ControllerSpec::Influence(InfluenceSpec { budget }));
     std::iter::once(ControllerSpec::Full(FullDepth)).chain(influence).collect()
-}
-
-/// Returns the depths of random routes, evenly spaced from the smallest budget of the candidates to all layers but one.
-pub fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize) -> Vec<usize> {
-    if arguments.cost != Cost::Layers {
-        return Vec::new();
-    }
-    let budget = |spec: &ControllerSpec| match spec {
-        ControllerSpec::Uniform(uniform) => Some(uniform.budget()),
-        ControllerSpec::Influence(influence) => Some(influence.budget),
-        ControllerSpec::Random(random) => Some(random.budget()),
-        ControllerSpec::Exit(exit) => Some(exit.0),
-        ControllerSpec::Skip(skip) => n_layers.checked_sub(skip.layers().count()),
-        _ => None,
-    };
-    // A random route always runs the first and the last layer, so it has at least two.
-    let least = specs.iter().filter_map(budget).min().unwrap_or(n_layers / 4).max(n_layers.min(2));
-    let most = n_layers.saturating_sub(1).max(least);
-    let mut depths: Vec<usize> = match arguments.null {
-        0 => Vec::new(),
-        1 => vec![least.midpoint(most)],
-        n => (0..n).map(|i| least + (most - least) * i / (n - 1)).collect(),
-    };
-    depths.dedup();
-    depths
 }

@@ -1,11 +1,11 @@
 //! Prompts and references.
 
-use crate::arguments::{Arguments, Metric};
+use super::{EvidenceArguments, Metric};
+use crate::data::{Data, Line, unscored_by_rouge};
+use crate::embedded::held_out;
 use dynlayer::inference::oracle::Item;
 use dynlayer::model::Llama;
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer_examples::data::{Data, Line, unscored_by_rouge};
-use dynlayer_examples::embedded::held_out;
 use dynlayer_tiny::Problem;
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,7 +14,7 @@ use std::error::Error;
 const PROBLEMS: usize = 140;
 
 /// Reads the data, or returns the first held-out problems of the embedded model if no file was named.
-pub fn read(arguments: &Arguments) -> Result<Data, Box<dyn Error>> {
+pub fn read(arguments: &EvidenceArguments) -> Result<Data, Box<dyn Error>> {
     if let Some(file) = &arguments.data {
         return Data::read(file, arguments.limit);
     }
@@ -40,7 +40,7 @@ pub fn read(arguments: &Arguments) -> Result<Data, Box<dyn Error>> {
 /// the line's index. Lines that do not fit the model's context are refused or left out, as the options say.
 pub fn items(
     data: &mut Data,
-    arguments: &Arguments,
+    arguments: &EvidenceArguments,
     tokenizer: &Tokenizer,
     model: &Llama,
 ) -> Result<Vec<Item>, Box<dyn Error>> {

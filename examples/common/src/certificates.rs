@@ -1,0 +1,34 @@
+//! Certificates of the example `calibrate`, which `generate` uses.
+
+use dynlayer::metrics::certificate::Certificate;
+use dynlayer::model::text::{TextError, Tokenizer};
+use std::error::Error;
+use std::path::Path;
+
+/// How texts are made. A certificate is only for texts that are made in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts {
+    prompts: String,
+    decoding: String,
+}
+
+impl Texts {
+    /// Prompts that are messages in the chat template, or plain texts, and greedy outputs of at most so many tokens.
+    pub fn greedy(tokenizer: &Tokenizer, chat: bool, max_new_tokens: usize) -> Result<Self, TextError> {
+        let form = if chat { "messages in the chat template" } else { "plain texts" };
+        let prompts = format!("{form}, tokenizer and template {}", tokenizer.digest()?);
+        Ok(Self { prompts, decoding: format!("greedy, at most {max_new_tokens} new tokens") })
+    }
+
+    /// The labels of a certificate's conditions.
+    pub fn labels(&self) -> [(&'static str, &str); 2] {
+        [("prompts", &self.prompts), ("decoding", &self.decoding)]
+    }
+}
+
+/// Reads a certificate.
+pub fn read(file: &Path) -> Result<Certificate, Box<dyn Error>> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| named(&error))?;
+    Ok(serde_json::from_slice(&bytes).map_err(|error| named(&format!("expected a certificate: {error}")))?)
+}

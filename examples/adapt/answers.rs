@@ -4,9 +4,9 @@ use dynlayer::inference::controllers::FullDepth;
 use dynlayer::inference::training::TrainingItem;
 use dynlayer::inference::{GenerateOptions, generate};
 use dynlayer::model::Digest;
-use dynlayer::model::text::ChatMessage;
+use dynlayer_examples::arguments::ModelArguments;
 use dynlayer_examples::data::Data;
-use dynlayer_examples::{Loaded, progress_bar};
+use dynlayer_examples::{Loaded, PromptForm, progress_bar};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -32,15 +32,9 @@ struct Answer {
 }
 
 /// The token ids of every prompt of the data, with the model's chat template if it has one.
-pub fn encode(data: &Data, loaded: &Loaded) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
-    let template = loaded.tokenizer.chat_template()?;
-    let encode = |text: &str| -> Result<Vec<u32>, Box<dyn Error>> {
-        Ok(match &template {
-            Some(template) => loaded.tokenizer.encode(&template.render(&[ChatMessage::user(text)], true)?, false)?,
-            None => loaded.tokenizer.encode(text, true)?,
-        })
-    };
-    data.lines.iter().map(|line| Ok(encode(&line.prompt).map_err(|error| data.wrong(line, error))?)).collect()
+pub fn encode(data: &Data, arguments: &ModelArguments, loaded: &Loaded) -> Result<Vec<Vec<u32>>, Box<dyn Error>> {
+    let form = PromptForm::usual(arguments, &loaded.tokenizer)?;
+    data.lines.iter().map(|line| Ok(form.prompt(&line.prompt).map_err(|error| data.wrong(line, error))?)).collect()
 }
 
 /// Returns the prompts with the model's likeliest answers at full depth, which include the token that ends them. Answers

@@ -36,6 +36,10 @@ pub struct Arguments {
     /// The number of prompts to use of the file; all by default.
     #[arg(long)]
     pub limit: Option<usize>,
+    /// The controllers that are measured at the end, with all held-out prompts; by default exits, uniform, influence and
+    /// confidence. A finished training is only measured.
+    #[arg(long, value_name = "SPEC,SPEC,..")]
+    pub controllers: Option<String>,
     /// The number of held-out prompts to measure on at each check.
     #[arg(long, default_value_t = 48)]
     pub check: usize,

@@ -19,9 +19,11 @@ use batches::Batches;
 use clap::Parser;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::training::{AdapterTuning, StepPart, TrainingFolder, TrainingItem};
+use dynlayer::metrics::statistics::Interval;
 use dynlayer::model::{Adapter, AdapterOptions, Llama, WeightDtype};
-use dynlayer_examples::Loaded;
 use dynlayer_examples::data::Data;
+use dynlayer_examples::evidence::parse_list;
+use dynlayer_examples::{Loaded, calibration};
 use measure::{Distance, distances};
 use progress::Progress;
 use std::error::Error;
@@ -37,7 +39,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&arguments.work).map_err(|error| format!("{}: {error}", arguments.work.display()))?;
     let loaded = Loaded::open(&arguments.model, WeightDtype::F32, arguments.quiet)?;
     let read = |file, limit| -> Result<Vec<TrainingItem>, Box<dyn Error>> {
-        let prompts = encode(&Data::read(file, limit)?, &loaded)?;
+        let prompts = encode(&Data::read(file, limit)?, &arguments.model, &loaded)?;
         let known = arguments.work.join("answers.jsonl");
         answers(&known, &prompts, &loaded, arguments.max_new_tokens, arguments.quiet)
     };
@@ -50,9 +52,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Measures the adapter as stored in its files.
     let adapter = Adapter::open(&arguments.out, &loaded.model)?;
     let merged = loaded.model.adapted(&adapter)?.merged();
-    let specs = specs(&measured(loaded.model.layers().len()))?;
-    let before = distances(&loaded.model, &loaded.model, &held_out, &specs, &Resources::new())?;
-    let after = distances(&loaded.model, &merged, &held_out, &specs, &Resources::new())?;
+    let specs = match &arguments.controllers {
+        Some(list) => parse_list(list)?,
+        None => specs(&measured(loaded.model.layers().len()))?,
+    };
+    let Loaded { tokenizer, model, .. } = &loaded;
+    let measured = |measured: &Llama| {
+        // What is calibrated is calibrated on the model that is measured.
+        let resources = Resources::new().texts(calibration::texts(None, &arguments.model, tokenizer, measured)?);
+        distances(model, measured, &held_out, &specs, &resources)
+    };
+    let (before, after) = (measured(model)?, measured(&merged)?);
     print(&before, &after, held_out.len())?;
     Ok(())
 }
@@ -103,9 +113,11 @@ fn checked_controllers(n_layers: usize) -> Vec<String> {
 /// The controllers that are measured at the end.
 fn measured(n_layers: usize) -> Vec<String> {
     let exits = [6, 8, 10, 14, 22].map(|thirtieths| exit(n_layers, thirtieths));
-    let uniform = [n_layers / 3, n_layers / 2].map(|layers| format!("uniform:{}", layers.max(2)));
+    let static_ones = ["uniform", "influence"]
+        .iter()
+        .flat_map(|name| [n_layers / 3, n_layers / 2].map(|layers| format!("{name}:{}", layers.max(2))));
     let mut specs = vec!["full".to_owned()];
-    specs.extend(exits.into_iter().chain(uniform).chain(["confidence:0.9".to_owned()]));
+    specs.extend(exits.into_iter().chain(static_ones).chain(["confidence:0.9".to_owned()]));
     specs
 }
 
@@ -123,20 +135,27 @@ fn print(before: &[Distance], after: &[Distance], items: usize) -> std::io::Resu
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "Agreement with the original model at full depth, and divergence from it in nats per token, on {items} held-out prompts.\n"
+        "Against the original model at full depth, on {items} held-out prompts: agreement with its likeliest tokens (after the \
+         training with an interval of 95 %), mean log-probability of its tokens, and divergence from it, in nats per token.\n"
     )?;
     writeln!(
         out,
-        "| controller | layers | before | with the adapter | divergence before | with the adapter |\n|---|---:|---:|---:|---:|---:|"
+        "| controller | layers | agreement | with the adapter | log-probability | with | divergence | with |"
     )?;
+    writeln!(out, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
     for (before, after) in before.iter().zip(after) {
+        let percent = |share: f64| format!("{:.1}", 100.0 * share);
+        let interval = after.interval.filter(Interval::is_known);
+        let interval = interval.map_or_else(String::new, |of| format!(" [{}, {}]", percent(of.low), percent(of.high)));
         writeln!(
             out,
-            "| {} | {:.1} | {:.1} % | {:.1} % | {:.3} | {:.3} |",
+            "| {} | {:.1} | {} % | {} %{interval} | {:.3} | {:.3} | {:.3} | {:.3} |",
             after.controller,
             after.layers,
-            100.0 * before.agreement,
-            100.0 * after.agreement,
+            percent(before.agreement),
+            percent(after.agreement),
+            before.log_probability,
+            after.log_probability,
             before.divergence,
             after.divergence
         )?;

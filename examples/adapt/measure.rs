@@ -7,6 +7,7 @@ use dynlayer::inference::{
     ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
 };
 use dynlayer::metrics::distributions::LogProbs;
+use dynlayer::metrics::statistics::{Bootstrap, Interval};
 use dynlayer::model::Llama;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -22,6 +23,12 @@ pub struct Distance {
     pub layers: f64,
     /// The share of tokens for which the likeliest token is the original's.
     pub agreement: f64,
+    /// Its interval of 95 %, with the items as the unit.
+    #[serde(default)]
+    pub interval: Option<Interval>,
+    /// The mean log-probability of the original's tokens, in nats.
+    #[serde(default)]
+    pub log_probability: f64,
     /// The divergence KL(original || pass), in nats per token.
     pub divergence: f64,
 }
@@ -36,7 +43,7 @@ pub fn distances(
 ) -> Result<Vec<Distance>, Box<dyn Error>> {
     let mut built = Vec::new();
     for spec in controllers {
-        built.push((spec.to_string(), spec.build(model, resources)?, [0.0; 4]));
+        built.push((spec.to_string(), spec.build(model, resources)?, Sums::default()));
     }
     for items in items.chunks(TOGETHER) {
         let full = score(original, &mut FullDepth, items)?;
@@ -45,23 +52,41 @@ pub fn distances(
             for (full, found) in full.sequences.iter().zip(&found.sequences) {
                 let (full, found) = (log_probs(original, &full.tokens)?, log_probs(model, &found.tokens)?);
                 let same = found.top1_agreement(&full)?;
-                sums[0] += same.len() as f64;
-                sums[1] += same.iter().filter(|same| **same).count() as f64;
-                sums[2] += full.kl_divergence(&found)?.iter().sum::<f64>();
+                sums.tokens.push(same.len() as f64);
+                sums.same.push(same.iter().filter(|same| **same).count() as f64);
+                sums.divergence += full.kl_divergence(&found)?.iter().sum::<f64>();
             }
+            let tokens = found.sequences.iter().flat_map(|sequence| &sequence.tokens);
+            sums.log_probability += tokens.map(|token| token.log_probability).sum::<f64>();
             let decode = found.report.decode_summary().work;
-            sums[3] += decode.layers_per_token.unwrap_or_default() * full.report.decode_summary().work.tokens as f64;
+            sums.layers +=
+                decode.layers_per_token.unwrap_or_default() * full.report.decode_summary().work.tokens as f64;
         }
     }
-    Ok(built
-        .into_iter()
-        .map(|(controller, _, [tokens, same, divergence, layers])| Distance {
+    let distance = |(controller, _, sums): (String, _, Sums)| {
+        let tokens: f64 = sums.tokens.iter().sum();
+        let agreement = Bootstrap::default().ratio(&sums.same, &sums.tokens)?;
+        Ok(Distance {
             controller,
-            layers: layers / tokens,
-            agreement: same / tokens,
-            divergence: divergence / tokens,
+            layers: sums.layers / tokens,
+            agreement: agreement.estimate,
+            interval: Some(agreement),
+            log_probability: sums.log_probability / tokens,
+            divergence: sums.divergence / tokens,
         })
-        .collect())
+    };
+    built.into_iter().map(distance).collect()
+}
+
+/// What a distance is the mean of.
+#[derive(Default)]
+struct Sums {
+    /// The tokens of each item, and how many of them are the original's.
+    tokens: Vec<f64>,
+    same: Vec<f64>,
+    divergence: f64,
+    log_probability: f64,
+    layers: f64,
 }
 
 fn score<C: Controller + ?Sized>(

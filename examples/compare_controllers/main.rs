@@ -10,16 +10,15 @@
 //! ```
 
 mod arguments;
-mod compare;
 mod output;
 
 use arguments::{Arguments, PROMPT_TOKENS, TOKENS};
 use clap::Parser;
-use compare::Comparison;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
-use dynlayer::inference::{ControlFrom, Session, SessionOptions};
+use dynlayer::inference::{ControlFrom, RunSettings, Session, SessionOptions};
 use dynlayer::model::WeightDtype;
 use dynlayer_examples::Loaded;
+use dynlayer_examples::comparison::{Comparison, FAMILIES, of_family};
 use dynlayer_examples::output::warn;
 use std::error::Error;
 use std::process::ExitCode;
@@ -65,16 +64,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let mut specs: Vec<ControllerSpec> = Vec::new();
     for budget in &budgets {
-        for kind in compare::ALWAYS {
-            // A budget of one layer cannot keep both the first and the last layer.
-            let ends = if kind == "random" && *budget < 2 { ",ends=free" } else { "" };
-            specs.push(format!("{kind}:{budget}{ends}").parse()?);
+        for family in FAMILIES {
+            specs.push(of_family(family, *budget)?);
         }
     }
     specs.extend(arguments.controllers.iter().cloned());
     // All are built and started before any runs, so that an invalid one is reported at once.
     let mut controllers = Vec::new();
-    let settings = compare::settings(arguments);
+    let settings = RunSettings {
+        control_from: arguments.control_from,
+        kv_policy: arguments.kv_policy,
+        seed: arguments.seed,
+        ..RunSettings::default()
+    };
     for spec in specs {
         let mut controller = spec.build(&model, &resources)?;
         // A session starts its controller, which refuses models and settings that do not fit it.
@@ -83,7 +85,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let bar = dynlayer_examples::progress_bar(arguments.json, "comparing {bar:40} {pos} of {len}, {eta} left");
     bar.set_length(((controllers.len() + 1) * items.len().div_ceil(arguments.batch.get())) as u64);
-    let results = Comparison { model: &model, arguments, bar: &bar }.run(&items, controllers)?;
+    let results =
+        Comparison { model: &model, settings, batch: arguments.batch.get(), bar: &bar }.run(&items, controllers)?;
     bar.finish_and_clear();
     output::write(arguments, &items, bos, n_layers, &results)
 }

@@ -1,11 +1,11 @@
 //! The table and the plots.
 
 use crate::arguments::Arguments;
-use crate::compare::{ALWAYS, Row};
 use dynlayer::inference::ScoreItem;
 use dynlayer::metrics::output::write_csv;
 use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
 use dynlayer::model::format::write_atomic;
+use dynlayer_examples::comparison::{FAMILIES, Row};
 use dynlayer_examples::output::check_files;
 use dynlayer_examples::{Lengths, described};
 use serde::Serialize;
@@ -114,7 +114,7 @@ const MEASURES: &[Measure] = &[
 /// Returns a plot with a curve per family of controllers; the curves over budgets begin at the full model.
 fn plot(label: &str, rows: &[Row], value: fn(&Row) -> f64) -> CurvePlot {
     let family = |row: &Row| row.controller.split(':').next().unwrap_or_default().to_owned();
-    let mut families: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
+    let mut families: Vec<String> = FAMILIES.map(str::to_owned).to_vec();
     for row in rows.iter().skip(1) {
         if !families.contains(&family(row)) {
             families.push(family(row));
@@ -124,7 +124,7 @@ fn plot(label: &str, rows: &[Row], value: fn(&Row) -> f64) -> CurvePlot {
         let mut points: Vec<(f64, f64)> = rows
             .iter()
             .enumerate()
-            .filter(|(i, row)| family(row) == name || (*i == 0 && ALWAYS.contains(&name.as_str())))
+            .filter(|(i, row)| family(row) == name || (*i == 0 && FAMILIES.contains(&name.as_str())))
             .map(|(_, row)| (row.layers, value(row)))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));

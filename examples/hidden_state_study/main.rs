@@ -11,17 +11,16 @@
 
 mod arguments;
 mod output;
-mod texts;
 
 use arguments::Arguments;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
 use dynlayer_examples::Loaded;
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
+use dynlayer_examples::text_task::{TextSettings, Texts};
 use dynlayer_examples::tiny_task::TinyTask;
 use std::error::Error;
 use std::process::ExitCode;
-use texts::Texts;
 
 fn main() -> ExitCode {
     dynlayer_examples::main_of(|| run(&Arguments::read()))
@@ -40,7 +39,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Some(data) => {
             let stops = checkpoint.stop_tokens(&tokenizer)?;
-            let task = Texts::open(data, &model, &tokenizer, (bos, stops), arguments)?;
+            let Arguments { batch, items, tokens, skip_long, .. } = *arguments;
+            let settings = TextSettings { router, batch, items, tokens, skip_long };
+            let task = Texts::open(data, &model, &tokenizer, (bos, stops), &arguments.model, &settings)?;
             (study(arguments, &model, &task, &task.digest().to_string())?, "ROUGE-L")
         }
     };

@@ -1,9 +1,9 @@
 //! The command line.
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use dynlayer_examples::evidence::EvidenceArguments;
-use serde::Serialize;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use dynlayer::inference::oracle::{Shard, ShardError};
+use dynlayer_examples::evidence::{Cost, EvidenceArguments};
 use std::path::PathBuf;
 
 /// Measures quality and cost of the best choice of layers for each prompt, and of baselines to compare them with.
@@ -22,6 +22,14 @@ pub struct Arguments {
     /// be continued is continued, not replaced.
     #[arg(long)]
     pub overwrite: bool,
+    /// Measure only the part I of N of the items (I from 0), into a file of its own in the folder of --out; N processes with the
+    /// same options measure all. By default the part that the variables of a Slurm array or of an indexed Kubernetes job
+    /// name, and without these all items.
+    #[arg(long, value_name = "I/N", conflicts_with = "merge")]
+    pub shard: Option<Shard>,
+    /// Merge the files of all parts in the folder of --out, and go on as if one process had measured all items.
+    #[arg(long)]
+    pub merge: bool,
     /// The number of depths at which random routes are run, each with as many routes as there are candidates; 0 for
     /// none. Only used with `--cost layers`.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -45,6 +53,14 @@ fn temperature(text: &str) -> Result<f32, String> {
 }
 
 impl Arguments {
+    /// The part of the items that this process measures; `None` for all.
+    pub fn shard(&self) -> Result<Option<Shard>, ShardError> {
+        if self.merge || self.shard.is_some() {
+            return Ok(self.shard);
+        }
+        Shard::from_variables(|name| std::env::var(name).ok())
+    }
+
     /// Reads the command line, or ends the program with its error or its help. Also returns what the options were read
     /// from, for [`without_effect`](Self::without_effect).
     pub fn read() -> (Self, ArgMatches) {
@@ -70,28 +86,5 @@ impl Arguments {
         let given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
         let unused = cases.into_iter().filter(|&(name, unused, _)| unused && given(name));
         unused.map(|(name, _, why)| format!("--{} {why}", name.replace('_', "-"))).collect()
-    }
-}
-
-/// A unit of cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cost {
-    /// Mean number of layers per token.
-    Layers,
-    /// 10^9 floating-point operations per token.
-    Gigaflops,
-    /// Milliseconds per token. Each continuation then runs alone.
-    Milliseconds,
-}
-
-impl Cost {
-    /// Returns the unit in words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Layers => "layers per token",
-            Self::Gigaflops => "GFLOP per token",
-            Self::Milliseconds => "milliseconds per token",
-        }
     }
 }

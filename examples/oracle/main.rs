@@ -12,20 +12,17 @@
 
 mod arguments;
 mod folder;
-mod predictor;
-mod results;
 mod run;
-mod summary;
 mod tables;
 
 use arguments::Arguments;
 use clap::ArgMatches;
 use dynlayer::inference::controllers::Resources;
-use dynlayer::inference::oracle::Candidate;
+use dynlayer::inference::oracle::{Candidate, Item, OracleRun, Shard};
 use dynlayer::model::WeightDtype;
-use dynlayer_examples::output::warn;
+use dynlayer_examples::oracle_report::{self, Results};
+use dynlayer_examples::output::{check, check_folder, tell, warn};
 use dynlayer_examples::{Loaded, evidence};
-use results::Results;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,14 +34,22 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     // Everything that can be wrong is checked before the work begins.
-    folder::check(&arguments.out, arguments.overwrite)?;
+    let shard = arguments.shard()?;
+    match shard {
+        // A shard writes no results.
+        Some(shard) => {
+            check_folder(&arguments.out)?;
+            check(&arguments.out.join(run::shard_file(shard)))?;
+        }
+        None => folder::check(&arguments.out, arguments.overwrite)?,
+    }
     let mut data = evidence::read(&arguments.evidence)?;
     let loaded =
         Loaded::open_as(&arguments.evidence.model, arguments.evidence.dtype, WeightDtype::F32, arguments.json)?;
     let Loaded { tokenizer, model, .. } = &loaded;
     let n_layers = model.layers().len();
     let items = evidence::items(&mut data, &arguments.evidence, tokenizer, model)?;
-    let predictor_layer = predictor::layer(arguments, n_layers)?;
+    let predictor_layer = predictor_layer(arguments, n_layers)?;
     let specs = evidence::specs(&arguments.evidence, n_layers)?;
     let mut warnings = arguments.without_effect(matches, specs.iter().any(|spec| spec.needs().calibration));
     warnings.extend(evidence::warnings(&data, arguments.evidence.metric));
@@ -62,10 +67,16 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     let run = run::new(arguments, &loaded, candidates, &specs)?;
     // A run that cannot begin must not remove another one.
     run.check(&items)?;
+    if let Some(shard) = shard {
+        return measure_shard(arguments, &run, &items, shard);
+    }
+    let file = arguments.out.join(run::RUN);
+    if arguments.merge {
+        run.merge(run::shard_files(&arguments.out)?, &file, &items)?;
+    }
     if !folder::continues(&arguments.out) {
         folder::clear(&arguments.out)?;
     }
-    let file = arguments.out.join(run::RUN);
     let measured = match evidence::measure(&run, &file, &items, arguments.json) {
         Err(error) if folder::is_other_run(&error) => {
             if !arguments.overwrite {
@@ -78,14 +89,49 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     };
     let table = measured.evidence()?;
     let null = measured.null()?;
-    let states = predictor::states(model, &items, predictor_layer)?;
+    let states = oracle_report::states(model, &items, predictor_layer)?;
     let bos = arguments.evidence.model.bos(tokenizer)?.is_some();
-    let results = Results::new(arguments, n_layers, bos, &table, null.as_ref(), &states, (&data, warnings))?;
-    let text = summary::text(arguments, &results);
+    let results = Results::new(
+        (&arguments.evidence, arguments.cost),
+        n_layers,
+        bos,
+        &table,
+        null.as_ref(),
+        &states,
+        (&data, warnings),
+    )?;
+    let text = oracle_report::text(&results);
     let written = tables::write(arguments, &data.lines, &table, null.as_ref(), &results, &text);
     // A file that cannot be written does not take the results away.
     let printed = print(arguments, &results, &text);
     written.and(printed)
+}
+
+/// Returns the layer whose input states the predictor reads.
+fn predictor_layer(arguments: &Arguments, n_layers: usize) -> Result<usize, String> {
+    let layer = arguments.predictor_layer.unwrap_or(n_layers / 6);
+    if layer >= n_layers {
+        return Err(format!("--predictor-layer {layer}: expected a layer below {n_layers}"));
+    }
+    Ok(layer)
+}
+
+/// Measures a part of the items, and says what is next.
+fn measure_shard(
+    arguments: &Arguments,
+    run: &OracleRun<'_>,
+    items: &[Item],
+    shard: Shard,
+) -> Result<(), Box<dyn Error>> {
+    let file = arguments.out.join(run::shard_file(shard));
+    let finished = evidence::measure(run, &file, items, arguments.json)?.items.len();
+    let file = file.display();
+    tell(format_args!(
+        "shard {shard}: {finished} of {} items are in {file}; when all shards are finished, --merge instead of --shard \
+         makes the results\n",
+        items.len()
+    ));
+    Ok(())
 }
 
 fn print(arguments: &Arguments, results: &Results, text: &str) -> Result<(), Box<dyn Error>> {

@@ -2,13 +2,12 @@
 
 use crate::arguments::Arguments;
 use crate::folder::remove;
-use crate::results::{Point, Results};
-use dynlayer::metrics::allocation::{EnvelopePoint, Evidence};
+use dynlayer::metrics::allocation::Evidence;
 use dynlayer::metrics::output::write_csv;
-use dynlayer::metrics::plot::{Curve, CurvePlot, Size};
+use dynlayer::metrics::plot::Size;
 use dynlayer::model::format::write_atomic;
 use dynlayer_examples::data::Line;
-use dynlayer_examples::evidence::Metric;
+use dynlayer_examples::oracle_report::Results;
 use serde::Serialize;
 use std::error::Error;
 use std::path::Path;
@@ -54,7 +53,7 @@ pub fn write(
         Some(predictor) => save(&file("router.json"), &serde_json::to_vec(predictor)?)?,
         None => remove(&file("router.json"))?,
     }
-    let plot = plot(results);
+    let plot = results.plot();
     save(&file("frontier.svg"), plot.svg(Size::default())?.as_bytes())?;
     save(&file("frontier.png"), &plot.png(Size::default())?)?;
     save(&file("summary.txt"), summary.as_bytes())
@@ -68,34 +67,4 @@ fn csv<T: Serialize>(file: &Path, rows: impl IntoIterator<Item = T>) -> Result<(
 
 fn save(file: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     Ok(write_atomic(file, bytes).map_err(|error| format!("{}: {error}", file.display()))?)
-}
-
-/// Returns a plot of quality against cost: the oracle's frontier and its baselines.
-fn plot(results: &Results) -> CurvePlot {
-    let frontier =
-        results.frontier.iter().map(|EnvelopePoint { mean_cost, mean_quality, .. }| (*mean_cost, *mean_quality));
-    let curve = |name: &str, value: &dyn Fn(&Point) -> Option<(f64, f64)>| {
-        Curve::new(name, results.curves.iter().filter_map(value).collect::<Vec<_>>())
-    };
-    let at = |value: fn(&Point) -> Option<f64>| move |point: &Point| Some((point.budget, value(point)?));
-    // The name says so, since sampled outputs mostly score lower than greedy ones.
-    let cross_fitted = match results.metric {
-        Metric::RougeL | Metric::Exact => "cross-fitted oracle, of sampled outputs",
-        Metric::Agreement | Metric::Nll => "cross-fitted oracle",
-    };
-    let curves = [
-        Curve::new("oracle", frontier),
-        curve(cross_fitted, &at(|point| point.cross_fitted)),
-        curve("label-free oracle", &at(|point| point.label_free)),
-        curve("null oracle", &at(|point| point.null_best)),
-        curve("one candidate for all", &at(|point| point.one_for_all)),
-        curve("the best mix of candidates", &at(|point| point.best_mix)),
-        curve("prompt predictor", &|point| Some((point.router_cost?, point.router?))),
-    ];
-    CurvePlot {
-        title: format!("The best candidate for each of {} prompts", results.items),
-        x_label: results.cost.words().to_owned(),
-        y_label: results.metric.words().to_owned(),
-        curves: curves.into_iter().filter(|curve| !curve.points.is_empty()).collect(),
-    }
 }

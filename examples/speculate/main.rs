@@ -11,10 +11,10 @@ use clap::Parser;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::{RunSettings, SequenceOptions, SessionOptions};
 use dynlayer::model::WeightDtype;
-use dynlayer::model::text::{ChatMessage, TextError};
+use dynlayer::model::text::TextError;
 use dynlayer_examples::output::warn;
 use dynlayer_examples::speculation::{Prompts, SpeculationRow};
-use dynlayer_examples::{Loaded, calibration, read_text};
+use dynlayer_examples::{Loaded, PromptForm, calibration, read_text};
 use dynlayer_tiny::{self as tiny, Task, problems};
 use std::error::Error;
 use std::io::Write;
@@ -115,16 +115,10 @@ fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn 
     if lines.is_empty() {
         return Err("there is no prompt; expected one per line".into());
     }
-    let template = tokenizer.chat_template()?;
-    if template.is_none() {
+    let form = PromptForm::usual(&arguments.model, tokenizer)?;
+    if !form.is_chat() {
         warn("the checkpoint has no chat template: it continues the prompts");
     }
-    let encode = |line: &&str| -> Result<Vec<u32>, Box<dyn Error>> {
-        Ok(match &template {
-            Some(template) => tokenizer.encode(&template.render(&[ChatMessage::user(*line)], true)?, false)?,
-            None => arguments.model.encode(tokenizer, line)?,
-        })
-    };
-    let prompts = lines.iter().map(encode).collect::<Result<_, _>>()?;
+    let prompts = lines.iter().map(|line| form.prompt(line)).collect::<Result<_, _>>()?;
     Ok(vec![(format!("{} prompts", lines.len()), prompts)])
 }

@@ -6,18 +6,23 @@
 pub mod arguments;
 pub mod calibration;
 pub mod certificates;
+pub mod comparison;
 pub mod data;
 pub mod embedded;
 mod errors;
 pub mod evidence;
 pub mod interrupt;
 mod load;
+pub mod oracle_report;
 pub mod output;
+mod prompts;
 pub mod speculation;
 pub mod study;
+pub mod text_task;
 mod texts;
 pub mod tiny_task;
 
 pub use errors::{chain, main_of};
 pub use load::{Loaded, open_device, progress_bar, weight_type, weights};
+pub use prompts::PromptForm;
 pub use texts::{Lengths, described, items, read_text};

@@ -45,7 +45,7 @@ pub use predictor::{PredictorController, PredictorError, PredictorTrial, PromptP
 pub use replay::{OracleController, ReplayError};
 pub use run::{
     Candidate, Cost, Item, Measure, MeasuredCell, MeasuredItem, OracleError, OracleOptions, OracleProgress,
-    OracleResults, OracleRun, Output, ScoringInput,
+    OracleResults, OracleRun, Output, ScoringInput, Shard, ShardError,
 };
 
 /// A count as a floating-point number.

@@ -3,7 +3,7 @@
 use crate::Loaded;
 use crate::arguments::ModelArguments;
 use clap::ValueEnum;
-use dynlayer::inference::oracle::{Measure, OracleOptions};
+use dynlayer::inference::oracle::{self, Measure, OracleOptions};
 use dynlayer::inference::{ControlFrom, KvPolicy, RunSettings};
 use dynlayer::metrics::text::{Rouge, RougeVariant, normalize_answer};
 use dynlayer::model::WeightDtype;
@@ -125,6 +125,38 @@ impl Metric {
             Self::Exact => "share of greedy outputs that are the reference",
             Self::Agreement => "share of the full model's greedy tokens that the candidate would choose too",
             Self::Nll => "mean log-probability of the reference's tokens, nats",
+        }
+    }
+}
+
+/// A unit of cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cost {
+    /// Mean number of layers per token.
+    Layers,
+    /// 10^9 floating-point operations per token.
+    Gigaflops,
+    /// Milliseconds per token. Each continuation then runs alone.
+    Milliseconds,
+}
+
+impl Cost {
+    /// Returns the unit as the oracle's run has it.
+    pub fn unit(self) -> oracle::Cost {
+        match self {
+            Self::Layers => oracle::Cost::Layers,
+            Self::Gigaflops => oracle::Cost::Gigaflops,
+            Self::Milliseconds => oracle::Cost::Milliseconds,
+        }
+    }
+
+    /// Returns the unit in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Layers => "layers per token",
+            Self::Gigaflops => "GFLOP per token",
+            Self::Milliseconds => "milliseconds per token",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The candidates of the command line, and their defaults.
 
 use super::EvidenceArguments;
-use dynlayer::inference::controllers::{ControllerSpec, FullDepth, InfluenceSpec};
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, InfluenceSpec, SpecError};
 use std::error::Error;
 
 /// The number of budgets that are tried by default, besides the full model.
@@ -10,7 +10,7 @@ const DEFAULT_BUDGETS: usize = 11;
 /// Returns the candidates to run; puts the full model first if it was not named.
 pub fn specs(arguments: &EvidenceArguments, n_layers: usize) -> Result<Vec<ControllerSpec>, Box<dyn Error>> {
     let mut specs = match &arguments.candidates {
-        Some(text) => split(text).iter().map(|spec| spec.trim().parse()).collect::<Result<Vec<ControllerSpec>, _>>()?,
+        Some(text) => parse_list(text)?,
         None => default(n_layers),
     };
     let full = ControllerSpec::Full(FullDepth);
@@ -18,6 +18,11 @@ pub fn specs(arguments: &EvidenceArguments, n_layers: usize) -> Result<Vec<Contr
         specs.insert(0, full);
     }
     Ok(specs)
+}
+
+/// Parses a list of controllers, separated by commas.
+pub fn parse_list(text: &str) -> Result<Vec<ControllerSpec>, SpecError> {
+    split(text).iter().map(|spec| spec.trim().parse()).collect()
 }
 
 /// Splits a list at the commas that are followed by a controller's name. Options of a controller follow commas, too,

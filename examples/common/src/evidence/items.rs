@@ -1,11 +1,12 @@
 //! Prompts and references.
 
 use super::{EvidenceArguments, Metric};
+use crate::PromptForm;
 use crate::data::{Data, Line, unscored_by_rouge};
 use crate::embedded::held_out;
 use dynlayer::inference::oracle::Item;
 use dynlayer::model::Llama;
-use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer::model::text::Tokenizer;
 use dynlayer_tiny::Problem;
 use std::collections::HashMap;
 use std::error::Error;
@@ -44,22 +45,11 @@ pub fn items(
     tokenizer: &Tokenizer,
     model: &Llama,
 ) -> Result<Vec<Item>, Box<dyn Error>> {
-    let template = if arguments.chat {
-        Some(tokenizer.chat_template()?.ok_or("the checkpoint has no chat template; leave out --chat")?)
-    } else {
-        None
-    };
+    let form = PromptForm::new(&arguments.model, tokenizer, arguments.chat)?;
     let scored = arguments.metric == Metric::Nll;
     let item = |line: &Line| -> Result<Item, Box<dyn Error>> {
-        let text = match &template {
-            Some(template) => template.render(&[ChatMessage::user(&line.prompt)], true)?,
-            None => line.prompt.clone(),
-        };
-        let encode = |text: &str| match &template {
-            Some(_) => tokenizer.encode(text, false),
-            None => arguments.model.encode(tokenizer, text),
-        };
-        let prompt = encode(&text)?;
+        let text = form.text(&line.prompt)?;
+        let prompt = form.encode(&text)?;
         if prompt.is_empty() {
             return Err("the prompt has no token".into());
         }
@@ -68,7 +58,7 @@ pub fn items(
         let reference = if spaced { line.reference.clone() } else { format!(" {}", line.reference) };
         // The tokens that it has after the prompt. They may differ from those that it has alone, where a SentencePiece
         // tokenizer puts a space before it. Where the two texts share a token, those alone are the best there is.
-        let mut reference_tokens = match encode(&(text + &reference))?.strip_prefix(&prompt[..]) {
+        let mut reference_tokens = match form.encode(&(text + &reference))?.strip_prefix(&prompt[..]) {
             Some(tokens) => tokens.to_vec(),
             None => tokenizer.encode(&reference, false)?,
         };

@@ -4,8 +4,8 @@ mod arguments;
 mod candidates;
 mod items;
 
-pub use arguments::{EvidenceArguments, Metric};
-pub use candidates::specs;
+pub use arguments::{Cost, EvidenceArguments, Metric};
+pub use candidates::{parse_list, specs};
 pub use items::{items, read, warnings};
 
 use crate::progress_bar;

@@ -160,6 +160,26 @@ pub enum OracleError {
         /// The id of the item in the file.
         found: u64,
     },
+    /// An item is in the files of two shards.
+    #[error("item {id} is in {} and in {}; name each shard once", file.display(), other.display())]
+    Twice {
+        /// The item's id.
+        id: u64,
+        /// A file.
+        file: PathBuf,
+        /// The other file.
+        other: PathBuf,
+    },
+    /// Items are in no shard's file.
+    #[error("{missing} of {total} items are in no shard, item {first} first; run the shards that are not finished")]
+    Missing {
+        /// The number of items.
+        missing: usize,
+        /// The number of all items of the run.
+        total: usize,
+        /// The id of the first one.
+        first: u64,
+    },
     /// A weight cannot be read from the device.
     #[error(transparent)]
     Device(#[from] DeviceReadError),

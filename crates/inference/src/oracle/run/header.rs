@@ -11,6 +11,9 @@ const FORMAT: &str = "dynlayer-oracle-run";
 /// Version 1 told models apart by the probability of one token, which does not depend on all weights.
 const VERSION: u32 = 2;
 
+/// The setting that the files of shards have and others do not.
+const SHARD: &str = "shard";
+
 /// The first line of a run's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
@@ -36,6 +39,7 @@ impl Header {
             cost,
             lanes,
             labels,
+            shard,
         } = options;
         let names: Vec<&str> = candidates.iter().map(Candidate::name).collect();
         let mut settings = named([
@@ -58,7 +62,15 @@ impl Header {
             ("labels", json!(labels)),
         ]);
         settings.extend(inputs(candidates)?);
+        // The file of a whole run has no such setting, so that merged files are the same.
+        settings.extend(shard.map(|shard| (SHARD.to_owned(), json!(shard))));
         Ok(Self { format: FORMAT.to_owned(), version: VERSION, settings })
+    }
+
+    /// The header of the whole run of which this is a shard.
+    pub(super) fn without_shard(mut self) -> Self {
+        self.settings.remove(SHARD);
+        self
     }
 
     /// Refuses the header of another kind of file, or of another version.

@@ -1,6 +1,7 @@
 //! The file of a run, which grows by whole lines.
 
 use super::{Header, Item, MeasuredItem, OracleError, OracleResults};
+use dynlayer_model::format::write_atomic;
 use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -19,7 +20,11 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens or creates a run's file. Also returns the finished items. A file that is refused is not changed.
-    pub(super) fn open(path: &Path, header: &Header, items: &[Item]) -> Result<(Self, Vec<MeasuredItem>), OracleError> {
+    pub(super) fn open(
+        path: &Path,
+        header: &Header,
+        items: &[&Item],
+    ) -> Result<(Self, Vec<MeasuredItem>), OracleError> {
         let io = |action| io(path, action);
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(io("opening"))?;
@@ -37,7 +42,7 @@ impl Journal {
             let (found, done) = parse(path, &bytes[..whole])?;
             header.check(&found, path)?;
             check_items(path, items, &done)?;
-            done
+            done.into_iter().map(|raw| raw.item).collect()
         };
         file.set_len(whole as u64).and_then(|()| file.seek(SeekFrom::End(0))).map_err(io("truncating"))?;
         let mut journal = Self { path: path.to_owned(), file };
@@ -45,6 +50,23 @@ impl Journal {
             journal.append(header)?;
         }
         Ok((journal, done))
+    }
+
+    /// Writes a whole file at once, with these lines after the header. A file of another run is refused and not changed.
+    pub(super) fn replace(path: &Path, header: &Header, lines: &[u8]) -> Result<(), OracleError> {
+        if path.exists() {
+            let (found, _) = read_raw(path)?;
+            header.check(&found, path)?;
+            // Not while a run is writing it.
+            let file = File::open(path).map_err(io(path, "opening"))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(OracleError::Busy { file: path.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(io(path, "locking")(source)),
+            }
+        }
+        let bytes = line(header).map(|header| [&header, lines].concat());
+        bytes.and_then(|bytes| write_atomic(path, &bytes)).map_err(io(path, "writing"))
     }
 
     /// Appends a finished item, or the header, and returns when it is on the disk.
@@ -71,9 +93,8 @@ impl OracleResults {
     /// [`OracleError::Io`]; [`OracleError::Syntax`] if the file was not written by a run; or [`OracleError::Version`]
     /// if another version of this library wrote it.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, OracleError> {
-        let path = file.as_ref();
-        let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
-        let (_, items) = parse(path, &bytes[..whole_lines(&bytes)])?;
+        let (_, items) = read_raw(file.as_ref())?;
+        let items = items.into_iter().map(|raw| raw.item).collect();
         Ok(Self { items })
     }
 }
@@ -85,15 +106,31 @@ fn line(value: &impl Serialize) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
+/// A finished item, and the line that it stands on.
+pub(super) struct RawItem {
+    /// The number of the line, from 1.
+    pub(super) line: usize,
+    /// The line, with its end.
+    pub(super) bytes: Vec<u8>,
+    pub(super) item: MeasuredItem,
+}
+
+/// Reads the whole lines of a file: the header and the finished items.
+pub(super) fn read_raw(path: &Path) -> Result<(Header, Vec<RawItem>), OracleError> {
+    let bytes = std::fs::read(path).map_err(io(path, "reading"))?;
+    parse(path, &bytes[..whole_lines(&bytes)])
+}
+
 /// Parses whole lines to the header and the items.
-fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<MeasuredItem>), OracleError> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<RawItem>), OracleError> {
     let syntax = |line, expected, found| OracleError::Syntax { file: path.to_owned(), line, expected, found };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').zip(1..);
     let header = lines.next().ok_or_else(|| syntax(1, HEADER, "none".to_owned()))?.0;
     let header: Header = serde_json::from_slice(header).map_err(|error| syntax(1, HEADER, error.to_string()))?;
     header.check_version(path)?;
-    let item = |(line, at): (&[u8], usize)| {
-        serde_json::from_slice(line).map_err(|error| syntax(at, "a finished item", error.to_string()))
+    let item = |(bytes, line): (&[u8], usize)| match serde_json::from_slice(bytes) {
+        Ok(item) => Ok(RawItem { line, bytes: bytes.to_vec(), item }),
+        Err(error) => Err(syntax(line, "a finished item", error.to_string())),
     };
     Ok((header, lines.map(item).collect::<Result<_, _>>()?))
 }
@@ -101,18 +138,36 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Header, Vec<MeasuredItem>), Oracl
 const HEADER: &str = "the header of a run";
 
 /// Refuses the file if its finished items are not the first of the items to run, in the same order.
-fn check_items(path: &Path, items: &[Item], done: &[MeasuredItem]) -> Result<(), OracleError> {
-    for (at, measured) in done.iter().enumerate() {
-        let expected = match items.get(at) {
-            None => format!("no more than {} items", items.len()),
-            Some(item) if item.id != measured.sequence => format!("item {}", item.id),
-            Some(item) if item.digest() != measured.digest => {
-                format!("item {} with the prompt and the reference of this run", item.id)
+fn check_items(path: &Path, items: &[&Item], done: &[RawItem]) -> Result<(), OracleError> {
+    for (at, RawItem { line, item: measured, .. }) in done.iter().enumerate() {
+        match items.get(at) {
+            None => return Err(other_item(path, *line, format!("no more than {} items", items.len()), measured)),
+            Some(item) if item.id != measured.sequence => {
+                return Err(other_item(path, *line, format!("item {}", item.id), measured));
             }
-            Some(_) => continue,
-        };
-        let (file, line) = (path.to_owned(), at + 2);
-        return Err(OracleError::OtherItem { file, line, expected, found: measured.sequence });
+            Some(item) => check_item(path, *line, Some(item), measured)?,
+        }
     }
     Ok(())
+}
+
+/// Refuses a finished item that is not this one of the run.
+pub(super) fn check_item(
+    path: &Path,
+    line: usize,
+    item: Option<&Item>,
+    measured: &MeasuredItem,
+) -> Result<(), OracleError> {
+    let expected = match item {
+        None => "an item of this run".to_owned(),
+        Some(item) if item.digest() != measured.digest => {
+            format!("item {} with the prompt and the reference of this run", item.id)
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(other_item(path, line, expected, measured))
+}
+
+fn other_item(path: &Path, line: usize, expected: String, measured: &MeasuredItem) -> OracleError {
+    OracleError::OtherItem { file: path.to_owned(), line, expected, found: measured.sequence }
 }

@@ -10,9 +10,11 @@ mod journal;
 mod lane;
 mod lane_controllers;
 mod measure;
+mod merge;
 mod options;
 mod results;
 mod scoring;
+mod shard;
 #[cfg(test)]
 #[allow(
     clippy::cast_possible_truncation,
@@ -30,6 +32,7 @@ pub use item::Item;
 pub use measure::{Measure, ScoringInput};
 pub use options::{Cost, OracleOptions};
 pub use results::{MeasuredCell, MeasuredItem, OracleResults, Output};
+pub use shard::{Shard, ShardError};
 
 use dynlayer_model::Llama;
 use header::Header;
@@ -102,7 +105,7 @@ impl<'a> OracleRun<'a> {
         Self { options, ..self }
     }
 
-    /// Runs the items that the file does not contain yet, in order. Calls `progress` at the beginning and after each
+    /// Runs the items (of the [shard](OracleOptions::shard), if there is one) that the file does not contain yet, in order. Calls `progress` at the beginning and after each
     /// item. Items may be appended to those of an earlier run.
     ///
     /// # Errors
@@ -119,7 +122,10 @@ impl<'a> OracleRun<'a> {
         let file = file.as_ref();
         self.check(items)?;
         let header = Header::new(self)?;
-        let (mut journal, mut done) = Journal::open(file, &header, items)?;
+        let in_shard = |position| self.options.shard.is_none_or(|shard| shard.has(position));
+        let items: Vec<&Item> =
+            (0..).zip(items).filter(|(position, _)| in_shard(*position)).map(|(_, item)| item).collect();
+        let (mut journal, mut done) = Journal::open(file, &header, &items)?;
         let (resumed, total) = (done.len(), items.len());
         progress(&OracleProgress { done: resumed, resumed, total });
         for item in &items[resumed..] {

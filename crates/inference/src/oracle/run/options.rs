@@ -1,5 +1,6 @@
 //! Options of a run over prompts and candidates.
 
+use super::Shard;
 use crate::control::{ControlFrom, RunSettings};
 use crate::sampling::Sampling;
 use dynlayer_model::text::Tokenizer;
@@ -71,6 +72,9 @@ pub struct OracleOptions<'a> {
     /// The model, the tokenizer, the items and what the candidates read need no label. A run can only be continued with
     /// the same labels.
     pub labels: BTreeMap<String, String>,
+    /// If set, only the items of this shard run, into a file of its own; [`OracleRun::merge`](super::OracleRun::merge)
+    /// makes one file of all shards.
+    pub shard: Option<Shard>,
 }
 
 impl Default for OracleOptions<'_> {
@@ -87,6 +91,7 @@ impl Default for OracleOptions<'_> {
             cost: Cost::default(),
             lanes: 16,
             labels: BTreeMap::new(),
+            shard: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Tests that compare lanes with candidates that run alone, and tests of interrupted runs.
 
+mod sharded;
+
 use super::*;
 use crate::conformance::small_model;
 use crate::control::{Action, ControlFrom, Controller, KvPolicy, PartialSkips, RunSettings};
@@ -430,6 +432,7 @@ fn every_option_is_checked_by_name() {
         ("null_depths", OracleOptions { null_depths: vec![2], ..options() }),
         ("cost", OracleOptions { cost: Cost::Gigaflops, ..options() }),
         ("lanes", OracleOptions { lanes: 6, ..options() }),
+        ("shard", OracleOptions { shard: Some(Shard::new(0, 1).unwrap()), ..options() }),
     ] {
         let refused = oracle_run(&model, changed).run(&file, &items, |_| {});
         match refused {

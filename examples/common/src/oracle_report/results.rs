@@ -1,13 +1,12 @@
 //! The results that follow from the evidence.
 
-use crate::arguments::{Arguments, Cost};
-use crate::predictor;
+use super::predictor;
+use crate::data::Data;
+use crate::evidence::{Cost, EvidenceArguments, Metric};
 use dynlayer::inference::oracle::{PromptPredictor, PromptStates};
 use dynlayer::metrics::allocation::{Allocation, Allocator, EnvelopePoint, Evidence};
 use dynlayer::metrics::baselines::{Baselines, Comparison, ComparisonRow};
 use dynlayer::metrics::statistics::Bootstrap;
-use dynlayer_examples::data::Data;
-use dynlayer_examples::evidence::Metric;
 use serde::Serialize;
 use std::error::Error;
 
@@ -19,22 +18,32 @@ const CURVE_RESAMPLES: usize = 200;
 /// The predictor's name in the comparison.
 pub const PREDICTOR: &str = "prompt predictor";
 
+/// The oracle, its baselines and the candidates, as data.
 #[derive(Serialize)]
 pub struct Results {
+    /// The measure of quality.
     pub metric: Metric,
+    /// The unit of cost.
     pub cost: Cost,
+    /// The first token that the candidates decide about.
     pub control_from: &'static str,
+    /// The keys and values at skipped layers.
     pub kv_policy: String,
+    /// The largest number of generated tokens.
     pub max_new_tokens: usize,
+    /// `true` if prompts are messages in the chat template.
     pub chat: bool,
     /// `true` if texts that are no chats begin with a special token that the tokenizer adds.
     pub bos: bool,
+    /// The number of items.
     pub items: usize,
     /// The number of items that were left out because they do not fit the model's context.
     pub left_out: usize,
     /// The warnings about options and data that were printed before the work.
     pub warnings: Vec<String>,
+    /// The number of the model's layers.
     pub n_layers: usize,
+    /// The layer whose input states the prompt predictor reads.
     pub router_layer: usize,
     /// Mean quality of the full model.
     pub full_quality: f64,
@@ -54,18 +63,25 @@ pub struct Results {
     pub statics: Vec<Static>,
     /// The oracle and its baselines at other budgets.
     pub curves: Vec<Point>,
+    /// The oracle's frontier of quality and cost.
     #[serde(skip)]
     pub frontier: Vec<EnvelopePoint>,
+    /// The allocation at the least cost.
     #[serde(skip)]
     pub allocation: Allocation,
+    /// A predictor that was trained on all items, if that is possible.
     #[serde(skip)]
     pub predictor: Option<PromptPredictor>,
 }
 
+/// A candidate that runs for all sequences.
 #[derive(Serialize)]
 pub struct Static {
+    /// The name of the candidate.
     pub candidate: String,
+    /// Its mean quality.
     pub mean_quality: f64,
+    /// Its mean cost.
     pub mean_cost: f64,
     /// The number of sequences for which the oracle chose this candidate, at the least cost.
     pub chosen: usize,
@@ -74,22 +90,37 @@ pub struct Static {
 /// Mean qualities at one budget. A quality is `None` if it was not measured, or if nothing fits the budget.
 #[derive(Serialize)]
 pub struct Point {
+    /// The budget, a mean cost.
     pub budget: f64,
+    /// The oracle.
     pub oracle: f64,
+    /// The cross-fitted oracle.
     pub cross_fitted: Option<f64>,
+    /// The label-free oracle.
     pub label_free: Option<f64>,
+    /// The best of the random routes.
     pub null_best: Option<f64>,
+    /// The mean of the random routes.
     pub null_mean: Option<f64>,
+    /// The best candidate for all sequences.
     pub one_for_all: Option<f64>,
+    /// The best mix of candidates.
     pub best_mix: Option<f64>,
+    /// The oracle's candidates, dealt out at random.
     pub dealt: f64,
+    /// The prompt predictor.
     pub router: Option<f64>,
+    /// Its mean cost.
     pub router_cost: Option<f64>,
 }
 
 impl Results {
+    /// Compares the candidates of a table, whose random routes are in `null`.
+    ///
+    /// # Errors
+    /// If the table lacks the full model or a candidate for an item.
     pub fn new(
-        arguments: &Arguments,
+        (arguments, cost): (&EvidenceArguments, Cost),
         n_layers: usize,
         bos: bool,
         evidence: &Evidence,
@@ -113,14 +144,14 @@ impl Results {
         let (from, to) = (frontier.first().map_or(0.0, |point| point.mean_cost), full_cost.max(least_cost));
         let budget = |i: usize| from + (to - from) * i as f64 / (BUDGETS - 1) as f64;
         let curves = (0..BUDGETS).map(|i| measured.point(budget(i)));
-        let says_nothing = says_nothing(arguments.evidence.metric, full_quality, evidence);
+        let says_nothing = says_nothing(arguments.metric, full_quality, evidence);
         Ok(Self {
-            metric: arguments.evidence.metric,
-            cost: arguments.cost,
+            metric: arguments.metric,
+            cost,
             control_from: "last-prompt-token",
-            kv_policy: arguments.evidence.kv_policy.to_string(),
-            max_new_tokens: arguments.evidence.max_new_tokens,
-            chat: arguments.evidence.chat,
+            kv_policy: arguments.kv_policy.to_string(),
+            max_new_tokens: arguments.max_new_tokens,
+            chat: arguments.chat,
             bos,
             items: evidence.sequences().len(),
             left_out: data.left_out.len(),

@@ -1,26 +1,36 @@
-//! The comparison itself.
+//! Controllers beside the full model, on given tokens.
 
-use crate::arguments::Arguments;
 use burn::tensor::{Tensor, TensorData};
-use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, SpecError};
 use dynlayer::inference::{
     ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
 };
 use dynlayer::metrics::distributions::LogProbs;
-use dynlayer::metrics::hidden::cosine_similarity;
+use dynlayer::metrics::hidden::{cosine_similarity, relative_error};
 use dynlayer::model::Llama;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::error::Error;
 
-/// The controllers that are always among those compared.
-pub const ALWAYS: [&str; 4] = ["uniform", "random", "influence", "exit"];
+/// The families of controllers that are compared at each budget.
+pub const FAMILIES: [&str; 4] = ["uniform", "random", "influence", "exit"];
+
+/// Returns the controller of a family with a budget.
+///
+/// # Errors
+/// If the family does not exist.
+pub fn of_family(family: &str, budget: usize) -> Result<ControllerSpec, SpecError> {
+    // A budget of one layer cannot keep both the first and the last layer.
+    let ends = if family == "random" && budget < 2 { ",ends=free" } else { "" };
+    format!("{family}:{budget}{ends}").parse()
+}
 
 /// The distance of a controller's predictions from the full model's, as means over all tokens that it decided about.
 /// With [`ControlFrom::FirstGenerated`], these are all but the continuation's first token, which the prompt's pass
 /// predicts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// The controller.
     pub controller: String,
     /// Layers per token that the decisions asked for.
     pub layers: f64,
@@ -28,43 +38,40 @@ pub struct Row {
     pub flops_fraction: f64,
     /// Cosine similarity of the final normed state and the full model's.
     pub cosine: f64,
+    /// The distance of that state from the full model's, relative to the norm of the latter.
+    pub relative_error: f64,
     /// KL divergence of the full model's prediction from this one, in nats.
     pub kl: f64,
     /// The share of tokens at which the likeliest token is the full model's.
     pub top1: f64,
     /// Negative log-likelihood of the text, in nats per token.
     pub nll: f64,
+    /// The sums of each item: its tokens, and the measures in the order above.
+    #[serde(skip)]
+    pub items: Vec<[f64; 6]>,
 }
 
 /// Runs controllers over the same tokens as the full model.
 pub struct Comparison<'a> {
+    /// The model.
     pub model: &'a Llama,
-    pub arguments: &'a Arguments,
+    /// The settings of every run.
+    pub settings: RunSettings,
+    /// The number of items that run together.
+    pub batch: usize,
+    /// A bar of progress, which moves with each batch of each controller.
     pub bar: &'a ProgressBar,
 }
 
 /// Sums over tokens.
 #[derive(Default)]
 struct Sums {
-    tokens: f64,
+    /// Of each item: the tokens, and the sums of cosine, relative error, divergence, agreement and likelihood.
+    items: Vec<[f64; 6]>,
     decoded: f64,
     layers: f64,
     flops: f64,
     flops_full: f64,
-    cosine: f64,
-    kl: f64,
-    top1: f64,
-    nll: f64,
-}
-
-/// The settings of every run.
-pub fn settings(arguments: &Arguments) -> RunSettings {
-    RunSettings {
-        control_from: arguments.control_from,
-        kv_policy: arguments.kv_policy,
-        seed: arguments.seed,
-        ..RunSettings::default()
-    }
 }
 
 impl Comparison<'_> {
@@ -75,7 +82,7 @@ impl Comparison<'_> {
         mut controllers: Vec<(String, Box<dyn Controller + Send>)>,
     ) -> Result<Vec<Row>, Box<dyn Error>> {
         let mut sums: Vec<Sums> = (0..=controllers.len()).map(|_| Sums::default()).collect();
-        let batch = self.arguments.batch.get();
+        let batch = self.batch;
         for (i, items) in items.chunks(batch).enumerate() {
             let first = (i * batch) as u64;
             let full = self.score(&mut FullDepth, items, first)?;
@@ -85,7 +92,7 @@ impl Comparison<'_> {
             }
         }
         let names = std::iter::once("full".to_owned()).chain(controllers.into_iter().map(|(name, _)| name));
-        Ok(names.zip(&sums).map(|(name, sums)| sums.row(name)).collect())
+        Ok(names.zip(sums).map(|(name, sums)| sums.row(name)).collect())
     }
 
     fn score<C: Controller + ?Sized>(
@@ -95,7 +102,7 @@ impl Comparison<'_> {
         first: u64,
     ) -> Result<Scores, Box<dyn Error>> {
         let options = ScoreOptions {
-            run: settings(self.arguments),
+            run: self.settings,
             keep_logits: true,
             keep_hidden: true,
             sequence_ids: (first..first + items.len() as u64).collect(),
@@ -106,18 +113,21 @@ impl Comparison<'_> {
     }
 
     fn add(&self, sums: &mut Sums, found: &Scores, full: &Scores) -> Result<(), Box<dyn Error>> {
-        let first = usize::from(self.arguments.control_from == ControlFrom::FirstGenerated);
+        let first = usize::from(self.settings.control_from == ControlFrom::FirstGenerated);
         for (found, full) in found.sequences.iter().zip(&full.sequences) {
             let (found, full) = (&found.tokens[first..], &full.tokens[first..]);
             let targets: Vec<u32> = found.iter().map(|token| token.token).collect();
             let (log_probs, reference) = (self.log_probs(found)?, self.log_probs(full)?);
-            sums.kl += reference.kl_divergence(&log_probs)?.iter().sum::<f64>();
-            sums.nll += log_probs.nll(&targets)?.iter().sum::<f64>();
             let same = log_probs.top1_agreement(&reference)?;
-            sums.top1 += same.iter().filter(|same| **same).count() as f64;
-            let cosine = cosine_similarity(&final_states(found)?, &final_states(full)?)?;
-            sums.cosine += cosine.rows()[0].iter().sum::<f64>();
-            sums.tokens += targets.len() as f64;
+            let (state, of_full) = (final_states(found)?, final_states(full)?);
+            sums.items.push([
+                targets.len() as f64,
+                cosine_similarity(&state, &of_full)?.rows()[0].iter().sum(),
+                relative_error(&state, &of_full)?.rows()[0].iter().sum(),
+                reference.kl_divergence(&log_probs)?.iter().sum(),
+                same.iter().filter(|same| **same).count() as f64,
+                log_probs.nll(&targets)?.iter().sum(),
+            ]);
         }
         let decode = found.report.decode_summary().work;
         sums.decoded += decode.tokens as f64;
@@ -146,15 +156,19 @@ fn final_states(tokens: &[ScoredToken]) -> Result<Tensor<3>, Box<dyn Error>> {
 }
 
 impl Sums {
-    fn row(&self, controller: String) -> Row {
+    fn row(self, controller: String) -> Row {
+        let sum = |at: usize| self.items.iter().map(|item| item[at]).sum::<f64>();
+        let mean = |at| sum(at) / sum(0);
         Row {
             controller,
             layers: self.layers / self.decoded,
             flops_fraction: self.flops / self.flops_full,
-            cosine: self.cosine / self.tokens,
-            kl: self.kl / self.tokens,
-            top1: self.top1 / self.tokens,
-            nll: self.nll / self.tokens,
+            cosine: mean(1),
+            relative_error: mean(2),
+            kl: mean(3),
+            top1: mean(4),
+            nll: mean(5),
+            items: self.items,
         }
     }
 }

@@ -1,19 +1,35 @@
 //! A study's data from a file of prompts with references, for any model.
 
-use crate::arguments::Arguments;
+use crate::PromptForm;
+use crate::arguments::ModelArguments;
+use crate::data::{Data, Line, unscored_by_rouge};
+use crate::output::warn;
+use crate::study::{StudyTask, purposes};
+use crate::tiny_task::RouterKind;
 use dynlayer::inference::controllers::AnyRouter;
 use dynlayer::inference::training::{StepPart, TrainingBatch, TrainingError, TrainingItem};
 use dynlayer::inference::{Completion, GenerateOptions, ScoreItem};
 use dynlayer::metrics::random;
 use dynlayer::metrics::text::Rouge;
-use dynlayer::model::text::{ChatMessage, Tokenizer};
+use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Digest, Llama};
-use dynlayer_examples::data::{Data, Line, unscored_by_rouge};
-use dynlayer_examples::output::warn;
-use dynlayer_examples::study::{StudyTask, purposes};
-use dynlayer_examples::tiny_task::RouterKind;
 use std::error::Error;
 use std::path::Path;
+
+/// The settings of a study on texts.
+#[derive(Clone, Copy, Debug)]
+pub struct TextSettings {
+    /// The kind of the routers, and the logit of every layer in an untrained one.
+    pub router: (RouterKind, f32),
+    /// The number of items per training step.
+    pub batch: usize,
+    /// The number of items that routers are measured on.
+    pub items: u64,
+    /// The largest number of tokens of a prompt and of a reference.
+    pub tokens: usize,
+    /// If true, items that do not fit the model's context are left out; otherwise they are an error.
+    pub skip_long: bool,
+}
 
 /// The prompts and references of a file. Routers are measured on the first of them, and learn from the others.
 pub struct Texts<'a> {
@@ -29,28 +45,25 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
+    /// Reads the texts. `bos` begins every text, and the first of the stop tokens ends every reference.
     pub fn open(
         path: &Path,
         model: &'a Llama,
         tokenizer: &'a Tokenizer,
         (bos, stop_tokens): (Option<u32>, Vec<u32>),
-        arguments: &Arguments,
+        arguments: &ModelArguments,
+        settings: &TextSettings,
     ) -> Result<Self, Box<dyn Error>> {
         let mut data = Data::read(path, None)?;
-        let template = tokenizer.chat_template()?;
+        let form = PromptForm::usual(arguments, tokenizer)?;
         let item = |line: &Line| -> Result<ScoreItem, Box<dyn Error>> {
-            let mut prompt = match &template {
-                Some(template) => {
-                    tokenizer.encode(&template.render(&[ChatMessage::user(&line.prompt)], true)?, false)?
-                }
-                None => arguments.model.encode(tokenizer, &line.prompt)?,
-            };
+            let mut prompt = form.prompt(&line.prompt)?;
             // Long prompts are cut at the beginning, since the end asks for the answer. What begins every text stays.
             let from = usize::from(bos.is_some_and(|bos| prompt.starts_with(&[bos])));
-            prompt.drain(from..from + prompt.len().saturating_sub(arguments.tokens));
+            prompt.drain(from..from + prompt.len().saturating_sub(settings.tokens));
             let mut continuation = tokenizer.encode(&line.reference, false)?;
             continuation.extend(stop_tokens.first());
-            continuation.truncate(arguments.tokens);
+            continuation.truncate(settings.tokens);
             for (what, tokens) in [("prompt", &prompt), ("reference", &continuation)] {
                 if tokens.is_empty() {
                     return Err(format!("the {what} has no token").into());
@@ -61,8 +74,8 @@ impl<'a> Texts<'a> {
         let items = data.lines.iter().map(|line| item(line).map_err(|error| data.wrong(line, error)));
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let tokens = |item: &ScoreItem| item.prompt.len() + item.continuation.len();
-        let mut items = data.fit(items, tokens, model.config().max_positions, arguments.skip_long)?;
-        let measured = usize::try_from(arguments.items)?;
+        let mut items = data.fit(items, tokens, model.config().max_positions, settings.skip_long)?;
+        let measured = usize::try_from(settings.items)?;
         if items.len() <= measured {
             let (name, n) = (data.name, items.len());
             return Err(format!("{name}: found {n} items; expected more than the {measured} to measure on").into());
@@ -73,8 +86,8 @@ impl<'a> Texts<'a> {
             warn(warning);
         }
         let references = data.lines.into_iter().map(|line| line.reference).collect();
-        let router = (arguments.router, arguments.bias);
-        let (batch, tokens) = (arguments.batch, arguments.tokens);
+        let router = settings.router;
+        let (batch, tokens) = (settings.batch, settings.tokens);
         Ok(Self { model, tokenizer, stop_tokens, router, batch, tokens, items, references, learned })
     }
 

@@ -1,21 +1,20 @@
 //! The summary of the results, as text for a reader.
 
-use crate::arguments::Arguments;
-use crate::results::{PREDICTOR, Results};
+use super::results::{PREDICTOR, Results};
+use crate::evidence::Metric;
 use dynlayer::metrics::baselines::{ComparisonRow, ControllerRow};
 use dynlayer::metrics::statistics::Interval;
-use dynlayer_examples::evidence::Metric;
 use std::fmt::Write;
 
 /// Returns the summary as text.
-pub fn text(arguments: &Arguments, results: &Results) -> String {
+pub fn text(results: &Results) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut out, arguments, results);
+    let _ = write(&mut out, results);
     out
 }
 
-fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt::Result {
+fn write(out: &mut String, results: &Results) -> std::fmt::Result {
     let Results { items, left_out, n_layers, full_quality, full_cost, least_cost, baselines, .. } = results;
     let cost = results.cost.words();
     let without = if *left_out > 0 { format!(" ({left_out} more do not fit the context)") } else { String::new() };
@@ -25,7 +24,7 @@ fn write(out: &mut String, arguments: &Arguments, results: &Results) -> std::fmt
         baselines.candidates, results.control_from
     )?;
     writeln!(out, "Quality: {}.", results.metric.words())?;
-    let new_tokens = match arguments.evidence.metric {
+    let new_tokens = match results.metric {
         Metric::Nll => format!(", the reference's first {} tokens at most", results.max_new_tokens),
         Metric::RougeL | Metric::Exact | Metric::Agreement => {
             format!(", at most {} new tokens", results.max_new_tokens)

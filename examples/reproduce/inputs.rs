@@ -1,0 +1,66 @@
+//! The second experiment: the same router with several inputs.
+
+use super::arguments::Arguments;
+use dynlayer::inference::ControlFrom;
+use dynlayer::inference::training::{DepthLoss, RouterTraining, TrainingFolder};
+use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
+use dynlayer_examples::text_task::{TextSettings, Texts};
+use dynlayer_examples::tiny_task::{RouterKind, TinyTask};
+use dynlayer_examples::{Loaded, progress_bar};
+use std::error::Error;
+
+/// The kind of the routers, and the logit of every layer in an untrained one.
+const ROUTER: (RouterKind, f32) = (RouterKind::Linear, 2.0);
+/// The prices of running all layers, in nats per token.
+const PRICES: [f64; 5] = [0.03, 0.1, 0.3, 1.0, 3.0];
+/// The number of items per training step, for the embedded model and for others.
+const BATCH: (usize, usize) = (48, 8);
+/// The number of problems of each task that routers of the embedded model are measured on.
+const PROBLEMS: u64 = 50;
+/// The largest number of tokens of a prompt and of a reference.
+const TOKENS: usize = 48;
+
+/// Trains and measures the routers.
+pub fn study(arguments: &Arguments, loaded: &Loaded) -> Result<StudyReport, Box<dyn Error>> {
+    let Loaded { checkpoint, tokenizer, model } = loaded;
+    let Some(data) = &arguments.data else {
+        let task = TinyTask::new(&arguments.model, model, tokenizer, ROUTER, BATCH.0, PROBLEMS)?;
+        return run(arguments, loaded, &task, "problems");
+    };
+    let bos = arguments.model.bos(tokenizer)?;
+    let (items, batch) = (arguments.limit as u64, BATCH.1);
+    let settings = TextSettings { router: ROUTER, batch, items, tokens: TOKENS, skip_long: true };
+    let stops = checkpoint.stop_tokens(tokenizer)?;
+    let task = Texts::open(data, model, tokenizer, (bos, stops), &arguments.model, &settings)?;
+    run(arguments, loaded, &task, &task.digest().to_string())
+}
+
+fn run<T: StudyTask>(
+    arguments: &Arguments,
+    loaded: &Loaded,
+    task: &T,
+    data: &str,
+) -> Result<StudyReport, Box<dyn Error>> {
+    let mut training = RouterTraining::new(arguments.steps, 1e-2, DepthLoss::Price { alpha: 0.0 });
+    training.control_from = ControlFrom::LastPromptToken;
+    let (prices, seeds) = if arguments.thorough { (&PRICES[..], 3) } else { (&PRICES[2..3], 1) };
+    let prices = prices.iter().map(|alpha| DepthLoss::Price { alpha: *alpha });
+    let study = Study::new(training, prices, arguments.seed..arguments.seed + seeds);
+    let path = arguments.out.join("study");
+    let bar = progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}");
+    let runs = study.inputs.len() * study.depths.len() * study.seeds.len();
+    bar.set_length(runs as u64 * arguments.steps);
+    let report =
+        study.run(
+            &loaded.model,
+            task,
+            Some(TrainingFolder { path: &path, what: data }),
+            |progress| match progress {
+                StudyProgress::Step { .. } => bar.inc(1),
+                StudyProgress::Run { done, .. } => bar.set_position(done as u64 * arguments.steps),
+                _ => {}
+            },
+        )?;
+    bar.finish_and_clear();
+    Ok(report)
+}

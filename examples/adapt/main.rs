@@ -36,6 +36,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     arguments.check()?;
+    // Before the training, so that a list that cannot be read costs no time.
+    let listed = arguments.controllers.as_deref().map(parse_list).transpose()?;
     std::fs::create_dir_all(&arguments.work).map_err(|error| format!("{}: {error}", arguments.work.display()))?;
     let loaded = Loaded::open(&arguments.model, WeightDtype::F32, arguments.quiet)?;
     let read = |file, limit| -> Result<Vec<TrainingItem>, Box<dyn Error>> {
@@ -52,8 +54,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Measures the adapter as stored in its files.
     let adapter = Adapter::open(&arguments.out, &loaded.model)?;
     let merged = loaded.model.adapted(&adapter)?.merged();
-    let specs = match &arguments.controllers {
-        Some(list) => parse_list(list)?,
+    let specs = match listed {
+        Some(listed) => listed,
         None => specs(&measured(loaded.model.layers().len()))?,
     };
     let Loaded { tokenizer, model, .. } = &loaded;

@@ -78,7 +78,7 @@ pub fn distances(
     built.into_iter().map(distance).collect()
 }
 
-/// What a distance is the mean of.
+/// The sums of which a distance is made.
 #[derive(Default)]
 struct Sums {
     /// The tokens of each item, and how many of them are the original's.

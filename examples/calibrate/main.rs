@@ -4,7 +4,8 @@
 //! ```text
 //! cargo run --release --example calibrate -- --model DIR|FILE.gguf --data FILE.jsonl --chat \
 //!     --candidates full,exit:20,exit:10 --metric agreement --alpha 0.05 --delta 0.1 --out DIR
-//! cargo run --release --example generate -- --model DIR|FILE.gguf --certificate DIR/certificate.json --chat "Hello"
+//! cargo run --release --example generate -- --model DIR|FILE.gguf --certificate DIR/certificate.json \
+//!     --max-new-tokens 64 --chat "Hello"
 //! ```
 
 mod arguments;
@@ -52,8 +53,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
     let guarantee = Guarantee::new(*alpha, *delta).loss(*loss).rule(rule.clone()).order(*order);
     let mut certificate = guarantee.certify(&table, "full")?;
+    measured.metric.words().clone_into(&mut certificate.quality);
     if certificate.chosen().is_some() {
-        let texts = Texts::greedy(tokenizer, measured.chat, measured.max_new_tokens)?;
+        let texts = Texts::greedy(&measured.model, tokenizer, measured.chat, measured.max_new_tokens)?;
         Certified::bind(&mut certificate, model, &settings, &resources, texts.labels())?;
     }
     write_atomic(&file, &serde_json::to_vec_pretty(&certificate)?)
@@ -63,16 +65,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         serde_json::to_writer(&mut out, &certificate)?;
         return Ok(writeln!(out)?);
     }
-    print(&mut out, &certificate, measured.metric.words())?;
+    print(&mut out, &certificate)?;
     if certificate.chosen().is_some() {
-        writeln!(out, "\nThe certificate is in {}. Run it with generate --certificate.", file.display())?;
+        let (file, tokens) = (file.display(), measured.max_new_tokens);
+        writeln!(
+            out,
+            "\nThe certificate is in {file}. Run it with generate --certificate {file} --max-new-tokens {tokens}."
+        )?;
     }
     Ok(())
 }
 
 /// Prints the tested candidates, and what is promised.
-fn print(out: &mut impl Write, certificate: &Certificate, quality: &str) -> std::io::Result<()> {
-    writeln!(out, "Quality: {quality}.\n")?;
+fn print(out: &mut impl Write, certificate: &Certificate) -> std::io::Result<()> {
     writeln!(out, "| candidate | layers | loss | bound | p-value | certified |\n|---|---:|---:|---:|---:|---|")?;
     for one in &certificate.candidates {
         let certified = if one.certified { "yes" } else { "no" };

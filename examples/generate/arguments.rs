@@ -22,7 +22,7 @@ struct Raw {
     controller: ControllerSpec,
     /// A certificate of the example `calibrate`: run the controller that it names, with the settings that it was issued for. The
     /// model, the form of the prompt and --max-new-tokens must be the same.
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["controller", "control_from", "kv_policy", "kv_dtype", "temperature", "repetition_penalty"])]
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["controller", "control_from", "kv_policy", "kv_dtype", "seed", "temperature", "repetition_penalty", "ignore_eos", "stop", "speculate"])]
     certificate: Option<PathBuf>,
     /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
     /// built-in text, or problems for the embedded model.

@@ -140,13 +140,17 @@ fn controller(arguments: &Arguments, opened: &Opened) -> Result<Box<dyn Controll
 /// Takes the controller and the settings of a certificate.
 fn certify(arguments: &mut Arguments, file: &Path, opened: &Opened) -> Result<(), Box<dyn Error>> {
     let certificate = certificates::read(file)?;
-    let chat = matches!(arguments.source, Source::Chat(_) | Source::Conversation);
-    let texts = Texts::greedy(opened.tokenizer("--certificate")?, chat, arguments.max_new_tokens)?;
+    if matches!(arguments.source, Source::Conversation) {
+        return Err("--certificate is for single messages, and a conversation has more; give --chat a text".into());
+    }
+    let chat = matches!(arguments.source, Source::Chat(_));
+    let tokenizer = opened.tokenizer("--certificate")?;
+    let texts = Texts::greedy(&arguments.model, tokenizer, chat, arguments.max_new_tokens)?;
     let resources = resources(arguments, opened)?;
     let Certified { spec, run } = Certified::open(&certificate, &opened.model, &resources, texts.labels())
         .map_err(|error| format!("{}: {}", file.display(), chain(&error)))?;
-    let RunSettings { control_from, kv_policy, kv_dtype, .. } = run;
-    arguments.controller = spec;
+    let RunSettings { control_from, kv_policy, kv_dtype, seed, .. } = run;
+    (arguments.controller, arguments.seed) = (spec, seed);
     (arguments.control_from, arguments.kv_policy, arguments.kv_dtype) = (control_from, kv_policy, kv_dtype);
     Ok(())
 }

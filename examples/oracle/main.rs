@@ -72,7 +72,15 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
     }
     let file = arguments.out.join(run::RUN);
     if arguments.merge {
-        run.merge(run::shard_files(&arguments.out)?, &file, &items)?;
+        let merge = || run.merge(run::shard_files(&arguments.out)?, &file, &items).map_err(Box::<dyn Error>::from);
+        match merge() {
+            // The file of the whole run may be another run's; if a shard is, it is refused again.
+            Err(error) if arguments.overwrite && error.downcast_ref().is_some_and(folder::is_other_run) => {
+                folder::clear(&arguments.out)?;
+                merge()?
+            }
+            merged => merged?,
+        };
     }
     if !folder::continues(&arguments.out) {
         folder::clear(&arguments.out)?;
@@ -124,7 +132,14 @@ fn measure_shard(
     shard: Shard,
 ) -> Result<(), Box<dyn Error>> {
     let file = arguments.out.join(run::shard_file(shard));
-    let finished = evidence::measure(run, &file, items, arguments.json)?.items.len();
+    let finished = match evidence::measure(run, &file, items, arguments.json) {
+        Err(error) if arguments.overwrite && folder::is_other_run(&error) => {
+            folder::remove(&file)?;
+            evidence::measure(run, &file, items, arguments.json)?
+        }
+        measured => measured?,
+    };
+    let finished = finished.items.len();
     let file = file.display();
     tell(format_args!(
         "shard {shard}: {finished} of {} items are in {file}; when all shards are finished, --merge instead of --shard \

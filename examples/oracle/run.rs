@@ -48,9 +48,9 @@ pub fn new<'a>(
     let evidence = &arguments.evidence;
     let options = OracleOptions {
         // The measures that score given tokens do not use the sampling.
-        halves: (arguments.halves > 0.0).then(|| match evidence.metric.reads_outputs() {
-            true => Sampling { temperature: arguments.halves, ..Sampling::default() },
-            false => Sampling::default(),
+        halves: (arguments.halves > 0.0).then(|| Sampling {
+            temperature: if evidence.metric.reads_outputs() { arguments.halves } else { 0.0 },
+            ..Sampling::default()
         }),
         null_depths: null_depths(arguments, specs, loaded.model.layers().len()),
         cost: arguments.cost.unit(),

@@ -31,7 +31,8 @@ pub struct Arguments {
     /// The largest number of tokens to generate.
     #[arg(long, default_value_t = 64)]
     pub max_new_tokens: usize,
-    /// Study hidden states at five prices and with three seeds, instead of at one price with one seed.
+    /// Study hidden states at five prices and with three seeds, instead of one seed and three prices (the embedded model) or two
+    /// (others).
     #[arg(long)]
     pub thorough: bool,
     /// The number of steps of each training of the study.

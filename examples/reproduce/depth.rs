@@ -10,7 +10,7 @@ use dynlayer_examples::progress_bar;
 use std::error::Error;
 
 /// The seeds that random skipping is averaged over.
-const SEEDS: u64 = 3;
+const SEEDS: u32 = 3;
 /// The number of items that run together.
 const BATCH: usize = 8;
 
@@ -30,19 +30,23 @@ pub fn compare(
 ) -> Result<Vec<Family>, Box<dyn Error>> {
     let texts: Vec<ScoreItem> = items
         .iter()
-        .filter(|item| !item.reference_tokens.is_empty())
+        .filter(|item| {
+            let tokens = item.prompt.len() + item.reference_tokens.len();
+            !item.reference_tokens.is_empty() && tokens <= model.config().max_positions
+        })
         .map(|item| ScoreItem { prompt: item.prompt.clone(), continuation: item.reference_tokens.clone() })
         .collect();
     if texts.is_empty() {
-        return Err("no reference has a token to compare on".into());
+        return Err("no reference has a token to compare on and fits the context".into());
     }
     let bar = progress_bar(arguments.quiet, "comparing {bar:40} {pos} of {len}, {eta} left");
-    bar.set_length(((FAMILIES.len() * budgets.len() + 1) * texts.len().div_ceil(BATCH)) as u64 * SEEDS);
+    let runs = FAMILIES.len() * budgets.len() + 1 + (SEEDS as usize - 1) * (budgets.len() + 1);
+    bar.set_length((runs * texts.len().div_ceil(BATCH)) as u64);
     let mut families: Vec<Family> = FAMILIES.map(|name| Family { name, rows: Vec::new() }).into();
     for seed in 0..SEEDS {
         let settings = RunSettings {
             control_from: ControlFrom::LastPromptToken,
-            seed: arguments.seed + seed,
+            seed: arguments.seed + u64::from(seed),
             ..RunSettings::default()
         };
         let mut controllers = Vec::new();
@@ -60,7 +64,10 @@ pub fn compare(
                 family.rows = found;
             } else {
                 for (row, more) in family.rows.iter_mut().zip(found) {
-                    row.items.extend(more.items);
+                    // The prompts are the unit, and not their runs with one seed.
+                    for (item, more) in row.items.iter_mut().zip(more.items) {
+                        item.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+                    }
                 }
             }
         }

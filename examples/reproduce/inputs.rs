@@ -8,6 +8,7 @@ use dynlayer_examples::text_task::{TextSettings, Texts};
 use dynlayer_examples::tiny_task::{RouterKind, TinyTask};
 use dynlayer_examples::{Loaded, progress_bar};
 use std::error::Error;
+use std::path::Path;
 
 /// The kind of the routers, and the logit of every layer in an untrained one.
 const ROUTER: (RouterKind, f32) = (RouterKind::Linear, 2.0);
@@ -18,21 +19,46 @@ const BATCH: (usize, usize) = (48, 8);
 /// The number of problems of each task that routers of the embedded model are measured on.
 const PROBLEMS: u64 = 50;
 /// The largest number of tokens of a prompt and of a reference.
-const TOKENS: usize = 48;
+pub const TOKENS: usize = 48;
 
-/// Trains and measures the routers.
-pub fn study(arguments: &Arguments, loaded: &Loaded) -> Result<StudyReport, Box<dyn Error>> {
+/// Refuses data that cannot be studied, before the work.
+pub fn check(arguments: &Arguments, loaded: &Loaded) -> Result<(), Box<dyn Error>> {
+    match &arguments.data {
+        Some(data) if data.as_os_str() == "-" => {
+            Err("--data - is read only once, and is needed twice; name a file".into())
+        }
+        Some(data) => texts(arguments, loaded, data).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+fn texts<'a>(arguments: &Arguments, loaded: &'a Loaded, data: &Path) -> Result<Texts<'a>, Box<dyn Error>> {
     let Loaded { checkpoint, tokenizer, model } = loaded;
-    let Some(data) = &arguments.data else {
-        let task = TinyTask::new(&arguments.model, model, tokenizer, ROUTER, BATCH.0, PROBLEMS)?;
-        return run(arguments, loaded, &task, "problems");
-    };
     let bos = arguments.model.bos(tokenizer)?;
     let (items, batch) = (arguments.limit as u64, BATCH.1);
     let settings = TextSettings { router: ROUTER, batch, items, tokens: TOKENS, skip_long: true };
     let stops = checkpoint.stop_tokens(tokenizer)?;
-    let task = Texts::open(data, model, tokenizer, (bos, stops), &arguments.model, &settings)?;
+    Texts::open(data, model, tokenizer, (bos, stops), &arguments.model, &settings)
+}
+
+/// Trains and measures the routers.
+pub fn study(arguments: &Arguments, loaded: &Loaded) -> Result<StudyReport, Box<dyn Error>> {
+    let Loaded { tokenizer, model, .. } = loaded;
+    let Some(data) = &arguments.data else {
+        let task = TinyTask::new(&arguments.model, model, tokenizer, ROUTER, BATCH.0, PROBLEMS)?;
+        return run(arguments, loaded, &task, "problems");
+    };
+    let task = texts(arguments, loaded, data)?;
     run(arguments, loaded, &task, &task.digest().to_string())
+}
+
+/// The prices and the number of seeds. Two prices are the fewest at which inputs can reach a depth in common.
+pub fn prices(arguments: &Arguments) -> (&'static [f64], u64) {
+    match (arguments.thorough, &arguments.data) {
+        (true, _) => (&PRICES, 3),
+        (false, None) => (&PRICES[1..4], 1),
+        (false, Some(_)) => (&PRICES[2..4], 1),
+    }
 }
 
 fn run<T: StudyTask>(
@@ -43,7 +69,7 @@ fn run<T: StudyTask>(
 ) -> Result<StudyReport, Box<dyn Error>> {
     let mut training = RouterTraining::new(arguments.steps, 1e-2, DepthLoss::Price { alpha: 0.0 });
     training.control_from = ControlFrom::LastPromptToken;
-    let (prices, seeds) = if arguments.thorough { (&PRICES[..], 3) } else { (&PRICES[2..3], 1) };
+    let (prices, seeds) = prices(arguments);
     let prices = prices.iter().map(|alpha| DepthLoss::Price { alpha: *alpha });
     let study = Study::new(training, prices, arguments.seed..arguments.seed + seeds);
     let path = arguments.out.join("study");

@@ -5,7 +5,7 @@
 //! cargo run --release --example reproduce -- --out DIR [--model DIR|FILE.gguf --data FILE.jsonl --chat] [--thorough]
 //! ```
 //!
-//! An interrupted run continues when it is started again with the same options.
+//! When an interrupted run is started again with the same options, answered prompts and trained routers are not repeated.
 
 mod arguments;
 mod depth;
@@ -19,7 +19,7 @@ use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::oracle::{Candidate, Item, OracleOptions, OracleRun};
 use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::sampling::Sampling;
-use dynlayer::inference::{GenerateOptions, generate};
+use dynlayer::inference::{ControlFrom, GenerateOptions, RunSettings, generate};
 use dynlayer::metrics::allocation::Evidence;
 use dynlayer::model::format::write_atomic;
 use dynlayer_examples::comparison::{FAMILIES, of_family};
@@ -52,6 +52,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let items = evidence::items(&mut data, &measured, tokenizer, model)?;
     let n_layers = model.layers().len();
     let budgets = budgets(arguments, n_layers)?;
+    inputs::check(arguments, &loaded)?;
     let texts = calibration::texts(None, &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
@@ -76,9 +77,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             .map_or_else(|| "the embedded model".to_owned(), |model| model.display().to_string()),
         arguments.dtype
     ));
-    page.add(findings::skipping(&depth, &table, &budgets)?)?;
+    page.add(findings::skipping(&depth, &table, &budgets, n_layers)?)?;
     page.add(findings::hidden_states(&study)?)?;
-    page.add(findings::oracle(&oracle)?)?;
+    page.add(findings::oracle(&oracle))?;
     page.maps = maps(arguments, &loaded, &items, &resources)?;
     page.settings = settings(arguments, &budgets, started.elapsed().as_secs());
     let [html, markdown] = &files;
@@ -144,6 +145,7 @@ fn maps(
     let Loaded { checkpoint, tokenizer, model } = loaded;
     let spec: ControllerSpec = "confidence:0.9".parse()?;
     let options = GenerateOptions {
+        run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: checkpoint.stop_tokens(tokenizer)?,
         tokenizer: Some(tokenizer),
@@ -165,7 +167,8 @@ fn maps(
 
 /// The settings of the run, by name.
 fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(String, String)> {
-    let Arguments { chat, max_new_tokens, thorough, steps, seed, .. } = arguments;
+    let Arguments { chat, max_new_tokens, steps, seed, .. } = arguments;
+    let (prices, seeds) = inputs::prices(arguments);
     let data =
         arguments.data.as_ref().map_or_else(|| "built-in problems".to_owned(), |file| file.display().to_string());
     let budgets: Vec<String> = budgets.iter().map(ToString::to_string).collect();
@@ -177,13 +180,11 @@ fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(Stri
         ("new tokens", format!("at most {max_new_tokens}, greedy")),
         ("budgets", budgets.join(", ")),
         ("control from", "the last token of the prompt; keys and values of skipped layers are propagated".to_owned()),
-        (
-            "study",
-            format!(
-                "{steps} steps per router, {}",
-                if *thorough { "five prices, three seeds" } else { "one price, one seed" }
-            ),
-        ),
+        ("study", format!(
+                "{steps} steps per router, prices {prices:?}, {seeds} seeds; at most {} tokens of a prompt and of an answer, on {}",
+                inputs::TOKENS,
+                if arguments.data.is_some() { "the same prompts" } else { "50 problems of each task" }
+            )),
         ("seed", seed.to_string()),
         ("time of the last start", format!("{seconds} s")),
     ]

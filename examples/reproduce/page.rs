@@ -10,12 +10,22 @@ pub struct Finding {
     pub title: String,
     pub claim: String,
     pub found: String,
-    /// `true` if both agree, `false` if they differ, `None` if that cannot be told.
-    pub agrees: Option<bool>,
+    pub agrees: Agreement,
     /// Reasons for a difference.
     pub why: String,
     pub plots: Vec<CurvePlot>,
     pub table: Table,
+}
+
+/// The relation of a claim to the numbers here.
+#[derive(Clone, Copy)]
+pub enum Agreement {
+    Agrees,
+    /// The numbers neither contradict nor support the claim.
+    Compatible,
+    Differs,
+    /// The numbers do not decide it.
+    Open,
 }
 
 /// A table of texts.
@@ -86,10 +96,15 @@ impl Page {
             writeln!(out, "<p class=\"verdict\">{} {}</p>", finding.verdict(), escaped(found))?;
             writeln!(out, "<p>{}</p>", escaped(why))?;
             for plot in plots {
-                writeln!(out, "<div class=\"plot\">{}</div>", with_view_box(plot))?;
+                writeln!(out, "<div class=\"plot\">{plot}</div>")?;
             }
+            writeln!(
+                out,
+                "<details{}><summary>All numbers</summary>",
+                if table.rows.len() > 12 { "" } else { " open" }
+            )?;
             html_table(out, "", &table.head, &table.rows)?;
-            writeln!(out, "</section>")?;
+            writeln!(out, "</details>\n</section>")?;
         }
         if !self.maps.is_empty() {
             writeln!(out, "<section>\n<h2>Answers, word by word</h2>\n<p>Early exit at a confidence of 0.9.</p>")?;
@@ -136,9 +151,10 @@ impl Page {
 impl Finding {
     fn verdict(&self) -> &'static str {
         match self.agrees {
-            Some(true) => "Agrees.",
-            Some(false) => "Differs.",
-            None => "Not decided.",
+            Agreement::Agrees => "Agrees.",
+            Agreement::Compatible => "Compatible.",
+            Agreement::Differs => "Differs.",
+            Agreement::Open => "Not decided.",
         }
     }
 }
@@ -160,12 +176,6 @@ fn html_table(out: &mut String, class: &str, head: &[String], rows: &[Vec<String
 fn markdown_row(out: &mut String, cells: &[String]) -> std::fmt::Result {
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
     writeln!(out, "| {} |", cells.join(" | "))
-}
-
-/// The image without its XML declaration; its size gives way to the page's width.
-fn with_view_box(svg: &str) -> String {
-    let from = svg.find("<svg").unwrap_or(0);
-    svg[from..].to_owned()
 }
 
 /// The text with the characters of HTML's own written as entities.

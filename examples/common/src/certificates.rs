@@ -1,11 +1,12 @@
 //! Certificates of the example `calibrate`, which `generate` uses.
 
+use crate::arguments::ModelArguments;
 use dynlayer::metrics::certificate::Certificate;
 use dynlayer::model::text::{TextError, Tokenizer};
 use std::error::Error;
 use std::path::Path;
 
-/// How texts are made. A certificate is only for texts that are made in the same way.
+/// The way in which texts are made. A certificate is only for texts that are made in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Texts {
     prompts: String,
@@ -13,9 +14,18 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Prompts that are messages in the chat template, or plain texts, and greedy outputs of at most so many tokens.
-    pub fn greedy(tokenizer: &Tokenizer, chat: bool, max_new_tokens: usize) -> Result<Self, TextError> {
-        let form = if chat { "messages in the chat template" } else { "plain texts" };
+    /// Prompts that are single messages in the chat template, or plain texts, and greedy outputs of at most so many tokens.
+    pub fn greedy(
+        arguments: &ModelArguments,
+        tokenizer: &Tokenizer,
+        chat: bool,
+        max_new_tokens: usize,
+    ) -> Result<Self, TextError> {
+        let form = match (chat, arguments.bos(tokenizer)?) {
+            (true, _) => "single messages in the chat template",
+            (false, Some(_)) => "plain texts after the first special token",
+            (false, None) => "plain texts",
+        };
         let prompts = format!("{form}, tokenizer and template {}", tokenizer.digest()?);
         Ok(Self { prompts, decoding: format!("greedy, at most {max_new_tokens} new tokens") })
     }

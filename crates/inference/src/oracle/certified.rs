@@ -78,7 +78,11 @@ impl Certified {
         let spec = chosen(certificate)?;
         let settings = certificate.conditions.get(RUN).ok_or(CertifiedError::Unbound)?;
         let run = serde_json::from_str(settings).map_err(CertifiedError::Settings)?;
-        certificate.check(&conditions(&spec, model, &run, resources, labels)?)?;
+        let here = conditions(&spec, model, &run, resources, labels)?;
+        if let Some(missing) = here.keys().find(|name| !certificate.conditions.contains_key(*name)) {
+            return Err(CertifiedError::NoCondition { name: missing.clone() });
+        }
+        certificate.check(&here)?;
         Ok(Self { spec, run })
     }
 }
@@ -104,7 +108,11 @@ fn conditions<'a>(
     ]);
     let inputs = spec.inputs(resources)?.into_iter().map(|(what, digest)| (what, digest.to_string()));
     conditions.extend(inputs);
-    conditions.extend(labels.into_iter().map(|(what, value)| (what.to_owned(), value.to_owned())));
+    for (name, value) in labels {
+        if conditions.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(CertifiedError::Label { name: name.to_owned() });
+        }
+    }
     Ok(conditions)
 }
 
@@ -120,6 +128,20 @@ pub enum CertifiedError {
     /// The certificate has no conditions.
     #[error("the certificate is not bound to a model; bind it where it is issued (Certified::bind)")]
     Unbound,
+    /// The certificate lacks a condition.
+    #[error(
+        "the certificate says nothing of {name}; bind it where it is issued (Certified::bind), with the same labels"
+    )]
+    NoCondition {
+        /// The condition's name.
+        name: String,
+    },
+    /// A label has the name of another condition.
+    #[error("the label {name:?} has the name of another condition; choose another name")]
+    Label {
+        /// The label.
+        name: String,
+    },
     /// The chosen candidate's name is no specification of a controller.
     #[error("the certified candidate {name:?} is no specification of a controller")]
     Spec {
@@ -177,6 +199,19 @@ mod tests {
         let adapter = Adapter::new(&model, &AdapterOptions::default()).unwrap();
         assert!(refused(&model.adapted(&adapter).unwrap(), &resources, "a").contains("model was"));
         assert!(refused(&model, &resources, "b").contains("prompts was a, and is b here"));
+        for name in ["model", "configuration", "settings", "calibration texts"] {
+            let error =
+                Certified::bind(&mut issued("influence:2"), &model, &run, &resources, [(name, "a")]).unwrap_err();
+            assert!(matches!(error, CertifiedError::Label { .. }), "{error}");
+            let mut without = certificate.clone();
+            without.conditions.remove(name);
+            let error = Certified::open(&without, &model, &resources, LABEL).unwrap_err();
+            assert!(matches!(error, CertifiedError::NoCondition { .. } | CertifiedError::Unbound), "{error}");
+        }
+        let no_label = Certified::open(&certificate, &model, &resources, []).unwrap_err().to_string();
+        assert!(no_label.contains("prompts was a, and is nothing here"), "{no_label}");
+        let two = Certified::open(&certificate, &model, &resources, [LABEL[0], ("b", "c")]).unwrap_err();
+        assert!(matches!(two, CertifiedError::NoCondition { .. }), "{two}");
         let other = Resources::new().texts(vec![vec![1, 2, 4]]);
         assert!(refused(&model, &other, "a").contains("calibration texts was"));
     }

@@ -16,6 +16,9 @@ use std::fmt;
 pub struct Certificate {
     /// The guarantee, with its levels, loss and rule.
     pub guarantee: Guarantee,
+    /// The measure of quality, in words; empty unless the caller sets it.
+    #[serde(default)]
+    pub quality: String,
     /// The number of sequences that were tested on.
     pub sequences: usize,
     /// The tested candidates, in the order of the tests.
@@ -66,6 +69,7 @@ impl Guarantee {
         Ok(Certificate {
             candidates: candidates.collect::<Result<_, CertificateError>>()?,
             guarantee: Self { p_value: Some(p_value), ..self.clone() },
+            quality: String::new(),
             sequences,
             conditions: BTreeMap::new(),
         })
@@ -116,6 +120,7 @@ impl fmt::Display for Certificate {
             "{name}: the mean over sequences of {loss} is at most {alpha} for sequences like the {n} that it was tested on \
              (where it was {mean:.4}), at a mean cost of {cost:.2}. The probability that these {n} mislead is at most {delta}. \
              Nothing is said of a single sequence, or of sequences of another kind."
-        )
+        )?;
+        if self.quality.is_empty() { Ok(()) } else { write!(f, " Quality is the {}.", self.quality) }
     }
 }

@@ -57,7 +57,7 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Quality => "1 less the quality",
-            Self::Mismatch => "the share of sequences with a quality below 1",
+            Self::Mismatch => "a loss that is 1 where the quality is below 1",
             Self::QualityGap => "the quality lost against full depth",
         })
     }

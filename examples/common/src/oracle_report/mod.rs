@@ -1,11 +1,11 @@
-//! What follows from a table of evidence: the oracle beside its baselines, in words and as a plot.
+//! The results of a table of evidence: the oracle beside its baselines, in words and as a plot.
 
 mod plot;
 mod predictor;
 mod results;
 mod summary;
 
-pub use results::{Point, Results, Static};
+pub use results::Results;
 pub use summary::text;
 
 use dynlayer::inference::oracle::{Item, PromptStates};

@@ -161,7 +161,8 @@ pub enum OracleError {
         found: u64,
     },
     /// An item is in the files of two shards.
-    #[error("item {id} is in {} and in {}; name each shard once", file.display(), other.display())]
+    #[error("item {id} is in {} and in {}; name each shard once, and remove the files of another \
+             division", file.display(), other.display())]
     Twice {
         /// The item's id.
         id: u64,

@@ -52,27 +52,17 @@ impl Journal {
         Ok((journal, done))
     }
 
-    /// Writes a whole file at once, with these lines after the header. A file of another run is refused and not changed.
-    pub(super) fn replace(path: &Path, header: &Header, lines: &[u8]) -> Result<(), OracleError> {
-        if path.exists() {
-            let (found, _) = read_raw(path)?;
-            header.check(&found, path)?;
-            // Not while a run is writing it.
-            let file = File::open(path).map_err(io(path, "opening"))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(OracleError::Busy { file: path.to_owned() }),
-                Err(TryLockError::Error(source)) => return Err(io(path, "locking")(source)),
-            }
-        }
-        let bytes = line(header).map(|header| [&header, lines].concat());
-        bytes.and_then(|bytes| write_atomic(path, &bytes)).map_err(io(path, "writing"))
-    }
-
     /// Appends a finished item, or the header, and returns when it is on the disk.
     pub(super) fn append(&mut self, value: &impl Serialize) -> Result<(), OracleError> {
         let written = line(value).and_then(|line| self.file.write_all(&line)).and_then(|()| self.file.sync_data());
         written.map_err(io(&self.path, "writing"))
+    }
+
+    /// Writes the whole file at once, with these lines after the header, and closes it.
+    pub(super) fn replace(self, header: &Header, lines: &[u8]) -> Result<(), OracleError> {
+        let bytes = line(header).map(|header| [&header, lines].concat());
+        // The old file stays locked until the new one is in its place.
+        bytes.and_then(|bytes| write_atomic(&self.path, &bytes)).map_err(io(&self.path, "writing"))
     }
 }
 

@@ -13,7 +13,7 @@ impl OracleRun<'_> {
     ///
     /// # Errors
     /// [`OracleError`]: if a file is of another run, has items that are not of this one, or an item comes twice or is
-    /// missing. Then `file` is unchanged.
+    /// missing. Then `file` is unchanged. So it is if it has items of another run.
     pub fn merge(
         &self,
         shards: impl IntoIterator<Item = impl AsRef<Path>>,
@@ -45,9 +45,11 @@ impl OracleRun<'_> {
         if let Some(first) = missing.first() {
             return Err(OracleError::Missing { missing: missing.len(), total: items.len(), first: *first });
         }
+        // Refuses the file of another run or of other items.
+        let (journal, _) = Journal::open(file, &header, &items.iter().collect::<Vec<_>>())?;
         let in_order = items.iter().filter_map(|item| found.remove(&item.id));
         let (lines, items): (Vec<_>, Vec<_>) = in_order.map(|(bytes, item, _)| (bytes, item)).unzip();
-        Journal::replace(file, &header, &lines.concat())?;
+        journal.replace(&header, &lines.concat())?;
         Ok(OracleResults { items })
     }
 }

@@ -105,7 +105,7 @@ impl<'a> OracleRun<'a> {
         Self { options, ..self }
     }
 
-    /// Runs the items (of the [shard](OracleOptions::shard), if there is one) that the file does not contain yet, in order. Calls `progress` at the beginning and after each
+    /// Runs the items that the file does not contain yet, in order; with a [shard](OracleOptions::shard), those of the shard. Calls `progress` at the beginning and after each
     /// item. Items may be appended to those of an earlier run.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A part of a run's items, of which another process measures the next part: those whose position, divided by the number
-/// of shards, leaves the shard's index. As text, the index from 0 and the number: `3/50`.
+/// A part of a run's items, which one process measures: of `n` shards, every `n`-th item, the first of them at the shard's
+/// index. As text, the index from 0 and the number: `3/50`.
 ///
 /// Shards are of nearly the same size, and items that are appended leave the others where they are.
 ///
@@ -102,7 +102,7 @@ impl From<Shard> for String {
     }
 }
 
-/// The error for a shard that there is not.
+/// The error for an invalid shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShardError {

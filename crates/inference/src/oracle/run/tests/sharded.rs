@@ -78,4 +78,16 @@ fn what_does_not_fit_is_not_merged() {
     let replaced = oracle_run(&model, options()).merge([&first, &second], &half, &items).unwrap_err().to_string();
     assert!(replaced.contains("differs in shard"), "{replaced}");
     assert_eq!(std::fs::read(&half).unwrap(), before);
+    // The settings of a run over other items are the same.
+    let more: Vec<Item> = super::items(7);
+    for (finished, found) in
+        [(&changed[..], "line 2: expected item 100 with"), (&more, "line 7: expected no more than 5")]
+    {
+        std::fs::remove_file(&merged).unwrap_or_default();
+        oracle_run(&model, options()).run(&merged, finished, |_| {}).unwrap();
+        let before = std::fs::read(&merged).unwrap();
+        let error = oracle_run(&model, options()).merge([&first, &second], &merged, &items).unwrap_err().to_string();
+        assert!(error.contains(found), "{error}");
+        assert_eq!(std::fs::read(&merged).unwrap(), before);
+    }
 }

@@ -30,6 +30,10 @@ pub struct Arguments {
     /// A folder for the model's answers, checkpoints and the log. A stopped training continues from there.
     #[arg(long, value_name = "DIR")]
     pub work: PathBuf,
+    /// A folder with an adapter of the same model to begin with, instead of one that changes nothing; --rank, --alpha and --seed
+    /// are then its own.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
     /// The name of the model in the adapter's description.
     #[arg(long, value_name = "NAME", default_value = "")]
     pub base: String,

@@ -83,7 +83,11 @@ fn train(
     let what = batches.digest().to_string();
     let folder = TrainingFolder { path: &arguments.work, what: &what };
     let data = |at: StepPart| batches.batch(model, &tuning.depth(at.step), at);
-    let mut training = tuning.start(model, Adapter::new(model, &options)?, Some(folder), data)?;
+    let first = match &arguments.from {
+        Some(folder) => Adapter::open(folder, model)?,
+        None => Adapter::new(model, &options)?,
+    };
+    let mut training = tuning.start(model, first, Some(folder), data)?;
     let mut curve = Progress::open(arguments.work.join("curve.jsonl"), training.steps_done())?;
     let checks = specs(&checked_controllers(model.layers().len()))?;
     let last = arguments.stop_after.unwrap_or(*steps).min(*steps);

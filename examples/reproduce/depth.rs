@@ -4,10 +4,16 @@ use super::arguments::Arguments;
 use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::oracle::Item;
 use dynlayer::inference::{ControlFrom, RunSettings, ScoreItem};
+use dynlayer::metrics::random;
 use dynlayer::model::Llama;
 use dynlayer_examples::comparison::{Comparison, FAMILIES, Row, of_family};
 use dynlayer_examples::progress_bar;
 use std::error::Error;
+
+dynlayer::metrics::purposes! {
+    /// The seeds of random skipping; the index is their number.
+    SKIPPED = b"skipseed";
+}
 
 /// The seeds that random skipping is averaged over.
 const SEEDS: u32 = 3;
@@ -46,7 +52,7 @@ pub fn compare(
     for seed in 0..SEEDS {
         let settings = RunSettings {
             control_from: ControlFrom::LastPromptToken,
-            seed: arguments.seed + u64::from(seed),
+            seed: random::derive(SKIPPED, arguments.seed, [seed.into(), 0, 0]),
             ..RunSettings::default()
         };
         let mut controllers = Vec::new();

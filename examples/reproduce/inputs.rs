@@ -3,12 +3,18 @@
 use super::arguments::Arguments;
 use dynlayer::inference::ControlFrom;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, TrainingFolder};
+use dynlayer::metrics::random;
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer_examples::text_task::{TextSettings, Texts};
 use dynlayer_examples::tiny_task::{RouterKind, TinyTask};
 use dynlayer_examples::{Loaded, progress_bar};
 use std::error::Error;
 use std::path::Path;
+
+dynlayer::metrics::purposes! {
+    /// The seeds of the study; the index is their number.
+    STUDIED = b"studseed";
+}
 
 /// The kind of the routers, and the logit of every layer in an untrained one.
 const ROUTER: (RouterKind, f32) = (RouterKind::Linear, 2.0);
@@ -71,7 +77,8 @@ fn run<T: StudyTask>(
     training.control_from = ControlFrom::LastPromptToken;
     let (prices, seeds) = prices(arguments);
     let prices = prices.iter().map(|alpha| DepthLoss::Price { alpha: *alpha });
-    let study = Study::new(training, prices, arguments.seed..arguments.seed + seeds);
+    let seeds = (0..seeds).map(|seed| random::derive(STUDIED, arguments.seed, [seed, 0, 0]));
+    let study = Study::new(training, prices, seeds);
     let path = arguments.out.join("study");
     let bar = progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}");
     let runs = study.inputs.len() * study.depths.len() * study.seeds.len();

@@ -1,14 +1,11 @@
 //! The agreement of passes with the original model at full depth, on answers that the original gave.
 
-use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::training::TrainingItem;
-use dynlayer::inference::{
-    ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
-};
-use dynlayer::metrics::distributions::LogProbs;
+use dynlayer::inference::{ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, Scores, score_batch};
 use dynlayer::metrics::statistics::{Bootstrap, Interval};
 use dynlayer::model::Llama;
+use dynlayer_examples::comparison::log_probs;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 
@@ -98,10 +95,4 @@ fn score<C: Controller + ?Sized>(
     let items: Vec<ScoreItem> = items.iter().map(item).collect();
     let run = RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() };
     Ok(score_batch(model, controller, &items, &ScoreOptions { run, keep_logits: true, ..ScoreOptions::default() })?)
-}
-
-fn log_probs(model: &Llama, tokens: &[ScoredToken]) -> Result<LogProbs, Box<dyn Error>> {
-    let logits: Vec<f32> = tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
-    let shape = [tokens.len(), model.config().vocab_size];
-    Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &model.device()))?)
 }

@@ -117,16 +117,16 @@ impl Comparison<'_> {
         for (found, full) in found.sequences.iter().zip(&full.sequences) {
             let (found, full) = (&found.tokens[first..], &full.tokens[first..]);
             let targets: Vec<u32> = found.iter().map(|token| token.token).collect();
-            let (log_probs, reference) = (self.log_probs(found)?, self.log_probs(full)?);
-            let same = log_probs.top1_agreement(&reference)?;
+            let (predicted, reference) = (log_probs(self.model, found)?, log_probs(self.model, full)?);
+            let same = predicted.top1_agreement(&reference)?;
             let (state, of_full) = (final_states(found)?, final_states(full)?);
             sums.items.push([
                 targets.len() as f64,
                 cosine_similarity(&state, &of_full)?.rows()[0].iter().sum(),
                 relative_error(&state, &of_full)?.rows()[0].iter().sum(),
-                reference.kl_divergence(&log_probs)?.iter().sum(),
+                reference.kl_divergence(&predicted)?.iter().sum(),
                 same.iter().filter(|same| **same).count() as f64,
-                log_probs.nll(&targets)?.iter().sum(),
+                predicted.nll(&targets)?.iter().sum(),
             ]);
         }
         let decode = found.report.decode_summary().work;
@@ -136,12 +136,16 @@ impl Comparison<'_> {
         sums.flops_full += decode.flops_full_depth;
         Ok(())
     }
+}
 
-    fn log_probs(&self, tokens: &[ScoredToken]) -> Result<LogProbs, Box<dyn Error>> {
-        let logits: Vec<f32> = tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
-        let shape = [tokens.len(), self.model.config().vocab_size];
-        Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &self.model.device()))?)
-    }
+/// Returns the distributions that tokens were scored by, of scores that kept their logits.
+///
+/// # Errors
+/// If the logits are not finite.
+pub fn log_probs(model: &Llama, tokens: &[ScoredToken]) -> Result<LogProbs, Box<dyn Error>> {
+    let logits: Vec<f32> = tokens.iter().flat_map(|token| token.logits.iter().copied()).collect();
+    let shape = [tokens.len(), model.config().vocab_size];
+    Ok(LogProbs::from_logits(Tensor::from_data(TensorData::new(logits, shape), &model.device()))?)
 }
 
 /// Returns the final normed states, `[1, tokens, d_model]`.

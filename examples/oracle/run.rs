@@ -5,7 +5,7 @@ use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::oracle::{Candidate, OracleOptions, OracleRun, Shard};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer_examples::Loaded;
-use dynlayer_examples::evidence::Cost;
+use dynlayer_examples::evidence::{Cost, null_depths_between};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -76,11 +76,5 @@ fn null_depths(arguments: &Arguments, specs: &[ControllerSpec], n_layers: usize)
     // A random route always runs the first and the last layer, so it has at least two.
     let least = specs.iter().filter_map(budget).min().unwrap_or(n_layers / 4).max(n_layers.min(2));
     let most = n_layers.saturating_sub(1).max(least);
-    let mut depths: Vec<usize> = match arguments.null {
-        0 => Vec::new(),
-        1 => vec![least.midpoint(most)],
-        n => (0..n).map(|i| least + (most - least) * i / (n - 1)).collect(),
-    };
-    depths.dedup();
-    depths
+    null_depths_between(least, most, arguments.null)
 }

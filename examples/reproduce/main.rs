@@ -23,7 +23,7 @@ use dynlayer::inference::{ControlFrom, GenerateOptions, RunSettings, generate};
 use dynlayer::metrics::allocation::Evidence;
 use dynlayer::model::format::write_atomic;
 use dynlayer_examples::comparison::{FAMILIES, of_family};
-use dynlayer_examples::evidence::{self, Cost};
+use dynlayer_examples::evidence::{self, Cost, null_depths_between};
 use dynlayer_examples::oracle_report::{self, Results};
 use dynlayer_examples::output::{check, check_folder, tell};
 use dynlayer_examples::{Loaded, calibration};
@@ -120,14 +120,11 @@ fn outputs(
         }
     }
     let candidates = specs.iter().map(|spec| Candidate::from_spec(spec, &loaded.model, resources)).collect();
-    let (least, most) =
-        (budgets.iter().min().copied().unwrap_or(1).max(n_layers.min(2)), n_layers.saturating_sub(1).max(1));
-    let mut null_depths: Vec<usize> =
-        (0..NULL_DEPTHS).map(|i| least + most.saturating_sub(least) * i / (NULL_DEPTHS - 1)).collect();
-    null_depths.dedup();
+    let least = budgets.iter().min().copied().unwrap_or(1).max(n_layers.min(2));
+    let most = n_layers.saturating_sub(1).max(least);
     let options = OracleOptions {
         halves: Some(Sampling { temperature: 0.7, ..Sampling::default() }),
-        null_depths,
+        null_depths: null_depths_between(least, most, NULL_DEPTHS),
         ..measured.options(loaded)?
     };
     let run = OracleRun::new(&loaded.model, candidates, measured.metric.measure()).options(options);

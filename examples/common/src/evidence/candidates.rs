@@ -54,3 +54,14 @@ fn default(n_layers: usize) -> Vec<ControllerSpec> {
     let influence = budgets.into_iter().map(|budget| ControllerSpec::Influence(InfluenceSpec { budget }));
     std::iter::once(ControllerSpec::Full(FullDepth)).chain(influence).collect()
 }
+
+/// Returns `n` depths of random routes, evenly spaced from `least` to `most` layers, each once.
+pub fn null_depths_between(least: usize, most: usize, n: usize) -> Vec<usize> {
+    let mut depths: Vec<usize> = match n {
+        0 => Vec::new(),
+        1 => vec![least.midpoint(most)],
+        n => (0..n).map(|i| least + (most - least) * i / (n - 1)).collect(),
+    };
+    depths.dedup();
+    depths
+}

@@ -5,7 +5,7 @@ mod candidates;
 mod items;
 
 pub use arguments::{Cost, EvidenceArguments, Metric};
-pub use candidates::{parse_list, specs};
+pub use candidates::{null_depths_between, parse_list, specs};
 pub use items::{items, read, warnings};
 
 use crate::progress_bar;

@@ -50,6 +50,12 @@ pub struct Arguments {
     /// The number of steps between two checks.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub check_every: u64,
+    /// Make each prompt a message in the model's chat template.
+    #[arg(long)]
+    pub chat: bool,
+    /// A string that ends an answer, besides the model's own end; may be given more than once.
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
     /// The largest number of tokens of an answer.
     #[arg(long, default_value_t = 64)]
     pub max_new_tokens: usize,

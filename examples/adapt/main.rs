@@ -41,9 +41,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&arguments.work).map_err(|error| format!("{}: {error}", arguments.work.display()))?;
     let loaded = Loaded::open(&arguments.model, WeightDtype::F32, arguments.quiet)?;
     let read = |file, limit| -> Result<Vec<TrainingItem>, Box<dyn Error>> {
-        let prompts = encode(&Data::read(file, limit)?, &arguments.model, &loaded)?;
-        let known = arguments.work.join("answers.jsonl");
-        answers(&known, &prompts, &loaded, arguments.max_new_tokens, arguments.quiet)
+        let prompts = encode(&Data::read(file, limit)?, arguments, &loaded)?;
+        answers(arguments, &prompts, &loaded)
     };
     let (learned, held_out) = (read(&arguments.prompts, arguments.limit)?, read(&arguments.held_out, None)?);
     let batches = Batches::new(arguments, &loaded, learned)?;

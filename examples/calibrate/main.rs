@@ -55,7 +55,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut certificate = guarantee.certify(&table, "full")?;
     measured.metric.words().clone_into(&mut certificate.quality);
     if certificate.chosen().is_some() {
-        let texts = Texts::greedy(&measured.model, tokenizer, measured.chat, measured.max_new_tokens)?;
+        let texts = Texts::greedy(&measured.model, tokenizer, measured.chat, measured.max_new_tokens, &measured.stop)?;
         Certified::bind(&mut certificate, model, &settings, &resources, texts.labels())?;
     }
     write_atomic(&file, &serde_json::to_vec_pretty(&certificate)?)
@@ -68,9 +68,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     print(&mut out, &certificate)?;
     if certificate.chosen().is_some() {
         let (file, tokens) = (file.display(), measured.max_new_tokens);
+        let stop: String = measured.stop.iter().map(|stop| format!(" --stop {stop:?}")).collect();
         writeln!(
             out,
-            "\nThe certificate is in {file}. Run it with generate --certificate {file} --max-new-tokens {tokens}."
+            "\nThe certificate is in {file}. Run it with generate --certificate {file} --max-new-tokens {tokens}{stop}."
         )?;
     }
     Ok(())

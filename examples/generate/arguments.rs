@@ -21,8 +21,8 @@ struct Raw {
     #[arg(long, value_name = "SPEC", default_value = "full", long_help = controllers())]
     controller: ControllerSpec,
     /// A certificate of the example `calibrate`: run the controller that it names, with the settings that it was issued for. The
-    /// model, the form of the prompt and --max-new-tokens must be the same.
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["controller", "control_from", "kv_policy", "kv_dtype", "seed", "temperature", "repetition_penalty", "ignore_eos", "stop", "speculate"])]
+    /// model, the form of the prompt, --max-new-tokens and --stop must be the same.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["controller", "control_from", "kv_policy", "kv_dtype", "seed", "temperature", "repetition_penalty", "ignore_eos", "speculate"])]
     certificate: Option<PathBuf>,
     /// A text file to calibrate `influence` and `similarity` on, of which the first 4096 tokens are used; by default a
     /// built-in text, or problems for the embedded model.

@@ -145,7 +145,7 @@ fn certify(arguments: &mut Arguments, file: &Path, opened: &Opened) -> Result<()
     }
     let chat = matches!(arguments.source, Source::Chat(_));
     let tokenizer = opened.tokenizer("--certificate")?;
-    let texts = Texts::greedy(&arguments.model, tokenizer, chat, arguments.max_new_tokens)?;
+    let texts = Texts::greedy(&arguments.model, tokenizer, chat, arguments.max_new_tokens, &arguments.stop)?;
     let resources = resources(arguments, opened)?;
     let Certified { spec, run } = Certified::open(&certificate, &opened.model, &resources, texts.labels())
         .map_err(|error| format!("{}: {}", file.display(), chain(&error)))?;

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// The budgets, in layers; by default ten from all layers down to one.
     #[arg(long, value_name = "K,K,..", value_delimiter = ',', value_parser = trimmed::<usize>)]
     pub budgets: Vec<usize>,
+    /// A string that ends an output and is left out of it, besides the model's own end; may be given more than once.
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
     /// Make each prompt a message in the model's chat template.
     #[arg(long)]
     pub chat: bool,
@@ -61,6 +64,7 @@ impl Arguments {
             metric: if self.data.is_none() { Metric::Exact } else { Metric::RougeL },
             limit: Some(self.limit),
             max_new_tokens: self.max_new_tokens,
+            stop: self.stop.clone(),
             chat: self.chat,
             calibration: None,
             kv_policy: KvPolicy::Propagate,

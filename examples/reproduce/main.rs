@@ -22,6 +22,7 @@ use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, GenerateOptions, RunSettings, generate};
 use dynlayer::metrics::allocation::Evidence;
 use dynlayer::model::format::write_atomic;
+use dynlayer_examples::certificates::Texts;
 use dynlayer_examples::comparison::{FAMILIES, of_family};
 use dynlayer_examples::evidence::{self, Cost, null_depths_between};
 use dynlayer_examples::oracle_report::{self, Results};
@@ -145,6 +146,7 @@ fn maps(
         run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: checkpoint.stop_tokens(tokenizer)?,
+        stop_strings: arguments.stop.clone(),
         tokenizer: Some(tokenizer),
         ..GenerateOptions::default()
     };
@@ -164,7 +166,7 @@ fn maps(
 
 /// The settings of the run, by name.
 fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(String, String)> {
-    let Arguments { chat, max_new_tokens, steps, seed, .. } = arguments;
+    let Arguments { chat, max_new_tokens, stop, steps, seed, .. } = arguments;
     let (prices, seeds) = inputs::prices(arguments);
     let data =
         arguments.data.as_ref().map_or_else(|| "built-in problems".to_owned(), |file| file.display().to_string());
@@ -174,7 +176,7 @@ fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(Stri
         ("command", format!("reproduce {}", command.join(" "))),
         ("prompts", data),
         ("prompts are messages", chat.to_string()),
-        ("new tokens", format!("at most {max_new_tokens}, greedy")),
+        ("new tokens", format!("greedy, {}", Texts::end(*max_new_tokens, stop))),
         ("budgets", budgets.join(", ")),
         ("control from", "the last token of the prompt; keys and values of skipped layers are propagated".to_owned()),
         ("study", format!(

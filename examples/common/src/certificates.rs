@@ -14,12 +14,14 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Prompts that are single messages in the chat template, or plain texts, and greedy outputs of at most so many tokens.
+    /// Prompts that are single messages in the chat template, or plain texts, and greedy outputs of at most so many tokens
+    /// that also end before one of some strings.
     pub fn greedy(
         arguments: &ModelArguments,
         tokenizer: &Tokenizer,
         chat: bool,
         max_new_tokens: usize,
+        stop: &[String],
     ) -> Result<Self, TextError> {
         let form = match (chat, arguments.bos(tokenizer)?) {
             (true, _) => "single messages in the chat template",
@@ -27,7 +29,13 @@ impl Texts {
             (false, None) => "plain texts",
         };
         let prompts = format!("{form}, tokenizer and template {}", tokenizer.digest()?);
-        Ok(Self { prompts, decoding: format!("greedy, at most {max_new_tokens} new tokens") })
+        Ok(Self { prompts, decoding: format!("greedy, {}", Self::end(max_new_tokens, stop)) })
+    }
+
+    /// The end of outputs in words.
+    pub fn end(max_new_tokens: usize, stop: &[String]) -> String {
+        let before = if stop.is_empty() { String::new() } else { format!(", up to one of {stop:?}") };
+        format!("at most {max_new_tokens} new tokens{before}")
     }
 
     /// The labels of a certificate's conditions.

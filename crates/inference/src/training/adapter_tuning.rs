@@ -1,6 +1,6 @@
 //! Training of an adapter with which a model works with fewer layers.
 
-use super::teacher::Teacher;
+use super::teacher::{Targets, Teacher};
 use super::{
     LayerDropout, PassOptions, StepLoss, StepPart, StepReport, Trainer, TrainerOptions, TrainingBatch, TrainingError,
     TrainingFolder, pass,
@@ -80,6 +80,8 @@ impl<'de> Deserialize<'de> for TunedDepth {
 ///
 /// Only the likeliest tokens of the model at full depth are kept, and all others count as one token: the divergence is
 /// a lower bound of that over all tokens.
+///
+/// If at least half of the longest text is a beginning that all prompts of a batch share, a pass runs it once.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -210,6 +212,17 @@ impl AdapterTuning {
         step: u64,
     ) -> Result<StepLoss, TrainingError> {
         let targets = teacher.targets(batch)?;
+        let packed = batch.packed();
+        self.loss_at(adapted, &targets, packed.as_ref().unwrap_or(batch), step)
+    }
+
+    fn loss_at(
+        &self,
+        adapted: &Llama,
+        targets: &Targets,
+        batch: &TrainingBatch,
+        step: u64,
+    ) -> Result<StepLoss, TrainingError> {
         let depth = self.depth(step);
         let max = if depth == TunedDepth::Full { 0.0 } else { self.dropout };
         let exits = if let TunedDepth::Exits(exits) = &depth { exits.clone() } else { BTreeSet::new() };

@@ -29,6 +29,8 @@ pub struct TrainingBatch {
     positions: Vec<Vec<usize>>,
     padding: Vec<usize>,
     items: Vec<TrainingItem>,
+    /// The row of each item, and the place after its last one.
+    ends: Vec<(usize, usize)>,
 }
 
 impl TrainingBatch {
@@ -60,7 +62,31 @@ impl TrainingBatch {
             std::iter::repeat_n(0, *pad).chain(text.copied()).collect()
         });
         let positions = padding.iter().map(|pad| (0..width).map(|place| place.saturating_sub(*pad)).collect());
-        Ok(Self { tokens: tokens.collect(), positions: positions.collect(), padding: padding.clone(), items })
+        let (tokens, positions) = (tokens.collect(), positions.collect());
+        let ends = (0..items.len()).map(|row| (row, width)).collect();
+        Ok(Self { tokens, positions, padding, items, ends })
+    }
+
+    /// Returns the batch with all items in one row, in which the tokens that all prompts begin with stand once; `None`
+    /// if they are less than half of the longest text.
+    pub(super) fn packed(&self) -> Option<Self> {
+        let prompts = || self.items.iter().map(|item| &item.prompt);
+        let first = prompts().next()?;
+        let common = |prompt: &Vec<u32>| first.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        // The last token of a prompt predicts the first one of the item's own answer.
+        let begin = prompts().map(|prompt| common(prompt).min(prompt.len() - 1)).min()?;
+        if 2 * begin < self.width() {
+            return None;
+        }
+        let (mut tokens, mut positions) = (first[..begin].to_vec(), Vec::from_iter(0..begin));
+        let mut ends = Vec::new();
+        for TrainingItem { prompt, answer, .. } in &self.items {
+            tokens.extend(prompt[begin..].iter().chain(&answer[..answer.len() - 1]));
+            positions.extend(begin..prompt.len() + answer.len() - 1);
+            ends.push((0, tokens.len()));
+        }
+        let (tokens, positions, padding) = (vec![tokens], vec![positions], vec![0]);
+        Some(Self { tokens, positions, padding, items: self.items.clone(), ends })
     }
 
     /// The items, in the order of the rows.
@@ -85,26 +111,24 @@ impl TrainingBatch {
         self.items.iter().map(|item| item.answer.len()).sum()
     }
 
-    /// The places that predict labels, one range per row: from the last prompt token to the end.
+    /// The places that predict labels, one range per item: from the last prompt token to the end.
     pub fn label_places(&self) -> Vec<Range<usize>> {
-        let width = self.width();
-        self.items.iter().map(|item| width - item.answer.len()..width).collect()
+        self.items.iter().zip(&self.ends).map(|(item, (_, end))| end - item.answer.len()..*end).collect()
     }
 
-    /// The places that a controller decides about, one range per row. With [`ControlFrom::FirstGenerated`] these are
+    /// The places that a controller decides about, one range per item. With [`ControlFrom::FirstGenerated`] these are
     /// the places that *read* an answer token, with [`ControlFrom::LastPromptToken`] also the one that reads the last
     /// prompt token, and with [`ControlFrom::All`] all places but the padding.
     pub fn controlled_places(&self, from: ControlFrom) -> Vec<Range<usize>> {
-        let width = self.width();
-        let start = |item: &TrainingItem, pad: usize| match from {
-            ControlFrom::FirstGenerated => width + 1 - item.answer.len(),
-            ControlFrom::LastPromptToken => width - item.answer.len(),
-            ControlFrom::All => pad,
+        let start = |item: &TrainingItem, row: usize, end: usize| match from {
+            ControlFrom::FirstGenerated => end + 1 - item.answer.len(),
+            ControlFrom::LastPromptToken => end - item.answer.len(),
+            ControlFrom::All => self.padding[row],
         };
-        self.items.iter().zip(&self.padding).map(|(item, pad)| start(item, *pad)..width).collect()
+        self.items.iter().zip(&self.ends).map(|(item, (row, end))| start(item, *row, *end)..*end).collect()
     }
 
-    /// The rows of a pass with this seed.
+    /// The rows of a pass with this seed. A row of many items has the first one's id.
     pub(super) fn rows(&self, seed: u64) -> Vec<Row> {
         let rows = self.items.iter().zip(&self.padding).zip(&self.tokens);
         let rows = rows.map(|((item, padding), places)| {
@@ -131,10 +155,10 @@ impl TrainingBatch {
     /// The indices of the places that predict labels into a tensor `[rows * width]`, as a tensor `[labels]`.
     pub(super) fn label_index(&self, device: &Device) -> Tensor<1, Int> {
         let width = self.width();
-        let places = self.label_places().into_iter().enumerate();
+        let places = self.label_places().into_iter().zip(&self.ends);
         #[expect(clippy::cast_possible_wrap, reason = "indices into a tensor")]
         let places: Vec<i64> =
-            places.flat_map(|(row, places)| places.map(move |place| (row * width + place) as i64)).collect();
+            places.flat_map(|(places, (row, _))| places.map(move |place| (row * width + place) as i64)).collect();
         Tensor::from_data(places.as_slice(), device)
     }
 
@@ -154,13 +178,14 @@ impl TrainingBatch {
         model.logits(states.unsqueeze::<3>()).squeeze_dim::<2>(0)
     }
 
-    /// A mask `[rows, width]` with 1 at the given places of every row and 0 elsewhere.
+    /// A mask `[rows, width]` with 1 at the given places of every item and 0 elsewhere.
     pub(super) fn mask(&self, places: &[Range<usize>], device: &Device) -> Tensor<2> {
-        let width = self.width();
-        let ones =
-            |places: &Range<usize>| (0..width).map(|place| f32::from(u8::from(places.contains(&place)))).collect();
-        let values: Vec<f32> = places.iter().flat_map(|places| -> Vec<f32> { ones(places) }).collect();
-        Tensor::from_data(TensorData::new(values, [places.len(), width]), device)
+        let (rows, width) = (self.tokens.len(), self.width());
+        let mut values = vec![0.0_f32; rows * width];
+        for (places, (row, _)) in places.iter().zip(&self.ends) {
+            values[row * width..][places.clone()].fill(1.0);
+        }
+        Tensor::from_data(TensorData::new(values, [rows, width]), device)
     }
 }
 
@@ -187,6 +212,23 @@ mod tests {
         let rows = batch(&model(&Device::flex())).rows(5);
         let found = rows.iter().map(|row| (row.id, row.stream, row.seed, row.token, row.position, row.tokens));
         assert_eq!(found.collect::<Vec<_>>(), [(4, 4, 5, 7, 6, 7), (9, 9, 5, 11, 1, 2), (2, 2, 5, 23, 3, 4)]);
+    }
+
+    #[test]
+    fn prompts_that_begin_alike_are_packed() {
+        let items =
+            vec![item(7, &[1, 2, 3, 4, 5], &[6, 7]), item(3, &[1, 2, 3, 4], &[9, 10]), item(5, &[1, 2, 3, 4], &[5])];
+        let packed = TrainingBatch::new(&model(&Device::flex()), items).unwrap().packed().unwrap();
+        // The last prompt token is each item's own, even where it is the same.
+        assert_eq!(packed.tokens, [[1, 2, 3, 4, 5, 6, 4, 9, 4]]);
+        assert_eq!(packed.positions, [[0, 1, 2, 3, 4, 5, 3, 4, 3]]);
+        assert_eq!(packed.label_places(), [4..6, 6..8, 8..9]);
+        let alone = |prompts: [&[u32]; 2]| {
+            let items = prompts.iter().zip(0..).map(|(prompt, id)| item(id, prompt, &[3])).collect();
+            TrainingBatch::new(&model(&Device::flex()), items).unwrap().packed()
+        };
+        assert!(alone([&[1, 2, 3, 4], &[5, 2, 3, 4]]).is_none(), "nothing in common");
+        assert!(alone([&[1, 2, 3, 4], &[1, 3, 3, 4]]).is_none(), "less than half in common");
     }
 
     #[test]

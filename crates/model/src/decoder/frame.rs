@@ -111,8 +111,9 @@ impl Frame {
 
     /// Makes the frame of a pass over whole texts, whose keys and values are not kept.
     ///
-    /// - `positions[row][token]`: the position that rotates the token
-    /// - `padding[row]`: the number of tokens at the start that no other token of the row attends to
+    /// - `positions[row][token]`: the position that rotates the token. It attends to the tokens before it in the row, except
+    ///   those that have, or are followed up to it by, a position that is not lower; so texts that begin alike share a row
+    /// - `padding[row]`: the number of tokens at the start that no other token of the row attends to, at position 0
     /// - `windows`: the windows that layers have
     ///
     /// # Panics
@@ -128,17 +129,22 @@ impl Frame {
         assert_eq!(padding.len(), positions.len(), "one padding per row");
         let (rows, tokens) = (padding.len(), frame.tokens);
         let mask = |window: usize| {
-            let mut hidden = Vec::with_capacity(rows * tokens * tokens);
-            for (positions, pad) in positions.iter().zip(padding) {
+            let mut hidden = vec![true; rows * tokens * tokens];
+            for (row, (positions, pad)) in positions.iter().zip(padding).enumerate() {
+                let mut seen: Vec<usize> = Vec::new();
                 for own in 0..tokens {
-                    let unseen = |at: usize| at < *pad || outside(positions[own], positions[at], window);
                     // A padding token sees itself, so that every query has a key.
-                    hidden.extend((0..tokens).map(|at| at > own || (at != own && unseen(at))));
+                    seen.retain(|at| *at >= *pad && positions[*at] < positions[own]);
+                    seen.push(own);
+                    for at in seen.iter().filter(|at| !outside(positions[own], positions[**at], window)) {
+                        hidden[(row * tokens + own) * tokens + at] = false;
+                    }
                 }
             }
             Tensor::<4, Bool>::from_data(TensorData::new(hidden, [rows, 1, tokens, tokens]), device)
         };
-        frame.mask = padding.iter().any(|pad| *pad > 0).then(|| mask(usize::MAX));
+        let ascend = positions.iter().all(|row| row.is_sorted_by(|a, b| a < b));
+        frame.mask = (!ascend || padding.iter().any(|pad| *pad > 0)).then(|| mask(usize::MAX));
         let hides = |window: usize| {
             positions.iter().any(|row| {
                 let (lowest, highest) = bounds(row);

@@ -126,6 +126,9 @@ impl Llama {
     /// `positions[row][token]` is the position of a token, and `padding[row]` the number of tokens at the start of a
     /// row that no other token attends to. Windows hide what they hide in [`frame`](Self::frame).
     ///
+    /// Where positions fall, a row branches: a token attends to the last token before it at each lower position. With
+    /// positions 0, 1, 2, 3, 2, 3, the last two tokens continue the first two, and do not see the others.
+    ///
     /// # Panics
     /// If `positions` is empty, its rows differ in length, or `padding` does not have one entry per row.
     pub fn uncached_frame(&self, positions: &[Vec<usize>], padding: &[usize]) -> Frame {

@@ -39,6 +39,9 @@ pub struct EvidenceArguments {
     /// The largest number of tokens to generate, and the largest number of the reference's tokens that `nll` scores.
     #[arg(long, default_value_t = 64)]
     pub max_new_tokens: usize,
+    /// A string that ends an output and is left out of it, besides the model's own end; may be given more than once.
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
     /// Make each prompt a message in the model's chat template.
     #[arg(long)]
     pub chat: bool,
@@ -69,6 +72,7 @@ impl EvidenceArguments {
         Ok(OracleOptions {
             max_new_tokens: self.max_new_tokens,
             stop_tokens: checkpoint.stop_tokens(tokenizer)?,
+            stop_strings: self.stop.clone(),
             tokenizer: Some(tokenizer),
             run: RunSettings {
                 control_from: ControlFrom::LastPromptToken,

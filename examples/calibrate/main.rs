@@ -68,7 +68,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     print(&mut out, &certificate)?;
     if certificate.chosen().is_some() {
         let (file, tokens) = (file.display(), measured.max_new_tokens);
-        let stop: String = measured.stop.iter().map(|stop| format!(" --stop {stop:?}")).collect();
+        let stop: Vec<String> =
+            measured.stop.iter().map(|stop| format!(" --stop $'{}'", stop.escape_default())).collect();
+        let stop = stop.concat();
         writeln!(
             out,
             "\nThe certificate is in {file}. Run it with generate --certificate {file} --max-new-tokens {tokens}{stop}."

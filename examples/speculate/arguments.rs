@@ -25,9 +25,19 @@ pub struct Arguments {
     /// decoding, unless the temperature is 0.
     #[arg(long, default_value_t = Accept::Same)]
     accept: Accept,
-    /// A text file with a prompt on each line; by default the embedded model's tasks, or a few questions.
-    #[arg(long, value_name = "FILE")]
-    pub prompts: Option<PathBuf>,
+    /// A file of prompts, as for the `oracle` example; by default the embedded model's tasks, or a few questions, which are
+    /// messages if the model has a chat template.
+    #[arg(long, value_name = "FILE.jsonl|-")]
+    pub data: Option<PathBuf>,
+    /// Make each prompt of --data a message in the model's chat template.
+    #[arg(long, requires = "data")]
+    pub chat: bool,
+    /// A string that ends a sequence and is left out of its text; may be given more than once.
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// The largest number of prompts to read from --data.
+    #[arg(long, requires = "data")]
+    pub limit: Option<usize>,
     /// The number of problems of each of the embedded model's tasks.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub problems: u64,

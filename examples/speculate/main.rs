@@ -12,9 +12,10 @@ use dynlayer::inference::controllers::Resources;
 use dynlayer::inference::{RunSettings, SequenceOptions, SessionOptions};
 use dynlayer::model::WeightDtype;
 use dynlayer::model::text::TextError;
+use dynlayer_examples::data::{Data, Line};
 use dynlayer_examples::output::warn;
 use dynlayer_examples::speculation::{Prompts, SpeculationRow};
-use dynlayer_examples::{Loaded, PromptForm, calibration, read_text};
+use dynlayer_examples::{Loaded, PromptForm, calibration};
 use dynlayer_tiny::{self as tiny, Task, problems};
 use std::error::Error;
 use std::io::Write;
@@ -43,10 +44,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let groups = groups(arguments, &loaded)?;
     let run = RunSettings { kv_policy: arguments.kv_policy, seed: arguments.seed, ..RunSettings::default() };
-    let session = SessionOptions { run, speculation: Some(arguments.speculation()), ..SessionOptions::default() };
+    let session = SessionOptions {
+        run,
+        speculation: Some(arguments.speculation()),
+        tokenizer: Some((&loaded.tokenizer).into()),
+        ..SessionOptions::default()
+    };
     let sequence = SequenceOptions {
         max_new_tokens: arguments.max_new_tokens,
         stop_tokens: loaded.checkpoint.stop_tokens(&loaded.tokenizer)?,
+        stop_strings: arguments.stop.clone(),
         sampling: arguments.sampling(),
         ..SequenceOptions::default()
     };
@@ -99,7 +106,7 @@ type Group = (String, Vec<Vec<u32>>);
 /// The prompts: those of a file, the embedded model's tasks, or a few questions.
 fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn Error>> {
     let Loaded { tokenizer, .. } = loaded;
-    if arguments.model.model.is_none() && arguments.prompts.is_none() {
+    if arguments.model.model.is_none() && arguments.data.is_none() {
         let group = |task: Task| {
             let prompts = problems(&[task], arguments.problems, arguments.seed);
             let encoded = prompts.iter().map(|problem| tokenizer.encode(&problem.prompt, false));
@@ -107,18 +114,17 @@ fn groups(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<Group>, Box<dyn 
         };
         return Task::ALL.into_iter().map(group).collect();
     }
-    let text = arguments.prompts.as_deref().map(read_text).transpose()?;
-    let lines: Vec<&str> = match &text {
-        Some(text) => text.lines().filter(|line| !line.trim().is_empty()).collect(),
-        None => QUESTIONS.to_vec(),
+    let prompts: Vec<Vec<u32>> = if let Some(file) = &arguments.data {
+        let form = PromptForm::new(&arguments.model, tokenizer, arguments.chat)?;
+        let data = Data::read(file, arguments.limit)?;
+        let prompt = |line: &Line| form.prompt(&line.prompt).map_err(|error| data.wrong(line, error).into());
+        data.lines.iter().map(prompt).collect::<Result<_, Box<dyn Error>>>()?
+    } else {
+        let form = PromptForm::usual(&arguments.model, tokenizer)?;
+        if !form.is_chat() {
+            warn("the checkpoint has no chat template: it continues the prompts");
+        }
+        QUESTIONS.iter().map(|question| form.prompt(question)).collect::<Result<_, _>>()?
     };
-    if lines.is_empty() {
-        return Err("there is no prompt; expected one per line".into());
-    }
-    let form = PromptForm::usual(&arguments.model, tokenizer)?;
-    if !form.is_chat() {
-        warn("the checkpoint has no chat template: it continues the prompts");
-    }
-    let prompts = lines.iter().map(|line| form.prompt(line)).collect::<Result<_, _>>()?;
-    Ok(vec![(format!("{} prompts", lines.len()), prompts)])
+    Ok(vec![(format!("{} prompts", prompts.len()), prompts)])
 }

@@ -20,6 +20,7 @@ mod checkpoints;
 mod conformance;
 mod contract;
 mod controllers;
+mod coverage;
 mod equalities;
 mod families;
 mod gates;

@@ -78,7 +78,7 @@ impl TrainingBatch {
         if 2 * begin < self.width() {
             return None;
         }
-        let (mut tokens, mut positions) = (first[..begin].to_vec(), Vec::from_iter(0..begin));
+        let (mut tokens, mut positions) = (first[..begin].to_vec(), (0..begin).collect::<Vec<_>>());
         let mut ends = Vec::new();
         for TrainingItem { prompt, answer, .. } in &self.items {
             tokens.extend(prompt[begin..].iter().chain(&answer[..answer.len() - 1]));

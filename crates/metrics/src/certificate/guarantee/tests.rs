@@ -12,7 +12,7 @@ const DELTA: f64 = 0.1;
 /// The true risks of ten candidates, from the most careful to the boldest. The eighth is just too high.
 const RISKS: [f64; 10] = [0.01, 0.02, 0.03, 0.045, 0.06, 0.075, 0.09, 0.101, 0.15, 0.25];
 const SEQUENCES: usize = 200;
-const REPEATS: u64 = 1000;
+const REPEATS: u64 = 2000;
 
 /// The losses of a sequence under all candidates, all 0 or 1, or spread between.
 #[derive(Clone, Copy, PartialEq, Eq)]

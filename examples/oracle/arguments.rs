@@ -2,10 +2,9 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
-use dynlayer::inference::oracle::{Shard, ShardError};
 use dynlayer_examples::evidence::{Cost, EvidenceArguments};
+use dynlayer_examples::shards::ShardArguments;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Measures quality and cost of the best choice of layers for each prompt, and of baselines to compare them with.
 #[derive(Parser, Debug)]
@@ -23,14 +22,8 @@ pub struct Arguments {
     /// be continued is continued, not replaced.
     #[arg(long)]
     pub overwrite: bool,
-    /// Measure only the part I of N of the items (I from 0), into a file of its own in the folder of --out; N processes with the
-    /// same options measure all. By default the part that the variables of a Slurm array or of an indexed Kubernetes job
-    /// name, and without these all items. `all` measures all items whatever the variables say.
-    #[arg(long, value_name = "I/N|all", conflicts_with = "merge")]
-    pub shard: Option<Part>,
-    /// Merge the files of all parts in the folder of --out, and go on as if one process had measured all items.
-    #[arg(long)]
-    pub merge: bool,
+    #[command(flatten)]
+    pub shards: ShardArguments,
     /// The number of depths at which random routes are run, each with as many routes as there are candidates; 0 for
     /// none. Only used with `--cost layers`.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -48,37 +41,12 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// The value of `--shard`.
-#[derive(Clone, Copy, Debug)]
-pub enum Part {
-    All,
-    Shard(Shard),
-}
-
-impl FromStr for Part {
-    type Err = ShardError;
-
-    fn from_str(text: &str) -> Result<Self, ShardError> {
-        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::Shard) }
-    }
-}
-
 fn temperature(text: &str) -> Result<f32, String> {
     let found: f32 = text.trim().parse().map_err(|error| format!("{error}"))?;
     if found.is_finite() && found >= 0.0 { Ok(found) } else { Err("expected a number of at least 0".to_owned()) }
 }
 
 impl Arguments {
-    /// The part of the items that this process measures; `None` for all.
-    pub fn shard(&self) -> Result<Option<Shard>, ShardError> {
-        match self.shard {
-            Some(Part::Shard(shard)) => Ok(Some(shard)),
-            Some(Part::All) => Ok(None),
-            None if self.merge => Ok(None),
-            None => Shard::from_variables(|name| std::env::var(name).ok()),
-        }
-    }
-
     /// Reads the command line, or ends the program with its error or its help. Also returns what the options were read
     /// from, for [`without_effect`](Self::without_effect).
     pub fn read() -> (Self, ArgMatches) {

@@ -22,7 +22,7 @@ use dynlayer::inference::oracle::{Candidate, Item, OracleRun, Shard};
 use dynlayer::model::WeightDtype;
 use dynlayer_examples::oracle_report::{self, Results};
 use dynlayer_examples::output::{check, check_folder, tell, warn};
-use dynlayer_examples::{Loaded, evidence};
+use dynlayer_examples::{Loaded, evidence, shards};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,12 +34,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     // Everything that can be wrong is checked before the work begins.
-    let shard = arguments.shard()?;
+    let shard = arguments.shards.shard()?;
     match shard {
         // A shard writes no results.
         Some(shard) => {
             check_folder(&arguments.out)?;
-            check(&arguments.out.join(run::shard_file(shard)))?;
+            check(&arguments.out.join(shards::file_name(shard)))?;
         }
         None => folder::check(&arguments.out, arguments.overwrite)?,
     }
@@ -71,8 +71,8 @@ fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<(), Box<dyn Error>
         return measure_shard(arguments, &run, &items, shard);
     }
     let file = arguments.out.join(run::RUN);
-    if arguments.merge {
-        let merge = || run.merge(run::shard_files(&arguments.out)?, &file, &items).map_err(Box::<dyn Error>::from);
+    if arguments.shards.merge {
+        let merge = || run.merge(shards::files(&arguments.out)?, &file, &items).map_err(Box::<dyn Error>::from);
         match merge() {
             // The file of the whole run may be another run's; if a shard is, it is refused again.
             Err(error) if arguments.overwrite && error.downcast_ref().is_some_and(folder::is_other_run) => {
@@ -131,7 +131,7 @@ fn measure_shard(
     items: &[Item],
     shard: Shard,
 ) -> Result<(), Box<dyn Error>> {
-    let file = arguments.out.join(run::shard_file(shard));
+    let file = arguments.out.join(shards::file_name(shard));
     let finished = match evidence::measure(run, &file, items, arguments.json) {
         Err(error) if arguments.overwrite && folder::is_other_run(&error) => {
             folder::remove(&file)?;

@@ -2,41 +2,14 @@
 
 use crate::arguments::Arguments;
 use dynlayer::inference::controllers::ControllerSpec;
-use dynlayer::inference::oracle::{Candidate, OracleOptions, OracleRun, Shard};
+use dynlayer::inference::oracle::{Candidate, OracleOptions, OracleRun};
 use dynlayer::inference::sampling::Sampling;
 use dynlayer_examples::Loaded;
 use dynlayer_examples::evidence::{Cost, null_depths_between};
 use std::error::Error;
-use std::path::{Path, PathBuf};
 
 /// The file that an interrupted run continues from.
 pub const RUN: &str = "run.jsonl";
-
-/// The name of a shard's file.
-pub fn shard_file(shard: Shard) -> String {
-    format!("run.{}.jsonl", shard.to_string().replace('/', "-of-"))
-}
-
-/// The files of all shards in a folder, in the order of their names.
-pub fn shard_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let is_shard = |name: &str| {
-        let part = name.strip_prefix("run.").and_then(|name| name.strip_suffix(".jsonl"));
-        part.is_some_and(|part| part.replacen("-of-", "/", 1).parse::<Shard>().is_ok())
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_name().to_str().is_some_and(is_shard) {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        return Err(format!("{}: no file of a shard, such as run.0-of-8.jsonl, to merge", folder.display()).into());
-    }
-    Ok(files)
-}
 
 /// Makes the run that the arguments ask for.
 pub fn new<'a>(
@@ -54,7 +27,7 @@ pub fn new<'a>(
         }),
         null_depths: null_depths(arguments, specs, loaded.model.layers().len()),
         cost: arguments.cost.unit(),
-        shard: arguments.shard()?,
+        shard: arguments.shards.shard()?,
         ..evidence.options(loaded)?
     };
     Ok(OracleRun::new(&loaded.model, candidates, evidence.metric.measure()).options(options))

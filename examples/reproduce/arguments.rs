@@ -5,6 +5,7 @@ use dynlayer::inference::KvPolicy;
 use dynlayer::model::WeightDtype;
 use dynlayer_examples::arguments::{ModelArguments, trimmed};
 use dynlayer_examples::evidence::{EvidenceArguments, Metric};
+use dynlayer_examples::shards::ShardArguments;
 use std::path::PathBuf;
 
 /// Repeats the three experiments of arXiv 2410.20022 on one model and one set of prompts, and writes one page.
@@ -19,6 +20,8 @@ pub struct Arguments {
     /// The folder for the page and for the files that an interrupted run continues from.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub shards: ShardArguments,
     /// The number of prompts to measure on.
     #[arg(long, default_value_t = 40)]
     pub limit: usize,

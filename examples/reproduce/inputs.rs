@@ -2,6 +2,7 @@
 
 use super::arguments::Arguments;
 use dynlayer::inference::ControlFrom;
+use dynlayer::inference::oracle::Shard;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, TrainingFolder};
 use dynlayer::metrics::random;
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
@@ -47,15 +48,19 @@ fn texts<'a>(arguments: &Arguments, loaded: &'a Loaded, data: &Path) -> Result<T
     Texts::open(data, model, tokenizer, (bos, stops), &arguments.model, &settings)
 }
 
-/// Trains and measures the routers.
-pub fn study(arguments: &Arguments, loaded: &Loaded) -> Result<StudyReport, Box<dyn Error>> {
+/// Trains and measures the routers, or a shard of them, of which there is no report.
+pub fn study(
+    arguments: &Arguments,
+    loaded: &Loaded,
+    shard: Option<Shard>,
+) -> Result<Option<StudyReport>, Box<dyn Error>> {
     let Loaded { tokenizer, model, .. } = loaded;
     let Some(data) = &arguments.data else {
         let task = TinyTask::new(&arguments.model, model, tokenizer, ROUTER, BATCH.0, PROBLEMS)?;
-        return run(arguments, loaded, &task, "problems");
+        return run(arguments, loaded, &task, "problems", shard);
     };
     let task = texts(arguments, loaded, data)?;
-    run(arguments, loaded, &task, &task.digest().to_string())
+    run(arguments, loaded, &task, &task.digest().to_string(), shard)
 }
 
 /// The prices and the number of seeds. Two prices are the fewest at which inputs can reach a depth in common.
@@ -72,7 +77,8 @@ fn run<T: StudyTask>(
     loaded: &Loaded,
     task: &T,
     data: &str,
-) -> Result<StudyReport, Box<dyn Error>> {
+    shard: Option<Shard>,
+) -> Result<Option<StudyReport>, Box<dyn Error>> {
     let mut training = RouterTraining::new(arguments.steps, 1e-2, DepthLoss::Price { alpha: 0.0 });
     training.control_from = ControlFrom::LastPromptToken;
     let (prices, seeds) = prices(arguments);
@@ -80,20 +86,20 @@ fn run<T: StudyTask>(
     let seeds = (0..seeds).map(|seed| random::derive(STUDIED, arguments.seed, [seed, 0, 0]));
     let study = Study::new(training, prices, seeds);
     let path = arguments.out.join("study");
+    let folder = TrainingFolder { path: &path, what: data };
     let bar = progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}");
     let runs = study.inputs.len() * study.depths.len() * study.seeds.len();
+    let runs = shard.map_or(runs, |shard| (0..runs).filter(|run| shard.has(*run)).count());
     bar.set_length(runs as u64 * arguments.steps);
-    let report =
-        study.run(
-            &loaded.model,
-            task,
-            Some(TrainingFolder { path: &path, what: data }),
-            |progress| match progress {
-                StudyProgress::Step { .. } => bar.inc(1),
-                StudyProgress::Run { done, .. } => bar.set_position(done as u64 * arguments.steps),
-                _ => {}
-            },
-        )?;
+    let progress = |progress: StudyProgress<'_>| match progress {
+        StudyProgress::Step { .. } => bar.inc(1),
+        StudyProgress::Run { done, .. } => bar.set_position(done as u64 * arguments.steps),
+        _ => {}
+    };
+    let report = match shard {
+        Some(shard) => study.run_shard(&loaded.model, task, folder, shard, progress).map(|()| None)?,
+        None => study.run(&loaded.model, task, Some(folder), progress).map(Some)?,
+    };
     bar.finish_and_clear();
     Ok(report)
 }

@@ -5,7 +5,8 @@
 //! cargo run --release --example reproduce -- --out DIR [--model DIR|FILE.gguf --data FILE.jsonl --chat] [--thorough]
 //! ```
 //!
-//! When an interrupted run is started again with the same options, answered prompts and trained routers are not repeated.
+//! When an interrupted run is started again with the same options, nothing that is finished is repeated. Many processes
+//! divide a run with `--shard`, and `--merge` makes the page.
 
 mod arguments;
 mod depth;
@@ -16,7 +17,7 @@ mod page;
 use arguments::Arguments;
 use clap::Parser;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
-use dynlayer::inference::oracle::{Candidate, Item, OracleOptions, OracleRun};
+use dynlayer::inference::oracle::{Candidate, Item, OracleOptions, OracleRun, Shard};
 use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, GenerateOptions, RunSettings, generate};
@@ -27,7 +28,7 @@ use dynlayer_examples::comparison::{FAMILIES, of_family};
 use dynlayer_examples::evidence::{self, Cost, null_depths_between};
 use dynlayer_examples::oracle_report::{self, Results};
 use dynlayer_examples::output::{check, check_folder, tell};
-use dynlayer_examples::{Loaded, calibration};
+use dynlayer_examples::{Loaded, calibration, shards};
 use page::Page;
 use std::error::Error;
 use std::process::ExitCode;
@@ -57,12 +58,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let texts = calibration::texts(None, &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
+    let shard = arguments.shards.shard()?;
     tell("1 of 3: skipping and early exit\n");
-    let depth = depth::compare(arguments, model, &items, &budgets, &resources)?;
+    let depth = depth::compare(arguments, model, &items, &budgets, &resources, shard)?;
     tell("2 of 3: the oracle\n");
-    let (table, null) = outputs(arguments, &loaded, &items, &budgets, &resources)?;
+    let outputs = outputs(arguments, &loaded, &items, &budgets, &resources, shard)?;
     tell("3 of 3: hidden states as the input of a controller\n");
-    let study = inputs::study(arguments, &loaded)?;
+    let study = inputs::study(arguments, &loaded, shard)?;
+    let (Some(depth), Some((table, null)), Some(study)) = (depth, outputs, study) else {
+        tell("this shard is finished; when all are, --merge instead of --shard makes the page\n");
+        return Ok(());
+    };
 
     let bos = arguments.model.bos(tokenizer)?.is_some();
     let states = oracle_report::states(model, &items, n_layers / 6)?;
@@ -105,14 +111,19 @@ fn budgets(arguments: &Arguments, n_layers: usize) -> Result<Vec<usize>, String>
     Ok(budgets)
 }
 
-/// Lets every family at every budget answer every prompt, and measures the answers.
+/// The table of the candidates, and that of the random routes of the null oracle.
+type Tables = (Evidence, Option<Evidence>);
+
+/// Lets every family at every budget answer every prompt, and measures the answers; or a shard of the prompts, of which
+/// there is no table.
 fn outputs(
     arguments: &Arguments,
     loaded: &Loaded,
     items: &[Item],
     budgets: &[usize],
     resources: &Resources,
-) -> Result<(Evidence, Option<Evidence>), Box<dyn Error>> {
+    shard: Option<Shard>,
+) -> Result<Option<Tables>, Box<dyn Error>> {
     let (measured, n_layers) = (arguments.evidence(), loaded.model.layers().len());
     let mut specs: Vec<ControllerSpec> = vec!["full".parse()?];
     for budget in budgets.iter().filter(|budget| **budget < n_layers) {
@@ -126,11 +137,20 @@ fn outputs(
     let options = OracleOptions {
         halves: Some(Sampling { temperature: 0.7, ..Sampling::default() }),
         null_depths: null_depths_between(least, most, NULL_DEPTHS),
+        shard,
         ..measured.options(loaded)?
     };
     let run = OracleRun::new(&loaded.model, candidates, measured.metric.measure()).options(options);
-    let results = evidence::measure(&run, &arguments.out.join("run.jsonl"), items, arguments.quiet)?;
-    Ok((results.evidence()?, results.null()?))
+    if let Some(shard) = shard {
+        evidence::measure(&run, &arguments.out.join(shards::file_name(shard)), items, arguments.quiet)?;
+        return Ok(None);
+    }
+    let file = arguments.out.join("run.jsonl");
+    if arguments.shards.merge {
+        run.merge(shards::files(&arguments.out)?, &file, items)?;
+    }
+    let results = evidence::measure(&run, &file, items, arguments.quiet)?;
+    Ok(Some((results.evidence()?, results.null()?)))
 }
 
 /// A few answers under early exit by confidence, with the depth of every token.
@@ -171,7 +191,8 @@ fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(Stri
     let data =
         arguments.data.as_ref().map_or_else(|| "built-in problems".to_owned(), |file| file.display().to_string());
     let budgets: Vec<String> = budgets.iter().map(ToString::to_string).collect();
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    // Of a run that was divided, the command of an undivided one, which gives the same.
+    let command: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--merge").collect();
     [
         ("command", format!("reproduce {}", command.join(" "))),
         ("prompts", data),

@@ -9,7 +9,7 @@ use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::metrics::hidden::{cosine_similarity, relative_error};
 use dynlayer::model::Llama;
 use indicatif::ProgressBar;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::error::Error;
 
 /// The families of controllers that are compared at each budget.
@@ -28,7 +28,7 @@ pub fn of_family(family: &str, budget: usize) -> Result<ControllerSpec, SpecErro
 /// The distance of a controller's predictions from the full model's, as means over all tokens that it decided about.
 /// With [`ControlFrom::FirstGenerated`], these are all but the continuation's first token, which the prompt's pass
 /// predicts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The controller.
     pub controller: String,

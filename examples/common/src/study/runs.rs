@@ -2,7 +2,9 @@
 
 use super::store::Store;
 use super::{Evaluation, StudyError, StudyReport, StudyTask, evaluate};
+use crate::stored::Stored;
 use dynlayer::inference::controllers::{FullDepth, RouterInput};
+use dynlayer::inference::oracle::Shard;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, StepReport, TrainingFolder};
 use dynlayer::metrics::statistics::Bootstrap;
 use dynlayer::model::Llama;
@@ -74,7 +76,7 @@ pub enum StudyProgress<'a> {
         run: &'a StudyRun,
         /// The number of runs done.
         done: usize,
-        /// The number of runs of the study.
+        /// The number of runs of the study, or of its shard.
         total: usize,
     },
 }
@@ -119,6 +121,34 @@ impl Study {
         folder: Option<TrainingFolder<'_>>,
         mut progress: impl FnMut(StudyProgress<'_>),
     ) -> Result<StudyReport, StudyError> {
+        let store = self.store(model, task, folder)?;
+        let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
+        let runs = self.runs(model, task, &store, |_| true, &mut progress)?;
+        StudyReport::new(self, model.layers().len(), full, runs)
+    }
+
+    /// Trains and measures a shard of the routers, in the folder where [`run`](Self::run) finds them.
+    ///
+    /// # Errors
+    /// The same as for [`run`](Self::run).
+    pub fn run_shard<T: StudyTask>(
+        &self,
+        model: &Llama,
+        task: &T,
+        folder: TrainingFolder<'_>,
+        shard: Shard,
+        mut progress: impl FnMut(StudyProgress<'_>),
+    ) -> Result<(), StudyError> {
+        let store = self.store(model, task, Some(folder))?;
+        self.runs(model, task, &store, |run| shard.has(run), &mut progress).map(|_| ())
+    }
+
+    fn store<'f, T: StudyTask>(
+        &self,
+        model: &Llama,
+        task: &T,
+        folder: Option<TrainingFolder<'f>>,
+    ) -> Result<Store<'f>, StudyError> {
         for (what, n) in
             [("inputs", self.inputs.len()), ("prices of depth", self.depths.len()), ("seeds", self.seeds.len())]
         {
@@ -126,34 +156,43 @@ impl Study {
                 return Err(StudyError::Empty { what });
             }
         }
-        let store = Store::open(folder, model, task, self.batch)?;
-        let full = evaluate(model, &mut FullDepth, task, self.training.control_from, self.batch)?;
-        let total = self.inputs.len() * self.depths.len() * self.seeds.len();
-        let mut runs = Vec::with_capacity(total);
+        Store::open(folder, model, task, self.batch)
+    }
+
+    /// Trains and measures the routers whose number `takes` accepts.
+    fn runs<T: StudyTask>(
+        &self,
+        model: &Llama,
+        task: &T,
+        store: &Store<'_>,
+        takes: impl Fn(usize) -> bool,
+        progress: &mut impl FnMut(StudyProgress<'_>),
+    ) -> Result<Vec<StudyRun>, StudyError> {
         // All routers of one seed come before the next seed, so that a study that is stopped early has complete
         // comparisons.
-        for &seed in &self.seeds {
-            for &depth in &self.depths {
-                for &input in &self.inputs {
-                    let recipe = self.recipe(input, depth, seed);
-                    let place = store.place(&recipe, task)?;
-                    let run = match Store::load(place.as_ref())? {
-                        Some(run) => run,
-                        None => {
-                            let step = |report: &StepReport| {
-                                progress(StudyProgress::Step { run: (input, depth, seed), report });
-                            };
-                            let run = self.train_and_measure(model, task, &recipe, step)?;
-                            Store::save(place, &run)?;
-                            run
-                        }
+        let depths = self.seeds.iter().flat_map(|seed| self.depths.iter().map(move |depth| (*seed, *depth)));
+        let all = depths.flat_map(|(seed, depth)| self.inputs.iter().map(move |input| (*input, depth, seed)));
+        let chosen: Vec<_> = all.enumerate().filter(|(number, _)| takes(*number)).map(|(_, run)| run).collect();
+        let total = chosen.len();
+        let mut runs = Vec::with_capacity(total);
+        for (input, depth, seed) in chosen {
+            let recipe = self.recipe(input, depth, seed);
+            let stored = store.place(&recipe, task)?;
+            let run = match stored.as_ref().map(Stored::load).transpose()?.flatten() {
+                Some(run) => run,
+                None => {
+                    let step = |report: &StepReport| {
+                        progress(StudyProgress::Step { run: (input, depth, seed), report });
                     };
-                    progress(StudyProgress::Run { run: &run, done: runs.len() + 1, total });
-                    runs.push(run);
+                    let run = self.train_and_measure(model, task, &recipe, step)?;
+                    stored.map(|stored| stored.save(&run)).transpose()?;
+                    run
                 }
-            }
+            };
+            progress(StudyProgress::Run { run: &run, done: runs.len() + 1, total });
+            runs.push(run);
         }
-        StudyReport::new(self, model.layers().len(), full, runs)
+        Ok(runs)
     }
 
     fn recipe(&self, input: RouterInput, depth: DepthLoss, seed: u64) -> RouterTraining {

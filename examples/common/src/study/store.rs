@@ -1,19 +1,13 @@
 //! Finished runs on disk, so that a study can be stopped and continued.
 
-use super::{StudyError, StudyRun, StudyTask};
+use super::{StudyError, StudyTask};
+use crate::stored::{Identity, Stored, StoredError};
 use dynlayer::inference::GenerateOptions;
 use dynlayer::inference::controllers::RouterInput;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, StepPart, TrainingError, TrainingFolder};
-use dynlayer::model::format::write_atomic;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Digest, Llama};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// Everything that a run depends on, by name. Contents stand as their digests.
-type Identity = BTreeMap<String, Value>;
+use serde_json::json;
 
 /// The folder of finished runs, with a file per run; `None` if runs are not stored.
 #[derive(Debug)]
@@ -21,19 +15,6 @@ pub(super) struct Store<'a> {
     folder: Option<TrainingFolder<'a>>,
     /// Everything that all runs have in common.
     common: Identity,
-}
-
-/// The file of a run, and what the run depends on.
-pub(super) struct Place {
-    path: PathBuf,
-    identity: Identity,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    identity: Identity,
-    run: StudyRun,
 }
 
 impl<'a> Store<'a> {
@@ -47,7 +28,7 @@ impl<'a> Store<'a> {
         let Some(TrainingFolder { path, what }) = folder else {
             return Ok(Self { folder, common: Identity::new() });
         };
-        let io = |what| move |source| StudyError::Io { path: path.to_path_buf(), what, source };
+        let io = |what| move |source| StoredError::Io { path: path.to_path_buf(), what, source };
         std::fs::create_dir_all(path).map_err(io("the folder cannot be made"))?;
         tempfile::NamedTempFile::new_in(path).map_err(io("nothing can be written there"))?;
         let items = task.items().iter().flat_map(|item| [&item.prompt[..], &item.continuation]);
@@ -81,33 +62,8 @@ impl<'a> Store<'a> {
         Ok(Self { folder, common: common.map(|(name, value)| (name.to_owned(), value)).into() })
     }
 
-    /// Reads the run of a place, if it was finished before.
-    pub(super) fn load(place: Option<&Place>) -> Result<Option<StudyRun>, StudyError> {
-        let Some(Place { path, identity }) = place else { return Ok(None) };
-        if !path.exists() {
-            return Ok(None);
-        }
-        let io = |source| StudyError::Io { path: path.clone(), what: "cannot be read", source };
-        let text = std::fs::read_to_string(path).map_err(io)?;
-        let json = |source| StudyError::Json { path: path.clone(), source };
-        let File { identity: stored, run } = serde_json::from_str(&text).map_err(json)?;
-        let mut names = identity.keys().chain(stored.keys());
-        let Some(name) = names.find(|name| identity.get(*name) != stored.get(*name)) else { return Ok(Some(run)) };
-        let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        let (setting, expected, found) = (name.clone(), text(identity.get(name)), text(stored.get(name)));
-        Err(StudyError::Stored { path: path.clone(), setting, expected, found })
-    }
-
-    /// Stores a finished run at its place, if runs are stored.
-    pub(super) fn save(place: Option<Place>, run: &StudyRun) -> Result<(), StudyError> {
-        let Some(Place { path, identity }) = place else { return Ok(()) };
-        let file = File { identity, run: run.clone() };
-        let text = serde_json::to_vec(&file).map_err(|source| StudyError::Json { path: path.clone(), source })?;
-        write_atomic(&path, &text).map_err(|source| StudyError::Io { path, what: "cannot be written", source })
-    }
-
     /// Returns the place of a run; `None` if runs are not stored.
-    pub(super) fn place<T: StudyTask>(&self, recipe: &RouterTraining, task: &T) -> Result<Option<Place>, StudyError> {
+    pub(super) fn place<T: StudyTask>(&self, recipe: &RouterTraining, task: &T) -> Result<Option<Stored>, StudyError> {
         let Some(TrainingFolder { path, .. }) = self.folder else { return Ok(None) };
         let first = task.batch(recipe.seed, StepPart { step: 0, part: 0 })?.digest();
         let router = Digest::of_weights(&task.router(recipe.seed)).map_err(TrainingError::from)?;
@@ -118,7 +74,7 @@ impl<'a> Store<'a> {
             identity.insert(name.to_owned(), value);
         }
         let name = format!("{}_{}_{}.json", input_name(recipe.router.input), depth_name(recipe.depth), recipe.seed);
-        Ok(Some(Place { path: path.join(name), identity }))
+        Ok(Some(Stored::new(path.join(name), identity)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of a small study with a model that can count.
 
 use super::{Measure, Study, StudyError, StudyProgress, StudyReport, StudyTask, Verdict};
+use crate::stored::StoredError;
 use dynlayer::burn::module::Module;
 use dynlayer::burn::tensor::Device;
 use dynlayer::inference::conformance::small_model;
@@ -129,7 +130,7 @@ fn a_study_is_a_table_and_an_answer() {
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<StudyReport>(&json).unwrap(), report);
     let differs = |study: &Study, model: &Llama, task: &Counting| match study.run(model, task, kept, |_| {}) {
-        Err(StudyError::Stored { setting, .. }) => setting,
+        Err(StudyError::Stored(StoredError::Other { setting, .. })) => setting,
         other => panic!("{other:?}"),
     };
     let mut other = study.clone();

@@ -157,9 +157,9 @@ fn prompts_that_begin_alike_give_the_same_loss_and_gradients_together() {
         let tuning = AdapterTuning::new(3, 1e-3, &depths(&["full", "exit:1+3", "random:3"]));
         let found = |batch: &TrainingBatch, step| {
             let trained = adapter.clone().train();
-            let adapted = model.adapted(&trained).unwrap();
+            let beside = model.adapted(&trained).unwrap();
             let targets = Teacher::new(model.clone(), 16).targets(batch).unwrap();
-            let loss = tuning.loss_at(&adapted, &targets, batch, step).unwrap().loss;
+            let loss = tuning.loss_at(&beside, &targets, batch, step).unwrap().loss;
             let gradients = loss.clone().backward();
             let factors = trained.products().flat_map(|(_, product)| [product.a.val(), product.b.val()]);
             let gradients = factors.filter_map(|factor| Some(values(factor.grad(&gradients)?)));

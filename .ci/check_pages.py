@@ -13,7 +13,8 @@ import sys
 import time
 
 program, folder = sys.argv[1:3]
-rng = random.Random(sys.argv[3] if len(sys.argv) > 3 else time.time_ns())
+seed = sys.argv[3] if len(sys.argv) > 3 else str(time.time_ns())
+rng = random.Random(seed)
 out = os.path.join(folder, "page")
 command = [program, "--limit", "8", "--budgets", "12,6,2", "--steps", "3", "--max-new-tokens", "12", "--quiet", "--out", out]
 # How often processes are killed, for each number of shards.
@@ -21,7 +22,7 @@ KILLS = {1: 3, 3: 3, 7: 4}
 
 
 def fail(why):
-    sys.exit(f"check_pages.py: {why}")
+    sys.exit(f"check_pages.py: {why} (seed {seed})")
 
 
 def run(*options, **variables):
@@ -50,6 +51,9 @@ def killed(seconds, *options, **variables):
         return True
 
 
+for name in list(os.environ):
+    if name.startswith("SLURM_") or name in ("JOB_COMPLETION_INDEX", "DYNLAYER_SHARDS"):
+        del os.environ[name]
 started = time.monotonic()
 run()
 seconds = time.monotonic() - started
@@ -77,9 +81,13 @@ for n, kills in KILLS.items():
             # A shard that ended before has less to do when it is started again, and may end once more.
             done += killed(rng.uniform(0, seconds / n), **variables)
         run(**variables)
-        if i + 1 < n and subprocess.run([*command, "--merge"], stderr=subprocess.DEVNULL).returncode == 0:
-            fail("merged before all shards were finished")
+        if i + 1 < n:
+            early = subprocess.run([*command, "--merge"], capture_output=True, text=True)
+            if early.returncode == 0 or not re.search("missing|not finished|shard", early.stderr):
+                fail(f"merged before all shards were finished: {early.stderr}")
     run("--merge")
     if page() != undivided:
         fail(f"{n} shards give another page")
-print(f"the page is the same in 1, 3 and 7 parts, {done} times killed")
+if done == 0:
+    fail("nothing was killed")
+print(f"the page is the same in 1, 3 and 7 parts, {done} times killed (seed {seed})")

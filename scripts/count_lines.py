@@ -12,8 +12,8 @@ import sys
 CRATES = ("model", "inference", "metrics", "cpu")
 # Code is a cost: a commit that raises a limit says why. The last ones were for adapters
 # beside the weights, their training, and certificates with the
-# controllers that they name, and shards of runs.
-CRATE_LIMIT, TOTAL_LIMIT = 12_400, 30_000
+# controllers that they name, shards of runs, and rows of texts that begin alike.
+CRATE_LIMIT, TOTAL_LIMIT = 12_450, 30_100
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

@@ -8,7 +8,7 @@ use dynlayer::model::Digest;
 use dynlayer_examples::data::Data;
 use dynlayer_examples::{Loaded, PromptForm, progress_bar};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -21,7 +21,7 @@ const TOGETHER: usize = 16;
 struct Head {
     model: Digest,
     max_new_tokens: usize,
-    stop: Vec<String>,
+    stop: BTreeSet<String>,
 }
 
 /// Another line of it.
@@ -47,7 +47,8 @@ pub fn answers(
     let (file, max_new_tokens) = (&arguments.work.join("answers.jsonl"), arguments.max_new_tokens);
     let named = |error: std::io::Error| format!("{}: {error}", file.display());
     let mut known = BTreeMap::new();
-    let head = Head { model: loaded.model.weights_digest()?, max_new_tokens, stop: arguments.stop.clone() };
+    let head =
+        Head { model: loaded.model.weights_digest()?, max_new_tokens, stop: arguments.stop.iter().cloned().collect() };
     let exists = file.exists();
     if exists {
         let mut lines = BufReader::new(File::open(file).map_err(named)?).lines();

@@ -68,9 +68,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     print(&mut out, &certificate)?;
     if certificate.chosen().is_some() {
         let (file, tokens) = (file.display(), measured.max_new_tokens);
-        let stop: Vec<String> =
-            measured.stop.iter().map(|stop| format!(" --stop $'{}'", stop.escape_default())).collect();
-        let stop = stop.concat();
+        let quoted = |stop: &String| format!(" --stop='{}'", stop.replace('\'', "'\\''"));
+        let stop = measured.stop.iter().map(quoted).collect::<Vec<_>>().concat();
         writeln!(
             out,
             "\nThe certificate is in {file}. Run it with generate --certificate {file} --max-new-tokens {tokens}{stop}."

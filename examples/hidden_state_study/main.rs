@@ -15,10 +15,10 @@ mod output;
 use arguments::Arguments;
 use dynlayer::inference::training::{DepthLoss, RouterTraining, Temperature, TrainingFolder};
 use dynlayer::model::{Llama, WeightDtype};
-use dynlayer_examples::Loaded;
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer_examples::text_task::{TextSettings, Texts};
 use dynlayer_examples::tiny_task::TinyTask;
+use dynlayer_examples::{Loaded, PromptForm};
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -40,8 +40,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Some(data) => {
             let stops = checkpoint.stop_tokens(&tokenizer)?;
             let Arguments { batch, items, tokens, skip_long, .. } = *arguments;
-            let settings = TextSettings { router, batch, items, tokens, skip_long };
-            let task = Texts::open(data, &model, &tokenizer, (bos, stops), &arguments.model, &settings)?;
+            let settings = TextSettings { router, batch, items, tokens, skip_long, stop_strings: Vec::new() };
+            let form = PromptForm::usual(&arguments.model, &tokenizer)?;
+            let task = Texts::open(data, &model, &tokenizer, (bos, stops), &form, &settings)?;
             (study(arguments, &model, &task, &task.digest().to_string())?, "ROUGE-L")
         }
     };

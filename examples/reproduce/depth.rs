@@ -111,17 +111,21 @@ fn measure(
         }
         let identity = [
             ("the controllers", json!(specs.iter().map(ToString::to_string).collect::<Vec<_>>())),
-            ("what they are made from", json!(inputs)),
+            ("the controllers' files and calibration", json!(inputs)),
             ("the model's weights", json!(model.weights_digest()?)),
             ("the model's configuration", json!(model.config())),
             ("device", json!(format!("{:?}", model.device()))),
             ("the items", json!(Digest::of_tokens(tokens))),
+            ("the number of items that are measured together", json!(BATCH)),
             ("the settings", json!(settings)),
         ];
         let identity = identity.map(|(name, value)| (name.to_owned(), value)).into();
         let stored = Stored::new(folder.join(format!("{family}-{seed}.json")), identity);
         let rows = match stored.load::<Vec<(Row, Sums)>>()? {
-            Some(rows) => rows.into_iter().map(|(row, items)| Row { items, ..row }).collect(),
+            Some(rows) => {
+                bar.reset_eta();
+                rows.into_iter().map(|(row, items)| Row { items, ..row }).collect()
+            }
             None => {
                 let mut controllers = Vec::new();
                 for spec in &specs {

@@ -8,7 +8,7 @@ use dynlayer::metrics::random;
 use dynlayer_examples::study::{Study, StudyProgress, StudyReport, StudyTask};
 use dynlayer_examples::text_task::{TextSettings, Texts};
 use dynlayer_examples::tiny_task::{RouterKind, TinyTask};
-use dynlayer_examples::{Loaded, progress_bar};
+use dynlayer_examples::{Loaded, PromptForm, progress_bar};
 use std::error::Error;
 use std::path::Path;
 
@@ -43,9 +43,17 @@ fn texts<'a>(arguments: &Arguments, loaded: &'a Loaded, data: &Path) -> Result<T
     let Loaded { checkpoint, tokenizer, model } = loaded;
     let bos = arguments.model.bos(tokenizer)?;
     let (items, batch) = (arguments.limit as u64, BATCH.1);
-    let settings = TextSettings { router: ROUTER, batch, items, tokens: TOKENS, skip_long: true };
+    let settings = TextSettings {
+        router: ROUTER,
+        batch,
+        items,
+        tokens: TOKENS,
+        skip_long: true,
+        stop_strings: arguments.stop.clone(),
+    };
     let stops = checkpoint.stop_tokens(tokenizer)?;
-    Texts::open(data, model, tokenizer, (bos, stops), &arguments.model, &settings)
+    let form = PromptForm::new(&arguments.model, tokenizer, arguments.chat)?;
+    Texts::open(data, model, tokenizer, (bos, stops), &form, &settings)
 }
 
 /// Trains and measures the routers, or a shard of them, of which there is no report.

@@ -21,7 +21,6 @@ use dynlayer::inference::oracle::{Candidate, Item, OracleOptions, OracleRun, Sha
 use dynlayer::inference::report::DepthMap;
 use dynlayer::inference::sampling::Sampling;
 use dynlayer::inference::{ControlFrom, GenerateOptions, RunSettings, generate};
-use dynlayer::metrics::allocation::Evidence;
 use dynlayer::model::format::write_atomic;
 use dynlayer_examples::certificates::Texts;
 use dynlayer_examples::comparison::{FAMILIES, of_family};
@@ -44,6 +43,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let started = std::time::Instant::now();
+    let shard = arguments.shards.shard()?;
     check_folder(&arguments.out)?;
     let files = ["index.html", "page.md"].map(|name| arguments.out.join(name));
     files.iter().try_for_each(|file| check(file))?;
@@ -58,17 +58,26 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let texts = calibration::texts(None, &arguments.model, tokenizer, model)?;
     let resources = Resources::new().texts(texts).seed(arguments.seed);
 
-    let shard = arguments.shards.shard()?;
+    let run = oracle_run(arguments, &loaded, &budgets, &resources, shard)?;
+    let file = match shard {
+        Some(shard) => shards::begin(&arguments.out, shard)?,
+        None => arguments.out.join("run.jsonl"),
+    };
+    if arguments.shards.merge {
+        run.merge(shards::finished(&arguments.out)?, &file, &items)?;
+    }
     tell("1 of 3: skipping and early exit\n");
     let depth = depth::compare(arguments, model, &items, &budgets, &resources, shard)?;
     tell("2 of 3: the oracle\n");
-    let outputs = outputs(arguments, &loaded, &items, &budgets, &resources, shard)?;
+    let outputs = evidence::measure(&run, &file, &items, arguments.quiet)?;
     tell("3 of 3: hidden states as the input of a controller\n");
     let study = inputs::study(arguments, &loaded, shard)?;
-    let (Some(depth), Some((table, null)), Some(study)) = (depth, outputs, study) else {
+    let (Some(depth), Some(study)) = (depth, study) else {
+        shard.map(|shard| shards::finish(&arguments.out, shard)).transpose()?;
         tell("this shard is finished; when all are, --merge instead of --shard makes the page\n");
         return Ok(());
     };
+    let (table, null) = (outputs.evidence()?, outputs.null()?);
 
     let bos = arguments.model.bos(tokenizer)?.is_some();
     let states = oracle_report::states(model, &items, n_layers / 6)?;
@@ -111,19 +120,14 @@ fn budgets(arguments: &Arguments, n_layers: usize) -> Result<Vec<usize>, String>
     Ok(budgets)
 }
 
-/// The table of the candidates, and that of the random routes of the null oracle.
-type Tables = (Evidence, Option<Evidence>);
-
-/// Lets every family at every budget answer every prompt, and measures the answers; or a shard of the prompts, of which
-/// there is no table.
-fn outputs(
+/// The run in which every family at every budget answers every prompt, or a shard of the prompts.
+fn oracle_run<'a>(
     arguments: &Arguments,
-    loaded: &Loaded,
-    items: &[Item],
+    loaded: &'a Loaded,
     budgets: &[usize],
-    resources: &Resources,
+    resources: &'a Resources,
     shard: Option<Shard>,
-) -> Result<Option<Tables>, Box<dyn Error>> {
+) -> Result<OracleRun<'a>, Box<dyn Error>> {
     let (measured, n_layers) = (arguments.evidence(), loaded.model.layers().len());
     let mut specs: Vec<ControllerSpec> = vec!["full".parse()?];
     for budget in budgets.iter().filter(|budget| **budget < n_layers) {
@@ -140,17 +144,7 @@ fn outputs(
         shard,
         ..measured.options(loaded)?
     };
-    let run = OracleRun::new(&loaded.model, candidates, measured.metric.measure()).options(options);
-    if let Some(shard) = shard {
-        evidence::measure(&run, &arguments.out.join(shards::file_name(shard)), items, arguments.quiet)?;
-        return Ok(None);
-    }
-    let file = arguments.out.join("run.jsonl");
-    if arguments.shards.merge {
-        run.merge(shards::files(&arguments.out)?, &file, items)?;
-    }
-    let results = evidence::measure(&run, &file, items, arguments.quiet)?;
-    Ok(Some((results.evidence()?, results.null()?)))
+    Ok(OracleRun::new(&loaded.model, candidates, measured.metric.measure()).options(options))
 }
 
 /// A few answers under early exit by confidence, with the depth of every token.
@@ -191,10 +185,9 @@ fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(Stri
     let data =
         arguments.data.as_ref().map_or_else(|| "built-in problems".to_owned(), |file| file.display().to_string());
     let budgets: Vec<String> = budgets.iter().map(ToString::to_string).collect();
-    // Of a run that was divided, the command of an undivided one, which gives the same.
-    let command: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--merge").collect();
+    let command: Vec<String> = std::env::args().skip(1).collect();
     [
-        ("command", format!("reproduce {}", command.join(" "))),
+        ("command", format!("reproduce {}", shards::undivided(&command).join(" "))),
         ("prompts", data),
         ("prompts are messages", chat.to_string()),
         ("new tokens", format!("greedy, {}", Texts::end(*max_new_tokens, stop))),

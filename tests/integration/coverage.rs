@@ -12,9 +12,11 @@ use rand::seq::index::sample;
 
 /// The controllers, from the most careful to the boldest. Which risk each has is not known beforehand.
 const CANDIDATES: [&str; 6] = ["full", "exit:8", "confidence:0.6", "exit:6", "exit:4", "exit:3"];
-/// The number of problems of each of the eight tasks, of a calibration, and of calibrations.
+/// The number of problems of each of the eight tasks.
 const PER_TASK: u64 = 150;
+/// The number of problems of a calibration.
 const CALIBRATION: usize = 200;
+/// The number of calibrations.
 const CALIBRATIONS: u64 = 200;
 /// A level that lies between the risks of two candidates and close to one of them, so that the promise can break.
 const ALPHA: f64 = 0.04;

@@ -8,7 +8,7 @@ use dynlayer::inference::{
     score_batch,
 };
 use dynlayer::model::text::{ChatMessage, Tokenizer};
-use dynlayer::model::{Checkpoint, Llama, WeightDtype};
+use dynlayer::model::{Adapter, Checkpoint, Llama, WeightDtype};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -226,5 +226,41 @@ fn real_model_conversations_continue_from_the_cache() {
         }
         shared.step().unwrap();
         assert_eq!(converse(&mut shared, &tokenizer, 0, &turns), expected);
+    }
+}
+
+/// The adapter of `assets/smollm2-depth` against `peft`, at full depth and after ten layers, beside the weights and merged.
+/// The expectation comes from `tests/reference/depth_adapter.py`.
+#[test]
+#[ignore = "needs SmolLM2"]
+fn real_model_adapter_equals_peft() {
+    #[derive(serde::Deserialize)]
+    struct Expected {
+        prompt: Vec<u32>,
+        layers: usize,
+        ids: Vec<usize>,
+        logits: Vec<f32>,
+    }
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let file = std::fs::read(root.join("tests/integration/fixtures/smollm2_depth.json")).unwrap();
+    let mut file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let expected: Vec<Expected> = serde_json::from_value(file["expected"].take()).unwrap();
+    assert_eq!(expected.len(), 6);
+    let model = load("hf", WeightDtype::F32);
+    let adapter = Adapter::open(root.join("assets/smollm2-depth"), &model).unwrap();
+    let beside = model.adapted(&adapter).unwrap();
+    for model in [&beside, &beside.merged()] {
+        for Expected { prompt, layers, ids, logits } in &expected {
+            let mut cache = model.cache(1, prompt.len());
+            let frame = model.frame(&cache, &[0], &[(0..prompt.len()).collect()]);
+            let mut hidden = model.embed(model.tokens(&[prompt]));
+            for (layer, block) in model.layers().iter().enumerate().take(*layers) {
+                hidden = block.forward(hidden, &frame, cache.layer_mut(layer));
+            }
+            let last = hidden.narrow(1, prompt.len() - 1, 1);
+            let found = model.logits(last).into_data().try_into_vec_as::<f32>().unwrap();
+            let found: Vec<f32> = ids.iter().map(|id| found[*id]).collect();
+            assert_close_to(&[found], std::slice::from_ref(logits), 1e-4);
+        }
     }
 }

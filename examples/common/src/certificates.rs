@@ -3,6 +3,7 @@
 use crate::arguments::ModelArguments;
 use dynlayer::metrics::certificate::Certificate;
 use dynlayer::model::text::{TextError, Tokenizer};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 
@@ -34,6 +35,8 @@ impl Texts {
 
     /// The end of outputs in words.
     pub fn end(max_new_tokens: usize, stop: &[String]) -> String {
+        // Their order changes nothing.
+        let stop: BTreeSet<&String> = stop.iter().collect();
         let before = if stop.is_empty() { String::new() } else { format!(", up to one of {stop:?}") };
         format!("at most {max_new_tokens} new tokens{before}")
     }

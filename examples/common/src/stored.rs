@@ -31,7 +31,7 @@ pub enum StoredError {
         source: std::io::Error,
     },
     /// A file is not the JSON of what is stored in it.
-    #[error("{path}: the stored run cannot be read")]
+    #[error("{path}: the stored results cannot be read")]
     Json {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum StoredError {
     },
     /// A file belongs to other work.
     #[error(
-        "{path}: a stored run that differs in {setting}: expected {expected}, found {found}; use another folder, or \
+        "{path}: stored results that differ in {setting}: expected {expected}, found {found}; use another folder, or \
          remove this file"
     )]
     Other {
@@ -93,5 +93,26 @@ impl Stored {
             Err(source) => return Err(StoredError::Json { path, source }),
         };
         write_atomic(&path, &text).map_err(|source| StoredError::Io { path, what: "cannot be written", source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn results_come_back_and_others_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        let of = |seed: u32| Stored::new(path.clone(), Identity::from([("seed".to_owned(), json!(seed))]));
+        assert_eq!(of(1).load::<Vec<f64>>().unwrap(), None);
+        of(1).save(&vec![0.1, f64::MIN_POSITIVE]).unwrap();
+        assert_eq!(of(1).load::<Vec<f64>>().unwrap(), Some(vec![0.1, f64::MIN_POSITIVE]));
+        let error = of(2).load::<Vec<f64>>().unwrap_err().to_string();
+        assert!(error.contains("differ in seed: expected 2, found 1"), "{error}");
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert!(matches!(of(1).load::<Vec<f64>>(), Err(StoredError::Json { .. })));
     }
 }

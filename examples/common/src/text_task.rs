@@ -1,7 +1,6 @@
 //! A study's data from a file of prompts with references, for any model.
 
 use crate::PromptForm;
-use crate::arguments::ModelArguments;
 use crate::data::{Data, Line, unscored_by_rouge};
 use crate::output::warn;
 use crate::study::{StudyTask, purposes};
@@ -17,7 +16,7 @@ use std::error::Error;
 use std::path::Path;
 
 /// The settings of a study on texts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TextSettings {
     /// The kind of the routers, and the logit of every layer in an untrained one.
     pub router: (RouterKind, f32),
@@ -29,6 +28,8 @@ pub struct TextSettings {
     pub tokens: usize,
     /// If true, items that do not fit the model's context are left out; otherwise they are an error.
     pub skip_long: bool,
+    /// Strings that end an output and are left out of it.
+    pub stop_strings: Vec<String>,
 }
 
 /// The prompts and references of a file. Routers are measured on the first of them, and learn from the others.
@@ -36,6 +37,7 @@ pub struct Texts<'a> {
     model: &'a Llama,
     tokenizer: &'a Tokenizer,
     stop_tokens: Vec<u32>,
+    stop_strings: Vec<String>,
     router: (RouterKind, f32),
     batch: usize,
     tokens: usize,
@@ -51,11 +53,10 @@ impl<'a> Texts<'a> {
         model: &'a Llama,
         tokenizer: &'a Tokenizer,
         (bos, stop_tokens): (Option<u32>, Vec<u32>),
-        arguments: &ModelArguments,
+        form: &PromptForm<'_>,
         settings: &TextSettings,
     ) -> Result<Self, Box<dyn Error>> {
         let mut data = Data::read(path, None)?;
-        let form = PromptForm::usual(arguments, tokenizer)?;
         let item = |line: &Line| -> Result<ScoreItem, Box<dyn Error>> {
             let mut prompt = form.prompt(&line.prompt)?;
             // Long prompts are cut at the beginning, since the end asks for the answer. What begins every text stays.
@@ -87,8 +88,8 @@ impl<'a> Texts<'a> {
         }
         let references = data.lines.into_iter().map(|line| line.reference).collect();
         let router = settings.router;
-        let (batch, tokens) = (settings.batch, settings.tokens);
-        Ok(Self { model, tokenizer, stop_tokens, router, batch, tokens, items, references, learned })
+        let (batch, tokens, stop_strings) = (settings.batch, settings.tokens, settings.stop_strings.clone());
+        Ok(Self { model, tokenizer, stop_tokens, stop_strings, router, batch, tokens, items, references, learned })
     }
 
     /// Returns the digest of all texts: what routers learn from, what they are measured on, and the references.
@@ -129,6 +130,7 @@ impl StudyTask for Texts<'_> {
         GenerateOptions {
             max_new_tokens: self.tokens,
             stop_tokens: self.stop_tokens.clone(),
+            stop_strings: self.stop_strings.clone(),
             tokenizer: Some(self.tokenizer),
             ..GenerateOptions::default()
         }

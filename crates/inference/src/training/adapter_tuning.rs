@@ -81,7 +81,8 @@ impl<'de> Deserialize<'de> for TunedDepth {
 /// Only the likeliest tokens of the model at full depth are kept, and all others count as one token: the divergence is
 /// a lower bound of that over all tokens.
 ///
-/// If at least half of the longest text is a beginning that all prompts of a batch share, a pass runs it once.
+/// If at least half of the longest text is a beginning that all prompts of a batch share, a pass runs it once, unless layers
+/// are dropped.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -212,7 +213,8 @@ impl AdapterTuning {
         step: u64,
     ) -> Result<StepLoss, TrainingError> {
         let targets = teacher.targets(batch)?;
-        let packed = batch.packed();
+        // Dropped layers are drawn for each row.
+        let packed = if self.dropout > 0.0 { None } else { batch.packed() };
         self.loss_at(adapted, &targets, packed.as_ref().unwrap_or(batch), step)
     }
 

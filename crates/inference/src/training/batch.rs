@@ -4,7 +4,7 @@ use super::TrainingError;
 use crate::control::{ControlFrom, Row};
 use crate::tokens;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use dynlayer_model::{Digest, Llama};
+use dynlayer_model::{Digest, Frame, Llama};
 use std::ops::Range;
 
 /// A prompt and the answer that is to be learned.
@@ -68,7 +68,7 @@ impl TrainingBatch {
     }
 
     /// Returns the batch with all items in one row, in which the tokens that all prompts begin with stand once; `None`
-    /// if they are less than half of the longest text.
+    /// if they are less than half of the longest text, or the row is so long that its attention takes what its layers save.
     pub(super) fn packed(&self) -> Option<Self> {
         let prompts = || self.items.iter().map(|item| &item.prompt);
         let first = prompts().next()?;
@@ -84,6 +84,10 @@ impl TrainingBatch {
             tokens.extend(prompt[begin..].iter().chain(&answer[..answer.len() - 1]));
             positions.extend(begin..prompt.len() + answer.len() - 1);
             ends.push((0, tokens.len()));
+        }
+        // Attention goes by the square of the length, and is a small part of a layer at usual lengths.
+        if tokens.len().pow(2) > 4 * self.items.len() * self.width().pow(2) {
+            return None;
         }
         let (tokens, positions, padding) = (vec![tokens], vec![positions], vec![0]);
         Some(Self { tokens, positions, padding, items: self.items.clone(), ends })
@@ -138,12 +142,13 @@ impl TrainingBatch {
         rows.collect()
     }
 
-    pub(super) fn positions(&self) -> &[Vec<usize>] {
-        &self.positions
-    }
-
-    pub(super) fn padding(&self) -> &[usize] {
-        &self.padding
+    /// The frame of a pass.
+    pub(super) fn frame(&self, model: &Llama) -> Frame {
+        if self.tokens.len() < self.items.len() {
+            model.branched_frame(&self.positions)
+        } else {
+            model.uncached_frame(&self.positions, &self.padding)
+        }
     }
 
     /// The token ids, `[rows, width]`.
@@ -229,6 +234,9 @@ mod tests {
         };
         assert!(alone([&[1, 2, 3, 4], &[5, 2, 3, 4]]).is_none(), "nothing in common");
         assert!(alone([&[1, 2, 3, 4], &[1, 3, 3, 4]]).is_none(), "less than half in common");
+        let half = |id| item(id, &[1, 1, 1, 1, 2, 2, 2], &[3, 3]);
+        let many = |n| TrainingBatch::new(&model(&Device::flex()), (0..n).map(half).collect()).unwrap().packed();
+        assert!(many(12).is_some() && many(40).is_none(), "too long together");
     }
 
     #[test]

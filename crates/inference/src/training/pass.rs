@@ -73,7 +73,7 @@ pub fn pass<C: Controller + ?Sized>(
     let mut gated = Gated { controller, mask, gates: Vec::new() };
     // Nobody reads the keys and values after the pass, so they are not cached.
     let mut cache = PolicyCache::new(model, KvPolicy::default(), KvDtype::default());
-    let frame = model.uncached_frame(batch.positions(), batch.padding());
+    let frame = batch.frame(model);
     let input = PassInput {
         model,
         hidden: model.embed(batch.tokens(model)),

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// The dashes of lines: the numbers of pixels that are drawn and left out in turn. With 0 left out, a line is solid.
 const DASHES: [(i32, i32); 4] = [(1, 0), (9, 5), (3, 3), (16, 6)];
 const MARKERS: usize = 5;
+/// The colours of curves, black first: four of those that people with colour blindness tell apart (Okabe and Ito 2002), which
+/// also stand out from white and from black.
+const COLORS: [RGBColor; MARKERS] =
+    [BLACK, RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
 
 /// Curves in one pair of axes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -109,9 +113,9 @@ impl Draw for CurvePlot {
             let line = [(x, y), (x + 34, y)];
             let (drawn, left_out) = DASHES[index % DASHES.len()];
             if left_out == 0 {
-                area.draw(&PathElement::new(line, BLACK.stroke_width(2)))?;
+                area.draw(&PathElement::new(line, color(index).stroke_width(2)))?;
             } else {
-                area.draw(&DashedPathElement::new(line, drawn, left_out, BLACK.stroke_width(2)))?;
+                area.draw(&DashedPathElement::new(line, drawn, left_out, color(index).stroke_width(2)))?;
             }
             area.draw(&marker(index, (x + 17, y)))
         })?;
@@ -136,30 +140,32 @@ impl Draw for CurvePlot {
             .draw()?;
 
         // Bands are drawn first, so that they hide no line.
-        for curve in &self.curves {
+        for (index, curve) in self.curves.iter().enumerate() {
+            let color = color(index);
             for part in curve.points.chunk_by(|a, b| a.band.is_some() && b.band.is_some()) {
                 let bands: Vec<(f64, (f64, f64))> = part.iter().filter_map(|p| Some((p.x, p.band?))).collect();
                 if let [(x, (low, high))] = bands[..] {
-                    chart.draw_series([PathElement::new([(x, low), (x, high)], BLACK.mix(0.5).stroke_width(2))])?;
+                    chart.draw_series([PathElement::new([(x, low), (x, high)], color.mix(0.5).stroke_width(2))])?;
                     continue;
                 }
                 let (low, high) =
                     (bands.iter().map(|(x, band)| (*x, band.0)), bands.iter().map(|(x, band)| (*x, band.1)));
                 let outline: Vec<(f64, f64)> = low.clone().chain(high.clone().rev()).collect();
-                chart.draw_series([Polygon::new(outline, BLACK.mix(0.12))])?;
+                chart.draw_series([Polygon::new(outline, color.mix(0.12))])?;
                 for edge in [low.collect::<Vec<_>>(), high.collect()] {
-                    chart.draw_series([PathElement::new(edge, BLACK.mix(0.35))])?;
+                    chart.draw_series([PathElement::new(edge, color.mix(0.35))])?;
                 }
             }
         }
         for (index, curve) in self.curves.iter().enumerate() {
             let line = || curve.points.iter().map(|p| (p.x, p.y));
+            let color = color(index);
             let (drawn, left_out) = DASHES[index % DASHES.len()];
             if left_out == 0 {
-                chart.draw_series([PathElement::new(line().collect::<Vec<_>>(), BLACK.stroke_width(2))])?;
+                chart.draw_series([PathElement::new(line().collect::<Vec<_>>(), color.stroke_width(2))])?;
             } else {
                 let line = line().collect::<Vec<_>>().into_iter();
-                chart.draw_series(DashedLineSeries::new(line, drawn, left_out, BLACK.stroke_width(2)))?;
+                chart.draw_series(DashedLineSeries::new(line, drawn, left_out, color.stroke_width(2)))?;
             }
             let plotting = chart.plotting_area().strip_coord_spec();
             for place in line() {
@@ -172,17 +178,22 @@ impl Draw for CurvePlot {
     }
 }
 
+fn color(curve: usize) -> RGBColor {
+    COLORS[curve % COLORS.len()]
+}
+
 /// The marker of a curve: disc, ring, square, triangle, cross.
 fn marker<'a, B: DrawingBackend + 'a>(curve: usize, at: (i32, i32)) -> DynElement<'a, B, (i32, i32)> {
+    let color = color(curve);
     // The numbers of dashes and of markers have no common factor, so all pairs occur before one repeats.
     match curve % MARKERS {
-        0 => Circle::new(at, 4, BLACK.filled()).into_dyn(),
+        0 => Circle::new(at, 4, color.filled()).into_dyn(),
         1 => (EmptyElement::at(at)
             + Circle::new((0, 0), 4, WHITE.filled())
-            + Circle::new((0, 0), 4, BLACK.stroke_width(2)))
+            + Circle::new((0, 0), 4, color.stroke_width(2)))
         .into_dyn(),
-        2 => (EmptyElement::at(at) + Rectangle::new([(-4, -4), (4, 4)], BLACK.filled())).into_dyn(),
-        3 => TriangleMarker::new(at, 6, BLACK.filled()).into_dyn(),
-        _ => Cross::new(at, 5, BLACK.stroke_width(2)).into_dyn(),
+        2 => (EmptyElement::at(at) + Rectangle::new([(-4, -4), (4, 4)], color.filled())).into_dyn(),
+        3 => TriangleMarker::new(at, 6, color.filled()).into_dyn(),
+        _ => Cross::new(at, 5, color.stroke_width(2)).into_dyn(),
     }
 }

@@ -109,19 +109,12 @@ impl Frame {
         frame
     }
 
-    /// Makes the frame of a pass over whole texts, whose keys and values are not kept.
-    ///
-    /// - `positions[row][token]`: the position that rotates the token. It attends to the tokens before it in the row, except
-    ///   those that have, or are followed up to it by, a position that is not lower; so texts that begin alike share a row
-    /// - `padding[row]`: the number of tokens at the start that no other token of the row attends to, at position 0
-    /// - `windows`: the windows that layers have
-    ///
-    /// # Panics
-    /// If `positions` is empty, its rows differ in length, or `padding` does not have one entry per row.
+    /// Makes the frame of `Llama::uncached_frame`, or with `branches` that of `Llama::branched_frame`.
     pub(crate) fn uncached(
         rope: &Rope,
         positions: &[Vec<usize>],
         padding: &[usize],
+        branches: bool,
         windows: &BTreeSet<usize>,
         device: &Device,
     ) -> Self {
@@ -134,7 +127,7 @@ impl Frame {
                 let mut seen: Vec<usize> = Vec::new();
                 for own in 0..tokens {
                     // A padding token sees itself, so that every query has a key.
-                    seen.retain(|at| *at >= *pad && positions[*at] < positions[own]);
+                    seen.retain(|at| *at >= *pad && (!branches || positions[*at] < positions[own]));
                     seen.push(own);
                     for at in seen.iter().filter(|at| !outside(positions[own], positions[**at], window)) {
                         hidden[(row * tokens + own) * tokens + at] = false;
@@ -143,8 +136,7 @@ impl Frame {
             }
             Tensor::<4, Bool>::from_data(TensorData::new(hidden, [rows, 1, tokens, tokens]), device)
         };
-        let ascend = positions.iter().all(|row| row.is_sorted_by(|a, b| a < b));
-        frame.mask = (!ascend || padding.iter().any(|pad| *pad > 0)).then(|| mask(usize::MAX));
+        frame.mask = (branches || padding.iter().any(|pad| *pad > 0)).then(|| mask(usize::MAX));
         let hides = |window: usize| {
             positions.iter().any(|row| {
                 let (lowest, highest) = bounds(row);
@@ -194,8 +186,7 @@ impl Frame {
 
     /// Returns the frame of the same pass for some of its rows.
     ///
-    /// With it, a block takes and returns tensors of these rows only, and neither reads nor writes the cache's other
-    /// rows.
+    /// With it, a block takes and returns tensors of these rows only, and leaves the cache's other rows alone.
     ///
     /// # Panics
     /// If a row is out of range.
@@ -214,10 +205,8 @@ impl Frame {
         }
     }
 
-    /// Returns the frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`, in the rows
-    /// for which `any(row)` is `true`.
-    ///
-    /// `row` counts the rows of this frame. A token always sees its own slot.
+    /// Returns the frame of the same pass that also hides the slots for which `hole(row, slot)` is `true`, in its rows for
+    /// which `any(row)` is `true`. A token always sees its own slot.
     pub fn with_holes(&self, any: impl Fn(usize) -> bool, hole: impl Fn(usize, usize) -> bool) -> Self {
         let mut frame = self.clone();
         for (row, place) in frame.places.iter_mut().enumerate().filter(|(row, _)| any(*row)) {

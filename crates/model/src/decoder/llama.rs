@@ -126,13 +126,21 @@ impl Llama {
     /// `positions[row][token]` is the position of a token, and `padding[row]` the number of tokens at the start of a
     /// row that no other token attends to. Windows hide what they hide in [`frame`](Self::frame).
     ///
-    /// Where positions fall, a row branches: a token attends to the last token before it at each lower position. With
-    /// positions 0, 1, 2, 3, 2, 3, the last two tokens continue the first two, and do not see the others.
-    ///
     /// # Panics
     /// If `positions` is empty, its rows differ in length, or `padding` does not have one entry per row.
     pub fn uncached_frame(&self, positions: &[Vec<usize>], padding: &[usize]) -> Frame {
-        Frame::uncached(&self.rope, positions, padding, &self.windows(), &self.device())
+        Frame::uncached(&self.rope, positions, padding, false, &self.windows(), &self.device())
+    }
+
+    /// Makes the frame of a pass over texts of which some share a row, because they begin alike.
+    ///
+    /// A token attends to an earlier one if the positions of all tokens after that one, up to and including its own, are
+    /// higher. With positions 0, 1, 2, 3, 2, 3, the last two tokens continue the first two, and do not see the others.
+    ///
+    /// # Panics
+    /// If `positions` is empty, or its rows differ in length.
+    pub fn branched_frame(&self, positions: &[Vec<usize>]) -> Frame {
+        Frame::uncached(&self.rope, positions, &vec![0; positions.len()], true, &self.windows(), &self.device())
     }
 
     /// The windows that at least one layer has.

@@ -127,6 +127,16 @@ fn a_study_is_a_table_and_an_answer() {
     };
     assert_eq!(study.run(counting_model(), &task, kept, count).unwrap(), report);
     assert_eq!(again, 0);
+    // Shards in a folder of their own leave nothing to do.
+    let other = tempfile::tempdir().unwrap();
+    let parts = TrainingFolder { path: other.path(), what: "a test" };
+    for shard in ["1/2", "0/2"] {
+        study.run_shard(counting_model(), &task, parts, shard.parse().unwrap(), |_| {}).unwrap();
+    }
+    let mut trained = 0;
+    let count = |progress: StudyProgress<'_>| trained += u32::from(matches!(progress, StudyProgress::Step { .. }));
+    assert_eq!(study.run(counting_model(), &task, Some(parts), count).unwrap(), report);
+    assert_eq!(trained, 0);
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<StudyReport>(&json).unwrap(), report);
     let differs = |study: &Study, model: &Llama, task: &Counting| match study.run(model, task, kept, |_| {}) {

@@ -46,7 +46,6 @@ fn failures() -> Vec<[bool; CANDIDATES.len()]> {
 }
 
 #[test]
-#[ignore = "some minutes"]
 fn coverage_of_certificates_on_fresh_problems() {
     let failures = failures();
     let evidence = |problems: &[usize]| {

@@ -234,7 +234,7 @@ mod tests {
         };
         assert!(alone([&[1, 2, 3, 4], &[5, 2, 3, 4]]).is_none(), "nothing in common");
         assert!(alone([&[1, 2, 3, 4], &[1, 3, 3, 4]]).is_none(), "less than half in common");
-        let half = |id: u64| item(id, &[vec![1; 16], vec![2 + id as u32 % 20; 12]].concat(), &[3; 4]);
+        let half = |id: u32| item(id.into(), &[vec![1; 16], vec![2 + id % 20; 12]].concat(), &[3; 4]);
         let many = |n| TrainingBatch::new(&model(&Device::flex()), (0..n).map(half).collect()).unwrap().packed();
         assert!(many(4).is_some() && many(20).is_none(), "too long together");
     }

@@ -58,8 +58,11 @@ pub fn skipping(
         None => (Agreement::Open, "No budget below full depth was compared"),
     };
     let gain = gain.map_or_else(String::new, |gain| {
-        format!(": the cosine similarity of the final state with the full model's is higher by {} under uniform skipping, the \
-                 mean over all budgets below full depth", signed(gain))
+        format!(
+            ": the cosine similarity of the final state with the full model's changes by {} from early exit to uniform \
+                 skipping, the mean over all budgets below full depth",
+            signed(gain)
+        )
     });
     Ok(Finding {
         title: "Skipping against early exit".into(),

@@ -49,7 +49,7 @@ const SOURCE: &str = "The claims are those of “Dynamic layer selection in deco
                       Brackets are 95 % intervals over the prompts.";
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1a1a1a; --ground: #ffffff; --line: #c8c8c8; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --ground: #161616; --line: #4a4a4a; } }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --ground: #0d1117; --line: #4a4a4a; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 .verdict { font-weight: 600; border-left: 4px solid var(--ink); padding-left: 0.75rem; }

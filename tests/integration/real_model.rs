@@ -1,7 +1,7 @@
 //! Fixed cases on SmolLM2-135M-Instruct, which run only with `--ignored` (see `main.rs`).
 
 use crate::support::{Routes, assert_close, assert_close_to, device, masked, skipped};
-use dynlayer::inference::controllers::{FullDepth, UniformSkip};
+use dynlayer::inference::controllers::{ExitAfter, FullDepth, UniformSkip};
 use dynlayer::inference::{
     Action, ControlFrom, Controller, Decision, GenerateOptions, KvPolicy, PartialSkips, Row, RunSettings, ScoreItem,
     ScoreOptions, ScoredSequence, SequenceOptions, Session, SessionOptions, Site, controller_fn, generate, score,
@@ -229,28 +229,36 @@ fn real_model_conversations_continue_from_the_cache() {
     }
 }
 
-/// The adapter of `assets/smollm2-depth` against `peft`, at full depth and after ten layers, beside the weights and merged.
-/// The expectation comes from `tests/reference/depth_adapter.py`.
-#[test]
-#[ignore = "needs SmolLM2"]
-fn real_model_adapter_equals_peft() {
-    #[derive(serde::Deserialize)]
-    struct Expected {
-        prompt: Vec<u32>,
-        layers: usize,
-        ids: Vec<usize>,
-        logits: Vec<f32>,
-    }
+/// A case of `tests/integration/fixtures/smollm2_depth.json`, which `tests/reference/depth_adapter.py` writes: the largest
+/// logits after the last token of a prompt and so many layers.
+#[derive(serde::Deserialize)]
+struct OfPeft {
+    prompt: Vec<u32>,
+    layers: usize,
+    ids: Vec<usize>,
+    logits: Vec<f32>,
+}
+
+/// SmolLM2, and beside its weights the adapter of `assets/smollm2-depth`, with the cases for it.
+fn with_depth_adapter() -> (Llama, Llama, Vec<OfPeft>) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(root.join("tests/integration/fixtures/smollm2_depth.json")).unwrap();
     let mut file: serde_json::Value = serde_json::from_slice(&file).unwrap();
-    let expected: Vec<Expected> = serde_json::from_value(file["expected"].take()).unwrap();
-    assert_eq!(expected.len(), 6);
+    let cases: Vec<OfPeft> = serde_json::from_value(file["expected"].take()).unwrap();
+    assert_eq!(cases.len(), 6);
     let model = load("hf", WeightDtype::F32);
     let adapter = Adapter::open(root.join("assets/smollm2-depth"), &model).unwrap();
     let beside = model.adapted(&adapter).unwrap();
+    (model, beside, cases)
+}
+
+/// The adapter against `peft`, at full depth and after ten layers, beside the weights and merged.
+#[test]
+#[ignore = "needs SmolLM2"]
+fn real_model_adapter_equals_peft() {
+    let (_, beside, cases) = with_depth_adapter();
     for model in [&beside, &beside.merged()] {
-        for Expected { prompt, layers, ids, logits } in &expected {
+        for OfPeft { prompt, layers, ids, logits } in &cases {
             let mut cache = model.cache(1, prompt.len());
             let frame = model.frame(&cache, &[0], &[(0..prompt.len()).collect()]);
             let mut hidden = model.embed(model.tokens(&[prompt]));
@@ -263,4 +271,32 @@ fn real_model_adapter_equals_peft() {
             assert_close_to(&[found], std::slice::from_ref(logits), 1e-4);
         }
     }
+}
+
+/// What the adapter is for: ten layers answer commands, of sentences that were not trained, and without it they say nothing of
+/// the kind.
+#[test]
+#[ignore = "needs SmolLM2"]
+fn real_model_answers_with_a_third_of_its_layers() {
+    let (model, beside, cases) = with_depth_adapter();
+    let checkpoint = Checkpoint::open(path("hf")).unwrap();
+    let tokenizer = checkpoint.tokenizer().unwrap();
+    let prompts: Vec<Vec<u32>> = cases.into_iter().filter(|case| case.layers == 10).map(|case| case.prompt).collect();
+    let answers = |model: &Llama| -> Vec<String> {
+        let options = GenerateOptions {
+            run: RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() },
+            max_new_tokens: 40,
+            stop_tokens: checkpoint.stop_tokens(&tokenizer).unwrap(),
+            stop_strings: vec!["\n".into()],
+            tokenizer: Some(&tokenizer),
+            ..GenerateOptions::default()
+        };
+        let (completions, _) = generate(model, ExitAfter(10), &prompts, options).unwrap().finish().unwrap();
+        completions.into_iter().map(|completion| completion.text).collect()
+    };
+    let right = |device, room, value| format!(r#"{{"device": "{device}", "room": "{room}", "set_to": "{value}"}}"#);
+    let expected =
+        [right("tablet", "cellar", "off"), right("projector", "chapel", "27"), right("camera", "hall", "on")];
+    assert_eq!(answers(&beside.merged()), expected);
+    assert!(answers(&model).iter().all(|text| !text.contains("device")));
 }

@@ -41,6 +41,9 @@ pub(in crate::generation) struct Pace {
     seconds: f64,
     /// The time that rounds have lost against plain passes, less what later ones have won, in seconds.
     lost: f64,
+    /// The most promising number of drafts, and the tokens that it promises for each row in the time of a plain pass. Plain
+    /// passes do not change it.
+    best: (usize, f64),
 }
 
 /// A round in progress.
@@ -81,7 +84,7 @@ impl Round {
 
 impl Pace {
     pub(in crate::generation) fn new(speculation: Speculation) -> Self {
-        Self {
+        let mut pace = Self {
             speculation,
             times: Times::default(),
             acceptance: Acceptance::default(),
@@ -92,7 +95,10 @@ impl Pace {
             rounds: 0,
             seconds: 0.0,
             lost: 0.0,
-        }
+            best: (0, 1.0),
+        };
+        pace.find_best();
+        pace
     }
 
     /// The settings.
@@ -112,11 +118,11 @@ impl Pace {
         let rows = round.rows();
         let Some(plain) = self.times.plain(rows) else { return false };
         if length == 0 {
-            let pays = self.best().0 > 0 && self.lost <= LOSS * self.seconds;
+            let pays = self.best.0 > 0 && self.lost <= LOSS * self.seconds;
             return if pays { self.rounds < MEASURE } else { self.may_retry(plain) };
         }
         let gain = round.survival.iter().sum::<f64>() / rows as f64 * self.acceptance.at(length);
-        let (_, rate) = self.best();
+        let (_, rate) = self.best;
         gain > rate * (self.times.draft() + self.check(length + 1) - self.check(length))
     }
 
@@ -130,6 +136,7 @@ impl Pace {
         for (survival, (likeliest, ends)) in round.survival.iter_mut().zip(rows) {
             *survival *= if *ends { 0.0 } else { self.acceptance.of(place, *likeliest) };
         }
+        self.find_best();
     }
 
     /// Adds the time of a draft from which no token could be chosen.
@@ -182,7 +189,8 @@ impl Pace {
         let most = DISTURBED * pass * (drafts as f64 * self.times.draft() + self.check(drafts));
         self.lost = (self.lost + (round.drafting + seconds).min(most) - replaced).max(0.0);
         self.wait();
-        if self.best().0 > 0 {
+        self.find_best();
+        if self.best.0 > 0 {
             self.retry = RETRY[0];
         }
         self.rounds += 1;
@@ -192,7 +200,7 @@ impl Pace {
     /// The estimates of what drafting costs and brings.
     pub(in crate::generation) fn estimate(&self) -> SpeculationEstimate {
         let length = match self.speculation.length {
-            DraftLength::Auto { .. } => self.best().0,
+            DraftLength::Auto { .. } => self.best.0,
             DraftLength::Fixed(length) => length,
         };
         SpeculationEstimate {
@@ -203,15 +211,15 @@ impl Pace {
         }
     }
 
-    /// The most promising number of drafts, and the tokens that it promises for each row in the time of a plain pass.
-    fn best(&self) -> (usize, f64) {
+    /// Finds the most promising number of drafts anew.
+    fn find_best(&mut self) {
         let mut best = (0, 1.0);
         for (drafts, rate) in self.rates().enumerate().take(self.speculation.length.most() + 1).skip(1) {
             if rate > best.1 {
                 best = (drafts, rate);
             }
         }
-        best
+        self.best = best;
     }
 
     /// The expected tokens of each row in the time of a plain pass, in rounds with 0, 1, 2 and so on drafts.

@@ -273,8 +273,7 @@ fn real_model_adapter_equals_peft() {
     }
 }
 
-/// What the adapter is for: ten layers answer commands, of sentences that were not trained, and without it they say nothing of
-/// the kind.
+/// Ten layers with the adapter answer commands in sentences that were not trained; without it they say nothing of the kind.
 #[test]
 #[ignore = "needs SmolLM2"]
 fn real_model_answers_with_a_third_of_its_layers() {

@@ -373,7 +373,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(3);
         let mut pace = pace();
         play(&mut pace, &Machine { draft: 0.3, further: 0.2, acceptance: 0.1, base: 0.0 }, 1000, &mut rng);
-        assert_eq!(pace.best().0, 0);
+        assert_eq!(pace.best.0, 0);
         let good = Machine { draft: 0.3, further: 0.2, acceptance: 0.98, base: 0.0 };
         play(&mut pace, &good, 8000, &mut rng);
         let (time, _) = play(&mut pace, &good, 1000, &mut rng);

@@ -96,6 +96,8 @@ fn measure(
     let bar = progress_bar(arguments.quiet, "comparing {bar:40} {pos} of {len}, {eta} left");
     let steps = ((budgets.len() + 1) * texts.len().div_ceil(BATCH)) as u64;
     bar.set_length(steps * groups.len() as u64);
+    let weights = model.weights_digest()?;
+    let tokens = Digest::of_tokens(texts.iter().flat_map(|text| [&text.prompt[..], &text.continuation]));
     let mut found = Vec::new();
     for (number, (family, seed)) in (1..).zip(groups) {
         let settings = RunSettings {
@@ -104,7 +106,6 @@ fn measure(
             ..RunSettings::default()
         };
         let specs = budgets.iter().map(|budget| of_family(family, *budget)).collect::<Result<Vec<_>, _>>()?;
-        let tokens = texts.iter().flat_map(|text| [&text.prompt[..], &text.continuation]);
         let mut inputs = BTreeMap::new();
         for spec in &specs {
             inputs.extend(spec.inputs(resources)?);
@@ -112,10 +113,10 @@ fn measure(
         let identity = [
             ("the controllers", json!(specs.iter().map(ToString::to_string).collect::<Vec<_>>())),
             ("the controllers' files and calibration", json!(inputs)),
-            ("the model's weights", json!(model.weights_digest()?)),
+            ("the model's weights", json!(weights)),
             ("the model's configuration", json!(model.config())),
             ("device", json!(format!("{:?}", model.device()))),
-            ("the items", json!(Digest::of_tokens(tokens))),
+            ("the items", json!(tokens)),
             ("the number of items that are measured together", json!(BATCH)),
             ("the settings", json!(settings)),
         ];

@@ -97,10 +97,9 @@ pub fn finish(folder: &Path, shard: Shard) -> Result<(), Box<dyn Error>> {
 
 /// The files of the prompts of all shards in a folder, if all these are marked as finished.
 pub fn finished(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let shards = shards(folder)?;
-    match shards.iter().find(|shard| !mark(folder, **shard).exists()) {
+    match shards(folder)?.into_iter().find(|shard| !mark(folder, *shard).exists()) {
         Some(shard) => Err(format!("shard {shard} is not finished: run it again, and merge then").into()),
-        None => Ok(shards.into_iter().map(|shard| folder.join(file_name(shard))).collect()),
+        None => files(folder),
     }
 }
 

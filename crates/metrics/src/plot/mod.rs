@@ -1,8 +1,9 @@
 //! Plots as SVG and PNG: curves with confidence bands, heat maps, histograms of depth. Feature `plot`.
 //!
 //! Plots are readable in black and white: curves differ in dashes and markers, not only in colour, bars in shade, and
-//! cells of heat maps carry their numbers where there is room. No library or font of the system is needed: text is drawn with the crate's
-//! own subset of DejaVu Sans (Latin, Greek, some mathematical signs), which an SVG names "sans-serif".
+//! cells of heat maps carry their numbers where there is room. No library or font of the system is needed: text is
+//! drawn with the crate's own subset of DejaVu Sans (Latin, Greek, some mathematical signs), which an SVG names
+//! "sans-serif".
 //!
 //! ```
 //! use dynlayer_metrics::plot::{Curve, CurvePlot, Size};

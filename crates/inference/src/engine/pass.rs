@@ -69,9 +69,9 @@ impl From<ControllerError> for PassError {
 /// Runs the layers as the controller decides, and writes the cache.
 ///
 /// After an error, the cache holds some of the pass's keys and values; [`PolicyCache::truncate`] drops them.
-pub(crate) fn run<C: Controller + ?Sized>(
+pub(crate) fn run(
     input: PassInput<'_>,
-    controller: &mut C,
+    controller: &mut dyn Controller,
     cache: &mut PolicyCache,
 ) -> Result<PassOutput, PassError> {
     let PassInput { model, hidden: entering, layers, frame, mut rows, .. } = input;
@@ -129,8 +129,8 @@ pub(crate) fn run<C: Controller + ?Sized>(
 }
 
 /// A walk of some rows through the layers.
-struct Walk<'a, 'c, C: ?Sized> {
-    controller: &'c mut C,
+struct Walk<'a, 'c> {
+    controller: &'c mut dyn Controller,
     phase: Phase,
     controlled: bool,
     embedded: Tensor<3>,
@@ -149,7 +149,7 @@ struct Exits {
     logits: Vec<Option<Tensor<2>>>,
 }
 
-impl<C: Controller + ?Sized> Walk<'_, '_, C> {
+impl Walk<'_, '_> {
     /// Asks about a layer and runs it. Returns the sublayers that each row ran, or `None` if all ran everything; and
     /// the time that they took, in seconds.
     fn layer(&mut self, layer: usize) -> Result<(Option<Vec<Ran>>, f64), PassError> {

@@ -1,11 +1,12 @@
-//! One round of speculation: the controller drafts tokens, and one pass at full depth checks them.
+//! One round of speculation: the controller drafts tokens, and one pass at full depth checks them. Where no draft pays, it
+//! is a plain pass at full depth.
 //!
 //! During a round, the drafted tokens stand at the end of the sequences, as if they had been generated. Before the round
 //! ends, by success or by an error, the sequences are as they were; only then the tokens that came out are added.
 
 use super::Session;
 use super::member::{Member, Next, Part};
-use super::step::{Kept, Predicted, Stepped};
+use super::step::{Kept, Predicted, Stepped, Told};
 use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
 use crate::engine::{self, PassOutput};
 use crate::generation::GenerateError;
@@ -47,27 +48,53 @@ struct Before {
 }
 
 impl<'a, C: Controller> Session<'a, C> {
-    /// Runs the passes of a round for these rows, and adds the tokens that come out.
-    pub(super) fn round(&mut self, rows: &[usize], started: Instant) -> Result<Stepped, GenerateError> {
+    /// Runs the passes of a round for the last tokens of these rows, and adds the tokens that come out.
+    pub(super) fn round(&mut self, rows: &[usize], parts: &[Part], started: Instant) -> Result<Stepped, GenerateError> {
         let Some(mut pace) = self.pace.take() else { return Ok(Stepped::default()) };
-        let stepped = self.round_at(rows, &mut pace, started);
+        let context = self.model.config().max_positions;
+        let most = rows.iter().map(|row| self.members[*row].left(context)).min();
+        let round = Round::new(rows.len(), most.unwrap_or(0));
+        let stepped = if pace.drafts(&round) {
+            self.drafting_round(rows, parts, &mut pace, round, started)
+        } else {
+            self.plain_round(rows, parts, &mut pace, started)
+        };
         self.pace = Some(pace);
         stepped
     }
 
-    fn round_at(&mut self, rows: &[usize], pace: &mut Pace, started: Instant) -> Result<Stepped, GenerateError> {
+    /// Runs a round without drafts. It does no more than generation without speculation, so that it takes no longer.
+    fn plain_round(
+        &mut self,
+        rows: &[usize],
+        parts: &[Part],
+        pace: &mut Pace,
+        started: Instant,
+    ) -> Result<Stepped, GenerateError> {
         let context = self.model.config().max_positions;
-        let most = rows.iter().map(|row| self.members[*row].left(context)).min();
-        let mut round = Round::new(rows.len(), most.unwrap_or(0));
+        let result = self.full_pass(rows, parts, 0..self.model.layers().len(), None).and_then(|pass| {
+            self.predict(rows, parts, pass, Told::Verified, |member, logits| member.next(logits, context))
+        });
+        let (pass, predicted) = result.inspect_err(|_| self.undo(rows))?;
+        let stepped = self.commit(rows, parts, pass, predicted);
+        self.learn_plain(rows.len(), pace, started.elapsed().as_secs_f64());
+        Ok(stepped)
+    }
+
+    fn drafting_round(
+        &mut self,
+        rows: &[usize],
+        parts: &[Part],
+        pace: &mut Pace,
+        mut round: Round,
+        started: Instant,
+    ) -> Result<Stepped, GenerateError> {
         let before = |member: &Member<'a>| Before { tokens: member.tokens.len(), cached: member.cached };
         let before: Vec<Before> = rows.iter().map(|row| before(&self.members[*row])).collect();
-        let first: Vec<Row> =
-            self.parts(rows).iter().zip(rows).map(|(part, row)| self.members[*row].row(*part)).collect();
+        let first: Vec<Row> = parts.iter().zip(rows).map(|(part, row)| self.members[*row].row(*part)).collect();
         let mut checking = started;
         let result = self.draft(rows, &before, pace, &mut round).and_then(|drafts| {
-            if drafts.failed || !drafts.passes.is_empty() {
-                checking = Instant::now();
-            }
+            checking = Instant::now();
             let mut checked = self.check(rows, &before, &drafts, pace)?;
             self.tell_verified(&first, &drafts, &mut checked)?;
             Ok((drafts, checked))
@@ -122,7 +149,7 @@ impl<'a, C: Controller> Session<'a, C> {
             let parts = self.parts(rows);
             let pass = self.pass(rows, &parts, self.shares_layers(pace))?;
             let mut probabilities = Vec::new();
-            let predicted = self.predict(rows, &parts, pass, |member, logits| {
+            let predicted = self.predict(rows, &parts, pass, Told::Outcome, |member, logits| {
                 let row = probabilities.len();
                 let ended = drafts.tokens[row].last().filter(|token| member.options.stop_tokens.contains(token));
                 let (token, q) = match ended {
@@ -291,10 +318,6 @@ impl<'a, C: Controller> Session<'a, C> {
         mut check: PassOutput,
     ) -> PhaseReport {
         let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
-        if drafts.passes.is_empty() {
-            check.tally.add_to(&mut self.report, Phase::Decode, &reported);
-            return PhaseReport::default();
-        }
         let windows = &self.model.config().windows;
         let came_out = first.iter().zip(results).map(|(row, RowResult { tokens, .. })| Row {
             position: row.position + tokens - 1,
@@ -326,19 +349,17 @@ impl<'a, C: Controller> Session<'a, C> {
         seconds: f64,
         drafts: PhaseReport,
     ) {
+        let length = usize::try_from(drafts.passes).unwrap_or(usize::MAX);
+        if length == 0 {
+            // No token could be chosen from the first draft.
+            return self.learn_plain(results.len(), pace, seconds);
+        }
         let dimensions = self.report.dimensions;
         let layer = dimensions.attention_weights() + dimensions.mlp_weights();
         // The part of a full pass over one token that the shared layers take.
         let saved = layer * shared as f64 / (layer * dimensions.n_layers as f64 + dimensions.head_weights());
         let (replaced, expected) = pace.end(round, results, saved, seconds);
         let sum = |number: fn(&RowResult) -> usize| results.iter().map(number).sum::<usize>() as u64;
-        let length = usize::try_from(drafts.passes).unwrap_or(usize::MAX);
-        if length == 0 {
-            // A plain pass is short in a small model, and changes no estimate that is reported.
-            let started = || SpeculationReport { estimate: pace.estimate(), ..SpeculationReport::default() };
-            self.report.speculation.get_or_insert_with(started).add_plain(seconds);
-            return;
-        }
         let mut lengths = vec![0; length + 1];
         lengths[length] = 1;
         let report = SpeculationReport {
@@ -355,6 +376,13 @@ impl<'a, C: Controller> Session<'a, C> {
             drafts,
         };
         self.report.speculation.get_or_insert_default().add(&report);
+    }
+
+    /// Adds a round without drafts. It is short in a small model, and changes no estimate that is reported.
+    fn learn_plain(&mut self, rows: usize, pace: &mut Pace, seconds: f64) {
+        pace.plain(rows, seconds);
+        let started = || SpeculationReport { estimate: pace.estimate(), ..SpeculationReport::default() };
+        self.report.speculation.get_or_insert_with(started).add_plain(seconds);
     }
 }
 

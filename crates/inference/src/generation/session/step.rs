@@ -2,7 +2,7 @@
 
 use super::member::{Member, Next, Part};
 use super::{PassOrder, Session};
-use crate::control::{Controller, Event, Outcome, Phase, Route, RowOutcome};
+use crate::control::{Controller, Event, Outcome, Phase, Route, RowOutcome, Verified, VerifiedRow};
 use crate::controllers::FullDepth;
 use crate::engine::{self, Chooser, PassInput, PassOutput, PolicyCache};
 use crate::generation::{GenerateError, TokenEvent};
@@ -39,6 +39,15 @@ pub(super) struct Predicted<'a> {
     states: Option<Tensor<3>>,
 }
 
+/// The event by which a controller learns of a predicted token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// [`Event::Outcome`]: the pass was the controller's own.
+    Outcome,
+    /// [`Event::Verified`]: the pass was one of speculation, at full depth and without drafts.
+    Verified,
+}
+
 impl<'a, C: Controller> Session<'a, C> {
     /// Runs the next pass, if a sequence has anything to run. An error leaves all sequences as they were before.
     pub(super) fn run_pass(&mut self) -> Result<Stepped, GenerateError> {
@@ -49,12 +58,12 @@ impl<'a, C: Controller> Session<'a, C> {
         let _awake = dynlayer_model::awake();
         let phase = parts[0].phase;
         let stepped = if phase == Phase::Decode && self.pace.is_some() {
-            self.round(&rows, started)?
+            self.round(&rows, &parts, started)?
         } else {
             let keep_states = self.keep.states && parts[0].predicts;
             let result = self.pass(&rows, &parts, keep_states).and_then(|pass| {
                 let context = self.model.config().max_positions;
-                self.predict(&rows, &parts, pass, |member, logits| member.next(logits, context))
+                self.predict(&rows, &parts, pass, Told::Outcome, |member, logits| member.next(logits, context))
             });
             let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
             self.commit(&rows, &parts, pass, predicted)
@@ -118,6 +127,7 @@ impl<'a, C: Controller> Session<'a, C> {
         rows: &[usize],
         parts: &[Part],
         mut pass: PassOutput,
+        told_by: Told,
         mut choose: impl FnMut(&Member<'a>, &[f32]) -> Result<Next<'a>, GenerateError>,
     ) -> Result<(PassOutput, Option<Predicted<'a>>), GenerateError> {
         if !parts[0].predicts {
@@ -130,20 +140,35 @@ impl<'a, C: Controller> Session<'a, C> {
         let by_row = || logits.chunks_exact(self.model.config().vocab_size);
         let next = rows.iter().zip(by_row()).map(|(row, logits)| choose(&self.members[*row], logits));
         let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
-        let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(by_row());
-        let outcomes = outcomes.map(|(((row, route), next), logits)| RowOutcome {
-            row,
-            token: next.token,
-            stopped: next.stop.is_some(),
-            route,
-            logits,
-        });
-        let states = normed.clone().squeeze_dim::<2>(1);
-        let Part { phase, controlled, .. } = parts[0];
-        let rows = outcomes.collect();
-        let outcome = Outcome { phase, controlled, rows, of: None, states: &states, logits: &on_device };
         let told = Instant::now();
-        self.controller.on(&Event::Outcome(&outcome))?;
+        match told_by {
+            Told::Outcome => {
+                let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(by_row());
+                let outcomes = outcomes.map(|(((row, route), next), logits)| RowOutcome {
+                    row,
+                    token: next.token,
+                    stopped: next.stop.is_some(),
+                    route,
+                    logits,
+                });
+                let states = normed.clone().squeeze_dim::<2>(1);
+                let Part { phase, controlled, .. } = parts[0];
+                let rows = outcomes.collect();
+                let outcome = Outcome { phase, controlled, rows, of: None, states: &states, logits: &on_device };
+                self.controller.on(&Event::Outcome(&outcome))?;
+            }
+            Told::Verified => {
+                let verified = pass.rows.iter().zip(&next).zip(by_row()).map(|((row, next), logits)| VerifiedRow {
+                    row,
+                    drafted: &[],
+                    tokens: std::slice::from_ref(&next.token),
+                    stopped: next.stop.is_some(),
+                    logits,
+                    vocab_size: self.model.config().vocab_size,
+                });
+                self.controller.on(&Event::Verified(&Verified { rows: verified.collect() }))?;
+            }
+        }
         pass.tally.controller_seconds += told.elapsed().as_secs_f64();
         let states = self.keep.states.then(|| {
             let states = pass.states.iter().map(last_token).chain([normed]);
@@ -153,7 +178,7 @@ impl<'a, C: Controller> Session<'a, C> {
     }
 
     /// Makes the results of a pass part of the sequences.
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         rows: &[usize],
         parts: &[Part],
@@ -227,12 +252,12 @@ struct PassParts<'p, 'a> {
 
 impl PassParts<'_, '_> {
     /// Runs some layers, on `hidden` if it is given and else on the tokens.
-    fn run<C: Controller + ?Sized>(
+    fn run(
         self,
         layers: Range<usize>,
         hidden: Option<Tensor<3>>,
         keep_states: bool,
-        controller: &mut C,
+        controller: &mut dyn Controller,
     ) -> Result<PassOutput, GenerateError> {
         let Self { model, cache, members, chooser, dimensions, rows, parts } = self;
         let members = rows.iter().map(|row| &members[*row]).zip(parts);

@@ -152,7 +152,14 @@ impl Pace {
         (self.plain, self.retry) = (0, (2 * self.retry).clamp(first, largest));
     }
 
-    /// Adds the end of a round: what came out of each row, the part of a token in the check that each draft has saved, and the
+    /// Adds a round without drafts, over so many rows.
+    pub(in crate::generation) fn plain(&mut self, rows: usize, seconds: f64) {
+        self.seconds += seconds;
+        self.times.add_plain(rows, seconds);
+        (self.plain, self.rounds) = (self.plain + 1, 0);
+    }
+
+    /// Adds the end of a round that drafted: what came out of each row, the part of a token in the check that each draft has saved, and the
     /// time of checking.
     ///
     /// Returns the time that plain passes would have taken for the same tokens, and the speed-up that was expected.
@@ -165,11 +172,6 @@ impl Pace {
     ) -> (f64, f64) {
         let (drafts, of) = (round.likeliest.len(), round.rows());
         self.seconds += round.drafting + seconds;
-        if drafts == 0 {
-            self.times.add_plain(of, seconds);
-            (self.plain, self.rounds) = (self.plain + 1, 0);
-            return (seconds, 1.0);
-        }
         let expected = self.speed_up(drafts);
         self.times.add_check(of, drafts as f64 * (1.0 - saved), seconds);
         self.saved = if self.rounds + self.retry == 0 { saved } else { 0.9 * self.saved + 0.1 * saved };
@@ -282,7 +284,11 @@ mod tests {
             let base = if length > 0 { machine.base } else { 0.0 };
             let check = 1.0 + base + machine.further * length as f64;
             let checked = length.min(accepted + 1);
-            pace.end(&round, &[RowResult { tokens: accepted + 1, checked, accepted, ended: false }], 0.0, check);
+            if length == 0 {
+                pace.plain(1, check);
+            } else {
+                pace.end(&round, &[RowResult { tokens: accepted + 1, checked, accepted, ended: false }], 0.0, check);
+            }
             let seconds = machine.draft * length as f64 + check;
             (out, time) = (out + accepted + 1, time + seconds);
             lengths.push(length);
@@ -353,7 +359,12 @@ mod tests {
                     let (checked, ended) = (drafts.min(tokens), drafts >= left);
                     let outcome = RowResult { tokens, checked, accepted: checked, ended };
                     let check = 1.0 + further * drafts as f64;
-                    let (_, speed_up) = pace.end(&round, &[outcome], 0.0, check);
+                    let (_, speed_up) = if drafts == 0 {
+                        pace.plain(1, check);
+                        (check, 1.0)
+                    } else {
+                        pace.end(&round, &[outcome], 0.0, check)
+                    };
                     left -= tokens;
                     if sequence >= 1000 {
                         let seconds = draft * drafts as f64 + check;

@@ -2,7 +2,7 @@
 
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::training::TrainingItem;
-use dynlayer::inference::{ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, Scores, score_batch};
+use dynlayer::inference::{ControlFrom, RunSettings, ScoreItem, ScoreOptions, score_batch, score_each};
 use dynlayer::metrics::statistics::{Bootstrap, Interval};
 use dynlayer::model::Llama;
 use dynlayer_examples::comparison::log_probs;
@@ -38,14 +38,16 @@ pub fn distances(
     controllers: &[ControllerSpec],
     resources: &Resources,
 ) -> Result<Vec<Distance>, Box<dyn Error>> {
-    let mut built = Vec::new();
-    for spec in controllers {
-        built.push((spec.to_string(), spec.build(model, resources)?, Sums::default()));
-    }
+    let mut sums: Vec<Sums> = controllers.iter().map(|_| Sums::default()).collect();
+    let mut built = controllers.iter().map(|spec| spec.build(model, resources)).collect::<Result<Vec<_>, _>>()?;
+    let run = RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() };
+    let options = ScoreOptions { run, keep_logits: true, ..ScoreOptions::default() };
     for items in items.chunks(TOGETHER) {
-        let full = score(original, &mut FullDepth, items)?;
-        for (_, controller, sums) in &mut built {
-            let found = score(model, controller, items)?;
+        let item = |item: &TrainingItem| ScoreItem { prompt: item.prompt.clone(), continuation: item.answer.clone() };
+        let items: Vec<ScoreItem> = items.iter().map(item).collect();
+        let full = score_batch(original, FullDepth, &items, &options)?;
+        for (sums, found) in sums.iter_mut().zip(score_each(model, &mut built, &items, &options)?) {
+            let found = found?;
             for (full, found) in full.sequences.iter().zip(&found.sequences) {
                 let (full, found) = (log_probs(original, &full.tokens)?, log_probs(model, &found.tokens)?);
                 let same = found.top1_agreement(&full)?;
@@ -60,11 +62,11 @@ pub fn distances(
                 decode.layers_per_token.unwrap_or_default() * full.report.decode_summary().work.tokens as f64;
         }
     }
-    let distance = |(controller, _, sums): (String, _, Sums)| {
+    let distance = |(spec, sums): (&ControllerSpec, Sums)| {
         let tokens: f64 = sums.tokens.iter().sum();
         let agreement = Bootstrap::default().ratio(&sums.same, &sums.tokens)?;
         Ok(Distance {
-            controller,
+            controller: spec.to_string(),
             layers: sums.layers / tokens,
             agreement: agreement.estimate,
             interval: Some(agreement),
@@ -72,7 +74,7 @@ pub fn distances(
             divergence: sums.divergence / tokens,
         })
     };
-    built.into_iter().map(distance).collect()
+    controllers.iter().zip(sums).map(distance).collect()
 }
 
 /// The sums of which a distance is made.
@@ -84,15 +86,4 @@ struct Sums {
     divergence: f64,
     log_probability: f64,
     layers: f64,
-}
-
-fn score<C: Controller + ?Sized>(
-    model: &Llama,
-    controller: &mut C,
-    items: &[TrainingItem],
-) -> Result<Scores, Box<dyn Error>> {
-    let item = |item: &TrainingItem| ScoreItem { prompt: item.prompt.clone(), continuation: item.answer.clone() };
-    let items: Vec<ScoreItem> = items.iter().map(item).collect();
-    let run = RunSettings { control_from: ControlFrom::LastPromptToken, ..RunSettings::default() };
-    Ok(score_batch(model, controller, &items, &ScoreOptions { run, keep_logits: true, ..ScoreOptions::default() })?)
 }

@@ -1,12 +1,15 @@
 //! Equalities between different ways to compute the same results.
 
 use crate::support::{
-    Routes, SMALL, asked_for, assert_close, config, device, masked, random, rows, skipped, small, small_configs,
+    Routes, SMALL, SPECS, asked_for, assert_close, by_token, config, device, masked, random, rows, skipped, small,
+    small_configs,
 };
-use dynlayer::inference::controllers::FullDepth;
+use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
+use dynlayer::inference::report::{PhaseReport, SequenceReport};
 use dynlayer::inference::{
-    Action, ControlFrom, Decision, GenerateOptions, KvPolicy, PartialSkips, RunSettings, ScoreItem, ScoreOptions,
-    ScoredSequence, Stop, controller_fn, generate, score, score_batch,
+    Action, ControlFrom, Controller, ControllerError, Decision, GenerateOptions, KvPolicy, PartialSkips, RunSettings,
+    ScoreItem, ScoreOptions, ScoredSequence, Scores, Site, Stop, conformance, controller_fn, generate, score,
+    score_batch, score_each,
 };
 use dynlayer::model::WeightDtype;
 use proptest::prelude::*;
@@ -219,6 +222,71 @@ proptest! {
             let (alone, solo) = alone.finish().unwrap();
             prop_assert_eq!(&alone[0], &together[i]);
             prop_assert_eq!(asked_for(&solo.sequences[0]), asked_for(&report.sequences[i]));
+        }
+    }
+}
+
+/// Skips layers by what it has observed of a sequence.
+#[derive(Default)]
+struct Observing(HashMap<u64, usize>);
+
+impl Controller for Observing {
+    fn decide(&mut self, site: &Site<'_>) -> Result<Decision, ControllerError> {
+        let action = |seen: usize| if (seen + site.layer()).is_multiple_of(3) { Action::Skip } else { Action::Run };
+        Ok(Decision::per_row(site.rows().iter().map(|row| action(self.0.get(&row.id).copied().unwrap_or_default()))))
+    }
+
+    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
+        site.rows().iter().for_each(|row| *self.0.entry(row.id).or_default() += row.tokens);
+        Ok(())
+    }
+}
+
+/// Under every controller that comes with the library, and one that goes by what it observes of prompts, the scores after prompts that
+/// ran once are those after prompts that ran for it alone: tokens, logits, states, routes and work.
+#[test]
+fn prompts_of_several_controllers_run_once() {
+    let model = conformance::small_model(&device()).unwrap();
+    let texts: Vec<Vec<u32>> = vec![(0..60).map(|i| i * 7 % 64).collect()];
+    let resources = Resources::texts(Resources::default(), texts);
+    let build = || {
+        let built = SPECS.iter().map(|text| text.parse::<ControllerSpec>().unwrap().build(&model, &resources).unwrap());
+        let own = [Box::new(by_token()) as Box<dyn Controller + Send>, Box::new(Observing::default())];
+        built.chain(own).collect::<Vec<_>>()
+    };
+    let item = |prompt: &[u32], continuation: &[u32]| ScoreItem {
+        prompt: prompt.to_vec(),
+        continuation: continuation.to_vec(),
+    };
+    let items =
+        [item(&[5, 6, 7], &[8, 9, 1, 2]), item(&[4], &[3]), item(&[9, 9, 2, 2, 1, 7], &[]), item(&[1, 2], &[3, 4])];
+    let policies =
+        ControlFrom::ALL.iter().flat_map(|control| KvPolicy::ALL.iter().map(move |policy| (*control, *policy)));
+    for (control_from, kv_policy) in policies {
+        let run = RunSettings { control_from, kv_policy, ..RunSettings::default() };
+        let options = ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids: vec![3, 1, 4, 15] };
+        let mut shared = build();
+        let each = score_each(&model, &mut shared, &items, &options).unwrap();
+        let each: Vec<Scores> = each.collect::<Result<_, _>>().unwrap();
+        assert_eq!(each.len(), SPECS.len() + 2);
+        for ((found, alone), name) in each.iter().zip(build()).zip(SPECS.iter().chain([&"by token", &"observing"])) {
+            let expected = score_batch(&model, alone, &items, &options).unwrap();
+            let kept = |scores: &Scores| {
+                let tokens = scores.sequences.iter().flat_map(|sequence| &sequence.tokens);
+                let kept = tokens.map(|token| {
+                    let hidden = token.hidden.clone().unwrap().into_data().try_into_vec_as::<f32>().unwrap();
+                    (token.token, token.route.clone(), token.logits.clone(), hidden)
+                });
+                kept.collect::<Vec<_>>()
+            };
+            assert!(kept(found) == kept(&expected), "{name}, {control_from}, {kv_policy}");
+            let work = |scores: &Scores| {
+                let of = |s: &SequenceReport| (s.id, s.prompt_tokens, s.generated_tokens, s.prefill, s.decode);
+                let rows = scores.report.sequences.iter().map(of).collect::<Vec<_>>();
+                let phase = |phase: &PhaseReport| (phase.passes, phase.spent, phase.launches, phase.host_reads);
+                (rows, phase(&scores.report.prefill), phase(&scores.report.decode), scores.report.owed_bytes)
+            };
+            assert_eq!(work(found), work(&expected), "{name}, {control_from}, {kv_policy}");
         }
     }
 }

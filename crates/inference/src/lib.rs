@@ -196,7 +196,7 @@ pub use files::FileError;
 pub use generation::{
     Accept, Completion, DraftLength, GenerateError, GenerateOptions, Generation, LogitsHook, PassOrder, ScoreItem,
     ScoreOptions, ScoredSequence, ScoredToken, Scores, SequenceOptions, Session, SessionOptions, Speculation, Stop,
-    Taken, TokenEvent, WarmUp, generate, score, score_batch, warm_up,
+    Taken, TokenEvent, WarmUp, generate, score, score_batch, score_each, warm_up,
 };
 pub use parameters::DeviceReadError;
 #[doc(hidden)]

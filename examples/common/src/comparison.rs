@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, SpecError};
 use dynlayer::inference::{
-    ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_batch,
+    ControlFrom, Controller, RunSettings, ScoreItem, ScoreOptions, ScoredToken, Scores, score_each,
 };
 use dynlayer::metrics::distributions::LogProbs;
 use dynlayer::metrics::hidden::{cosine_similarity, relative_error};
@@ -79,37 +79,31 @@ impl Comparison<'_> {
     pub fn run(
         &self,
         items: &[ScoreItem],
-        mut controllers: Vec<(String, Box<dyn Controller + Send>)>,
+        controllers: Vec<(String, Box<dyn Controller + Send>)>,
     ) -> Result<Vec<Row>, Box<dyn Error>> {
-        let mut sums: Vec<Sums> = (0..=controllers.len()).map(|_| Sums::default()).collect();
-        let batch = self.batch;
-        for (i, items) in items.chunks(batch).enumerate() {
-            let first = (i * batch) as u64;
-            let full = self.score(&mut FullDepth, items, first)?;
-            self.add(&mut sums[0], &full, &full)?;
-            for ((_, controller), sums) in controllers.iter_mut().zip(&mut sums[1..]) {
-                self.add(sums, &self.score(controller, items, first)?, &full)?;
+        let (mut names, mut built) = (vec!["full".to_owned()], vec![Box::new(FullDepth) as Box<dyn Controller + Send>]);
+        for (name, controller) in controllers {
+            names.push(name);
+            built.push(controller);
+        }
+        let mut sums: Vec<Sums> = names.iter().map(|_| Sums::default()).collect();
+        for (i, items) in items.chunks(self.batch).enumerate() {
+            let first = (i * self.batch) as u64;
+            let options = ScoreOptions {
+                run: self.settings,
+                keep_logits: true,
+                keep_hidden: true,
+                sequence_ids: (first..first + items.len() as u64).collect(),
+            };
+            let mut full = None;
+            for (sums, found) in sums.iter_mut().zip(score_each(self.model, &mut built, items, &options)?) {
+                let found = found?;
+                self.add(sums, &found, full.as_ref().unwrap_or(&found))?;
+                full.get_or_insert(found);
+                self.bar.inc(1);
             }
         }
-        let names = std::iter::once("full".to_owned()).chain(controllers.into_iter().map(|(name, _)| name));
-        Ok(names.zip(sums).map(|(name, sums)| sums.row(name)).collect())
-    }
-
-    fn score<C: Controller + ?Sized>(
-        &self,
-        controller: &mut C,
-        items: &[ScoreItem],
-        first: u64,
-    ) -> Result<Scores, Box<dyn Error>> {
-        let options = ScoreOptions {
-            run: self.settings,
-            keep_logits: true,
-            keep_hidden: true,
-            sequence_ids: (first..first + items.len() as u64).collect(),
-        };
-        let scores = score_batch(self.model, controller, items, &options)?;
-        self.bar.inc(1);
-        Ok(scores)
+        Ok(names.into_iter().zip(sums).map(|(name, sums)| sums.row(name)).collect())
     }
 
     fn add(&self, sums: &mut Sums, found: &Scores, full: &Scores) -> Result<(), Box<dyn Error>> {

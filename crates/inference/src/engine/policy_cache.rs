@@ -54,15 +54,20 @@ impl PolicyCache {
         self.memories.push(self.memories[row].clone());
     }
 
-    /// Makes a cache that holds only copies of one sequence.
-    pub(crate) fn copies(&self, row: usize, n: usize) -> Self {
-        let mut cache = Self {
+    /// Makes a cache of the same sequences. The two share memory until one writes.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
             cache: self.cache.clone(),
             policy: self.policy,
             memories: self.memories.clone(),
             windows: self.windows.clone(),
             meter: Arc::default(),
-        };
+        }
+    }
+
+    /// Makes a cache that holds only copies of one sequence.
+    pub(crate) fn copies(&self, row: usize, n: usize) -> Self {
+        let mut cache = self.copy();
         let rows = cache.memories.len();
         (0..n).for_each(|_| cache.copy_row(row));
         (0..rows).for_each(|_| cache.remove_row(0));

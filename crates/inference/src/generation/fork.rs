@@ -1,7 +1,7 @@
 //! Many continuations of one prompt: its passes run once, and every lane gets a copy of the cache.
 
-use super::score::step_through;
-use super::session::{Keep, SequenceOptions, Session, SessionOptions};
+use super::score::{step_through, unscored};
+use super::session::{SequenceOptions, Session, SessionOptions};
 use super::{GenerateError, Generation, Scores};
 use crate::control::{Action, ControlFrom, Controller, ControllerFn, RunSettings, Site, controller_fn};
 use dynlayer_model::Llama;
@@ -63,6 +63,8 @@ impl<'a> Prefilled<'a> {
     ) -> Result<Scores, GenerateError> {
         let options = super::score::options(continuation);
         let lanes = (0..lanes as u64).map(|id| (id, options.clone())).collect();
-        step_through(self.session.lanes(self.sequence, controller, lanes)?, Keep::default())
+        let session = self.session.lanes(self.sequence, controller, lanes)?;
+        let scored = unscored(&session);
+        step_through((session, scored))
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use fork::Prefilled;
 pub use generate::{Generation, generate};
 pub use options::GenerateOptions;
 pub(crate) use prompt::check as check_prompts;
-pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch};
+pub use score::{ScoreItem, ScoreOptions, ScoredSequence, ScoredToken, Scores, score, score_batch, score_each};
 pub use session::{LogitsHook, PassOrder, SequenceOptions, Session, SessionOptions, Taken};
 pub use speculation::{Accept, DraftLength, Speculation};
 pub use warm_up::{WarmUp, warm_up};

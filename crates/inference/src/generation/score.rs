@@ -2,7 +2,7 @@
 
 use super::session::{Keep, Kept, PassOrder, SequenceOptions, Session, SessionOptions, Stepped};
 use super::{GenerateError, GenerateOptions, prompt};
-use crate::control::{Controller, Route, RunSettings};
+use crate::control::{ControlFrom, Controller, Observers, Route, RunSettings};
 use crate::report::RunReport;
 use crate::tokens::TokenProblem;
 use burn::tensor::Tensor;
@@ -115,6 +115,55 @@ pub fn score_batch<C: Controller>(
     items: &[ScoreItem],
     options: &ScoreOptions,
 ) -> Result<Scores, GenerateError> {
+    step_through(begin(model, controller, items, options)?)
+}
+
+/// Scores several texts under each of several controllers, as [`score_batch`] would, but runs prompts only once.
+///
+/// The iterator scores when it is asked, controller by controller. Apart from times, each item is what [`score_batch`] returns
+/// for the controller. With [`ControlFrom::All`], the controllers decide about prompts, which therefore run under each of them.
+///
+/// ```
+/// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
+/// use dynlayer_inference::{Controller, ScoreItem, ScoreOptions, conformance, score_each};
+///
+/// let model = conformance::small_model(&dynlayer_model::Backend::Flex.device()?)?;
+/// let items = [ScoreItem { prompt: vec![1, 2, 3], continuation: vec![4, 5] }];
+/// let mut controllers: Vec<Box<dyn Controller + Send>> = vec![Box::new(FullDepth), Box::new(ExitAfter(2))];
+/// for scores in score_each(&model, &mut controllers, &items, &ScoreOptions::default())? {
+///     println!("{:?}", scores?.sequences[0].mean_nll());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Fails as [`score`] does.
+pub fn score_each<'a, C: Controller>(
+    model: &'a Llama,
+    controllers: &'a mut [C],
+    items: &[ScoreItem],
+    options: &ScoreOptions,
+) -> Result<impl Iterator<Item = Result<Scores, GenerateError>> + use<'a, C>, GenerateError> {
+    let (prompts, scored) = {
+        let (mut session, mut scored) = begin(model, Observers(&mut *controllers), items, options)?;
+        if options.run.control_from != ControlFrom::All {
+            advance(&mut session, &mut scored, Session::has_prompts)?;
+        }
+        (session.under(Observers::<C>(&mut [])), scored)
+    };
+    Ok(controllers.iter_mut().map(move |controller| step_through((prompts.under(controller), scored.clone()))))
+}
+
+/// A session that scores, and what it has scored so far.
+type Scoring<'a, C> = (Session<'a, C>, Vec<ScoredSequence>);
+
+/// Starts a session that is going to score these texts.
+fn begin<'a, C: Controller>(
+    model: &'a Llama,
+    controller: C,
+    items: &[ScoreItem],
+    options: &ScoreOptions,
+) -> Result<Scoring<'a, C>, GenerateError> {
     if let Some(prompt) = items.iter().position(|item| item.prompt.is_empty()) {
         return Err(GenerateError::Prompt { prompt, problem: TokenProblem::Empty });
     }
@@ -124,6 +173,7 @@ pub fn score_batch<C: Controller>(
     let ids = prompt::ids(items.len(), &options.sequence_ids);
     let settings = SessionOptions { run: options.run, order: PassOrder::PromptsFirst, ..SessionOptions::default() };
     let mut session = Session::new(model, controller, settings)?;
+    session.keep(Keep { logits: options.keep_logits, states: options.keep_hidden });
     for (id, item) in ids.iter().zip(items) {
         session.push(*id, &item.prompt, self::options(&item.continuation))?;
         // An item without a continuation needs no pass.
@@ -131,7 +181,8 @@ pub fn score_batch<C: Controller>(
             session.release(*id);
         }
     }
-    step_through(session, Keep { logits: options.keep_logits, states: options.keep_hidden })
+    let scored = unscored(&session);
+    Ok((session, scored))
 }
 
 /// The options of a sequence whose continuation is given.
@@ -144,18 +195,32 @@ pub(super) fn options(continuation: &[u32]) -> SequenceOptions {
     }
 }
 
-/// Steps through the given continuations of a session's sequences.
-pub(super) fn step_through<C: Controller>(mut session: Session<'_, C>, keep: Keep) -> Result<Scores, GenerateError> {
-    session.keep(keep);
+/// One entry without tokens per sequence.
+pub(super) fn unscored<C: Controller>(session: &Session<'_, C>) -> Vec<ScoredSequence> {
     let ids = session.report().sequences.iter().map(|sequence| sequence.id);
-    let mut sequences: Vec<ScoredSequence> = ids.map(|id| ScoredSequence { id, tokens: Vec::new() }).collect();
-    while !session.is_idle() {
+    ids.map(|id| ScoredSequence { id, tokens: Vec::new() }).collect()
+}
+
+/// Steps through the given continuations of a session's sequences.
+pub(super) fn step_through<C: Controller>(scoring: Scoring<'_, C>) -> Result<Scores, GenerateError> {
+    let (mut session, mut sequences) = scoring;
+    advance(&mut session, &mut sequences, |session| !session.is_idle())?;
+    Ok(Scores { sequences, report: session.report().clone() })
+}
+
+/// Steps on as long as `goes_on` says so.
+fn advance<'a, C: Controller>(
+    session: &mut Session<'a, C>,
+    scored: &mut [ScoredSequence],
+    goes_on: impl Fn(&Session<'a, C>) -> bool,
+) -> Result<(), GenerateError> {
+    while goes_on(session) {
         let Stepped { events, kept } = session.advance()?;
         for (event, Kept { logits, states }) in events.into_iter().zip(kept) {
             if event.stop.is_some() {
                 session.release(event.sequence);
             }
-            let Some(scored) = sequences.iter_mut().find(|scored| scored.id == event.sequence) else { continue };
+            let Some(scored) = scored.iter_mut().find(|scored| scored.id == event.sequence) else { continue };
             scored.tokens.push(ScoredToken {
                 token: event.token,
                 log_probability: event.log_probability.unwrap_or(f64::NAN),
@@ -166,5 +231,5 @@ pub(super) fn step_through<C: Controller>(mut session: Session<'_, C>, keep: Kee
             });
         }
     }
-    Ok(Scores { sequences, report: session.report().clone() })
+    Ok(())
 }

@@ -422,6 +422,16 @@ impl<'a, C: Controller> Session<'a, C> {
         Ok(session)
     }
 
+    /// Starts a session of the same sequences, which go on from where they are, under another controller that learns of
+    /// neither start nor sequences. Its report begins as this one's.
+    pub(super) fn under<D: Controller>(&self, controller: D) -> Session<'a, D> {
+        let (cache, report) = (self.cache.copy(), self.report.clone());
+        let mut session = Session::with(self.model.clone(), controller, self.options.clone(), cache, report);
+        session.keep = self.keep;
+        session.members.clone_from(&self.members);
+        session
+    }
+
     /// Makes a change, unless an earlier one panicked and left the session half changed.
     fn change<R>(&mut self, change: impl FnOnce(&mut Self) -> Result<R, GenerateError>) -> Result<R, GenerateError> {
         if std::mem::replace(&mut self.busy, true) {

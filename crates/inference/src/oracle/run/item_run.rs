@@ -2,10 +2,11 @@
 
 use super::candidate::BoxedController;
 use super::lane::{Lane, LaneResult, Owner, Task};
-use super::lane_controllers::{LaneControllers, PromptObservers};
+use super::lane_controllers::LaneControllers;
 use super::results::{MeasuredItem, Output};
 use super::scoring::Scoring;
 use super::{Candidate, Cost, Item, Measure, OracleError, OracleRun};
+use crate::control::Observers;
 use crate::controllers::{FullDepth, RandomSkip, SkipLayers};
 use crate::generation::{GenerateError, Prefilled, SequenceOptions};
 use crate::random;
@@ -35,7 +36,7 @@ impl OracleRun<'_> {
         let controllers = lanes.iter().map(|lane| self.controller(lane.owner, item));
         let mut controllers = controllers.collect::<Result<Vec<_>, _>>()?;
         let (model, run, tokenizer) = (self.model, self.options.run, self.options.tokenizer);
-        let observers = PromptObservers(&mut controllers);
+        let observers = Observers(&mut controllers);
         let prompt = Prefilled::new(model, observers, item.id, &item.prompt, run, tokenizer).map_err(failed)?;
         let mut run = ItemRun { run: self, item, prompt, lanes, controllers, results: HashMap::new() };
         run.run_all(Task::generates, &[]).map_err(failed)?;

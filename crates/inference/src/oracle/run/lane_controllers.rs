@@ -1,25 +1,7 @@
 //! The controllers of all lanes of one prompt, as one controller.
 
 use super::candidate::BoxedController;
-use crate::control::{Action, Controller, ControllerError, Decision, Event, Outcome, Pass, Row, RowOutcome, Site};
-
-/// Lets the controllers of all lanes observe the prompt.
-pub(super) struct PromptObservers<'a>(pub(super) &'a mut [BoxedController]);
-
-impl Controller for PromptObservers<'_> {
-    /// Never called, since the prompt is not controlled.
-    fn decide(&mut self, _site: &Site<'_>) -> Result<Decision, ControllerError> {
-        Ok(Action::Run.into())
-    }
-
-    fn observe(&mut self, site: &Site<'_>) -> Result<(), ControllerError> {
-        self.0.iter_mut().try_for_each(|controller| controller.observe(site))
-    }
-
-    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
-        self.0.iter_mut().try_for_each(|controller| controller.on(event))
-    }
-}
+use crate::control::{Controller, ControllerError, Decision, Event, Outcome, Pass, Row, RowOutcome, Site};
 
 /// Controls lanes that run together as a batch, of which lane `i` has the id `i`.
 ///

@@ -15,6 +15,7 @@ pub mod interrupt;
 mod load;
 pub mod oracle_report;
 pub mod output;
+mod progress;
 mod prompts;
 pub mod shards;
 pub mod speculation;
@@ -25,6 +26,7 @@ mod texts;
 pub mod tiny_task;
 
 pub use errors::{chain, main_of};
-pub use load::{Loaded, open_device, progress_bar, weight_type, weights};
+pub use load::{Loaded, open_device, weight_type, weights};
+pub use progress::progress_bar;
 pub use prompts::PromptForm;
 pub use texts::{Lengths, described, items, read_text};

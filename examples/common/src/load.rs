@@ -1,11 +1,11 @@
 //! Loading of a model: the embedded one or the user's.
 
 use crate::arguments::ModelArguments;
-use crate::output::{escape_codes, tell, warn};
+use crate::output::{tell, warn};
+use crate::progress::progress_bar;
 use burn::tensor::Device;
 use dynlayer::model::text::Tokenizer;
 use dynlayer::model::{Checkpoint, DeviceError, DeviceSpec, Llama, LoadError, Warning, WeightDtype, adapter_name};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::error::Error;
 
 /// A checkpoint with its tokenizer and its loaded model.
@@ -73,15 +73,4 @@ pub fn weights(checkpoint: &Checkpoint, dtype: WeightDtype, device: &Device, qui
     })?;
     bar.finish_and_clear();
     Ok(model)
-}
-
-/// Returns a progress bar on standard error in `indicatif`'s template syntax. It is hidden if `quiet`, if standard
-/// error is no terminal, and where escape codes are not wanted.
-pub fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
-    let target = if quiet || !escape_codes() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -86,7 +86,7 @@ pub struct Arguments {
     /// The seed of the adapter, the order of the prompts, and the depths.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Print no progress: neither a bar nor, where standard error is no terminal, a line a minute.
+    /// Print no progress.
     #[arg(long)]
     pub quiet: bool,
 }

@@ -80,7 +80,7 @@ pub struct Arguments {
     /// Print the report as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
-    /// Print no progress: neither a bar nor, where standard error is no terminal, a line a minute.
+    /// Print no progress.
     #[arg(long)]
     pub quiet: bool,
 }

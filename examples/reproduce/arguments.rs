@@ -51,7 +51,7 @@ pub struct Arguments {
     /// hidden states needs f32.
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub dtype: WeightDtype,
-    /// Print no progress: neither a bar nor, where standard error is no terminal, a line a minute.
+    /// Print no progress.
     #[arg(long)]
     pub quiet: bool,
 }

@@ -54,7 +54,7 @@ pub struct Arguments {
     /// A folder to store checkpoints and the log of steps in, so that a stopped training can continue.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// Print no progress: neither a bar nor, where standard error is no terminal, a line a minute.
+    /// Print no progress.
     #[arg(long)]
     pub quiet: bool,
 }

@@ -7,13 +7,14 @@ use crate::support::{
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::report::{PhaseReport, SequenceReport};
 use dynlayer::inference::{
-    Action, ControlFrom, Controller, ControllerError, Decision, GenerateOptions, KvPolicy, PartialSkips, RunSettings,
-    ScoreItem, ScoreOptions, ScoredSequence, Scores, Site, Stop, conformance, controller_fn, generate, score,
-    score_batch, score_each,
+    Action, ControlFrom, Controller, ControllerError, Decision, Event, GenerateOptions, KvPolicy, PartialSkips, Phase,
+    RunSettings, ScoreItem, ScoreOptions, ScoredSequence, Scores, Site, Stop, conformance, controller_fn, generate,
+    score, score_batch, score_each,
 };
 use dynlayer::model::WeightDtype;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 const LAYERS: usize = 5;
 
@@ -242,8 +243,8 @@ impl Controller for Observing {
     }
 }
 
-/// Under every controller that comes with the library, and one that goes by what it observes of prompts, the scores after prompts that
-/// ran once are those after prompts that ran for it alone: tokens, logits, states, routes and work.
+/// Under controllers of every text form that needs no file, and one that goes by what it observes of prompts, the scores
+/// after prompts that ran once are those after prompts that ran for it alone: tokens, logits, states, routes and work.
 #[test]
 fn prompts_of_several_controllers_run_once() {
     let model = conformance::small_model(&device()).unwrap();
@@ -263,7 +264,8 @@ fn prompts_of_several_controllers_run_once() {
     let policies =
         ControlFrom::ALL.iter().flat_map(|control| KvPolicy::ALL.iter().map(move |policy| (*control, *policy)));
     for (control_from, kv_policy) in policies {
-        let run = RunSettings { control_from, kv_policy, ..RunSettings::default() };
+        // Prompts take turns, in chunks.
+        let run = RunSettings { control_from, kv_policy, prefill_chunk: 2, ..RunSettings::default() };
         let options = ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids: vec![3, 1, 4, 15] };
         let mut shared = build();
         let each = score_each(&model, &mut shared, &items, &options).unwrap();
@@ -289,6 +291,56 @@ fn prompts_of_several_controllers_run_once() {
             assert_eq!(work(found), work(&expected), "{name}, {control_from}, {kv_policy}");
         }
     }
+}
+
+/// Notes the phases of its passes, and may refuse the model or fail when it decides.
+struct Noting {
+    name: &'static str,
+    fails: &'static str,
+    notes: Arc<Mutex<Vec<(&'static str, Phase)>>>,
+}
+
+impl Controller for Noting {
+    fn decide(&mut self, _site: &Site<'_>) -> Result<Decision, ControllerError> {
+        if self.fails == "decide" { Err(ControllerError::other(std::fmt::Error)) } else { Ok(Action::Run.into()) }
+    }
+
+    fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
+        match event {
+            Event::Start(_) if self.fails == "start" => Err(ControllerError::other(std::fmt::Error)),
+            Event::Pass(pass) => {
+                self.notes.lock().unwrap().push((self.name, pass.phase()));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn controllers_see_prompts_together_and_fail_alone() {
+    let model = conformance::small_model(&device()).unwrap();
+    let items = [ScoreItem { prompt: vec![1, 2, 3], continuation: vec![4, 5] }];
+    let score = |fails: [&'static str; 2], control_from| {
+        let notes = Arc::<Mutex<Vec<_>>>::default();
+        let noting = |(name, fails)| Noting { name, fails, notes: notes.clone() };
+        let mut controllers = ["a", "b"].into_iter().zip(fails).map(noting).collect::<Vec<_>>();
+        let run = RunSettings { control_from, ..RunSettings::default() };
+        let scores = score_each(&model, &mut controllers, &items, &ScoreOptions { run, ..ScoreOptions::default() });
+        let found = scores.map(|each| each.map(|scores| scores.is_ok()).collect::<Vec<_>>());
+        (found.ok(), notes.lock().unwrap().clone())
+    };
+    let (prompt, token) = (Phase::Prefill, Phase::Decode);
+    let (found, notes) = score(["", ""], ControlFrom::LastPromptToken);
+    assert_eq!(found, Some(vec![true, true]));
+    let expected = [("a", prompt), ("b", prompt), ("a", token), ("a", token), ("b", token), ("b", token)];
+    assert_eq!(notes, expected);
+    let (_, notes) = score(["", ""], ControlFrom::All);
+    assert_eq!(notes, [("a", prompt), ("a", token), ("b", prompt), ("b", token)]);
+    assert_eq!(score(["decide", ""], ControlFrom::LastPromptToken).0, Some(vec![false, true]));
+    assert_eq!(score(["", "start"], ControlFrom::LastPromptToken).0, None);
+    let nobody: &mut [FullDepth] = &mut [];
+    assert_eq!(score_each(&model, nobody, &items, &ScoreOptions::default()).unwrap().count(), 0);
 }
 
 #[test]

@@ -554,49 +554,54 @@ impl Controller for Watcher {
 #[test]
 fn a_controller_learns_what_was_drafted_and_what_came_out() {
     let model = small_model();
-    let speculation = Some(fixed(2));
-    let options = GenerateOptions { max_new_tokens: 8, speculation, ..GenerateOptions::default() };
-    let prompts = [vec![1, 2, 3]];
-    let expected = plain(&model, &prompts, &options).remove(0).tokens;
-    let mut watcher = Watcher::default();
-    generate(&model, &mut watcher, &prompts, options).unwrap().finish().unwrap();
-    let mut events = watcher.events.iter().filter(|event| !event.starts_with("asked"));
-    // The rounds as they must be, from the tokens alone.
-    let mut out = 1;
-    while out < expected.len() {
-        let position = 2 + out; // of the round's first input
-        let drafts = 2.min(expected.len() - out - 1);
-        let mut drafted = Vec::new();
-        for draft in 0..drafts {
-            let event = events.next().unwrap();
-            let at = format!(" at {}", position + draft);
-            drafted.push(event.strip_prefix("drafted ").unwrap().strip_suffix(&at).unwrap().parse::<u32>().unwrap());
+    // In the second case, generation ends before a first try.
+    for (speculation, most) in [(fixed(2), 2), (Speculation::default(), 0)] {
+        let options =
+            GenerateOptions { max_new_tokens: 8, speculation: Some(speculation), ..GenerateOptions::default() };
+        let prompts = [vec![1, 2, 3]];
+        let expected = plain(&model, &prompts, &options).remove(0).tokens;
+        let mut watcher = Watcher::default();
+        generate(&model, &mut watcher, &prompts, options).unwrap().finish().unwrap();
+        let mut events = watcher.events.iter().filter(|event| !event.starts_with("asked"));
+        // The rounds as they must be, from the tokens alone.
+        let mut out = 1;
+        while out < expected.len() {
+            let position = 2 + out; // of the round's first input
+            let drafts = most.min(expected.len() - out - 1);
+            let mut drafted = Vec::new();
+            for draft in 0..drafts {
+                let event = events.next().unwrap();
+                let at = format!(" at {}", position + draft);
+                drafted
+                    .push(event.strip_prefix("drafted ").unwrap().strip_suffix(&at).unwrap().parse::<u32>().unwrap());
+            }
+            let accepted = drafted.iter().zip(&expected[out..]).take_while(|(a, b)| a == b).count();
+            let tokens = expected[out..=out + accepted].to_vec();
+            out += tokens.len();
+            let stopped = out == expected.len();
+            assert_eq!(*events.next().unwrap(), format!("{accepted} of {drafts} at {position}: {tokens:?}, {stopped}"));
+            if tokens.len() < drafts {
+                assert_eq!(*events.next().unwrap(), format!("rewound to {}", position + tokens.len()));
+            }
         }
-        let accepted = drafted.iter().zip(&expected[out..]).take_while(|(a, b)| a == b).count();
-        let tokens = expected[out..=out + accepted].to_vec();
-        out += tokens.len();
-        let stopped = out == expected.len();
-        assert_eq!(*events.next().unwrap(), format!("{accepted} of {drafts} at {position}: {tokens:?}, {stopped}"));
-        if tokens.len() < drafts {
-            assert_eq!(*events.next().unwrap(), format!("rewound to {}", position + tokens.len()));
-        }
+        assert_eq!(events.next(), None);
     }
-    assert_eq!(events.next(), None);
 }
 
 #[test]
 fn a_controller_that_fails_in_a_round_changes_no_sequence() {
     let model = small_model();
-    let speculation = Some(fixed(3));
     let sequence = || SequenceOptions { max_new_tokens: 12, log_probabilities: Some(64), ..SequenceOptions::default() };
-    let settings = || SessionOptions { speculation, ..SessionOptions::default() };
     let mut plain = Session::new(&model, FullDepth, SessionOptions::default()).unwrap();
     plain.push(0, &[1, 2, 3], sequence()).unwrap();
     while !plain.is_idle() {
         plain.step().unwrap();
     }
-    for name in ["decide", "outcome", "verified", "rewind"] {
-        let mut session = Session::new(&model, Watcher::default(), settings()).unwrap();
+    // The last one fails in rounds without drafts: the first try would come later.
+    let drafting = ["decide", "outcome", "verified", "rewind"].map(|name| (fixed(3), name));
+    for (speculation, name) in drafting.into_iter().chain([(Speculation::default(), "verified")]) {
+        let settings = SessionOptions { speculation: Some(speculation), ..SessionOptions::default() };
+        let mut session = Session::new(&model, Watcher::default(), settings).unwrap();
         session.push(0, &[1, 2, 3], sequence()).unwrap();
         while session.tokens(0).unwrap().len() < 6 {
             session.step().unwrap();
@@ -623,6 +628,7 @@ fn a_controller_that_fails_in_a_round_changes_no_sequence() {
         assert_same(std::slice::from_ref(found), std::slice::from_ref(expected), name);
     }
     let mut watcher = Watcher { fails: Some("outcome"), panics: true, ..Watcher::default() };
+    let speculation = Some(fixed(3));
     let options = GenerateOptions { max_new_tokens: 8, speculation, ..GenerateOptions::default() };
     let mut generation = generate(&model, &mut watcher, &[vec![1, 2]], options).unwrap();
     assert!(generation.next().is_some_and(|event| event.is_ok()), "the prompt's pass");

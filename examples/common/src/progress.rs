@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time between two lines.
+/// The least time between two lines.
 const PAUSE: Duration = Duration::from_mins(1);
 /// The width of a line, in characters.
 const WIDTH: u16 = 120;

@@ -15,7 +15,8 @@ impl<C: Controller> Controller for Observers<'_, C> {
         self.0.iter_mut().try_for_each(|controller| controller.observe(site))
     }
 
+    /// Tells all, also if one fails: others must not miss that a sequence has ended.
     fn on(&mut self, event: &Event<'_>) -> Result<(), ControllerError> {
-        self.0.iter_mut().try_for_each(|controller| controller.on(event))
+        self.0.iter_mut().map(|controller| controller.on(event)).fold(Ok(()), Result::and)
     }
 }

@@ -54,7 +54,8 @@ impl PolicyCache {
         self.memories.push(self.memories[row].clone());
     }
 
-    /// Makes a cache of the same sequences. The two share memory until one writes.
+    /// Makes a cache of the same sequences. The two share memory until one writes. The bytes of states that are owed already
+    /// do not count in the copy's [`owed_bytes`](Self::owed_bytes).
     pub(crate) fn copy(&self) -> Self {
         Self {
             cache: self.cache.clone(),

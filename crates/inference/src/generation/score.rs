@@ -8,7 +8,7 @@ use crate::tokens::TokenProblem;
 use burn::tensor::Tensor;
 use dynlayer_model::Llama;
 
-/// Options of [`score`] and [`score_batch`].
+/// Options of [`score`], [`score_batch`] and [`score_each`].
 ///
 /// ```
 /// use dynlayer_inference::{ControlFrom, ScoreOptions};
@@ -118,10 +118,12 @@ pub fn score_batch<C: Controller>(
     step_through(begin(model, controller, items, options)?)
 }
 
-/// Scores several texts under each of several controllers, as [`score_batch`] would, but runs prompts only once.
+/// Scores several texts under each of several controllers, as [`score_batch`] would, but runs prompts only once unless
+/// control begins with them ([`ControlFrom::All`]).
 ///
-/// The iterator scores when it is asked, controller by controller. Apart from times, each item is what [`score_batch`] returns
-/// for the controller. With [`ControlFrom::All`], the controllers decide about prompts, which therefore run under each of them.
+/// The iterator scores when it is asked, controller by controller. Each item is what [`score_batch`] returns for the
+/// controller, except that the reports share the prompts' passes: their time, and what any of the controllers computed
+/// while it observed them. Meanwhile the keys and values of the prompts are in memory once more.
 ///
 /// ```
 /// use dynlayer_inference::controllers::{ExitAfter, FullDepth};
@@ -137,7 +139,8 @@ pub fn score_batch<C: Controller>(
 /// ```
 ///
 /// # Errors
-/// Fails as [`score`] does.
+/// Fails as [`score`] does for the texts, and if a controller refuses the model or a sequence, or fails while prompts run.
+/// A later error of a controller is its item, and the next controllers go on.
 pub fn score_each<'a, C: Controller>(
     model: &'a Llama,
     controllers: &'a mut [C],

@@ -423,12 +423,13 @@ impl<'a, C: Controller> Session<'a, C> {
     }
 
     /// Starts a session of the same sequences, which go on from where they are, under another controller that learns of
-    /// neither start nor sequences. Its report begins as this one's.
+    /// neither start nor sequences. Its report begins as this one's; what is known of speculation is not kept.
     pub(super) fn under<D: Controller>(&self, controller: D) -> Session<'a, D> {
         let (cache, report) = (self.cache.copy(), self.report.clone());
         let mut session = Session::with(self.model.clone(), controller, self.options.clone(), cache, report);
         session.keep = self.keep;
         session.members.clone_from(&self.members);
+        (session.passes, session.decoded_last) = (self.passes, self.decoded_last);
         session
     }
 

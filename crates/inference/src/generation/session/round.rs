@@ -1,4 +1,4 @@
-//! One round of speculation: the controller drafts tokens, and one pass at full depth checks them. Where no draft pays, it
+//! One round of speculation: the controller drafts tokens, and one pass at full depth checks them. A round without drafts
 //! is a plain pass at full depth.
 //!
 //! During a round, the drafted tokens stand at the end of the sequences, as if they had been generated. Before the round

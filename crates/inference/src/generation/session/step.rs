@@ -170,7 +170,7 @@ impl<'a, C: Controller> Session<'a, C> {
             }
         }
         pass.tally.controller_seconds += told.elapsed().as_secs_f64();
-        let states = self.keep.states.then(|| {
+        let states = (self.keep.states && told_by == Told::Outcome).then(|| {
             let states = pass.states.iter().map(last_token).chain([normed]);
             Tensor::cat(states.collect(), 1)
         });

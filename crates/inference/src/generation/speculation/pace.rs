@@ -159,8 +159,8 @@ impl Pace {
         (self.plain, self.rounds) = (self.plain + 1, 0);
     }
 
-    /// Adds the end of a round that drafted: what came out of each row, the part of a token in the check that each draft has saved, and the
-    /// time of checking.
+    /// Adds the end of a round that drafted: what came out of each row, the part of a token in the check that each draft
+    /// has saved, and the time of checking.
     ///
     /// Returns the time that plain passes would have taken for the same tokens, and the speed-up that was expected.
     pub(in crate::generation) fn end(

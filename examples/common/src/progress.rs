@@ -33,7 +33,7 @@ struct Lines(Mutex<State>);
 
 struct State {
     out: Box<dyn Write + Send>,
-    /// What the latest drawing shows.
+    /// The text of the latest drawing.
     shown: String,
     /// The time of the latest line; at first that of the start.
     latest: Instant,

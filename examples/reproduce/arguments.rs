@@ -41,9 +41,10 @@ pub struct Arguments {
     /// (others).
     #[arg(long)]
     pub thorough: bool,
-    /// The number of steps of each training of the study.
-    #[arg(long, default_value_t = 100)]
-    pub steps: u64,
+    /// The number of steps of each training of the study; by default 100 for the embedded model and with --thorough, and
+    /// otherwise 50.
+    #[arg(long)]
+    steps: Option<u64>,
     /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -57,6 +58,10 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    pub fn steps(&self) -> u64 {
+        self.steps.unwrap_or(if self.thorough || self.data.is_none() { 100 } else { 50 })
+    }
+
     /// The options of the oracle's part.
     pub fn evidence(&self) -> EvidenceArguments {
         EvidenceArguments {

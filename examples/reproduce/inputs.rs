@@ -87,7 +87,7 @@ fn run<T: StudyTask>(
     data: &str,
     shard: Option<Shard>,
 ) -> Result<Option<StudyReport>, Box<dyn Error>> {
-    let mut training = RouterTraining::new(arguments.steps, 1e-2, DepthLoss::Price { alpha: 0.0 });
+    let mut training = RouterTraining::new(arguments.steps(), 1e-2, DepthLoss::Price { alpha: 0.0 });
     training.control_from = ControlFrom::LastPromptToken;
     let (prices, seeds) = prices(arguments);
     let prices = prices.iter().map(|alpha| DepthLoss::Price { alpha: *alpha });
@@ -98,10 +98,10 @@ fn run<T: StudyTask>(
     let bar = progress_bar(arguments.quiet, "{bar:30} {pos}/{len} steps, {elapsed}, left {eta}");
     let runs = study.inputs.len() * study.depths.len() * study.seeds.len();
     let runs = shard.map_or(runs, |shard| (0..runs).filter(|run| shard.has(*run)).count());
-    bar.set_length(runs as u64 * arguments.steps);
+    bar.set_length(runs as u64 * arguments.steps());
     let progress = |progress: StudyProgress<'_>| match progress {
         StudyProgress::Step { .. } => bar.inc(1),
-        StudyProgress::Run { done, .. } => bar.set_position(done as u64 * arguments.steps),
+        StudyProgress::Run { done, .. } => bar.set_position(done as u64 * arguments.steps()),
         _ => {}
     };
     let report = match shard {

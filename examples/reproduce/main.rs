@@ -180,7 +180,7 @@ fn maps(
 
 /// The settings of the run, by name.
 fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(String, String)> {
-    let Arguments { chat, max_new_tokens, stop, steps, seed, .. } = arguments;
+    let Arguments { chat, max_new_tokens, stop, seed, .. } = arguments;
     let (prices, seeds) = inputs::prices(arguments);
     let data =
         arguments.data.as_ref().map_or_else(|| "built-in problems".to_owned(), |file| file.display().to_string());
@@ -194,7 +194,8 @@ fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(Stri
         ("budgets", budgets.join(", ")),
         ("control from", "the last token of the prompt; keys and values of skipped layers are propagated".to_owned()),
         ("study", format!(
-                "{steps} steps per router, prices {prices:?}, {seeds} seeds; at most {} tokens of a prompt and of an answer, on {}",
+                "{} steps per router, prices {prices:?}, {seeds} seeds; at most {} tokens of a prompt and of an answer, on {}",
+                arguments.steps(),
                 inputs::TOKENS,
                 if arguments.data.is_some() { "the same prompts" } else { "50 problems of each task" }
             )),

@@ -19,7 +19,7 @@ use dynlayer::model::WeightDtype;
 use dynlayer::model::format::write_atomic;
 use dynlayer_examples::certificates::Texts;
 use dynlayer_examples::evidence::Metric;
-use dynlayer_examples::output::{check, check_folder, warn};
+use dynlayer_examples::output::{check, check_folder, shell_word, warn};
 use dynlayer_examples::{Loaded, calibration, evidence};
 use std::error::Error;
 use std::io::Write;
@@ -68,7 +68,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     print(&mut out, &certificate)?;
     if certificate.chosen().is_some() {
         let (file, tokens) = (file.display(), measured.max_new_tokens);
-        let quoted = |stop: &String| format!(" --stop='{}'", stop.replace('\'', "'\\''"));
+        let quoted = |stop: &String| format!(" --stop={}", shell_word(stop));
         let stop = measured.stop.iter().map(quoted).collect::<Vec<_>>().concat();
         writeln!(
             out,

@@ -26,7 +26,7 @@ use dynlayer_examples::certificates::Texts;
 use dynlayer_examples::comparison::{FAMILIES, of_family};
 use dynlayer_examples::evidence::{self, Cost, null_depths_between};
 use dynlayer_examples::oracle_report::{self, Results};
-use dynlayer_examples::output::{check, check_folder, tell};
+use dynlayer_examples::output::{check, check_folder, shell_word, tell};
 use dynlayer_examples::{Loaded, calibration, shards};
 use page::Page;
 use std::error::Error;
@@ -186,8 +186,9 @@ fn settings(arguments: &Arguments, budgets: &[usize], seconds: u64) -> Vec<(Stri
         arguments.data.as_ref().map_or_else(|| "built-in problems".to_owned(), |file| file.display().to_string());
     let budgets: Vec<String> = budgets.iter().map(ToString::to_string).collect();
     let command: Vec<String> = std::env::args().skip(1).collect();
+    let command: Vec<String> = shards::undivided(&command).iter().map(|argument| shell_word(argument)).collect();
     [
-        ("command", format!("reproduce {}", shards::undivided(&command).join(" "))),
+        ("command", format!("reproduce {}", command.join(" "))),
         ("prompts", data),
         ("prompts are messages", chat.to_string()),
         ("new tokens", format!("greedy, {}", Texts::end(*max_new_tokens, stop))),

@@ -55,6 +55,19 @@ pub fn same_file(first: &Path, second: &Path) -> bool {
     !special(first) && place(first).is_some_and(|first| place(second) == Some(first))
 }
 
+/// Returns an argument as bash reads it in a command line.
+pub fn shell_word(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,+@%=".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    let text = argument.replace('\\', "\\\\").replace('\'', "\\'");
+    if text.contains(char::is_control) {
+        return format!("$'{}'", text.replace('\n', "\\n").replace('\t', "\\t").replace('\r', "\\r"));
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
+}
+
 /// Writes a warning to standard error.
 pub fn warn(text: impl Display) {
     tell(format_args!("warning: {text}\n"));
@@ -127,6 +140,17 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn arguments_survive_a_shell() {
+        let words = ["exit:3,uniform:4", "--stop=x", "", "two words", "it's", "a\nb'\\", "\\", "$HOME", "\t", "é"];
+        let line = words.map(shell_word).join(" ");
+        let script = format!("printf '%s|' {line}");
+        let found = std::process::Command::new("bash").args(["-c", &script]).output().unwrap().stdout;
+        assert_eq!(String::from_utf8(found).unwrap(), words.map(|word| format!("{word}|")).concat(), "{line}");
+        assert_eq!(shell_word("exit:3,uniform:4"), "exit:3,uniform:4");
+    }
 
     #[test]
     fn files_that_can_and_cannot_be_written() {

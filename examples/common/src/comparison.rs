@@ -81,11 +81,8 @@ impl Comparison<'_> {
         items: &[ScoreItem],
         controllers: Vec<(String, Box<dyn Controller + Send>)>,
     ) -> Result<Vec<Row>, Box<dyn Error>> {
-        let (mut names, mut built) = (vec!["full".to_owned()], vec![Box::new(FullDepth) as Box<dyn Controller + Send>]);
-        for (name, controller) in controllers {
-            names.push(name);
-            built.push(controller);
-        }
+        let full: (String, Box<dyn Controller + Send>) = ("full".to_owned(), Box::new(FullDepth));
+        let (names, mut built): (Vec<_>, Vec<_>) = std::iter::once(full).chain(controllers).unzip();
         let mut sums: Vec<Sums> = names.iter().map(|_| Sums::default()).collect();
         for (i, items) in items.chunks(self.batch).enumerate() {
             let first = (i * self.batch) as u64;

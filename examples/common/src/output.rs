@@ -55,7 +55,7 @@ pub fn same_file(first: &Path, second: &Path) -> bool {
     !special(first) && place(first).is_some_and(|first| place(second) == Some(first))
 }
 
-/// Returns an argument as bash reads it in a command line.
+/// Returns an argument as bash reads it in a command line. A line break becomes an escape, so that the command stays one line.
 pub fn shell_word(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,+@%=".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {

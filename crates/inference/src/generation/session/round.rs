@@ -57,28 +57,12 @@ impl<'a, C: Controller> Session<'a, C> {
         let stepped = if pace.drafts(&round) {
             self.drafting_round(rows, parts, &mut pace, round, started)
         } else {
-            self.plain_round(rows, parts, &mut pace, started)
+            // No more than generation without speculation does, so that it takes no longer.
+            let stepped = self.pass_alone(rows, parts, Told::Verified);
+            stepped.inspect(|_| self.learn_plain(rows.len(), &mut pace, started.elapsed().as_secs_f64()))
         };
         self.pace = Some(pace);
         stepped
-    }
-
-    /// Runs a round without drafts. It does no more than generation without speculation, so that it takes no longer.
-    fn plain_round(
-        &mut self,
-        rows: &[usize],
-        parts: &[Part],
-        pace: &mut Pace,
-        started: Instant,
-    ) -> Result<Stepped, GenerateError> {
-        let context = self.model.config().max_positions;
-        let result = self.full_pass(rows, parts, 0..self.model.layers().len(), None).and_then(|pass| {
-            self.predict(rows, parts, pass, Told::Verified, |member, logits| member.next(logits, context))
-        });
-        let (pass, predicted) = result.inspect_err(|_| self.undo(rows))?;
-        let stepped = self.commit(rows, parts, pass, predicted);
-        self.learn_plain(rows.len(), pace, started.elapsed().as_secs_f64());
-        Ok(stepped)
     }
 
     fn drafting_round(

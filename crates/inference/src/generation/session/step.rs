@@ -60,16 +60,23 @@ impl<'a, C: Controller> Session<'a, C> {
         let stepped = if phase == Phase::Decode && self.pace.is_some() {
             self.round(&rows, &parts, started)?
         } else {
-            let keep_states = self.keep.states && parts[0].predicts;
-            let result = self.pass(&rows, &parts, keep_states).and_then(|pass| {
-                let context = self.model.config().max_positions;
-                self.predict(&rows, &parts, pass, Told::Outcome, |member, logits| member.next(logits, context))
-            });
-            let (pass, predicted) = result.inspect_err(|_| self.undo(&rows))?;
-            self.commit(&rows, &parts, pass, predicted)
+            self.pass_alone(&rows, &parts, Told::Outcome)?
         };
         self.report.phase_mut(phase).seconds += started.elapsed().as_secs_f64();
         Ok(stepped)
+    }
+
+    /// Runs a pass and adds the tokens that come out: under the controller, or at full depth if it is a round of speculation.
+    pub(super) fn pass_alone(&mut self, rows: &[usize], parts: &[Part], told: Told) -> Result<Stepped, GenerateError> {
+        let (context, n_layers) = (self.model.config().max_positions, self.model.layers().len());
+        let result = match told {
+            Told::Outcome => self.pass(rows, parts, self.keep.states && parts[0].predicts),
+            Told::Verified => self.full_pass(rows, parts, 0..n_layers, None),
+        };
+        let result = result
+            .and_then(|pass| self.predict(rows, parts, pass, told, |member, logits| member.next(logits, context)));
+        let (pass, predicted) = result.inspect_err(|_| self.undo(rows))?;
+        Ok(self.commit(rows, parts, pass, predicted))
     }
 
     /// Chooses the sequences of the next pass, as ascending indices, with the part of each that runs.
@@ -127,7 +134,7 @@ impl<'a, C: Controller> Session<'a, C> {
         rows: &[usize],
         parts: &[Part],
         mut pass: PassOutput,
-        told_by: Told,
+        told: Told,
         mut choose: impl FnMut(&Member<'a>, &[f32]) -> Result<Next<'a>, GenerateError>,
     ) -> Result<(PassOutput, Option<Predicted<'a>>), GenerateError> {
         if !parts[0].predicts {
@@ -140,8 +147,8 @@ impl<'a, C: Controller> Session<'a, C> {
         let by_row = || logits.chunks_exact(self.model.config().vocab_size);
         let next = rows.iter().zip(by_row()).map(|(row, logits)| choose(&self.members[*row], logits));
         let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
-        let told = Instant::now();
-        match told_by {
+        let telling = Instant::now();
+        match told {
             Told::Outcome => {
                 let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(by_row());
                 let outcomes = outcomes.map(|(((row, route), next), logits)| RowOutcome {
@@ -169,8 +176,8 @@ impl<'a, C: Controller> Session<'a, C> {
                 self.controller.on(&Event::Verified(&Verified { rows: verified.collect() }))?;
             }
         }
-        pass.tally.controller_seconds += told.elapsed().as_secs_f64();
-        let states = (self.keep.states && told_by == Told::Outcome).then(|| {
+        pass.tally.controller_seconds += telling.elapsed().as_secs_f64();
+        let states = (self.keep.states && told == Told::Outcome).then(|| {
             let states = pass.states.iter().map(last_token).chain([normed]);
             Tensor::cat(states.collect(), 1)
         });
@@ -178,7 +185,7 @@ impl<'a, C: Controller> Session<'a, C> {
     }
 
     /// Makes the results of a pass part of the sequences.
-    pub(super) fn commit(
+    fn commit(
         &mut self,
         rows: &[usize],
         parts: &[Part],

@@ -1,6 +1,49 @@
 //! Backends by name, and the agreement of their results.
 
-use dynlayer::model::{Backend, DeviceError, DeviceSpec};
+use crate::support::{cases, device, on_flex};
+use burn::tensor::{Tensor, TensorData};
+use dynlayer::model::{Backend, DeviceError, DeviceSpec, largest_in_rows};
+use proptest::prelude::*;
+
+/// A number of a row: one of few values, so that some are equal, and rarely one that is not finite.
+fn number() -> impl Strategy<Value = f32> {
+    let few = (-3..4_i8).prop_map(f32::from);
+    let odd = prop::sample::select(vec![-0.0, f32::NEG_INFINITY, f32::MIN, f32::MAX, f32::INFINITY, f32::NAN]);
+    prop_oneof![500 => few, 500 => -1e3f32..1e3, 1 => odd]
+}
+
+fn rows_of_numbers() -> impl Strategy<Value = Vec<Vec<f32>>> {
+    (1..6_usize, 1..1200_usize)
+        .prop_flat_map(|(rows, width)| prop::collection::vec(prop::collection::vec(number(), width), rows))
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn a_gpu_finds_the_largest_number_of_each_row(rows in rows_of_numbers()) {
+        let data = TensorData::new(rows.concat(), [rows.len(), rows[0].len()]);
+        let found = largest_in_rows(&Tensor::from_data(data, &device()));
+        if on_flex() {
+            prop_assert!(found.is_none());
+            return Ok(());
+        }
+        let found = found.unwrap().into_data().try_into_vec_as::<f32>().unwrap();
+        let expected = rows.iter().map(|row| {
+            let mut largest = None;
+            for (index, x) in row.iter().enumerate() {
+                if x.is_nan() || *x == f32::INFINITY {
+                    return -1.0;
+                }
+                if *x > f32::MIN && largest.is_none_or(|largest: usize| *x > row[largest]) {
+                    largest = Some(index);
+                }
+            }
+            largest.map_or(-1.0, |index| index as f32)
+        });
+        prop_assert_eq!(found, expected.collect::<Vec<f32>>());
+    }
+}
 
 #[test]
 fn names_that_are_no_backend() {

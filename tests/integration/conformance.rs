@@ -1,6 +1,6 @@
 //! The conformance suite: sound controllers pass, and each rule is broken by some controller.
 
-use crate::support::SPECS;
+use crate::support::{SPECS, on_flex, some};
 use dynlayer::inference::conformance::{Rule, check, small_model};
 use dynlayer::inference::controllers::{
     ControllerSpec, FullDepth, LinearRouter, Passes, Recorded, Resources, Routed, RouterInput, RouterOptions, Sequences,
@@ -121,14 +121,17 @@ fn a_box_that_does_something_else() {
 fn the_library_s_own_controllers_pass() {
     let model = model();
     let resources = Resources::new().texts(vec![(0..60).map(|i| i * 7 % 64).collect()]);
-    for spec in SPECS {
+    for spec in some(SPECS, 2) {
         let spec: ControllerSpec = spec.parse().unwrap();
         check(&model, Rule::ALL, || spec.build(&model, &resources).unwrap())
             .unwrap_or_else(|broken| panic!("{spec}: {broken}"));
-        check(&model, Rule::ALL, || Recorded::new(spec.build(&model, &resources).unwrap())).unwrap();
+        if on_flex() {
+            check(&model, Rule::ALL, || Recorded::new(spec.build(&model, &resources).unwrap())).unwrap();
+        }
     }
     let router = LinearRouter::new([6, 32], 0.5, 1, &crate::support::device());
-    for input in [RouterInput::Hidden, RouterInput::Position, RouterInput::Constant, RouterInput::ShuffledHidden] {
+    let inputs = [RouterInput::Hidden, RouterInput::Position, RouterInput::Constant, RouterInput::ShuffledHidden];
+    for input in some(inputs, 1) {
         let options = RouterOptions { input, ..RouterOptions::default() };
         check(&model, Rule::ALL, || Routed::new(router.clone(), options))
             .unwrap_or_else(|broken| panic!("{input:?}: {broken}"));

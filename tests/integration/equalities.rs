@@ -2,7 +2,7 @@
 
 use crate::support::{
     Routes, SMALL, SPECS, asked_for, assert_close, by_token, config, device, masked, random, rows, skipped, small,
-    small_configs,
+    small_configs, some,
 };
 use dynlayer::inference::controllers::{ControllerSpec, FullDepth, Resources};
 use dynlayer::inference::report::{PhaseReport, SequenceReport};
@@ -263,7 +263,7 @@ fn prompts_of_several_controllers_run_once() {
         [item(&[5, 6, 7], &[8, 9, 1, 2]), item(&[4], &[3]), item(&[9, 9, 2, 2, 1, 7], &[]), item(&[1, 2], &[3, 4])];
     let policies =
         ControlFrom::ALL.iter().flat_map(|control| KvPolicy::ALL.iter().map(move |policy| (*control, *policy)));
-    for (control_from, kv_policy) in policies {
+    for (control_from, kv_policy) in some(policies, 2) {
         // Prompts take turns, in chunks.
         let run = RunSettings { control_from, kv_policy, prefill_chunk: 2, ..RunSettings::default() };
         let options = ScoreOptions { run, keep_logits: true, keep_hidden: true, sequence_ids: vec![3, 1, 4, 15] };

@@ -44,6 +44,11 @@ pub fn cases(usual: u32) -> ProptestConfig {
     ProptestConfig::with_cases(given.unwrap_or(if on_flex() { usual } else { 2 }))
 }
 
+/// All of these on flex; elsewhere, where one may take most of a minute, the first `few`.
+pub fn some<I: IntoIterator>(all: I, few: usize) -> std::iter::Take<I::IntoIter> {
+    all.into_iter().take(if on_flex() { usize::MAX } else { few })
+}
+
 pub fn config(json: &str) -> LlamaConfig {
     LlamaConfig::from_hf_json(json, "a test").unwrap()
 }
@@ -101,6 +106,8 @@ pub fn filled(model: Llama, names: &[String], number: f32) -> Llama {
 
 /// The library's controllers in their text forms, for models of at least six layers.
 pub const SPECS: [&str; 15] = [
+    "confidence:0.01",
+    "saturation:0.9,every=2",
     "full",
     "skip:1,3",
     "uniform:4",
@@ -110,9 +117,7 @@ pub const SPECS: [&str; 15] = [
     "random:1,ends=free",
     "bernoulli:0.5",
     "schedule:6..2,to=9",
-    "confidence:0.01",
     "entropy:4.1,patience=2",
-    "saturation:0.9,every=2",
     "similarity:0.3",
     "budgeted:3.5:bernoulli:0.7",
     "warmup:2:uniform:3",

@@ -1,5 +1,6 @@
 //! The embedded model: the claims of its card, and tests that need a trained model.
 
+use crate::support::on_flex;
 use dynlayer::inference::controllers::{ControllerSpec, Resources};
 use dynlayer::inference::oracle::{Candidate, OracleController};
 use dynlayer::inference::{Controller, generate};
@@ -9,7 +10,9 @@ use dynlayer::model::{Llama, WeightDtype};
 use dynlayer_tiny::{self as tiny, Problem, Task, problems};
 
 /// The number of problems of each task.
-const N: u64 = 25;
+fn number() -> u64 {
+    if on_flex() { 25 } else { 5 }
+}
 
 fn embedded() -> (Llama, Tokenizer) {
     let checkpoint = tiny::checkpoint().unwrap();
@@ -48,14 +51,14 @@ fn every_task_is_solved_and_the_hard_ones_need_depth() {
     let (model, tokenizer) = embedded();
     let mut full = Vec::new();
     for task in Task::ALL {
-        let problems = problems(&[task], N, 77);
+        let problems = problems(&[task], number(), 77);
         let (solved, _) = run(&model, &tokenizer, &problems, spec("full", &model));
         assert!(share(&solved) >= 0.9, "{task}: {}", share(&solved));
         full.push(share(&solved));
     }
     assert!(mean(&full) >= 0.95);
     // A third of the layers is enough for the easiest task, and less than half of what the hardest needs.
-    let third = |task| share(&run(&model, &tokenizer, &problems(&[task], N, 77), spec("exit:4", &model)).0);
+    let third = |task| share(&run(&model, &tokenizer, &problems(&[task], number(), 77), spec("exit:4", &model)).0);
     assert!(third(Task::Copy) >= 0.95);
     assert!(third(Task::Follow3) < 0.5);
 }
@@ -63,7 +66,7 @@ fn every_task_is_solved_and_the_hard_ones_need_depth() {
 #[test]
 fn a_confident_exit_and_the_learned_router_save_layers_and_keep_the_answers() {
     let (model, tokenizer) = embedded();
-    let problems = problems(&Task::ALL, N, 78);
+    let problems = problems(&Task::ALL, number(), 78);
     for (controller, most) in [("confidence:0.9", 4.0), ("router:router.safetensors", 6.0)] {
         let (solved, depths) = run(&model, &tokenizer, &problems, spec(controller, &model));
         assert!(share(&solved) >= 0.95, "{controller}: {}", share(&solved));
@@ -77,7 +80,7 @@ fn a_confident_exit_and_the_learned_router_save_layers_and_keep_the_answers() {
 #[test]
 fn the_oracle_reaches_the_full_model_with_a_third_of_its_layers() {
     let (model, tokenizer) = embedded();
-    let problems = problems(&Task::ALL, N, 79);
+    let problems = problems(&Task::ALL, number(), 79);
     let names: Vec<String> = (1..=12).map(|depth| format!("exit:{depth}")).collect();
     let mut records = Vec::new();
     for name in &names {

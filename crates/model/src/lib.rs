@@ -169,7 +169,7 @@ pub use load::{Checkpoint, LoadError, NamedShape, Progress, SaveError, TensorMis
 #[cfg(feature = "hub")]
 pub use load::{HubError, HubErrorKind, HubOptions, HubProgress};
 pub use matrix::{Blocks, Matrix};
-pub use ops::select_rows;
+pub use ops::{largest_in_rows, select_rows};
 #[doc(hidden)]
 pub use parameters::quantised_weight;
 pub use weights::Weights;

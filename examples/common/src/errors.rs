@@ -19,13 +19,18 @@ const CLOSED_OUTPUT: u8 = 141;
 /// Runs an example and converts its result to the exit code of `main`; prints an error and its causes to standard error.
 ///
 /// Panics of a GPU backend's own threads print nothing: tuning tries kernels that a device may refuse, and a panic that
-/// matters comes back as an error of the run.
+/// matters comes back as an error of the run. One does not always: that of the thread that waits for a lost device, for which the
+/// backend would then wait for ever while it tunes. It ends the program.
 ///
 /// Two ends are no errors and print nothing: [`Interrupted`], and a standard output whose reader has gone, as in
 /// `generate .. | head`.
 pub fn main_of(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|message| message.starts_with(LOST)) {
+            tell(format_args!("error: the GPU was lost\n"));
+            std::process::exit(1);
+        }
         if !std::thread::current().name().is_some_and(of_a_device) {
             hook(panic);
         }
@@ -40,6 +45,9 @@ pub fn main_of(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
     tell(format_args!("error: {}\n", chain(error.as_ref())));
     ExitCode::FAILURE
 }
+
+/// The beginning of the panic of the thread that waits for a Vulkan device which is lost (wgpu 30).
+const LOST: &str = "Error in Device::poll";
 
 /// Returns `true` for the names of the threads on which `CubeCL` talks to a device.
 fn of_a_device(thread: &str) -> bool {

@@ -62,7 +62,7 @@ impl Controller for Bandit {
             Event::Outcome(outcome) if outcome.controlled() => {
                 for produced in outcome.rows() {
                     let Some(arm) = self.chosen.remove(&produced.id()) else { continue };
-                    let reward = produced.log_probability() - self.price * produced.route().depth();
+                    let reward = produced.log_probability()? - self.price * produced.route().depth();
                     let arm = &mut self.arms[arm];
                     arm.pulls += 1.0;
                     arm.mean += (reward - arm.mean) / arm.pulls;

@@ -33,7 +33,7 @@ impl Controller for AfterConfident {
             Event::Start(setup) => setup.check_layer(self.layers)?,
             Event::Outcome(outcome) => {
                 for produced in outcome.rows() {
-                    self.gaps.entry(produced.id()).push(produced.row().position, produced.gap());
+                    self.gaps.entry(produced.id()).push(produced.row().position, produced.gap()?);
                 }
             }
             _ => {}

@@ -57,6 +57,9 @@ pub enum ControllerError {
         /// The controller's error.
         source: Box<ControllerError>,
     },
+    /// The device did not deliver numbers that were read.
+    #[error("reading from the device failed: {0}")]
+    Device(String),
     /// Another reason, given by the controller.
     #[error("the controller gave up")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),

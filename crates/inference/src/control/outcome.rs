@@ -1,6 +1,7 @@
 //! The tokens that a pass produced.
 
-use super::{Phase, Route, Row};
+use super::logits::{Logits, RowLogits};
+use super::{ControllerError, Phase, Route, Row};
 use crate::sampling::Distribution;
 use burn::tensor::Tensor;
 use dynlayer_model::select_rows;
@@ -14,7 +15,7 @@ pub struct Outcome<'a> {
     /// The rows of `states` and `logits` that belong to `rows`; `None` = all of them.
     pub(crate) of: Option<Vec<usize>>,
     pub(crate) states: &'a Tensor<2>,
-    pub(crate) logits: &'a Tensor<2>,
+    pub(crate) logits: &'a Logits,
 }
 
 impl<'a> Outcome<'a> {
@@ -40,7 +41,7 @@ impl<'a> Outcome<'a> {
 
     /// The logits, `[rows, vocab_size]`, on the device.
     pub fn logits(&self) -> Tensor<2> {
-        self.pick(self.logits)
+        self.pick(self.logits.on_device())
     }
 
     fn pick(&self, x: &Tensor<2>) -> Tensor<2> {
@@ -60,14 +61,16 @@ impl<'a> Outcome<'a> {
 /// The token that a pass produced for one row, with the model's distribution over all tokens.
 ///
 /// The distribution is the model's own, before penalties, temperature, filters and hooks. Its measures are computed
-/// when they are asked for, by one walk over the vocabulary on the host.
+/// when they are asked for, by one walk over the vocabulary on the host. On a GPU, generation may have chosen the tokens there:
+/// then the first call reads the logits of all rows, which is the one reason why these methods can fail, with
+/// [`ControllerError::Device`].
 #[derive(Clone, Copy, Debug)]
 pub struct RowOutcome<'a> {
     pub(crate) row: &'a Row,
     pub(crate) token: u32,
     pub(crate) stopped: bool,
     pub(crate) route: &'a Route,
-    pub(crate) logits: &'a [f32],
+    pub(crate) logits: RowLogits<'a>,
 }
 
 impl<'a> RowOutcome<'a> {
@@ -97,22 +100,34 @@ impl<'a> RowOutcome<'a> {
     }
 
     /// The logits, one per token of the vocabulary, on the host.
-    pub fn logits(&self) -> &'a [f32] {
-        self.logits
+    ///
+    /// # Errors
+    /// [`ControllerError::Device`] if the device does not deliver them.
+    pub fn logits(&self) -> Result<&'a [f32], ControllerError> {
+        self.logits.read()
     }
 
     /// The natural logarithm of the token's probability.
-    pub fn log_probability(&self) -> f64 {
-        Distribution::new(self.logits).log_probability(self.token)
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    pub fn log_probability(&self) -> Result<f64, ControllerError> {
+        Ok(Distribution::new(self.logits()?).log_probability(self.token))
     }
 
     /// The entropy of the distribution, in nats.
-    pub fn entropy(&self) -> f64 {
-        Distribution::new(self.logits).entropy()
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    pub fn entropy(&self) -> Result<f64, ControllerError> {
+        Ok(Distribution::new(self.logits()?).entropy())
     }
 
     /// The difference between the two largest probabilities.
-    pub fn gap(&self) -> f64 {
-        Distribution::new(self.logits).gap()
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    pub fn gap(&self) -> Result<f64, ControllerError> {
+        Ok(Distribution::new(self.logits()?).gap())
     }
 }

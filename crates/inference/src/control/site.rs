@@ -1,6 +1,7 @@
 //! The place in a pass that a controller decides about.
 
 use super::action::one_per_row;
+use super::logits::read;
 use super::{Action, ControllerError, Phase, Row};
 use burn::tensor::{Bool, Tensor, TensorData};
 use dynlayer_model::config::LlamaConfig;
@@ -140,18 +141,15 @@ impl Site<'_> {
     /// Reads one number per row to the host, waiting for the device; the report counts these reads.
     ///
     /// # Errors
-    /// [`ControllerError::Contract`] if there is not one number per [row](Self::rows), a number is not finite, or the
-    /// device fails.
+    /// - [`ControllerError::Contract`]: there is not one number per [row](Self::rows), or a number is not finite.
+    /// - [`ControllerError::Device`]: the device fails.
     pub fn read(&self, per_row: Tensor<1>) -> Result<Vec<f32>, ControllerError> {
         self.log.host_reads.set(self.log.host_reads.get() + 1);
         let ([found], rows) = (per_row.dims(), self.rows.len());
         if found != rows {
             return Err(self.breach(format!("one number per row to read, {rows}"), &found));
         }
-        let data =
-            per_row.try_into_data().map_err(|error| self.breach("a device that answers", &format!("{error:?}")))?;
-        let values: Vec<f32> =
-            data.try_into_vec_as().map_err(|error| self.breach("numbers to read", &format!("{error:?}")))?;
+        let values = read(per_row)?;
         match values.iter().position(|value| !value.is_finite()) {
             Some(row) => Err(self.breach("finite numbers to read", &format!("{} for row {row}", values[row]))),
             None => Ok(values),

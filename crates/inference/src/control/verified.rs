@@ -1,6 +1,7 @@
 //! The tokens of a round of speculation.
 
-use super::Row;
+use super::logits::Logits;
+use super::{ControllerError, Row};
 
 /// The tokens of one round of speculation, in which the full model has checked the drafted ones.
 #[derive(Clone, Debug)]
@@ -26,9 +27,9 @@ pub struct VerifiedRow<'a> {
     pub(crate) drafted: &'a [u32],
     pub(crate) tokens: &'a [u32],
     pub(crate) stopped: bool,
-    /// The full model's logits, token after token.
-    pub(crate) logits: &'a [f32],
-    pub(crate) vocab_size: usize,
+    pub(crate) logits: &'a Logits,
+    /// Those of the full model's logits that belong to this row: the first of them, and their number.
+    pub(crate) places: (usize, usize),
 }
 
 impl<'a> VerifiedRow<'a> {
@@ -72,7 +73,11 @@ impl<'a> VerifiedRow<'a> {
     /// The full model's logits at the place of the drafted token `index`, one per token of the vocabulary, before hooks and
     /// penalties; after the last drafted token if `index` is `drafted().len()`, and `None` if it is more. Those beyond
     /// `tokens()` follow tokens that did not come out.
-    pub fn logits(&self, index: usize) -> Option<&'a [f32]> {
-        self.logits.chunks_exact(self.vocab_size).nth(index)
+    ///
+    /// # Errors
+    /// [`ControllerError::Device`] if the device does not deliver them.
+    pub fn logits(&self, index: usize) -> Result<Option<&'a [f32]>, ControllerError> {
+        let (first, number) = self.places;
+        (index < number).then(|| self.logits.row(first + index).read()).transpose()
     }
 }

@@ -30,7 +30,7 @@ use std::collections::HashMap;
 ///         self.sure.on(event);
 ///         if let Event::Outcome(outcome) = event {
 ///             for row in outcome.rows() {
-///                 let sure = row.log_probability() > 0.9_f64.ln();
+///                 let sure = row.log_probability()? > 0.9_f64.ln();
 ///                 self.sure.entry(row.id()).push(row.row().position, sure);
 ///             }
 ///         }

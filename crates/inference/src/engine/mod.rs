@@ -16,7 +16,7 @@ mod sublayers;
 mod tally;
 
 pub(crate) use partial::Chooser;
-pub(crate) use pass::{PassError, PassInput, PassOutput, read_logits, run};
+pub(crate) use pass::{PassInput, PassOutput, run};
 pub(crate) use policy_cache::PolicyCache;
 pub(crate) use tally::dimensions;
 

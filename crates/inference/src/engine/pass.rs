@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::sublayers::Sublayers;
 use super::tally::Tally;
 use crate::control::{
-    Action, Controller, ControllerError, Decision, Event, Pass, Phase, Place, Ran, Route, Row, Site, SiteLog,
+    Action, Controller, ControllerError, Decision, Event, Logits, Pass, Phase, Place, Ran, Route, Row, Site, SiteLog,
 };
 use burn::tensor::Tensor;
 use dynlayer_metrics::cost::Dimensions;
@@ -51,21 +51,6 @@ pub(crate) struct PassOutput {
     exit_logits: Vec<Option<Tensor<2>>>,
 }
 
-/// The reason why a pass ends early.
-#[derive(Debug)]
-pub(crate) enum PassError {
-    /// The controller failed or broke its contract.
-    Controller(ControllerError),
-    /// The device did not deliver the logits.
-    Device(String),
-}
-
-impl From<ControllerError> for PassError {
-    fn from(error: ControllerError) -> Self {
-        Self::Controller(error)
-    }
-}
-
 /// Runs the layers as the controller decides, and writes the cache.
 ///
 /// After an error, the cache holds some of the pass's keys and values; [`PolicyCache::truncate`] drops them.
@@ -73,7 +58,7 @@ pub(crate) fn run(
     input: PassInput<'_>,
     controller: &mut dyn Controller,
     cache: &mut PolicyCache,
-) -> Result<PassOutput, PassError> {
+) -> Result<PassOutput, ControllerError> {
     let PassInput { model, hidden: entering, layers, frame, mut rows, .. } = input;
     let PassInput { phase, controlled, chooser, dimensions, keep_states, .. } = input;
     for row in &mut rows {
@@ -152,7 +137,7 @@ struct Exits {
 impl Walk<'_, '_> {
     /// Asks about a layer and runs it. Returns the sublayers that each row ran, or `None` if all ran everything; and
     /// the time that they took, in seconds.
-    fn layer(&mut self, layer: usize) -> Result<(Option<Vec<Ran>>, f64), PassError> {
+    fn layer(&mut self, layer: usize) -> Result<(Option<Vec<Ran>>, f64), ControllerError> {
         let misfit = |(expected, found): Misfit| ControllerError::Contract { layer, expected, found };
         let tokens = self.sublayers.frame.tokens();
         let plan =
@@ -197,10 +182,10 @@ impl Walk<'_, '_> {
         layer: usize,
         place: Place,
         plan: impl FnOnce(Decision, &mut [bool]) -> Result<P, ControllerError>,
-    ) -> Result<P, PassError> {
+    ) -> Result<P, ControllerError> {
         let Sublayers { model, rows, stream, tally, .. } = &mut self.sublayers;
         if !self.exits.exited.contains(&false) {
-            return Ok(plan(Action::Skip.into(), &mut self.exits.exited)?);
+            return plan(Action::Skip.into(), &mut self.exits.exited);
         }
         let asked = Instant::now();
         let log = SiteLog::default();
@@ -246,14 +231,14 @@ impl Walk<'_, '_> {
 }
 
 impl PassOutput {
-    /// The logits after each row's last token, `[rows, vocab_size]`, from the final normed states `[rows, 1, d_model]`.
+    /// The logits after each row's last token, from the final normed states `[rows, 1, d_model]`.
     /// Rows that exited where the controller had computed their logits need no further product.
-    pub(crate) fn logits(&mut self, model: &Llama, normed: &Tensor<3>) -> Tensor<2> {
+    pub(crate) fn logits(&mut self, model: &Llama, normed: &Tensor<3>) -> Logits {
         let missing: Vec<usize> = (0..self.rows.len()).filter(|row| self.exit_logits[*row].is_none()).collect();
         self.tally.prediction(&missing);
         let head = |normed: Tensor<3>| model.head(normed).squeeze_dim::<2>(1);
         if missing.len() == self.rows.len() {
-            return head(normed.clone());
+            return Logits::new(head(normed.clone()));
         }
         if !missing.is_empty() {
             let computed = head(select_rows(normed.clone(), &missing)); // [missing, vocab_size]
@@ -261,19 +246,12 @@ impl PassOutput {
                 self.exit_logits[row] = Some(computed.clone().narrow(0, at, 1));
             }
         }
-        Tensor::cat(std::mem::take(&mut self.exit_logits).into_iter().flatten().collect(), 0)
+        Logits::new(Tensor::cat(std::mem::take(&mut self.exit_logits).into_iter().flatten().collect(), 0))
     }
 
-    /// The logits after all tokens of all rows, `[rows * tokens, vocab_size]`, of a pass in which no row exited.
-    pub(crate) fn all_logits(&mut self, model: &Llama) -> Tensor<2> {
+    /// The logits after all tokens of all rows, row after row, of a pass in which no row exited.
+    pub(crate) fn all_logits(&mut self, model: &Llama) -> Logits {
         self.tally.predictions();
-        model.logits(self.hidden.clone()).flatten(0, 1)
+        Logits::new(model.logits(self.hidden.clone()).flatten(0, 1))
     }
-}
-
-/// Reads logits to the host, row after row. The only other host reads of a pass are those of the controller.
-pub(crate) fn read_logits(logits: &Tensor<2>) -> Result<Vec<f32>, PassError> {
-    let failed = |error: &dyn std::fmt::Debug| PassError::Device(format!("{error:?}"));
-    let data = logits.clone().try_into_data().map_err(|error| failed(&error))?;
-    data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }

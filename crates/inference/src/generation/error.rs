@@ -1,7 +1,6 @@
 //! Errors of generation, scoring and sessions.
 
 use crate::control::{ControlFrom, ControllerError};
-use crate::engine::PassError;
 use crate::sampling::SamplingError;
 use crate::tokens::TokenProblem;
 use dynlayer_model::text::TextError;
@@ -151,8 +150,8 @@ pub enum GenerateError {
     /// The tokenizer could not decode the generated tokens.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// The device did not deliver the logits.
-    #[error("reading the logits from the device failed: {0}")]
+    /// The device did not deliver the logits, or numbers that the controller read.
+    #[error("reading from the device failed: {0}")]
     Device(String),
 }
 
@@ -180,16 +179,8 @@ impl From<ControllerError> for GenerateError {
     fn from(error: ControllerError) -> Self {
         match error {
             ControllerError::Contract { layer, expected, found } => Self::Contract { layer, expected, found },
+            ControllerError::Device(reason) => Self::Device(reason),
             error => Self::Controller(error),
-        }
-    }
-}
-
-impl From<PassError> for GenerateError {
-    fn from(error: PassError) -> Self {
-        match error {
-            PassError::Controller(error) => error.into(),
-            PassError::Device(error) => Self::Device(error),
         }
     }
 }

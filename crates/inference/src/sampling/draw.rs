@@ -55,8 +55,7 @@ pub(crate) fn probabilities(logits: &[f32], seen: &[u32], sampling: &Sampling) -
 fn penalised<'a>(logits: &'a [f32], seen: &[u32], sampling: &Sampling) -> Result<Cow<'a, [f32]>, SamplingError> {
     check_finite(logits)?;
     let mut logits = Cow::Borrowed(logits);
-    #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch the penalty off")]
-    if sampling.repetition_penalty != 1.0 {
+    if sampling.penalises() {
         penalise_repetition(logits.to_mut(), seen, sampling.repetition_penalty)?;
     }
     Ok(logits)

@@ -63,6 +63,17 @@ impl Sampling {
         check("repetition_penalty", r, r.is_finite() && r > 0.0, "a finite number above 0")
     }
 
+    /// `true` if the choice is the largest of the logits as they are.
+    pub(crate) fn takes_likeliest(&self) -> bool {
+        self.temperature <= 0.0 && !self.penalises()
+    }
+
+    /// `true` if the repetition penalty has an effect.
+    #[expect(clippy::float_cmp, reason = "exactly 1 is the documented way to switch the penalty off")]
+    pub(crate) fn penalises(&self) -> bool {
+        self.repetition_penalty != 1.0
+    }
+
     /// The names of the fields that are set and have no effect: the filters of a draw, if the choice is greedy.
     pub fn without_effect(&self) -> Vec<&'static str> {
         let greedy = self.temperature <= 0.0;

@@ -25,5 +25,5 @@ pub(crate) use linear::linear;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rope::rotate;
 pub(crate) use rows::row_index;
-pub use rows::select_rows;
+pub use rows::{largest_in_rows, select_rows};
 pub(crate) use swiglu::swiglu;

@@ -1,4 +1,4 @@
-//! Selecting rows of a batch.
+//! Rows of a batch: selecting them, and the largest number of each.
 
 use burn::tensor::{Device, Int, Tensor};
 
@@ -13,6 +13,25 @@ use burn::tensor::{Device, Int, Tensor};
 pub fn select_rows<const D: usize>(x: Tensor<D>, rows: &[usize]) -> Tensor<D> {
     let index = row_index(rows, &x.device());
     x.select(0, index)
+}
+
+/// Finds the index of the largest number of each row on the device, the first among equals. `None` unless the device is a GPU:
+/// elsewhere, nothing is gained over reading all numbers.
+///
+/// A row with NaN or infinity has -1, and so has one without a number above [`f32::MIN`]; negative infinity beside other
+/// numbers is allowed. The indices are exact.
+///
+/// # Shapes
+/// - `x`: `[rows, width]`
+/// - result: `[rows]`
+pub fn largest_in_rows(x: &Tensor<2>) -> Option<Tensor<1>> {
+    #[cfg(feature = "gpu")]
+    return super::gpu::largest(x);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = x;
+        None
+    }
 }
 
 /// Makes a tensor `[rows.len()]` of row numbers, for [`Tensor::select`].

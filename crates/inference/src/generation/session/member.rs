@@ -1,10 +1,10 @@
 //! The state of one sequence in a session.
 
 use super::SequenceOptions;
-use crate::control::{ControlFrom, Phase, Row};
+use crate::control::{ControlFrom, Phase, Row, RowLogits};
 use crate::generation::text::TextStream;
 use crate::generation::{Completion, GenerateError, Stop};
-use crate::sampling::{Place, SamplingError, check_finite, pick, probabilities};
+use crate::sampling::{Distribution, Place, SamplingError, check_finite, pick, probabilities};
 use std::borrow::Cow;
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ pub(super) struct Part {
 }
 
 /// The token that follows a pass.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Next<'a> {
     pub(super) token: u32,
     /// The text stream after the token.
@@ -54,6 +54,9 @@ pub(super) struct Next<'a> {
     /// The text that the token completes.
     pub(super) text: String,
     pub(super) stop: Option<Stop>,
+    /// What [`TokenEvent`](crate::generation::TokenEvent) tells of the distribution.
+    pub(super) log_probability: Option<f64>,
+    pub(super) likeliest: Vec<(u32, f64)>,
 }
 
 impl<'a> Member<'a> {
@@ -112,14 +115,15 @@ impl<'a> Member<'a> {
     }
 
     /// Chooses the next token from the logits, and finds out if the turn ends with it. Changes nothing.
-    pub(super) fn next(&self, logits: &[f32], context: usize) -> Result<Next<'a>, GenerateError> {
-        self.with_token(self.choose(logits)?, self.text.as_ref(), context)
+    pub(super) fn next(&self, logits: RowLogits<'_>, context: usize) -> Result<Next<'a>, GenerateError> {
+        self.with_token(self.choose(logits)?, logits, self.text.as_ref(), context)
     }
 
-    /// Finds out if the turn ends with this token, if it is the next one after `text`. Changes nothing.
+    /// Finds out if the turn ends with this token, chosen from `logits`, if it is the next one after `text`. Changes nothing.
     pub(super) fn with_token(
         &self,
         token: u32,
+        logits: RowLogits<'_>,
         text: Option<&TextStream<'a>>,
         context: usize,
     ) -> Result<Next<'a>, GenerateError> {
@@ -137,11 +141,23 @@ impl<'a> Member<'a> {
             Some(stream) => stream.token(token, stop)?,
             None => (String::new(), stop),
         };
-        Ok(Next { token, stream, text, stop })
+        let mut next = Next { token, stream, text, stop, ..Next::default() };
+        if let Some(k) = self.options.log_probabilities {
+            let distribution = Distribution::new(logits.read()?);
+            next.log_probability = Some(distribution.log_probability(token));
+            next.likeliest = distribution.likeliest(k);
+        }
+        Ok(next)
     }
 
     /// Chooses the next token from the logits.
-    pub(super) fn choose(&self, logits: &[f32]) -> Result<u32, GenerateError> {
+    pub(super) fn choose(&self, logits: RowLogits<'_>) -> Result<u32, GenerateError> {
+        if self.needs_no_logits()
+            && let Some(token) = logits.largest()?
+        {
+            return Ok(token);
+        }
+        let logits = logits.read()?;
         let choose = || {
             check_finite(logits)?;
             match self.given() {
@@ -153,11 +169,11 @@ impl<'a> Member<'a> {
     }
 
     /// The probabilities of the next token, one per token of the vocabulary, if it is drawn.
-    pub(super) fn probabilities(&self, logits: &[f32]) -> Result<Option<Vec<f64>>, GenerateError> {
+    pub(super) fn probabilities(&self, logits: RowLogits<'_>) -> Result<Option<Vec<f64>>, GenerateError> {
         if self.given().is_some() || self.options.sampling.temperature <= 0.0 {
             return Ok(None);
         }
-        let probabilities = probabilities(&self.hooked(logits), &self.tokens, &self.options.sampling);
+        let probabilities = probabilities(&self.hooked(logits.read()?), &self.tokens, &self.options.sampling);
         probabilities.map(Some).map_err(|source| self.no_choice(source))
     }
 
@@ -169,6 +185,12 @@ impl<'a> Member<'a> {
     /// The error for logits that allow no choice.
     pub(super) fn no_choice(&self, source: SamplingError) -> GenerateError {
         GenerateError::Draw { sequence: self.id, source }
+    }
+
+    /// `true` if the next token is the one with the largest of the model's logits, and nothing else is told of them.
+    fn needs_no_logits(&self) -> bool {
+        let SequenceOptions { sampling, logits_hook, log_probabilities, .. } = &self.options;
+        self.given().is_none() && sampling.takes_likeliest() && logits_hook.is_none() && log_probabilities.is_none()
     }
 
     /// The next token, if it is given.

@@ -7,8 +7,8 @@
 use super::Session;
 use super::member::{Member, Next, Part};
 use super::step::{Kept, Predicted, Stepped, Told};
-use crate::control::{Controller, Event, Phase, Ran, Route, Row, Verified, VerifiedRow};
-use crate::engine::{self, PassOutput};
+use crate::control::{Controller, Event, Logits, Phase, Ran, Route, Row, RowLogits, Verified, VerifiedRow};
+use crate::engine::PassOutput;
 use crate::generation::GenerateError;
 use crate::generation::speculation::{Accept, DraftLength, Pace, Round, RowResult};
 use crate::report::{PhaseReport, SpeculationReport};
@@ -34,8 +34,8 @@ struct Checked<'a> {
     pass: PassOutput,
     /// The tokens that come out, row after row.
     next: Vec<Vec<Next<'a>>>,
-    /// The logits, for each row those after each of its tokens.
-    logits: Vec<f32>,
+    /// For each row, those after each of its tokens.
+    logits: Logits,
     /// The number of layers that the drafts shared with the check.
     shared: usize,
 }
@@ -88,7 +88,7 @@ impl<'a, C: Controller> Session<'a, C> {
             member.tokens.truncate(before.tokens);
             member.cached = before.cached;
         }
-        let (drafts, Checked { pass, next, logits, shared }) = result.inspect_err(|_| self.undo(rows))?;
+        let (drafts, Checked { pass, next, shared, .. }) = result.inspect_err(|_| self.undo(rows))?;
         let result = |(next, drafted): (&Vec<Next<'a>>, &Vec<u32>)| {
             let same = next.iter().zip(drafted).take_while(|(next, drafted)| next.token == **drafted);
             let (tokens, accepted) = (next.len(), same.count());
@@ -97,7 +97,7 @@ impl<'a, C: Controller> Session<'a, C> {
         };
         let results: Vec<RowResult> = next.iter().zip(&drafts.tokens).map(result).collect();
         let drafts = self.count(rows, &first, &results, drafts, pass);
-        let stepped = self.add(rows, next, &logits);
+        let stepped = self.add(rows, next);
         self.learn(&round, pace, &results, shared, checking.elapsed().as_secs_f64(), drafts);
         Ok(stepped)
     }
@@ -132,9 +132,15 @@ impl<'a, C: Controller> Session<'a, C> {
             let started = Instant::now();
             let parts = self.parts(rows);
             let pass = self.pass(rows, &parts, self.shares_layers(pace))?;
-            let mut probabilities = Vec::new();
+            let (mut probabilities, mut likeliest) = (Vec::new(), Vec::new());
             let predicted = self.predict(rows, &parts, pass, Told::Outcome, |member, logits| {
                 let row = probabilities.len();
+                // Only the decision to go on depends on it, and it takes a pass over the vocabulary.
+                let found = match speculation.length {
+                    DraftLength::Auto { .. } => Distribution::new(logits.read()?).likeliest(1),
+                    DraftLength::Fixed(_) => Vec::new(),
+                };
+                likeliest.push(found.first().map_or(0.0, |(_, log)| log.exp()));
                 let ended = drafts.tokens[row].last().filter(|token| member.options.stop_tokens.contains(token));
                 let (token, q) = match ended {
                     // This row's further drafts come to nothing; the others go on.
@@ -143,9 +149,9 @@ impl<'a, C: Controller> Session<'a, C> {
                     None => (member.choose(logits)?, None),
                 };
                 probabilities.push(q);
-                Ok(Next { token, stream: None, text: String::new(), stop: None })
+                Ok(Next { token, ..Next::default() })
             });
-            let (pass, Some(Predicted { next, logits, .. })) = (match predicted {
+            let (pass, Some(Predicted { next, .. })) = (match predicted {
                 // The full model may well choose a token here.
                 Err(GenerateError::Draw { .. }) => {
                     for row in rows {
@@ -159,19 +165,12 @@ impl<'a, C: Controller> Session<'a, C> {
             }) else {
                 break;
             };
-            let vocab_size = self.model.config().vocab_size;
             let mut drawn = Vec::with_capacity(rows.len());
-            for (at, (row, logits)) in rows.iter().zip(logits.chunks_exact(vocab_size)).enumerate() {
+            for (at, (row, likeliest)) in rows.iter().zip(likeliest).enumerate() {
                 let (member, token) = (&mut self.members[*row], next[at].token);
                 member.tokens.push(token);
                 member.cached += 1;
                 drafts.tokens[at].push(token);
-                // Only the decision to go on depends on it, and it takes a pass over the vocabulary.
-                let likeliest = match speculation.length {
-                    DraftLength::Auto { .. } => Distribution::new(logits).likeliest(1),
-                    DraftLength::Fixed(_) => Vec::new(),
-                };
-                let likeliest = likeliest.first().map_or(0.0, |(_, log)| log.exp());
                 drawn.push((likeliest, member.options.stop_tokens.contains(&token)));
             }
             for (of, q) in drafts.probabilities.iter_mut().zip(probabilities) {
@@ -210,22 +209,22 @@ impl<'a, C: Controller> Session<'a, C> {
         if let Some(last) = &last {
             pass.tally.absorb(&last.tally);
         }
-        let logits = engine::read_logits(&pass.all_logits(&self.model))?;
-        let per_row = logits.len() / rows.len().max(1);
+        let logits = pass.all_logits(&self.model);
+        let per_row = drafts.passes.len() + 1;
         let context = self.model.config().max_positions;
         let mut next = Vec::with_capacity(rows.len());
         for (at, (row, before)) in rows.iter().zip(before).enumerate() {
             let member = &mut self.members[*row];
             member.tokens.truncate(before.tokens);
-            let logits = logits[at * per_row..][..per_row].chunks_exact(self.model.config().vocab_size);
             let mut out: Vec<Next<'a>> = Vec::new();
-            for (place, logits) in logits.enumerate() {
+            for place in 0..per_row {
+                let logits = logits.row(at * per_row + place);
                 let text = out.last().map_or(member.text.as_ref(), |next| next.stream.as_ref());
                 let token = match drafts.probabilities[at].get(place) {
                     Some(Some(q)) => member.accepted(drafts.tokens[at][place], q, logits, before.tokens),
                     _ => member.choose(logits),
                 };
-                let next = match token.and_then(|token| member.with_token(token, text, context)) {
+                let next = match token.and_then(|token| member.with_token(token, logits, text, context)) {
                     Ok(next) => next,
                     // The tokens before are right. The next round begins here, and meets the error again.
                     Err(_) if !out.is_empty() => break,
@@ -253,14 +252,14 @@ impl<'a, C: Controller> Session<'a, C> {
         let started = Instant::now();
         let tokens: Vec<Vec<u32>> =
             checked.next.iter().map(|next| next.iter().map(|next| next.token).collect()).collect();
-        let per_row = checked.logits.len() / first.len().max(1);
+        let per_row = drafts.passes.len() + 1;
         let rows = first.iter().enumerate().map(|(at, row)| VerifiedRow {
             row,
             drafted: &drafts.tokens[at],
             tokens: &tokens[at],
             stopped: checked.next[at].last().is_some_and(|next| next.stop.is_some()),
-            logits: &checked.logits[at * per_row..][..per_row],
-            vocab_size: self.model.config().vocab_size,
+            logits: &checked.logits,
+            places: (at * per_row, per_row),
         });
         self.controller.on(&Event::Verified(&Verified { rows: rows.collect() }))?;
         let asked = drafts.passes.len() + usize::from(drafts.failed);
@@ -274,17 +273,15 @@ impl<'a, C: Controller> Session<'a, C> {
     }
 
     /// Adds the tokens that came out to the sequences.
-    fn add(&mut self, rows: &[usize], next: Vec<Vec<Next<'a>>>, logits: &[f32]) -> Stepped {
-        let vocab_size = self.model.config().vocab_size;
-        let per_row = logits.len() / rows.len().max(1);
+    fn add(&mut self, rows: &[usize], next: Vec<Vec<Next<'a>>>) -> Stepped {
         let full = Route::new(vec![Ran { attention: true, mlp: true }; self.model.layers().len()]);
         let mut stepped = Stepped::default();
-        for (at, (row, next)) in rows.iter().zip(next).enumerate() {
+        for (row, next) in rows.iter().zip(next) {
             let member = &mut self.members[*row];
             member.cached += next.len();
             self.cache.truncate(*row, member.cached);
-            for (next, logits) in next.into_iter().zip(logits[at * per_row..].chunks_exact(vocab_size)) {
-                let event = self.emit(*row, next, full.clone(), logits);
+            for next in next {
+                let event = self.emit(*row, next, full.clone());
                 stepped.events.push(event);
                 stepped.kept.push(Kept::default());
             }
@@ -373,13 +370,13 @@ impl<'a, C: Controller> Session<'a, C> {
 impl Member<'_> {
     /// Drafts the next token by speculative sampling, in a round that began with `from` tokens. Returns it with the
     /// probabilities that it was drawn from, if it was drawn.
-    fn drafted(&self, logits: &[f32], from: usize) -> Result<(u32, Option<Vec<f64>>), GenerateError> {
+    fn drafted(&self, logits: RowLogits<'_>, from: usize) -> Result<(u32, Option<Vec<f64>>), GenerateError> {
         let Some(q) = self.probabilities(logits)? else { return Ok((self.choose(logits)?, None)) };
         Ok((self.drawn(drafted(&q, self.place(), from))?, Some(q)))
     }
 
     /// The next token by speculative sampling, if this one was drafted with the probabilities `q`.
-    fn accepted(&self, token: u32, q: &[f64], logits: &[f32], from: usize) -> Result<u32, GenerateError> {
+    fn accepted(&self, token: u32, q: &[f64], logits: RowLogits<'_>, from: usize) -> Result<u32, GenerateError> {
         let Some(p) = self.probabilities(logits)? else { return self.choose(logits) };
         let index = usize::try_from(token).unwrap_or(usize::MAX);
         self.drawn(accepted(index, &p, q, self.place(), from))

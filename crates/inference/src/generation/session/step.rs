@@ -2,11 +2,12 @@
 
 use super::member::{Member, Next, Part};
 use super::{PassOrder, Session};
-use crate::control::{Controller, Event, Outcome, Phase, Route, RowOutcome, Verified, VerifiedRow};
+use crate::control::{
+    Controller, ControllerError, Event, Outcome, Phase, Route, RowLogits, RowOutcome, Verified, VerifiedRow,
+};
 use crate::controllers::FullDepth;
 use crate::engine::{self, Chooser, PassInput, PassOutput, PolicyCache};
 use crate::generation::{GenerateError, TokenEvent};
-use crate::sampling::Distribution;
 use burn::tensor::{Tensor, s};
 use dynlayer_metrics::cost::Dimensions;
 use dynlayer_model::Llama;
@@ -21,7 +22,7 @@ pub(in crate::generation) struct Stepped {
     pub(in crate::generation) kept: Vec<Kept>,
 }
 
-/// The parts of a pass that predicted a token, as far as they are kept.
+/// What is kept of one row of a pass that predicted a token.
 #[derive(Default)]
 pub(in crate::generation) struct Kept {
     /// The logits, `[vocab_size]`.
@@ -33,10 +34,7 @@ pub(in crate::generation) struct Kept {
 /// The predictions of a pass, before they are committed.
 pub(super) struct Predicted<'a> {
     pub(super) next: Vec<Next<'a>>,
-    /// The logits row after row.
-    pub(super) logits: Vec<f32>,
-    /// `[rows, n_layers + 1, d_model]`, if states are kept.
-    states: Option<Tensor<3>>,
+    kept: Vec<Kept>,
 }
 
 /// The event by which a controller learns of a predicted token.
@@ -135,22 +133,20 @@ impl<'a, C: Controller> Session<'a, C> {
         parts: &[Part],
         mut pass: PassOutput,
         told: Told,
-        mut choose: impl FnMut(&Member<'a>, &[f32]) -> Result<Next<'a>, GenerateError>,
+        mut choose: impl FnMut(&Member<'a>, RowLogits<'_>) -> Result<Next<'a>, GenerateError>,
     ) -> Result<(PassOutput, Option<Predicted<'a>>), GenerateError> {
         if !parts[0].predicts {
             return Ok((pass, None));
         }
         let last_token = |x: &Tensor<3>| x.clone().narrow(1, x.dims()[1] - 1, 1); // [rows, 1, d_model]
         let normed = self.model.final_norm(last_token(&pass.hidden));
-        let on_device = pass.logits(&self.model, &normed); // [rows, vocab_size]
-        let logits = engine::read_logits(&on_device)?;
-        let by_row = || logits.chunks_exact(self.model.config().vocab_size);
-        let next = rows.iter().zip(by_row()).map(|(row, logits)| choose(&self.members[*row], logits));
+        let logits = pass.logits(&self.model, &normed);
+        let next = rows.iter().zip(logits.rows()).map(|(row, logits)| choose(&self.members[*row], logits));
         let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
-        let telling = Instant::now();
+        let (telling, on_host) = (Instant::now(), logits.on_host());
         match told {
             Told::Outcome => {
-                let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(by_row());
+                let outcomes = pass.rows.iter().zip(&pass.routes).zip(&next).zip(logits.rows());
                 let outcomes = outcomes.map(|(((row, route), next), logits)| RowOutcome {
                     row,
                     token: next.token,
@@ -161,27 +157,34 @@ impl<'a, C: Controller> Session<'a, C> {
                 let states = normed.clone().squeeze_dim::<2>(1);
                 let Part { phase, controlled, .. } = parts[0];
                 let rows = outcomes.collect();
-                let outcome = Outcome { phase, controlled, rows, of: None, states: &states, logits: &on_device };
+                let outcome = Outcome { phase, controlled, rows, of: None, states: &states, logits: &logits };
                 self.controller.on(&Event::Outcome(&outcome))?;
             }
             Told::Verified => {
-                let verified = pass.rows.iter().zip(&next).zip(by_row()).map(|((row, next), logits)| VerifiedRow {
+                let verified = pass.rows.iter().zip(&next).enumerate().map(|(at, (row, next))| VerifiedRow {
                     row,
                     drafted: &[],
                     tokens: std::slice::from_ref(&next.token),
                     stopped: next.stop.is_some(),
-                    logits,
-                    vocab_size: self.model.config().vocab_size,
+                    logits: &logits,
+                    places: (at, 1),
                 });
                 self.controller.on(&Event::Verified(&Verified { rows: verified.collect() }))?;
             }
         }
+        pass.tally.host_reads += u64::from(logits.on_host() && !on_host);
         pass.tally.controller_seconds += telling.elapsed().as_secs_f64();
         let states = (self.keep.states && told == Told::Outcome).then(|| {
             let states = pass.states.iter().map(last_token).chain([normed]);
-            Tensor::cat(states.collect(), 1)
+            Tensor::<3>::cat(states.collect(), 1) // [rows, n_layers + 1, d_model]
         });
-        Ok((pass, Some(Predicted { next, logits, states })))
+        let kept = logits.rows().enumerate().map(|(at, logits)| {
+            let logits = if self.keep.logits { logits.read()?.to_vec() } else { Vec::new() };
+            let states = states.as_ref().map(|states| states.clone().slice(s![at..=at, .., ..]).squeeze_dim::<2>(0));
+            Ok(Kept { logits, states })
+        });
+        let kept = kept.collect::<Result<_, ControllerError>>()?;
+        Ok((pass, Some(Predicted { next, kept })))
     }
 
     /// Makes the results of a pass part of the sequences.
@@ -201,32 +204,16 @@ impl<'a, C: Controller> Session<'a, C> {
         let reported: Vec<usize> = rows.iter().map(|row| self.members[*row].reported).collect();
         pass.tally.add_to(&mut self.report, parts[0].phase, &reported);
         self.report.owed_bytes = self.cache.owed_bytes();
-        let mut stepped = Stepped::default();
-        let Some(Predicted { next, logits, states }) = predicted else { return stepped };
-        let vocab_size = self.model.config().vocab_size;
-        let by_row = rows.iter().zip(next).zip(pass.routes).zip(logits.chunks_exact(vocab_size)).enumerate();
-        for (at, (((row, next), route), logits)) in by_row {
-            let event = self.emit(*row, next, route, logits);
-            stepped.events.push(event);
-            stepped.kept.push(Kept {
-                logits: if self.keep.logits { logits.to_vec() } else { Vec::new() },
-                states: states.as_ref().map(|states| states.clone().slice(s![at..=at, .., ..]).squeeze_dim::<2>(0)),
-            });
-        }
-        stepped
+        let Some(Predicted { next, kept }) = predicted else { return Stepped::default() };
+        let by_row = rows.iter().zip(next).zip(pass.routes);
+        Stepped { events: by_row.map(|((row, next), route)| self.emit(*row, next, route)).collect(), kept }
     }
 
     /// Makes a token part of a sequence.
-    pub(super) fn emit(&mut self, row: usize, next: Next<'a>, route: Route, logits: &[f32]) -> TokenEvent {
+    pub(super) fn emit(&mut self, row: usize, next: Next<'a>, route: Route) -> TokenEvent {
         let member = &mut self.members[row];
-        let Next { token, stream, text, stop } = next;
-        let (sequence, log_probability, likeliest) = (member.id, None, Vec::new());
-        let mut event = TokenEvent { sequence, token, route, text, stop, log_probability, likeliest };
-        if let Some(k) = member.options.log_probabilities {
-            let distribution = Distribution::new(logits);
-            event.log_probability = Some(distribution.log_probability(token));
-            event.likeliest = distribution.likeliest(k);
-        }
+        let Next { token, stream, text, stop, log_probability, likeliest } = next;
+        let event = TokenEvent { sequence: member.id, token, route, text, stop, log_probability, likeliest };
         member.text = stream;
         member.tokens.push(token);
         member.running = event.stop.is_none();

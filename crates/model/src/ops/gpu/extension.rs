@@ -4,6 +4,7 @@
 
 use super::attend::Attend;
 use super::heads::{Form, Heads};
+use super::largest::largest;
 use super::product::Product;
 use super::tensors::{Pool, Rows};
 use burn::backend::fusion::custom::TensorSpec;
@@ -12,6 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use std::sync::Arc;
 
@@ -122,6 +124,10 @@ pub trait Sublayers: Backend {
     /// Computes `x Wᵀ`, `[rows, tokens, width]` by `[outputs, width]`, in `f32`.
     #[fusion(meta = |x, weight| product_spec(x, weight))]
     fn few_products(x: FloatTensor<Self>, weight: CubeTensor) -> FloatTensor<Self>;
+
+    /// Finds the index of the largest number of each row: `[rows, width]` to `[rows]`, in `f32`.
+    #[fusion(meta = |x| TensorSpec::new(Shape::new([x.shape[0]]), DType::F32))]
+    fn largest(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 fn product_spec(x: &TensorSpec, weight: &CubeTensor) -> TensorSpec {
@@ -191,6 +197,10 @@ impl Sublayers for CubeBackend {
         let shape = Shape::new([rows, tokens, weight.rows()]);
         let product = Product { x: Rows::new(x), norm: None, weight, gated: None, bias: None, residual: None };
         shaped(product.launch(), shape)
+    }
+
+    fn largest(x: CubeTensor) -> CubeTensor {
+        largest(into_contiguous(x))
     }
 }
 

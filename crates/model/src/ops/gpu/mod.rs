@@ -15,6 +15,7 @@
 mod attend;
 mod extension;
 mod heads;
+mod largest;
 mod product;
 mod tensors;
 mod vectors;
@@ -79,6 +80,16 @@ pub(crate) fn weights<const N: usize>(matrices: [&Matrix; N]) -> Option<[CubeTen
 /// Returns the storage of a vector, if the kernels take it: it is `f32`.
 pub(crate) fn vector(weights: &Weights<Tensor<1>>) -> Option<CubeTensor> {
     weights.on_gpu().filter(|storage| storage.dtype == DType::F32).cloned()
+}
+
+/// Does what [`largest_in_rows`](super::largest_in_rows) does.
+pub(super) fn largest(x: &Tensor<2>) -> Option<Tensor<1>> {
+    let [rows, width] = x.dims();
+    let device = x.device();
+    let exact = width <= 1 << f32::MANTISSA_DIGITS;
+    let takes = (1..=MOST_TOKENS).contains(&rows) && width > 0 && exact && x.dtype() == DType::F32;
+    let takes = takes && is_gpu(&device) && !device.is_autodiff();
+    takes.then(|| Tensor::from_dispatch(Dispatch::largest(x.clone().into_dispatch())))
 }
 
 /// Does what [`linear`](super::linear) does.

@@ -42,11 +42,9 @@ static void *symbol(const char *name) {
 
 static int loses(void *queue) {
     if (atomic_fetch_add(&submissions, 1) < lose_after) return 0;
-    if (!atomic_exchange(&lost, 1)) {
-        // What was submitted before still reads memory that the program will now free.
-        queue_wait_idle(queue);
-        fprintf(stderr, "the device is lost\n");
-    }
+    // What was submitted before still reads memory that the program will free once it sees the loss.
+    if (!lost) queue_wait_idle(queue);
+    if (!atomic_exchange(&lost, 1)) fprintf(stderr, "the device is lost\n");
     return strcmp(getenv("LOST_AT"), "wait") != 0;
 }
 

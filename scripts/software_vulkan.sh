@@ -9,19 +9,19 @@ set -euo pipefail
 [ $# = 1 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
-[ -f "$folder/env" ] && exit 0
+grep -qs libvulkan_lvp "$folder/driver.json" && exit 0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-mkdir -p "$scratch/debs/partial" "$scratch/unpacked/usr/lib/none"
+mkdir -p "$scratch/debs/partial" "$scratch/unpacked/usr/lib" "$scratch/unpacked/lib"
 apt-cache show mesa-vulkan-drivers >/dev/null 2>&1 || apt-get update --quiet
 apt-get install --quiet --yes --no-install-recommends --download-only \
     -o Dir::Cache::Archives="$scratch/debs" -o Debug::NoLocking=1 mesa-vulkan-drivers libvulkan1
 for package in "$scratch"/debs/*.deb; do
-    # Without a package, the system has them all.
+    # If apt downloaded nothing, all packages are installed already.
     [ -f "$package" ] && dpkg-deb --extract "$package" "$scratch/unpacked"
 done
-find "$scratch/unpacked/usr/lib" "$scratch/unpacked/lib" -name '*.so*' ! -name 'libvulkan_[ir]*' ! -name 'libVk*' -exec cp --dereference {} "$folder" \; 2>/dev/null || true
-driver=$(find "$folder" /usr/lib -name libvulkan_lvp.so 2>/dev/null | head -n 1)
+find "$scratch/unpacked/usr/lib" "$scratch/unpacked/lib" -name '*.so*' ! -name 'libvulkan_[ir]*' ! -name 'libVk*' -exec cp --dereference {} "$folder" \;
+driver=$({ find "$folder" /usr/lib -name libvulkan_lvp.so 2>/dev/null || true; } | head -n 1)
 [ -n "$driver" ] || { echo "no libvulkan_lvp.so in the packages" >&2; exit 1; }
 cat >"$folder/driver.json" <<JSON
 {"file_format_version": "1.0.0", "ICD": {"library_path": "$driver", "api_version": "1.3.0"}}

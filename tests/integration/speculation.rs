@@ -158,7 +158,7 @@ fn every_controller_drafts_the_full_models_tokens() {
     let samplings = samplings();
     // The lengths, policies and ways to sample are dealt out over the controllers.
     for (case, (name, mut drafter)) in some(drafters, 4).enumerate() {
-        for (round, speculation) in [fixed(1), fixed(2), fixed(4), fixed(7)].into_iter().enumerate() {
+        for (round, speculation) in some([fixed(1), fixed(4), fixed(2), fixed(7)], 2).enumerate() {
             let run = RunSettings {
                 kv_policy: KvPolicy::ALL[(case + round) % 3],
                 kv_dtype: if case % 5 == 4 && model_has_f16() { KvDtype::F16 } else { KvDtype::F32 },
@@ -217,11 +217,12 @@ fn the_full_model_accepts_all_of_its_own_drafts() {
 #[test]
 fn text_stop_strings_and_ends_are_those_of_plain_generation() {
     let (model, tokenizer) = embedded();
-    let some = problems(&[Task::Sort, Task::Count, Task::Follow3], 6, 5);
-    let prompts: Vec<Vec<u32>> = some.iter().map(|problem| tokenizer.encode(&problem.prompt, false).unwrap()).collect();
+    let problems = problems(&[Task::Sort, Task::Count, Task::Follow3], 6, 5);
+    let prompts: Vec<Vec<u32>> =
+        some(&problems, 6).map(|problem| tokenizer.encode(&problem.prompt, false).unwrap()).collect();
     let eos: Vec<u32> = tokenizer.eos_id().into_iter().collect();
     let drafters = ["exit:3", "confidence:0.9", "router:router.safetensors", "uniform:6", "exit:1"];
-    for (case, speculation) in lengths().into_iter().enumerate() {
+    for (case, speculation) in some(lengths(), 2).enumerate() {
         // Stop strings that begin in one draft and end in another, and ends of the answer in the middle of a draft.
         for (stop_strings, stop_tokens, max_new_tokens) in [
             (vec![], eos.clone(), 12),

@@ -19,8 +19,8 @@ const CLOSED_OUTPUT: u8 = 141;
 /// Runs an example and converts its result to the exit code of `main`; prints an error and its causes to standard error.
 ///
 /// Panics of a GPU backend's own threads print nothing: tuning tries kernels that a device may refuse, and a panic that
-/// matters comes back as an error of the run. One does not always: that of the thread that waits for a lost device, for which the
-/// backend would then wait for ever while it tunes. It ends the program.
+/// matters comes back as an error of the run. One panic ends the program: it says that the device was lost. During tuning, the
+/// backend would wait for ever after it.
 ///
 /// Two ends are no errors and print nothing: [`Interrupted`], and a standard output whose reader has gone, as in
 /// `generate .. | head`.

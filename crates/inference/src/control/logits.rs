@@ -2,7 +2,7 @@
 
 use super::ControllerError;
 use burn::tensor::Tensor;
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 /// Logits on the device, which are read to the host when they are first needed there.
 #[derive(Debug)]
@@ -10,9 +10,9 @@ pub(crate) struct Logits {
     /// `[rows, vocab_size]`.
     on_device: Tensor<2>,
     /// The same, row after row.
-    on_host: OnceCell<Vec<f32>>,
+    on_host: OnceLock<Vec<f32>>,
     /// The token with the largest logit of each row as [`dynlayer_model::largest_in_rows`] finds it; empty if it does not.
-    largest: OnceCell<Vec<f32>>,
+    largest: OnceLock<Vec<f32>>,
 }
 
 /// One row of logits.
@@ -24,7 +24,7 @@ pub(crate) struct RowLogits<'a> {
 
 impl Logits {
     pub(crate) fn new(on_device: Tensor<2>) -> Self {
-        Self { on_device, on_host: OnceCell::new(), largest: OnceCell::new() }
+        Self { on_device, on_host: OnceLock::new(), largest: OnceLock::new() }
     }
 
     /// The logits on the device, `[rows, vocab_size]`.
@@ -57,8 +57,8 @@ impl<'a> RowLogits<'a> {
         Ok(&all[self.row * vocab_size..][..vocab_size])
     }
 
-    /// The token with the largest logit, the first among equals, if the device finds it in less time than the host can read
-    /// all logits. `None` also if a logit is not finite.
+    /// The token with the largest logit, the first among equals, if the device can find it and the host has not read the logits.
+    /// `None` also if a logit is NaN or positive infinity, or all are negative infinity.
     pub(crate) fn largest(self) -> Result<Option<u32>, ControllerError> {
         let Logits { on_device, largest, .. } = self.of;
         if self.of.on_host() {
@@ -76,7 +76,7 @@ impl<'a> RowLogits<'a> {
 }
 
 fn get_or_read(
-    cell: &OnceCell<Vec<f32>>,
+    cell: &OnceLock<Vec<f32>>,
     read: impl FnOnce() -> Result<Vec<f32>, ControllerError>,
 ) -> Result<&[f32], ControllerError> {
     if cell.get().is_none() {
@@ -87,8 +87,11 @@ fn get_or_read(
 }
 
 /// Reads numbers to the host, in the order of the tensor's elements, waiting for the device.
-pub(super) fn read<const D: usize>(numbers: Tensor<D>) -> Result<Vec<f32>, ControllerError> {
-    let failed = |error: &dyn std::fmt::Display| ControllerError::Device(error.to_string());
+pub(crate) fn read<const D: usize>(numbers: Tensor<D>) -> Result<Vec<f32>, ControllerError> {
+    // The backends' messages have several lines.
+    let failed = |error: &dyn std::fmt::Display| {
+        ControllerError::Device(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
+    };
     let data = numbers.try_into_data().map_err(|error| failed(&error))?;
     data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }

@@ -24,7 +24,7 @@ pub use controller::Controller;
 pub use decision::Decision;
 pub use error::ControllerError;
 pub use event::{Event, Pass, Sequence, Setup};
-pub(crate) use logits::{Logits, RowLogits};
+pub(crate) use logits::{Logits, RowLogits, read};
 pub(crate) use observers::Observers;
 pub use outcome::{Outcome, RowOutcome};
 pub use route::{Ran, Route};

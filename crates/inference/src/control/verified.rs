@@ -28,7 +28,7 @@ pub struct VerifiedRow<'a> {
     pub(crate) tokens: &'a [u32],
     pub(crate) stopped: bool,
     pub(crate) logits: &'a Logits,
-    /// Those of the full model's logits that belong to this row: the first of them, and their number.
+    /// The index of the row's first logits, and their number.
     pub(crate) places: (usize, usize),
 }
 

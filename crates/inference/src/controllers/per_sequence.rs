@@ -105,9 +105,12 @@ impl<C> PerSequence<C> {
     }
 }
 
-/// Names the sequence whose controller failed.
+/// Names the sequence whose controller failed. The failure of a device is that of all.
 fn of_sequence(sequence: u64, error: ControllerError) -> ControllerError {
-    ControllerError::Sequence { sequence, source: Box::new(error) }
+    match error {
+        ControllerError::Device(_) => error,
+        error => ControllerError::Sequence { sequence, source: Box::new(error) },
+    }
 }
 
 impl<C: Controller> Controller for PerSequence<C> {

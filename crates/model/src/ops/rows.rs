@@ -15,11 +15,14 @@ pub fn select_rows<const D: usize>(x: Tensor<D>, rows: &[usize]) -> Tensor<D> {
     x.select(0, index)
 }
 
-/// Finds the index of the largest number of each row on the device, the first among equals. `None` unless the device is a GPU:
-/// elsewhere, nothing is gained over reading all numbers.
+/// Finds the index of the largest number of each row on the device, the first among equals. The indices are exact.
 ///
-/// A row with NaN or infinity has -1, and so has one without a number above [`f32::MIN`]; negative infinity beside other
-/// numbers is allowed. The indices are exact.
+/// `None` unless the device is a GPU, since elsewhere nothing is gained over reading all numbers; and for tensors that the kernel
+/// does not take: of another type than `f32`, on a device that records gradients, of more than 65,535 rows or 2^24 numbers in
+/// a row, or empty.
+///
+/// A row with NaN or positive infinity has -1, and so has one without a number above [`f32::MIN`]. Negative infinity beside other
+/// numbers is allowed.
 ///
 /// # Shapes
 /// - `x`: `[rows, width]`

@@ -54,8 +54,9 @@ pub(super) struct Next<'a> {
     /// The text that the token completes.
     pub(super) text: String,
     pub(super) stop: Option<Stop>,
-    /// What [`TokenEvent`](crate::generation::TokenEvent) tells of the distribution.
+    /// The token's log-probability, if the options ask for it.
     pub(super) log_probability: Option<f64>,
+    /// The likeliest tokens with theirs, if the options ask for them.
     pub(super) likeliest: Vec<(u32, f64)>,
 }
 
@@ -152,7 +153,7 @@ impl<'a> Member<'a> {
 
     /// Chooses the next token from the logits.
     pub(super) fn choose(&self, logits: RowLogits<'_>) -> Result<u32, GenerateError> {
-        if self.needs_no_logits()
+        if !self.needs_logits()
             && let Some(token) = logits.largest()?
         {
             return Ok(token);
@@ -187,10 +188,10 @@ impl<'a> Member<'a> {
         GenerateError::Draw { sequence: self.id, source }
     }
 
-    /// `true` if the next token is the one with the largest of the model's logits, and nothing else is told of them.
-    fn needs_no_logits(&self) -> bool {
+    /// `false` if the next token is the one with the largest of the model's logits, and nothing else is told of them.
+    pub(super) fn needs_logits(&self) -> bool {
         let SequenceOptions { sampling, logits_hook, log_probabilities, .. } = &self.options;
-        self.given().is_none() && sampling.takes_likeliest() && logits_hook.is_none() && log_probabilities.is_none()
+        self.given().is_some() || !sampling.takes_likeliest() || logits_hook.is_some() || log_probabilities.is_some()
     }
 
     /// The next token, if it is given.

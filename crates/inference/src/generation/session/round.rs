@@ -210,6 +210,7 @@ impl<'a, C: Controller> Session<'a, C> {
             pass.tally.absorb(&last.tally);
         }
         let logits = pass.all_logits(&self.model);
+        self.read_if_needed(rows, &logits)?;
         let per_row = drafts.passes.len() + 1;
         let context = self.model.config().max_positions;
         let mut next = Vec::with_capacity(rows.len());
@@ -226,9 +227,9 @@ impl<'a, C: Controller> Session<'a, C> {
                 };
                 let next = match token.and_then(|token| member.with_token(token, logits, text, context)) {
                     Ok(next) => next,
+                    Err(error) if out.is_empty() || matches!(error, GenerateError::Device(_)) => return Err(error),
                     // The tokens before are right. The next round begins here, and meets the error again.
-                    Err(_) if !out.is_empty() => break,
-                    Err(error) => return Err(error),
+                    Err(_) => break,
                 };
                 let goes_on = next.stop.is_none() && drafts.tokens[at].get(place) == Some(&next.token);
                 member.tokens.push(next.token);
@@ -249,7 +250,7 @@ impl<'a, C: Controller> Session<'a, C> {
         drafts: &Drafts,
         checked: &mut Checked<'a>,
     ) -> Result<(), GenerateError> {
-        let started = Instant::now();
+        let (started, on_host) = (Instant::now(), checked.logits.on_host());
         let tokens: Vec<Vec<u32>> =
             checked.next.iter().map(|next| next.iter().map(|next| next.token).collect()).collect();
         let per_row = drafts.passes.len() + 1;
@@ -268,6 +269,7 @@ impl<'a, C: Controller> Session<'a, C> {
                 self.controller.on(&Event::Rewind { id: row.id, tokens: row.position + tokens.len() })?;
             }
         }
+        checked.pass.tally.host_reads += u64::from(checked.logits.on_host() && !on_host);
         checked.pass.tally.controller_seconds += started.elapsed().as_secs_f64();
         Ok(())
     }

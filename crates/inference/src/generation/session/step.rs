@@ -3,7 +3,7 @@
 use super::member::{Member, Next, Part};
 use super::{PassOrder, Session};
 use crate::control::{
-    Controller, ControllerError, Event, Outcome, Phase, Route, RowLogits, RowOutcome, Verified, VerifiedRow,
+    Controller, ControllerError, Event, Logits, Outcome, Phase, Route, RowLogits, RowOutcome, Verified, VerifiedRow,
 };
 use crate::controllers::FullDepth;
 use crate::engine::{self, Chooser, PassInput, PassOutput, PolicyCache};
@@ -22,7 +22,7 @@ pub(in crate::generation) struct Stepped {
     pub(in crate::generation) kept: Vec<Kept>,
 }
 
-/// What is kept of one row of a pass that predicted a token.
+/// The logits and states of a row that predicted a token, as far as they are kept.
 #[derive(Default)]
 pub(in crate::generation) struct Kept {
     /// The logits, `[vocab_size]`.
@@ -141,6 +141,7 @@ impl<'a, C: Controller> Session<'a, C> {
         let last_token = |x: &Tensor<3>| x.clone().narrow(1, x.dims()[1] - 1, 1); // [rows, 1, d_model]
         let normed = self.model.final_norm(last_token(&pass.hidden));
         let logits = pass.logits(&self.model, &normed);
+        self.read_if_needed(rows, &logits)?;
         let next = rows.iter().zip(logits.rows()).map(|(row, logits)| choose(&self.members[*row], logits));
         let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
         let (telling, on_host) = (Instant::now(), logits.on_host());
@@ -185,6 +186,14 @@ impl<'a, C: Controller> Session<'a, C> {
         });
         let kept = kept.collect::<Result<_, ControllerError>>()?;
         Ok((pass, Some(Predicted { next, kept })))
+    }
+
+    /// Reads the logits now if a row needs them, so that the choice of the tokens waits for the device once.
+    pub(super) fn read_if_needed(&self, rows: &[usize], logits: &Logits) -> Result<(), GenerateError> {
+        if rows.iter().any(|row| self.members[*row].needs_logits()) {
+            logits.row(0).read()?;
+        }
+        Ok(())
     }
 
     /// Makes the results of a pass part of the sequences.

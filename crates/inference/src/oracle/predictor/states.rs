@@ -1,6 +1,6 @@
 //! Mean hidden states of prompts in an early layer.
 
-use crate::control::{ControllerError, Row, Site};
+use crate::control::{ControllerError, Row, Site, read};
 use crate::embedding::{Pooling, embed_one};
 use crate::generation::GenerateError;
 use crate::oracle::Item;
@@ -70,13 +70,6 @@ impl PromptStates {
     pub fn get(&self, sequence: u64) -> Option<&[f32]> {
         self.states.get(&sequence).map(Vec::as_slice)
     }
-}
-
-/// Reads a tensor's values to the host.
-fn read(mean: Tensor<1>) -> Result<Vec<f32>, GenerateError> {
-    let failed = |error: &dyn std::fmt::Debug| GenerateError::Device(format!("{error:?}"));
-    let data = mean.try_into_data().map_err(|error| failed(&error))?;
-    data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }
 
 /// The states of the tokens that were observed of each sequence, `[tokens, d_model]`, on the device. They are the

@@ -23,7 +23,7 @@ pub(super) fn largest(x: CubeTensor) -> CubeTensor {
 
 /// A cube finds the largest number of a row.
 ///
-/// Shading languages may assume that there is no NaN and no infinity, so that these are told by their bits.
+/// Compilers of shaders may assume that NaN and infinity do not occur, so the kernel recognises them by their bits.
 #[cube(launch)]
 fn largest_in_row(x: &[f32], indices: &mut [f32], width: usize) {
     let unit = UNIT_POS as usize;

@@ -1,6 +1,6 @@
 //! The promise of certificates, kept on fresh problems: the embedded model under real controllers, calibrated many times.
 
-use crate::support::{device, on_flex};
+use crate::support::{device, skipped_off_flex};
 use dynlayer::inference::controllers::ControllerSpec;
 use dynlayer::inference::generate;
 use dynlayer::metrics::allocation::{Evidence, Record};
@@ -47,8 +47,7 @@ fn failures() -> Vec<[bool; CANDIDATES.len()]> {
 
 #[test]
 fn coverage_of_certificates_on_fresh_problems() {
-    if !on_flex() {
-        println!("SKIPPED: these are 7,200 answers, and the statistics of certificates do not depend on the backend");
+    if skipped_off_flex("these are 7,200 answers, and the statistics of certificates do not depend on the backend") {
         return;
     }
     let failures = failures();

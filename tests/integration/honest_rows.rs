@@ -1,7 +1,7 @@
 //! Honest rows of the oracle's comparison gain nothing where there is nothing to gain: the embedded model under random
 //! routes of equal depth.
 
-use crate::support::{device, on_flex};
+use crate::support::{device, skipped_off_flex};
 use dynlayer::inference::controllers::SkipLayers;
 use dynlayer::inference::oracle::{
     Candidate, Item, Measure, OracleOptions, OracleResults, OracleRun, PredictorTrial, PromptStates,
@@ -72,15 +72,8 @@ fn gains(row: &ComparisonRow) -> bool {
     row.gain.unwrap().low > 0.0
 }
 
-/// Returns `true` and prints that the test is skipped, unless the tests run on flex.
-fn skipped() -> bool {
-    if !on_flex() {
-        println!(
-            "SKIPPED: these are hundreds of answers, and the statistics of an oracle do not depend on the backend"
-        );
-    }
-    !on_flex()
-}
+/// The reason why these tests run on flex only.
+const ON_FLEX: &str = "these are hundreds of answers, and the statistics of an oracle do not depend on the backend";
 
 /// Counts a single token as both halves, which is wrong.
 fn single_tokens_as_both_halves(evidence: &Evidence) -> Evidence {
@@ -117,7 +110,7 @@ fn dealt(evidence: &Evidence, number: u64) -> Evidence {
 /// anew. What is left is luck: the oracle gains from it, and no row that is chosen by other scores than it is judged by.
 #[test]
 fn where_scores_are_luck_the_oracle_gains_and_no_honest_row_does() {
-    if skipped() {
+    if skipped_off_flex(ON_FLEX) {
         return;
     }
     let (model, tokenizer) = embedded();
@@ -150,7 +143,7 @@ fn where_scores_are_luck_the_oracle_gains_and_no_honest_row_does() {
 
 #[test]
 fn single_tokens_have_no_halves_and_give_no_cross_fitted_row() {
-    if skipped() {
+    if skipped_off_flex(ON_FLEX) {
         return;
     }
     let (model, tokenizer) = embedded();
@@ -166,7 +159,7 @@ fn single_tokens_have_no_halves_and_give_no_cross_fitted_row() {
 
 #[test]
 fn references_of_one_token_are_scored_with_and_without_halves() {
-    if skipped() {
+    if skipped_off_flex(ON_FLEX) {
         return;
     }
     let (model, tokenizer) = embedded();

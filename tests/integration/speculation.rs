@@ -1,7 +1,7 @@
 //! Speculation: whatever drafts, what comes out is what the full model generates by itself.
 
 use crate::real_model::{load, path};
-use crate::support::{SPECS, by_token, cases, device, on_flex, random, some};
+use crate::support::{SPECS, by_token, cases, device, on_flex, random, skipped_off_flex, some};
 use dynlayer::inference::controllers::{
     ControllerSpec, ExitAfter, FullDepth, LinearRouter, PerSequence, Recorded, Replayed, Resources, Routed,
     RouterInput, RouterOptions, UniformSkip,
@@ -104,8 +104,7 @@ proptest! {
         before in prop::collection::vec(1usize..70, 1..5), n in 1usize..17, dtype in 0usize..3, half: bool,
         threads in prop::sample::select(vec![1usize, 2, 4]), windows: bool,
     ) {
-        if !on_flex() {
-            println!("SKIPPED: bits are promised on flex");
+        if skipped_off_flex("bits are promised on flex") {
             return Ok(());
         }
         let json = r#"{"model_type": "llama", "vocab_size": 96, "hidden_size": 64, "intermediate_size": 96,
@@ -406,8 +405,7 @@ proptest! {
     fn sequences_that_come_and_go_are_as_if_alone(
         calls in prop::collection::vec(call(), 4..30), length in 0usize..5, policy in 0usize..3, windows: bool,
     ) {
-        if !on_flex() {
-            println!("SKIPPED: bits are promised on flex");
+        if skipped_off_flex("bits are promised on flex") {
             return Ok(());
         }
         let mut config = small_model().config().clone();

@@ -28,6 +28,14 @@ pub fn on_flex() -> bool {
     matches!(std::env::var("DYNLAYER_BACKEND").as_deref(), Err(_) | Ok("flex"))
 }
 
+/// Returns `true` and prints that the test is skipped, and why, unless the tests run on flex.
+pub fn skipped_off_flex(why: &str) -> bool {
+    if !on_flex() {
+        println!("SKIPPED: {why}");
+    }
+    !on_flex()
+}
+
 /// Returns `true` and prints that the test is skipped, unless the device has 16-bit floats.
 pub fn lacks_f16() -> bool {
     let lacks = !device().supports_dtype(DType::F16);

@@ -110,7 +110,7 @@ impl<'a> RowOutcome<'a> {
     /// The natural logarithm of the token's probability.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits).
+    /// [`ControllerError::Device`] if the device does not deliver the logits.
     pub fn log_probability(&self) -> Result<f64, ControllerError> {
         Ok(Distribution::new(self.logits()?).log_probability(self.token))
     }
@@ -118,7 +118,7 @@ impl<'a> RowOutcome<'a> {
     /// The entropy of the distribution, in nats.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits).
+    /// [`ControllerError::Device`] if the device does not deliver the logits.
     pub fn entropy(&self) -> Result<f64, ControllerError> {
         Ok(Distribution::new(self.logits()?).entropy())
     }
@@ -126,7 +126,7 @@ impl<'a> RowOutcome<'a> {
     /// The difference between the two largest probabilities.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits).
+    /// [`ControllerError::Device`] if the device does not deliver the logits.
     pub fn gap(&self) -> Result<f64, ControllerError> {
         Ok(Distribution::new(self.logits()?).gap())
     }

@@ -29,6 +29,13 @@ struct Drafts {
     failed: bool,
 }
 
+impl Drafts {
+    /// The number of places of each row that the check gives logits for: after each drafted token and before the first.
+    fn checked_places(&self) -> usize {
+        self.passes.len() + 1
+    }
+}
+
 /// The results of checking a round's drafts at full depth.
 struct Checked<'a> {
     pass: PassOutput,
@@ -211,7 +218,7 @@ impl<'a, C: Controller> Session<'a, C> {
         }
         let logits = pass.all_logits(&self.model);
         self.read_if_needed(rows, &logits)?;
-        let per_row = drafts.passes.len() + 1;
+        let per_row = drafts.checked_places();
         let context = self.model.config().max_positions;
         let mut next = Vec::with_capacity(rows.len());
         for (at, (row, before)) in rows.iter().zip(before).enumerate() {
@@ -253,7 +260,7 @@ impl<'a, C: Controller> Session<'a, C> {
         let (started, on_host) = (Instant::now(), checked.logits.on_host());
         let tokens: Vec<Vec<u32>> =
             checked.next.iter().map(|next| next.iter().map(|next| next.token).collect()).collect();
-        let per_row = drafts.passes.len() + 1;
+        let per_row = drafts.checked_places();
         let rows = first.iter().enumerate().map(|(at, row)| VerifiedRow {
             row,
             drafted: &drafts.tokens[at],

@@ -49,12 +49,16 @@ const NEEDS: (usize, usize) = (8 * 4 * (256 + WIDEST_HEAD) + 64, 9);
 /// Returns `true` if the kernels take products of this state, `[rows, tokens, width]`, with matrices of at most this many rows.
 pub(crate) fn takes(hidden: &Tensor<3>, outputs: usize) -> bool {
     let [rows, tokens, width] = hidden.dims();
-    let (device, tokens) = (hidden.device(), rows * tokens);
+    let tokens = rows * tokens;
     (1..=FEW.max(MULTIPLICATIONS / (width * outputs).max(1)).min(MOST_TOKENS)).contains(&tokens)
         && width.is_multiple_of(VECTOR)
-        && hidden.dtype() == DType::F32
-        && is_gpu(&device)
-        && !device.is_autodiff()
+        && reads(hidden)
+}
+
+/// Returns `true` if the kernels can read this tensor: it is `f32`, on a GPU, and records no gradients.
+fn reads<const D: usize>(x: &Tensor<D>) -> bool {
+    let device = x.device();
+    x.dtype() == DType::F32 && is_gpu(&device) && !device.is_autodiff()
 }
 
 /// Returns `true` if the kernels take the attention of this many tokens to at most this many slots each, in heads of this width.
@@ -85,10 +89,8 @@ pub(crate) fn vector(weights: &Weights<Tensor<1>>) -> Option<CubeTensor> {
 /// Does what [`largest_in_rows`](super::largest_in_rows) does.
 pub(super) fn largest(x: &Tensor<2>) -> Option<Tensor<1>> {
     let [rows, width] = x.dims();
-    let device = x.device();
-    let exact = width <= 1 << f32::MANTISSA_DIGITS;
-    let takes = (1..=MOST_TOKENS).contains(&rows) && width > 0 && exact && x.dtype() == DType::F32;
-    let takes = takes && is_gpu(&device) && !device.is_autodiff();
+    // Up to this width, `f32` holds every index exactly.
+    let takes = (1..=MOST_TOKENS).contains(&rows) && (1..=1 << f32::MANTISSA_DIGITS).contains(&width) && reads(x);
     takes.then(|| Tensor::from_dispatch(Dispatch::largest(x.clone().into_dispatch())))
 }
 

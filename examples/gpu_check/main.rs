@@ -112,7 +112,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let device = arguments.model.device.open()?;
     if arguments.dtype == WeightDtype::F16 && !device.supports_dtype(DType::F16) {
-        println!("SKIPPED: the device has no 16-bit floats");
+        Record::say(format_args!("SKIPPED: the device has no 16-bit floats"));
         return Ok(());
     }
     let started = Instant::now();

@@ -3,8 +3,9 @@
 use super::Arguments;
 use serde_json::{Map, Value, json};
 use std::error::Error;
+use std::fmt;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// The results of a sub-command.
@@ -26,15 +27,20 @@ impl Record {
         record
     }
 
+    /// Prints a line. Results go to the file too, so a reader that goes does not stop the measurements.
+    pub fn say(line: fmt::Arguments<'_>) {
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+
     /// Prints a value and keeps it.
     pub fn add(&mut self, name: &str, value: Value) {
-        println!("{name}: {value}");
+        Self::say(format_args!("{name}: {value}"));
         self.values.insert(name.to_owned(), value);
     }
 
     /// Prints the result of a check and keeps it.
     pub fn check(&mut self, name: &str, holds: bool, found: Value) {
-        println!("{} {name}: {found}", if holds { "ok  " } else { "FAIL" });
+        Self::say(format_args!("{} {name}: {found}", if holds { "ok  " } else { "FAIL" }));
         self.failures += usize::from(!holds);
         self.values.insert(name.to_owned(), json!({"ok": holds, "found": found}));
     }

@@ -34,7 +34,10 @@ impl Decode<'_> {
                     let per_pass = self.pass(&loaded.model, spec, n)?;
                     if round == 0 {
                         // The first round warms up.
-                        println!("{n} rows, {spec}: first run {:.1} s", started.elapsed().as_secs_f64());
+                        Record::say(format_args!(
+                            "{n} rows, {spec}: first run {:.1} s",
+                            started.elapsed().as_secs_f64()
+                        ));
                     } else {
                         times.push(per_pass * 1e3);
                     }
@@ -72,7 +75,7 @@ pub fn prefill(loaded: &Loaded, lengths: &[usize], record: &mut Record) -> Resul
         for round in 0..4 {
             let (_, report) = generate(&loaded.model, FullDepth, &[prompt(0, length)], options(1))?.finish()?;
             if round == 0 {
-                println!("{length} tokens: first run {:.1} s", report.prefill.seconds);
+                Record::say(format_args!("{length} tokens: first run {:.1} s", report.prefill.seconds));
             } else {
                 seconds.push(report.prefill.seconds);
             }
@@ -100,8 +103,12 @@ pub fn costs(loaded: &Loaded, times: u32, rows: usize, record: &mut Record) -> R
     let frame = model.frame(&cache, &[0], &[vec![0]]);
     let layer = |cache: &mut KvCache| block.forward(state.clone(), &frame, cache.layer_mut(0));
     record.add("layer of one token, queued, us", json!(queued(&device, times, || layer(&mut cache))?));
-    let skipped = |cache: &mut KvCache| block.propagate(state.clone(), &frame, cache.layer_mut(0));
-    record.add("keys and values of one token, queued, us", json!(queued(&device, times, || skipped(&mut cache))?));
+    for layers in [1, 8] {
+        let layers: Vec<usize> = (0..layers.min(model.config().n_layers)).collect();
+        let skipped = |cache: &mut KvCache| model.propagate(&layers, &state, &frame, cache);
+        let name = format!("keys and values of one token, {} layers, queued, us", layers.len());
+        record.add(&name, json!(queued(&device, times, || skipped(&mut cache))?));
+    }
     let logits = || model.logits(state.clone());
     record.add("norm and head of one token, queued, us", json!(queued(&device, times, logits)?));
     record.add("norm and head of one token and a read, us", json!(micros(&device, times, || read(&logits()))?));
@@ -127,7 +134,7 @@ pub fn costs(loaded: &Loaded, times: u32, rows: usize, record: &mut Record) -> R
 pub fn memory(loaded: &Loaded, record: &mut Record) -> Result<(), Box<dyn Error>> {
     let model = &loaded.model;
     if !is_gpu(&model.device()) {
-        println!("SKIPPED: a CPU would fill its swap space");
+        Record::say(format_args!("SKIPPED: a CPU would fill its swap space"));
         return Ok(());
     }
     let run = || {

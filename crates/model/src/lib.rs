@@ -158,7 +158,7 @@ mod random;
 pub mod text;
 mod weights;
 
-pub use decoder::{Adapter, AdapterError, AdapterOptions, Block, Frame, KvCache, LayerKv, Llama};
+pub use decoder::{Adapter, AdapterError, AdapterOptions, Block, Frame, KvCache, LayerKv, Llama, RmsNorm};
 pub use device::{Backend, DeviceError, DeviceSpec, DtypeError, KvDtype, WeightDtype, adapter_name, is_gpu};
 pub use digest::{DeviceReadError, Digest, DigestError};
 #[cfg(feature = "flex")]

@@ -4,7 +4,7 @@ use super::logits::{Logits, RowLogits};
 use super::{ControllerError, Phase, Route, Row};
 use crate::sampling::Distribution;
 use burn::tensor::Tensor;
-use dynlayer_model::select_rows;
+use dynlayer_model::{RmsNorm, select_rows};
 
 /// The tokens that a pass produced, with the distributions and states that they came from.
 #[derive(Clone, Debug)]
@@ -12,9 +12,11 @@ pub struct Outcome<'a> {
     pub(crate) phase: Phase,
     pub(crate) controlled: bool,
     pub(crate) rows: Vec<RowOutcome<'a>>,
-    /// The rows of `states` and `logits` that belong to `rows`; `None` = all of them.
+    /// The rows of `hidden` and `logits` that belong to `rows`; `None` = all of them.
     pub(crate) of: Option<Vec<usize>>,
-    pub(crate) states: &'a Tensor<2>,
+    /// The residual stream after the last layer at each row's last token, `[rows, 1, d_model]`, and the final norm.
+    pub(crate) hidden: &'a Tensor<3>,
+    pub(crate) norm: &'a RmsNorm,
     pub(crate) logits: &'a Logits,
 }
 
@@ -34,9 +36,9 @@ impl<'a> Outcome<'a> {
         &self.rows
     }
 
-    /// The final normed states, `[rows, d_model]`, on the device.
+    /// The final normed states, `[rows, d_model]`, on the device. Every call norms them.
     pub fn states(&self) -> Tensor<2> {
-        self.pick(self.states)
+        self.norm.forward(self.pick(self.hidden)).squeeze_dim(1)
     }
 
     /// The logits, `[rows, vocab_size]`, on the device.
@@ -44,7 +46,7 @@ impl<'a> Outcome<'a> {
         self.pick(self.logits.on_device())
     }
 
-    fn pick(&self, x: &Tensor<2>) -> Tensor<2> {
+    fn pick<const D: usize>(&self, x: &Tensor<D>) -> Tensor<D> {
         match &self.of {
             Some(of) => select_rows(x.clone(), of),
             None => x.clone(),

@@ -104,6 +104,7 @@ pub(crate) fn run(
             route.push(ran);
         }
     }
+    pass.sublayers.propagate();
     let Sublayers { cache, stream, tally, mut rows, .. } = pass.sublayers;
     for row in &mut rows {
         row.asked = controlled;
@@ -142,6 +143,9 @@ impl Walk<'_, '_> {
         let tokens = self.sublayers.frame.tokens();
         let plan =
             self.ask(layer, Place::Layer, |decision, exited| Plan::new(decision, tokens, exited).map_err(misfit))?;
+        if plan.runs_any() {
+            self.sublayers.propagate();
+        }
         let started = Instant::now();
         let ran = match plan {
             Plan::Everything => {
@@ -231,17 +235,17 @@ impl Walk<'_, '_> {
 }
 
 impl PassOutput {
-    /// The logits after each row's last token, from the final normed states `[rows, 1, d_model]`.
+    /// The logits after each row's last token, from the residual stream there after the last layer, `[rows, 1, d_model]`.
     /// Rows that exited where the controller had computed their logits need no further product.
-    pub(crate) fn logits(&mut self, model: &Llama, normed: &Tensor<3>) -> Logits {
+    pub(crate) fn logits(&mut self, model: &Llama, hidden: &Tensor<3>) -> Logits {
         let missing: Vec<usize> = (0..self.rows.len()).filter(|row| self.exit_logits[*row].is_none()).collect();
         self.tally.prediction(&missing);
-        let head = |normed: Tensor<3>| model.head(normed).squeeze_dim::<2>(1);
+        let head = |hidden: Tensor<3>| model.logits(hidden).squeeze_dim::<2>(1);
         if missing.len() == self.rows.len() {
-            return Logits::new(head(normed.clone()));
+            return Logits::new(head(hidden.clone()));
         }
         if !missing.is_empty() {
-            let computed = head(select_rows(normed.clone(), &missing)); // [missing, vocab_size]
+            let computed = head(select_rows(hidden.clone(), &missing)); // [missing, vocab_size]
             for (at, row) in missing.into_iter().enumerate() {
                 self.exit_logits[row] = Some(computed.clone().narrow(0, at, 1));
             }

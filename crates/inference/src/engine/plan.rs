@@ -67,6 +67,14 @@ impl Plan {
         Ok(())
     }
 
+    /// Returns `true` if a sublayer runs for some row. A row that asks about its MLP may run it.
+    pub(super) fn runs_any(&self) -> bool {
+        match self {
+            Self::Everything | Self::Gate(..) => true,
+            Self::Rows(ran) | Self::Ask(ran, _) => ran.iter().any(|ran| ran.attention || ran.mlp),
+        }
+    }
+
     /// Returns a plan with this gate, set to 0 for the rows that have exited.
     fn gate(gate: Tensor<2>, exited: &[bool]) -> Self {
         let ran = exited.iter().map(|exited| Ran { attention: !exited, mlp: !exited }).collect();

@@ -166,6 +166,15 @@ impl PolicyCache {
         }
     }
 
+    /// Writes the keys and values of the layers that all rows have skipped since the stream changed. They are made from the
+    /// same states, which a GPU does for several layers in one launch.
+    pub(super) fn propagate(&mut self, model: &Llama, frame: &Frame, stream: &mut Stream) {
+        let skipped = stream.take_skipped();
+        if !skipped.is_empty() {
+            model.propagate(&skipped, stream.hidden(), frame, &mut self.cache);
+        }
+    }
+
     /// Applies the policy to rows that skip a layer's attention.
     pub(super) fn skip(&mut self, skipped: Skipped<'_>, stream: &mut Stream, tally: &mut Tally) {
         let Skipped { layer, block, rows, written, frame, batch } = skipped;
@@ -184,10 +193,10 @@ impl PolicyCache {
                     return;
                 }
                 tally.projection(rows);
-                let kv = self.cache.layer_mut(layer);
                 if rows.len() == places.len() {
-                    block.propagate(stream.hidden().clone(), frame, kv);
+                    stream.skip(layer);
                 } else {
+                    let kv = self.cache.layer_mut(layer);
                     block.propagate(select_rows(stream.hidden().clone(), rows), &frame.select_rows(rows), kv);
                 }
             }

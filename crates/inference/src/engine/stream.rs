@@ -4,10 +4,13 @@ use super::owed::State;
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// The residual stream between two sublayers, with the copies of rows that are kept to compute deferred keys and
-/// values.
+/// The residual stream between two sublayers, with what is still to be computed from it.
 pub(super) struct Stream {
     hidden: Tensor<3>,
+    /// The layers that all rows have skipped since the stream changed, and whose keys and values are to be computed before it
+    /// changes again.
+    skipped: Vec<usize>,
+    /// The copies of rows that are kept to compute deferred keys and values.
     kept: Vec<Option<Arc<State>>>,
 }
 
@@ -15,15 +18,26 @@ impl Stream {
     /// Makes a stream from `hidden: [rows, tokens, d_model]`.
     pub(super) fn new(hidden: Tensor<3>) -> Self {
         let kept = vec![None; hidden.dims()[0]];
-        Self { hidden, kept }
+        Self { hidden, skipped: Vec::new(), kept }
     }
 
     pub(super) fn hidden(&self) -> &Tensor<3> {
         &self.hidden
     }
 
+    /// Notes that all rows skip the attention of a layer.
+    pub(super) fn skip(&mut self, layer: usize) {
+        self.skipped.push(layer);
+    }
+
+    /// Takes the layers that were noted.
+    pub(super) fn take_skipped(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.skipped)
+    }
+
     /// Replaces the stream after a sublayer has run for the given rows.
     pub(super) fn set(&mut self, hidden: Tensor<3>, ran: &[usize]) {
+        debug_assert!(self.skipped.is_empty(), "keys and values of skipped layers are missing");
         self.hidden = hidden;
         for row in ran {
             self.kept[*row] = None;

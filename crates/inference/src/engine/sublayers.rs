@@ -25,6 +25,12 @@ pub(super) struct Sublayers<'a> {
 }
 
 impl Sublayers<'_> {
+    /// Writes the keys and values of the layers that all rows have skipped since the stream changed. To be called before it
+    /// changes, and at the end of the pass.
+    pub(super) fn propagate(&mut self) {
+        self.cache.propagate(self.model, self.frame, &mut self.stream);
+    }
+
     /// Runs the whole layer for all rows.
     pub(super) fn everything(&mut self, layer: usize) {
         let holes = self.cache.ready(layer, &self.everyone, self.model, self.frame, &mut self.tally);
@@ -73,6 +79,7 @@ impl Sublayers<'_> {
         if running.is_empty() {
             return;
         }
+        self.propagate();
         let gathers = !skipping.is_empty() && self.gathers(running.len(), runs.len(), self.dimensions.mlp_weights());
         self.tally.mlp(&running, if gathers { &running } else { &self.everyone });
         if skipping.is_empty() {

@@ -109,6 +109,12 @@ impl KvCache {
         &mut self.layers[layer]
     }
 
+    /// The keys and values of all layers.
+    #[cfg(feature = "gpu")]
+    pub(super) fn layers_mut(&mut self) -> &mut [LayerKv] {
+        &mut self.layers
+    }
+
     /// Adds an empty row with room for `capacity` slots, and returns its index.
     pub fn add_row(&mut self, capacity: usize) -> usize {
         let slots = self.room(capacity);

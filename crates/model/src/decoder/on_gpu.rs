@@ -7,8 +7,10 @@
 use super::frame::SeenSlots;
 use super::sublayers::{Attention, Linear, Mlp, RmsNorm};
 use super::{Frame, LayerKv};
+use crate::matrix::Matrix;
 use crate::ops::gpu::{
-    AttentionMaps, Cached, Form, KvMaps, MlpMaps, Optional, Sublayers, attends, takes, vector, weights,
+    AttentionMaps, Cached, Form, KvMaps, MlpMaps, Optional, Pools, Sublayers, attends, normed_linear, takes, vector,
+    weights,
 };
 use burn::backend::Dispatch;
 use burn::tensor::{DispatchTensor, Tensor};
@@ -29,9 +31,8 @@ pub(super) fn layer(
     };
     let Some((seen, attention, mlp)) = parts() else { return Err(hidden) };
     change(hidden, kv, seen, |hidden, cached| {
-        Dispatch::both_sublayers(hidden.into_dispatch(), cached, Arc::new(attention), Arc::new(mlp))
+        Dispatch::both_sublayers(hidden, cached, Arc::new(attention), Arc::new(mlp))
     })
-    .map(Tensor::from_dispatch)
 }
 
 /// Computes `hidden + attention(norm(hidden))`, and writes the keys and values.
@@ -44,30 +45,37 @@ pub(super) fn attention(
 ) -> Result<Tensor<3>, Tensor<3>> {
     let parts = seen(&hidden, attention, frame).and_then(|seen| Some((seen, attention_maps(input_norm, attention)?)));
     let Some((seen, maps)) = parts else { return Err(hidden) };
-    change(hidden, kv, seen, |hidden, cached| {
-        Dispatch::attention_sublayer(hidden.into_dispatch(), cached, Arc::new(maps))
-    })
-    .map(Tensor::from_dispatch)
+    change(hidden, kv, seen, |hidden, cached| Dispatch::attention_sublayer(hidden, cached, Arc::new(maps)))
 }
 
-/// Writes the keys and values of `norm(hidden)`.
-pub(super) fn propagate(
-    input_norm: &RmsNorm,
-    attention: &Attention,
-    hidden: Tensor<3>,
-    frame: &Frame,
-    kv: &mut LayerKv,
-) -> Result<(), Tensor<3>> {
-    let Attention { k_proj, v_proj, k_norm, .. } = attention;
-    let parts = || {
-        let seen = seen(&hidden, attention, frame)?;
+/// A layer whose keys and values are written, with its place in the cache.
+pub(super) type Skipped<'a> = (&'a RmsNorm, &'a Attention, &'a mut LayerKv);
+
+/// Writes the keys and values that some layers make from one residual stream, in few launches. Returns `false`, and writes
+/// nothing, if there are no kernels for one of the layers.
+pub(super) fn propagate(layers: &mut [Skipped<'_>], hidden: &Tensor<3>, frame: &Frame) -> bool {
+    let maps = |(input_norm, attention, kv): &mut Skipped<'_>| {
+        let Attention { k_proj, v_proj, k_norm, .. } = attention;
+        kv.shared()?;
         let maps = weights([&k_proj.weight, &v_proj.weight])?;
-        Some((seen, kv_maps(input_norm, attention, maps, [k_norm.as_ref()], [k_proj, v_proj])?))
+        kv_maps(input_norm, attention, maps, [k_norm.as_ref()], [k_proj, v_proj])
     };
-    let Some((seen, maps)) = parts() else { return Err(hidden) };
-    change(hidden, kv, seen, |hidden, cached| {
-        ((), Dispatch::write_keys_values(hidden.into_dispatch(), cached, Arc::new(maps)))
-    })
+    let Some((_, attention, _)) = layers.first() else { return true };
+    // Where a token's keys and values go is the same for all layers, whatever they see.
+    let Some(SeenSlots { places, .. }) = seen(hidden, attention, frame) else { return false };
+    let Some(maps) = layers.iter_mut().map(maps).collect::<Option<Vec<_>>>() else { return false };
+    for (layers, maps) in layers.chunks_mut(Pools::<Dispatch>::MOST).zip(maps.chunks(Pools::<Dispatch>::MOST)) {
+        // The operation gets the only handles of the keys and values, so that it can change them where they are.
+        let mut pools: Vec<&mut Tensor<3>> = layers.iter_mut().filter_map(|(.., kv)| kv.shared()).collect();
+        let taken = pools.iter_mut().map(|kv| std::mem::replace(*kv, hidden.clone()).into_dispatch());
+        let (taken, maps) = (Pools::new(taken), Arc::new(maps.to_vec()));
+        let (hidden, places) = (hidden.clone().into_dispatch(), places.clone().into_dispatch());
+        let written = Dispatch::write_keys_values(hidden, places, taken, maps).into_pools();
+        for (kv, written) in pools.into_iter().zip(written) {
+            *kv = Tensor::from_dispatch(written);
+        }
+    }
+    true
 }
 
 /// Computes `hidden + mlp(norm(hidden))`.
@@ -77,19 +85,24 @@ pub(super) fn feed_forward(input_norm: &RmsNorm, mlp: &Mlp, hidden: Tensor<3>) -
     Ok(Tensor::from_dispatch(Dispatch::mlp_sublayer(hidden.into_dispatch(), Arc::new(maps))))
 }
 
-/// Replaces the cache's keys and values by those that an operation returns, and returns what else it does.
-fn change<R>(
+/// Applies a norm and a head.
+pub(super) fn head(norm: &RmsNorm, head: &Matrix, hidden: &Tensor<3>) -> Option<Tensor<3>> {
+    normed_linear(hidden, (&norm.weight, narrow(norm.eps)), head)
+}
+
+/// Replaces the cache's keys and values by those that an operation returns, and returns the residual stream that it returns.
+fn change(
     hidden: Tensor<3>,
     kv: &mut LayerKv,
     seen: &SeenSlots,
-    operation: impl FnOnce(Tensor<3>, Cached<Dispatch>) -> (R, DispatchTensor),
-) -> Result<R, Tensor<3>> {
+    operation: impl FnOnce(DispatchTensor, Cached<Dispatch>) -> (DispatchTensor, DispatchTensor),
+) -> Result<Tensor<3>, Tensor<3>> {
     let Some(shared) = kv.shared() else { return Err(hidden) };
     // The operation gets the only handle of the keys and values, so that it can change them where they are.
     let kv = std::mem::replace(shared, hidden.clone());
-    let (result, kv) = operation(hidden, cached(seen, kv));
+    let (hidden, kv) = operation(hidden.into_dispatch(), cached(seen, kv));
     *shared = Tensor::from_dispatch(kv);
-    Ok(result)
+    Ok(Tensor::from_dispatch(hidden))
 }
 
 fn cached(seen: &SeenSlots, kv: Tensor<3>) -> Cached<Dispatch> {

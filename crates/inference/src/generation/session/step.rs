@@ -139,8 +139,8 @@ impl<'a, C: Controller> Session<'a, C> {
             return Ok((pass, None));
         }
         let last_token = |x: &Tensor<3>| x.clone().narrow(1, x.dims()[1] - 1, 1); // [rows, 1, d_model]
-        let normed = self.model.final_norm(last_token(&pass.hidden));
-        let logits = pass.logits(&self.model, &normed);
+        let hidden = last_token(&pass.hidden);
+        let logits = pass.logits(&self.model, &hidden);
         self.read_if_needed(rows, &logits)?;
         let next = rows.iter().zip(logits.rows()).map(|(row, logits)| choose(&self.members[*row], logits));
         let next: Vec<Next<'a>> = next.collect::<Result<_, _>>()?;
@@ -155,10 +155,9 @@ impl<'a, C: Controller> Session<'a, C> {
                     route,
                     logits,
                 });
-                let states = normed.clone().squeeze_dim::<2>(1);
                 let Part { phase, controlled, .. } = parts[0];
-                let rows = outcomes.collect();
-                let outcome = Outcome { phase, controlled, rows, of: None, states: &states, logits: &logits };
+                let (rows, norm) = (outcomes.collect(), &self.model.norm);
+                let outcome = Outcome { phase, controlled, rows, of: None, hidden: &hidden, norm, logits: &logits };
                 self.controller.on(&Event::Outcome(&outcome))?;
             }
             Told::Verified => {
@@ -176,7 +175,7 @@ impl<'a, C: Controller> Session<'a, C> {
         pass.tally.host_reads += u64::from(logits.on_host() && !on_host);
         pass.tally.controller_seconds += telling.elapsed().as_secs_f64();
         let states = (self.keep.states && told == Told::Outcome).then(|| {
-            let states = pass.states.iter().map(last_token).chain([normed]);
+            let states = pass.states.iter().map(last_token).chain([self.model.final_norm(hidden)]);
             Tensor::<3>::cat(states.collect(), 1) // [rows, n_layers + 1, d_model]
         });
         let kept = logits.rows().enumerate().map(|(at, logits)| {

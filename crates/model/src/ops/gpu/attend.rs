@@ -33,24 +33,23 @@ impl Attend {
         let client = q.client.clone();
         let mixed = empty(&q, [tokens, width].into());
         let dtype = dtype_to_storage_type(kv.tensor.dtype);
-        let masked = bias.is_some();
-        // What is absent is not read; another tensor stands in its place.
-        let (bias, bias_pitch) = bias.map_or_else(|| (q.clone(), 0), |bias| (bias.tensor, bias.pitch));
+        let (masked, bias_pitch) = (bias.is_some(), bias.as_ref().map_or(0, |bias| bias.pitch));
+        let (kv_heads, slot_pitch, head_pitch) = (kv.heads(), kv.pitch, kv.head_pitch);
         attend::launch(
             &client,
             CubeCount::Static(heads as u32, tokens as u32, 1),
             CubeDim::new_1d(UNITS as u32),
             VECTOR,
             q.into_buffer_arg(),
-            kv.tensor.clone().into_buffer_arg(),
+            kv.tensor.into_buffer_arg(),
             places.into_buffer_arg(),
-            bias.into_buffer_arg(),
+            bias.into_iter().map(|bias| bias.tensor.into_buffer_arg()).collect(),
             mixed.clone().into_buffer_arg(),
             heads,
-            kv.heads(),
-            heads / kv.heads(),
-            kv.pitch / VECTOR,
-            kv.head_pitch / VECTOR,
+            kv_heads,
+            heads / kv_heads,
+            slot_pitch / VECTOR,
+            head_pitch / VECTOR,
             bias_pitch,
             1.0 / (head_dim as f32).sqrt(),
             head_dim / VECTOR,
@@ -67,7 +66,7 @@ fn attend<K: Float, N: Size>(
     q: &[Vector<f32, N>],
     kv: &[Vector<K, N>],
     places: &[f32],
-    bias: &[f32],
+    bias: &Sequence<Box<[f32]>>,
     mixed: &mut [Vector<f32, N>],
     heads: usize,
     kv_heads: usize,
@@ -113,9 +112,12 @@ fn attend<K: Float, N: Size>(
             let slot = start + at;
             let mut score = f32::new(LOWEST);
             let mut sees = slot < end;
-            if masked && sees {
+            if masked {
+                let bias = &bias[0];
                 // Nothing may have been written where a token must not attend: not even a number.
-                sees = bias[token * bias_pitch + slot] >= f32::new(0.0);
+                if sees {
+                    sees = bias[token * bias_pitch + slot] >= f32::new(0.0);
+                }
             }
             if sees {
                 let from = kv_head * head_pitch + (row + slot) * slot_pitch;

@@ -3,7 +3,7 @@
 //! An operation holds its weights. They are not its operands, since burn keeps account of each operand.
 
 use super::attend::Attend;
-use super::heads::{Form, Heads};
+use super::heads::{Form, Heads, project, project_with_queries};
 use super::largest::largest;
 use super::product::Product;
 use super::tensors::{Pool, Rows};
@@ -39,6 +39,38 @@ pub struct Cached<B: Backend> {
     pub bias: Optional<B>,
     /// The keys and then the values of the cache, `[2 * kv_heads, slots, head_dim]`.
     pub kv: FloatTensor<B>,
+}
+
+/// The keys and then the values of the caches of some layers, `[2 * kv_heads, slots, head_dim]` each.
+#[derive(ExtensionType)]
+#[extension_type(fusion)]
+pub struct Pools<B: Backend>(
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+    #[extension_type] Optional<B>,
+);
+
+impl<B: Backend> Pools<B> {
+    /// The layers that it takes at most.
+    pub const MOST: usize = 8;
+
+    /// Takes the pools of at most [`MOST`](Self::MOST) layers.
+    pub fn new(pools: impl IntoIterator<Item = FloatTensor<B>>) -> Self {
+        let mut pools = pools.into_iter();
+        let mut next = || pools.next().map_or(Optional::Absent, Optional::Present);
+        Self(next(), next(), next(), next(), next(), next(), next(), next())
+    }
+
+    /// Returns the pools, in the order in which they were given.
+    pub fn into_pools(self) -> impl Iterator<Item = FloatTensor<B>> {
+        let Self(a, b, c, d, e, f, g, h) = self;
+        [a, b, c, d, e, f, g, h].into_iter().filter_map(Optional::present)
+    }
 }
 
 /// The weights that keys and values are made with.
@@ -109,21 +141,24 @@ pub trait Sublayers: Backend {
         mlp: Arc<MlpMaps>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Writes the keys and values of `norm(hidden)`.
-    #[fusion(meta = |_hidden, cached, _maps| cached.kv.clone())]
+    /// Writes the keys and values of `norm(hidden)` for some layers, each with its own weights and pool. `places` is that of
+    /// [`Cached`].
+    #[fusion(meta = |_hidden, _places, pools, _maps| pools.clone())]
     fn write_keys_values(
         hidden: FloatTensor<Self>,
-        #[extension_type] cached: Cached<Self>,
-        maps: Arc<KvMaps>,
-    ) -> FloatTensor<Self>;
+        places: FloatTensor<Self>,
+        #[extension_type] pools: Pools<Self>,
+        maps: Arc<Vec<KvMaps>>,
+    ) -> Pools<Self>;
 
     /// Computes `hidden + mlp(norm(hidden))`.
     #[fusion(meta = |hidden, _maps| hidden.clone())]
     fn mlp_sublayer(hidden: FloatTensor<Self>, maps: Arc<MlpMaps>) -> FloatTensor<Self>;
 
-    /// Computes `x Wᵀ`, `[rows, tokens, width]` by `[outputs, width]`, in `f32`.
-    #[fusion(meta = |x, weight| product_spec(x, weight))]
-    fn few_products(x: FloatTensor<Self>, weight: CubeTensor) -> FloatTensor<Self>;
+    /// Computes `x Wᵀ`, `[rows, tokens, width]` by `[outputs, width]`, in `f32`; of `norm(x)` if there is a norm: its scale,
+    /// `[width]`, and the number that is added to mean squares.
+    #[fusion(meta = |x, _norm, weight| product_spec(x, weight))]
+    fn few_products(x: FloatTensor<Self>, norm: Option<(CubeTensor, f32)>, weight: CubeTensor) -> FloatTensor<Self>;
 
     /// Finds the index of the largest number of each row: `[rows, width]` to `[rows]`, in `f32`.
     #[fusion(meta = |x| TensorSpec::new(Shape::new([x.shape[0]]), DType::F32))]
@@ -136,11 +171,11 @@ fn product_spec(x: &TensorSpec, weight: &CubeTensor) -> TensorSpec {
 
 impl Sublayers for CubeBackend {
     fn attention_sublayer(hidden: CubeTensor, cached: Cached<Self>, maps: Arc<AttentionMaps>) -> WithKv<Self> {
-        let (shape, places) = (hidden.meta.shape().clone(), cached.places.clone());
+        let (shape, places) = (hidden.meta.shape().clone(), cached.places);
         let x = Rows::new(hidden);
-        let heads = heads(x.clone(), cached.places, cached.kv, &maps.kv, Some(&maps.q));
+        let heads = heads(&maps.kv, cached.kv);
         let kv = heads.kv.clone();
-        let q = heads.launch();
+        let q = project_with_queries(&x, &places, heads, Rows::new(maps.q.clone()));
         let mixed = Attend { q, kv: kv.clone(), places, bias: cached.bias.present().map(Rows::new) }.launch();
         let product = Product {
             x: Rows::new(mixed),
@@ -163,11 +198,15 @@ impl Sublayers for CubeBackend {
         (Self::mlp_sublayer(hidden, mlp), kv)
     }
 
-    fn write_keys_values(hidden: CubeTensor, cached: Cached<Self>, maps: Arc<KvMaps>) -> CubeTensor {
-        let heads = heads(Rows::new(hidden), cached.places, cached.kv, &maps, None);
-        let kv = heads.kv.tensor.clone();
-        heads.launch();
-        kv
+    fn write_keys_values(
+        hidden: CubeTensor,
+        places: CubeTensor,
+        pools: Pools<Self>,
+        maps: Arc<Vec<KvMaps>>,
+    ) -> Pools<Self> {
+        let layers: Vec<Heads> = maps.iter().zip(pools.into_pools()).map(|(maps, kv)| heads(maps, kv)).collect();
+        project(&Rows::new(hidden), &places, &layers);
+        Pools::new(layers.into_iter().map(|layer| layer.kv.tensor))
     }
 
     fn mlp_sublayer(hidden: CubeTensor, maps: Arc<MlpMaps>) -> CubeTensor {
@@ -191,11 +230,11 @@ impl Sublayers for CubeBackend {
         shaped(product.launch(), shape)
     }
 
-    fn few_products(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
+    fn few_products(x: CubeTensor, norm: Option<(CubeTensor, f32)>, weight: CubeTensor) -> CubeTensor {
         let [rows, tokens] = [x.meta.shape()[0], x.meta.shape()[1]];
         let weight = Rows::new(weight);
         let shape = Shape::new([rows, tokens, weight.rows()]);
-        let product = Product { x: Rows::new(x), norm: None, weight, gated: None, bias: None, residual: None };
+        let product = Product { x: Rows::new(x), norm, weight, gated: None, bias: None, residual: None };
         shaped(product.launch(), shape)
     }
 
@@ -204,22 +243,21 @@ impl Sublayers for CubeBackend {
     }
 }
 
-/// Returns the projections to heads, with those of queries if there is a map for them.
-fn heads(x: Rows, places: CubeTensor, kv: CubeTensor, maps: &KvMaps, q_map: Option<&CubeTensor>) -> Heads {
-    let rows = |map: &CubeTensor| Rows::new(map.clone());
+/// Returns what the projections of a layer take.
+fn heads(maps: &KvMaps, kv: CubeTensor) -> Heads {
+    let KvMaps { gamma, k, v, extras, form } = maps;
     Heads {
-        x,
-        gamma: maps.gamma.clone(),
-        maps: (q_map.map(rows), rows(&maps.k), rows(&maps.v)),
-        extras: (!maps.extras.is_empty()).then(|| CubeBackend::float_cat(maps.extras.clone(), 0)),
-        places,
+        gamma: gamma.clone(),
+        maps: [k, v].map(|map| Rows::new(map.clone())),
+        // One tensor, since a kernel can read few.
+        extras: (!extras.is_empty()).then(|| CubeBackend::float_cat(extras.clone(), 0)),
         kv: Pool::new(kv),
-        form: maps.form,
+        form: *form,
     }
 }
 
-impl Optional<CubeBackend> {
-    fn present(self) -> Option<CubeTensor> {
+impl<B: Backend> Optional<B> {
+    fn present(self) -> Option<FloatTensor<B>> {
         match self {
             Self::Absent => None,
             Self::Present(tensor) => Some(tensor),

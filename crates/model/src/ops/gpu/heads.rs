@@ -9,6 +9,8 @@ use cubecl::prelude::*;
 const UNITS: usize = 256;
 /// The outputs that a cube computes at a time.
 const OUTPUTS: usize = UNITS / LANES;
+/// The layers that a launch takes at most.
+const MOST: usize = 8;
 
 /// The steps of an attention beside its products.
 #[derive(Clone, Copy, Debug)]
@@ -23,86 +25,105 @@ pub struct Form {
     pub rotated: bool,
 }
 
-/// The projections of a normed state to heads. Keys and values go to the cache.
+/// The projections of one layer from the norm to heads of keys and values, which go to the cache.
 pub(super) struct Heads {
-    /// The residual stream, `[.., d_model]`.
-    pub(super) x: Rows,
     /// The scale of the norm, `[d_model]`.
     pub(super) gamma: CubeTensor,
-    /// The projections of queries, keys and values, `[heads * head_dim, d_model]` each; no queries for propagation.
-    pub(super) maps: (Option<Rows>, Rows, Rows),
+    /// The projections of keys and values, `[kv_heads * head_dim, d_model]` each.
+    pub(super) maps: [Rows; 2],
     /// The scales of the norms of query heads and of key heads, `[head_dim]` each, if `form.normed`, and then the biases of
     /// queries, keys and values, if `form.biased`; without queries, theirs are absent.
     pub(super) extras: Option<CubeTensor>,
-    /// The places of the tokens, `[tokens * (3 + head_dim)]`.
-    pub(super) places: CubeTensor,
     pub(super) kv: Pool,
     pub(super) form: Form,
 }
 
 impl Heads {
-    /// Launches the projections, and returns the queries, `[tokens, heads * head_dim]`, in memory that is contiguous.
-    pub(super) fn launch(self) -> CubeTensor {
-        let Self { x, gamma, maps: (q_map, k_map, v_map), extras, places, kv, form } = self;
-        let (tokens, width, head_dim, kv_heads) = (x.rows(), x.width(), kv.head_dim(), kv.heads());
-        let heads = q_map.as_ref().map_or(0, |map| map.rows() / head_dim);
-        let client = x.tensor.client.clone();
-        // A kernel cannot be without an output.
-        let q = empty(&x.tensor, [tokens, (heads * head_dim).max(1)].into());
-        let tile = tile(tokens);
-        let count = CubeCount::Static((heads + 2 * kv_heads) as u32, tokens.div_ceil(tile) as u32, 1);
-        let types = [dtype_to_storage_type(k_map.tensor.dtype), dtype_to_storage_type(kv.tensor.dtype)];
-        // What is absent is not read; another tensor stands in its place.
-        let q_map = q_map.unwrap_or_else(|| k_map.clone());
-        let extras = extras.unwrap_or_else(|| gamma.clone());
-        project_heads::launch(
-            &client,
-            count,
-            CubeDim::new_1d(UNITS as u32),
-            VECTOR,
-            x.tensor.clone().into_buffer_arg(),
-            gamma.into_buffer_arg(),
-            q_map.tensor.clone().into_buffer_arg(),
-            k_map.tensor.clone().into_buffer_arg(),
-            v_map.tensor.clone().into_buffer_arg(),
-            extras.into_buffer_arg(),
-            places.into_buffer_arg(),
-            q.clone().into_buffer_arg(),
-            kv.tensor.clone().into_buffer_arg(),
-            tokens,
-            heads,
-            kv_heads,
-            width / VECTOR,
-            x.pitch / VECTOR,
-            q_map.pitch / VECTOR,
-            k_map.pitch / VECTOR,
-            v_map.pitch / VECTOR,
-            kv.pitch,
-            kv.head_pitch,
-            form.eps,
-            tile,
-            head_dim,
-            form.biased,
-            form.normed,
-            form.rotated,
-            types,
-        );
-        q
+    /// All that layers must have in common for one launch.
+    fn common(&self) -> ([usize; 6], u32, [bool; 3]) {
+        let Self { maps: [k, v], kv, form, .. } = self;
+        let pitches = [k.pitch, v.pitch, kv.pitch, kv.head_pitch, kv.heads(), kv.head_dim()];
+        (pitches, form.eps.to_bits(), [form.normed, form.biased, form.rotated])
     }
 }
 
-/// A cube computes one head of a tile of tokens: of the queries, then of the keys, then of the values.
+/// Projects the residual stream `x: [.., d_model]` for several layers, in few launches. `places` is `[tokens * (3 + head_dim)]`.
+pub(super) fn project(x: &Rows, places: &CubeTensor, mut layers: &[Heads]) {
+    // Every tensor is a binding: two, and four or five of each layer.
+    let room = (x.tensor.client.properties().hardware.max_bindings as usize).saturating_sub(2) / 5;
+    while let Some(first) = layers.first() {
+        let alike = layers.iter().take_while(|layer| layer.common() == first.common()).count();
+        // Powers of two, since a kernel is compiled for a number of layers.
+        let (now, later) = layers.split_at(1 << alike.min(room).clamp(1, MOST).ilog2());
+        launch(x, places, now, None);
+        layers = later;
+    }
+}
+
+/// Projects the residual stream for one layer with queries, and returns these, `[tokens, heads * head_dim]`, in memory that is
+/// contiguous. Their projection is `q_map: [heads * head_dim, d_model]`.
+pub(super) fn project_with_queries(x: &Rows, places: &CubeTensor, layer: Heads, q_map: Rows) -> CubeTensor {
+    let q = empty(&x.tensor, [x.rows(), q_map.rows()].into());
+    launch(x, places, &[layer], Some((q_map, q.clone())));
+    q
+}
+
+/// Launches the projections for layers that have all in common, with queries and where to put them for one of them.
+fn launch(x: &Rows, places: &CubeTensor, layers: &[Heads], queries: Option<(Rows, CubeTensor)>) {
+    let Heads { maps: [k_map, v_map], kv, form, .. } = &layers[0];
+    let (tokens, head_dim, kv_heads) = (x.rows(), kv.head_dim(), kv.heads());
+    let heads = queries.as_ref().map_or(0, |(map, _)| map.rows() / head_dim);
+    let tile = tile(tokens);
+    let cubes = [heads + 2 * kv_heads, tokens.div_ceil(tile), layers.len()].map(|n| n as u32);
+    let buffer = |tensor: &CubeTensor| tensor.clone().into_buffer_arg();
+    project_heads::launch(
+        &x.tensor.client,
+        CubeCount::Static(cubes[0], cubes[1], cubes[2]),
+        CubeDim::new_1d(UNITS as u32),
+        VECTOR,
+        buffer(&x.tensor),
+        layers.iter().map(|layer| buffer(&layer.gamma)).collect(),
+        queries.iter().map(|(map, _)| buffer(&map.tensor)).collect(),
+        layers.iter().map(|layer| buffer(&layer.maps[0].tensor)).collect(),
+        layers.iter().map(|layer| buffer(&layer.maps[1].tensor)).collect(),
+        layers.iter().filter_map(|layer| layer.extras.as_ref()).map(buffer).collect(),
+        buffer(places),
+        queries.iter().map(|(_, q)| buffer(q)).collect(),
+        layers.iter().map(|layer| buffer(&layer.kv.tensor)).collect(),
+        tokens,
+        heads,
+        kv_heads,
+        x.width() / VECTOR,
+        x.pitch / VECTOR,
+        queries.as_ref().map_or(0, |(map, _)| map.pitch / VECTOR),
+        k_map.pitch / VECTOR,
+        v_map.pitch / VECTOR,
+        kv.pitch,
+        kv.head_pitch,
+        form.eps,
+        layers.len(),
+        queries.is_some(),
+        tile,
+        head_dim,
+        form.biased,
+        form.normed,
+        form.rotated,
+        [dtype_to_storage_type(k_map.tensor.dtype), dtype_to_storage_type(kv.tensor.dtype)],
+    );
+}
+
+/// A cube computes one head of a tile of tokens for one layer: of the queries, then of the keys, then of the values.
 #[cube(launch)]
 fn project_heads<W: Float, K: Float, N: Size>(
     x: &[Vector<f32, N>],
-    gamma: &[Vector<f32, N>],
-    q_map: &[Vector<W, N>],
-    k_map: &[Vector<W, N>],
-    v_map: &[Vector<W, N>],
-    extras: &[f32],
+    gammas: &Sequence<Box<[Vector<f32, N>]>>,
+    q_maps: &Sequence<Box<[Vector<W, N>]>>,
+    k_maps: &Sequence<Box<[Vector<W, N>]>>,
+    v_maps: &Sequence<Box<[Vector<W, N>]>>,
+    extras: &Sequence<Box<[f32]>>,
     places: &[f32],
-    q: &mut [f32],
-    kv: &mut [K],
+    q: &mut Sequence<Box<[f32]>>,
+    pools: &mut Sequence<Box<[K]>>,
     tokens: usize,
     heads: usize,
     kv_heads: usize,
@@ -114,6 +135,8 @@ fn project_heads<W: Float, K: Float, N: Size>(
     slot_pitch: usize,
     head_pitch: usize,
     eps: f32,
+    #[comptime] layers: usize,
+    #[comptime] queries: bool,
     #[comptime] tile: usize,
     #[comptime] head_dim: usize,
     #[comptime] biased: bool,
@@ -130,110 +153,126 @@ fn project_heads<W: Float, K: Float, N: Size>(
     let mut values = Shared::<[f32]>::new_slice(comptime!(tile * head_dim));
     norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile, UNITS);
 
-    // The norms of query heads and of key heads stand before the biases.
-    let mut biases = 0usize.runtime();
-    if normed {
-        biases += head_dim;
-        if heads > 0 {
-            biases += head_dim;
-        }
-    }
-    let mut output = 0usize.runtime();
-    while output < head_dim {
-        let at = min(output + group, head_dim - 1);
-        let mut sums = Array::<Vector<f32, N>>::new(tile);
-        #[unroll]
-        for t in 0..tile {
-            sums[t] = Vector::<f32, N>::new(f32::new(0.0));
-        }
-        let mut i = lane;
-        while i < width {
-            #[allow(unused_assignments, reason = "the macro keeps the first value")]
-            let mut w = Vector::<f32, N>::new(f32::new(0.0));
-            if head < heads {
-                w = Vector::<f32, N>::cast_from(q_map[(head * head_dim + at) * q_pitch + i]);
-            } else if head < heads + kv_heads {
-                w = Vector::<f32, N>::cast_from(k_map[((head - heads) * head_dim + at) * k_pitch + i]);
-            } else {
-                w = Vector::<f32, N>::cast_from(v_map[((head - heads - kv_heads) * head_dim + at) * v_pitch + i]);
-            }
-            w *= gamma[i];
-            #[unroll]
-            for t in 0..tile {
-                sums[t] += w * x[token(first, t, tokens) * x_pitch + i];
-            }
-            i += LANES;
-        }
-        #[unroll]
-        for t in 0..tile {
-            partial[t * UNITS + lane * OUTPUTS + group] = total::<N>(sums[t]);
-        }
-        sync_cube();
-        if unit < comptime!(tile * OUTPUTS) {
-            let (t, of) = (unit / OUTPUTS, unit % OUTPUTS);
-            let mut sum = f32::new(0.0);
-            for l in 0..LANES {
-                sum += partial[t * UNITS + l * OUTPUTS + of];
-            }
-            let at = output + of;
-            if at < head_dim {
-                sum *= scales[t];
-                if biased {
-                    sum += extras[biases + head * head_dim + at];
-                }
-                values[t * head_dim + at] = sum;
-            }
-        }
-        sync_cube();
-        output += OUTPUTS;
-    }
-
-    if normed && head < heads + kv_heads {
-        if unit < tile {
-            let mut squares = f32::new(0.0);
-            for i in 0..head_dim {
-                let value = values[unit * head_dim + i];
-                squares += value * value;
-            }
-            scales[unit] = (squares / f32::cast_from(head_dim) + eps).inverse_sqrt();
-        }
-        sync_cube();
-        let mut i = unit;
-        while i < comptime!(tile * head_dim) {
-            let mut norm = i % head_dim;
-            if heads > 0 && head >= heads {
-                norm += head_dim;
-            }
-            values[i] *= scales[i / head_dim] * extras[norm];
-            i += UNITS;
-        }
-        sync_cube();
-    }
-
-    let half = comptime!(head_dim / 2);
-    let mut i = unit;
-    while i < comptime!(tile * head_dim) {
-        let (t, at) = (i / head_dim, i % head_dim);
-        let token = first + t;
-        if token < tokens {
-            let mut value = values[i];
-            let place = token * comptime!(PLACE + head_dim);
-            if rotated && head < heads + kv_heads {
-                let cos = places[place + PLACE + at % half];
-                let sin = places[place + PLACE + half + at % half];
-                if at < half {
-                    value = value * cos - values[i + half] * sin;
-                } else {
-                    value = value * cos + values[i - half] * sin;
+    #[unroll]
+    for layer in 0..layers {
+        if CUBE_POS_Z as usize == layer {
+            let (gamma, k_map, v_map) = (&gammas[layer], &k_maps[layer], &v_maps[layer]);
+            let pool = &mut pools[layer];
+            // The norms of query heads and of key heads stand before the biases.
+            let mut biases = 0usize.runtime();
+            if normed {
+                biases += head_dim;
+                if queries {
+                    biases += head_dim;
                 }
             }
-            let slot = usize::cast_from(places[place]) + usize::cast_from(places[place + 2]);
-            if head < heads {
-                q[(token * heads + head) * head_dim + at] = value;
-            } else {
-                kv[(head - heads) * head_pitch + slot * slot_pitch + at] = K::cast_from(value);
+            let mut output = 0usize.runtime();
+            while output < head_dim {
+                let at = min(output + group, head_dim - 1);
+                let mut sums = Array::<Vector<f32, N>>::new(tile);
+                #[unroll]
+                for t in 0..tile {
+                    sums[t] = Vector::<f32, N>::new(f32::new(0.0));
+                }
+                let mut i = lane;
+                while i < width {
+                    #[allow(unused_assignments, reason = "the macro keeps the first value")]
+                    let mut w = Vector::<f32, N>::new(f32::new(0.0));
+                    if head >= heads + kv_heads {
+                        w = Vector::<f32, N>::cast_from(
+                            v_map[((head - heads - kv_heads) * head_dim + at) * v_pitch + i],
+                        );
+                    } else if head >= heads {
+                        w = Vector::<f32, N>::cast_from(k_map[((head - heads) * head_dim + at) * k_pitch + i]);
+                    } else if queries {
+                        let q_map = &q_maps[0];
+                        w = Vector::<f32, N>::cast_from(q_map[(head * head_dim + at) * q_pitch + i]);
+                    }
+                    w *= gamma[i];
+                    #[unroll]
+                    for t in 0..tile {
+                        sums[t] += w * x[token(first, t, tokens) * x_pitch + i];
+                    }
+                    i += LANES;
+                }
+                #[unroll]
+                for t in 0..tile {
+                    partial[t * UNITS + lane * OUTPUTS + group] = total::<N>(sums[t]);
+                }
+                sync_cube();
+                if unit < comptime!(tile * OUTPUTS) {
+                    let (t, of) = (unit / OUTPUTS, unit % OUTPUTS);
+                    let mut sum = f32::new(0.0);
+                    for l in 0..LANES {
+                        sum += partial[t * UNITS + l * OUTPUTS + of];
+                    }
+                    let at = output + of;
+                    if at < head_dim {
+                        sum *= scales[t];
+                        if biased {
+                            let extra = &extras[layer];
+                            sum += extra[biases + head * head_dim + at];
+                        }
+                        values[t * head_dim + at] = sum;
+                    }
+                }
+                sync_cube();
+                output += OUTPUTS;
+            }
+
+            // Two conditions, since only the first is known when the kernel is compiled.
+            if normed {
+                if head < heads + kv_heads {
+                    if unit < tile {
+                        let mut squares = f32::new(0.0);
+                        for i in 0..head_dim {
+                            let value = values[unit * head_dim + i];
+                            squares += value * value;
+                        }
+                        scales[unit] = (squares / f32::cast_from(head_dim) + eps).inverse_sqrt();
+                    }
+                    sync_cube();
+                    let extra = &extras[layer];
+                    let mut i = unit;
+                    while i < comptime!(tile * head_dim) {
+                        let mut norm = i % head_dim;
+                        if queries && head >= heads {
+                            norm += head_dim;
+                        }
+                        values[i] *= scales[i / head_dim] * extra[norm];
+                        i += UNITS;
+                    }
+                    sync_cube();
+                }
+            }
+
+            let half = comptime!(head_dim / 2);
+            let mut i = unit;
+            while i < comptime!(tile * head_dim) {
+                let (t, at) = (i / head_dim, i % head_dim);
+                let token = first + t;
+                if token < tokens {
+                    let mut value = values[i];
+                    let place = token * comptime!(PLACE + head_dim);
+                    if rotated && head < heads + kv_heads {
+                        let cos = places[place + PLACE + at % half];
+                        let sin = places[place + PLACE + half + at % half];
+                        if at < half {
+                            value = value * cos - values[i + half] * sin;
+                        } else {
+                            value = value * cos + values[i - half] * sin;
+                        }
+                    }
+                    let slot = usize::cast_from(places[place]) + usize::cast_from(places[place + 2]);
+                    if head >= heads {
+                        pool[(head - heads) * head_pitch + slot * slot_pitch + at] = K::cast_from(value);
+                    } else if queries {
+                        let q = &mut q[0];
+                        q[(token * heads + head) * head_dim + at] = value;
+                    }
+                }
+                i += UNITS;
             }
         }
-        i += UNITS;
     }
 }

@@ -20,7 +20,7 @@ mod product;
 mod tensors;
 mod vectors;
 
-pub(crate) use extension::{AttentionMaps, Cached, KvMaps, MlpMaps, Optional, Sublayers};
+pub(crate) use extension::{AttentionMaps, Cached, KvMaps, MlpMaps, Optional, Pools, Sublayers};
 pub(crate) use heads::Form;
 
 use self::tensors::VECTOR;
@@ -96,10 +96,26 @@ pub(super) fn largest(x: &Tensor<2>) -> Option<Tensor<1>> {
 
 /// Does what [`linear`](super::linear) does.
 pub(super) fn linear<const N: usize>(x: &Tensor<3>, matrices: [&Matrix; N]) -> Option<[Tensor<3>; N]> {
+    products(x, None, matrices)
+}
+
+/// Computes [`linear`](super::linear) of a state that is normed first: with the scale of the norm, and the number that is added
+/// to mean squares.
+pub(crate) fn normed_linear(x: &Tensor<3>, norm: (&Weights<Tensor<1>>, f32), matrix: &Matrix) -> Option<Tensor<3>> {
+    let [product] = products(x, Some((vector(norm.0)?, norm.1)), [matrix])?;
+    Some(product)
+}
+
+fn products<const N: usize>(
+    x: &Tensor<3>,
+    norm: Option<(CubeTensor, f32)>,
+    matrices: [&Matrix; N],
+) -> Option<[Tensor<3>; N]> {
     let outputs = matrices.iter().map(|matrix| matrix.dims()[0]).max();
     if !takes(x, outputs.unwrap_or_default()) {
         return None;
     }
-    let product = |weight| Tensor::from_dispatch(Dispatch::few_products(x.clone().into_dispatch(), weight));
+    let product =
+        |weight| Tensor::from_dispatch(Dispatch::few_products(x.clone().into_dispatch(), norm.clone(), weight));
     Some(weights(matrices)?.map(product))
 }

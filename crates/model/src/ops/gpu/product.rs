@@ -38,30 +38,28 @@ impl Product {
         let dtype = dtype_to_storage_type(weight.tensor.dtype);
         let n = super::tensors::VECTOR;
         let (normed, is_gated, biased, added) = (norm.is_some(), gated.is_some(), bias.is_some(), residual.is_some());
-        // What is absent is not read; another tensor stands in its place.
-        let (gamma, eps) = norm.unwrap_or((x.tensor.clone(), 0.0));
-        let second = gated.unwrap_or_else(|| weight.clone());
-        let bias = bias.unwrap_or_else(|| x.tensor.clone());
-        let residual = residual.unwrap_or_else(|| x.clone());
+        let (eps, pitch) =
+            (norm.as_ref().map_or(0.0, |norm| norm.1), |x: &Option<Rows>| x.as_ref().map_or(0, |x| x.pitch));
+        let (second_pitch, residual_pitch) = (pitch(&gated), pitch(&residual));
         product::launch(
             &client,
             count,
             CubeDim::new_1d(UNITS as u32),
             n,
-            x.tensor.clone().into_buffer_arg(),
-            gamma.into_buffer_arg(),
-            weight.tensor.clone().into_buffer_arg(),
-            second.tensor.clone().into_buffer_arg(),
-            bias.into_buffer_arg(),
-            residual.tensor.clone().into_buffer_arg(),
+            x.tensor.into_buffer_arg(),
+            norm.into_iter().map(|(gamma, _)| gamma.into_buffer_arg()).collect(),
+            weight.tensor.into_buffer_arg(),
+            gated.into_iter().map(|gated| gated.tensor.into_buffer_arg()).collect(),
+            bias.into_iter().map(CubeTensor::into_buffer_arg).collect(),
+            residual.into_iter().map(|residual| residual.tensor.into_buffer_arg()).collect(),
             y.clone().into_buffer_arg(),
             tokens,
             outputs,
             width / n,
             x.pitch / n,
             weight.pitch / n,
-            second.pitch / n,
-            residual.pitch,
+            second_pitch / n,
+            residual_pitch,
             eps,
             tile,
             normed,
@@ -78,11 +76,11 @@ impl Product {
 #[cube(launch)]
 fn product<W: Float, N: Size>(
     x: &[Vector<f32, N>],
-    gamma: &[Vector<f32, N>],
+    gamma: &Sequence<Box<[Vector<f32, N>]>>,
     weight: &[Vector<W, N>],
-    second: &[Vector<W, N>],
-    bias: &[f32],
-    residual: &[f32],
+    second: &Sequence<Box<[Vector<W, N>]>>,
+    bias: &Sequence<Box<[f32]>>,
+    residual: &Sequence<Box<[f32]>>,
     y: &mut [f32],
     tokens: usize,
     outputs: usize,
@@ -121,9 +119,11 @@ fn product<W: Float, N: Size>(
         let mut w = Vector::<f32, N>::cast_from(weight[row * pitch + i]);
         let mut u = w;
         if gated {
+            let second = &second[0];
             u = Vector::<f32, N>::cast_from(second[row * second_pitch + i]);
         }
         if normed {
+            let gamma = &gamma[0];
             let scale = gamma[i];
             w *= scale;
             u *= scale;
@@ -165,9 +165,11 @@ fn product<W: Float, N: Size>(
                 sum = sum / (f32::new(1.0) + (-sum).exp()) * other;
             }
             if biased {
+                let bias = &bias[0];
                 sum += bias[output];
             }
             if added {
+                let residual = &residual[0];
                 sum += residual[token * residual_pitch + output];
             }
             y[token * outputs + output] = sum;

@@ -143,7 +143,7 @@ impl Walk<'_, '_> {
         let tokens = self.sublayers.frame.tokens();
         let plan =
             self.ask(layer, Place::Layer, |decision, exited| Plan::new(decision, tokens, exited).map_err(misfit))?;
-        if plan.runs_any() {
+        if plan.runs_attention() {
             self.sublayers.propagate();
         }
         let started = Instant::now();
@@ -235,8 +235,8 @@ impl Walk<'_, '_> {
 }
 
 impl PassOutput {
-    /// The logits after each row's last token, from the residual stream there after the last layer, `[rows, 1, d_model]`.
-    /// Rows that exited where the controller had computed their logits need no further product.
+    /// The logits after each row's last token. `hidden` is the residual stream at these tokens after the last layer,
+    /// `[rows, 1, d_model]`. Rows that exited where the controller had computed their logits need no further product.
     pub(crate) fn logits(&mut self, model: &Llama, hidden: &Tensor<3>) -> Logits {
         let missing: Vec<usize> = (0..self.rows.len()).filter(|row| self.exit_logits[*row].is_none()).collect();
         self.tally.prediction(&missing);

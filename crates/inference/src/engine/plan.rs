@@ -67,11 +67,11 @@ impl Plan {
         Ok(())
     }
 
-    /// Returns `true` if a sublayer runs for some row. A row that asks about its MLP may run it.
-    pub(super) fn runs_any(&self) -> bool {
+    /// Returns `true` if the attention runs for some row.
+    pub(super) fn runs_attention(&self) -> bool {
         match self {
             Self::Everything | Self::Gate(..) => true,
-            Self::Rows(ran) | Self::Ask(ran, _) => ran.iter().any(|ran| ran.attention || ran.mlp),
+            Self::Rows(ran) | Self::Ask(ran, _) => ran.iter().any(|ran| ran.attention),
         }
     }
 

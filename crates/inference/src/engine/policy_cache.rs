@@ -166,8 +166,8 @@ impl PolicyCache {
         }
     }
 
-    /// Writes the keys and values of the layers that all rows have skipped since the stream changed. They are made from the
-    /// same states, which a GPU does for several layers in one launch.
+    /// Writes the keys and values of the layers that all rows have skipped since the stream changed. All come from the same
+    /// states; a GPU projects several layers in one launch.
     pub(super) fn propagate(&mut self, model: &Llama, frame: &Frame, stream: &mut Stream) {
         let skipped = stream.take_skipped();
         if !skipped.is_empty() {

@@ -1,13 +1,15 @@
 //! Passes before the first request, so that no request waits for kernels to be compiled and tuned.
 
 use super::{GenerateError, GenerateOptions, generate};
-use crate::controllers::FullDepth;
+use crate::controllers::ExitAfter;
 use dynlayer_model::Llama;
 use std::iter::successors;
 use std::time::{Duration, Instant};
 
 /// The prompt's length of the batches.
 const PROMPT: usize = 16;
+/// The layers that a pass skips, of which a GPU computes 8, 4, 2 and 1 together: there is a kernel for each of these numbers.
+const SKIPPED: usize = 15;
 
 /// The passes that [`warm_up`] has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub struct WarmUp {
     pub time: Duration,
 }
 
-/// Runs passes at full depth whose results are dropped: prompts of 1, 2, 4 tokens and so on up to `tokens`, and batches of
-/// 1, 2, 4 sequences and so on up to `rows`.
+/// Runs passes whose results are dropped, at full depth and with an early exit: prompts of 1, 2, 4 tokens and so on up to
+/// `tokens`, and batches of 1, 2, 4 sequences and so on up to `rows`.
 ///
 /// A model with an adapter beside its weights runs them with it and without it, as speculation does.
 ///
@@ -37,9 +39,13 @@ pub fn warm_up(model: &Llama, rows: usize, tokens: usize) -> Result<WarmUp, Gene
     let mut run = |rows: usize, tokens: usize| -> Result<(), GenerateError> {
         // The first token comes from the prompt's pass, the second from a decode pass.
         let options = GenerateOptions { max_new_tokens: 2, ..GenerateOptions::default() };
-        for model in &models {
-            let (_, report) = generate(model, FullDepth, &vec![vec![0; tokens]; rows], options.clone())?.finish()?;
-            passes += report.prefill.passes + report.decode.passes;
+        let layers = model.layers().len();
+        for depth in [layers, layers.saturating_sub(SKIPPED).max(1)] {
+            for model in &models {
+                let prompts = vec![vec![0; tokens]; rows];
+                let (_, report) = generate(model, ExitAfter(depth), &prompts, options.clone())?.finish()?;
+                passes += report.prefill.passes + report.decode.passes;
+            }
         }
         Ok(())
     };
@@ -71,8 +77,8 @@ mod tests {
         assert_eq!(up_to(9).collect::<Vec<_>>(), [1, 2, 4, 8, 9]);
         let model = small_model(&Backend::Flex.device().unwrap()).unwrap();
         let longest = model.config().max_positions;
-        // Each generation has a pass per prompt and one decode pass.
-        assert_eq!(warm_up(&model, 4, 4).unwrap().passes, 3 * 2 + (2 + 1) + (4 + 1));
+        // Each generation has a pass per prompt and one decode pass, and is run at two depths.
+        assert_eq!(warm_up(&model, 4, 4).unwrap().passes, 2 * (3 * 2 + (2 + 1) + (4 + 1)));
         assert!(warm_up(&model, 1, 10 * longest).is_ok());
     }
 }

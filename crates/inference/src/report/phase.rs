@@ -13,8 +13,8 @@ pub struct PhaseReport {
     pub passes: u64,
     /// The work done for the tokens of all rows.
     pub spent: Spent,
-    /// The number of launches of each kind. A launch counts once, however many rows share it, since it reads the
-    /// weights once.
+    /// The number of launches of each kind, by layer. A launch counts once, however many rows share it, since it reads the
+    /// weights once. (A GPU may do several of these in one.)
     pub launches: Counts,
     /// Wall time of the passes, sampling included, in seconds.
     pub seconds: f64,

@@ -3,6 +3,7 @@
 use super::tensors::{PLACE, Pool, Rows, VECTOR, empty, tile};
 use super::vectors::{LANES, norm_scales, token, total};
 use burn::backend::cubecl::dtype_to_storage_type;
+use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -40,23 +41,26 @@ pub(super) struct Heads {
 
 impl Heads {
     /// All that layers must have in common for one launch.
-    fn common(&self) -> ([usize; 6], u32, [bool; 3]) {
+    fn common(&self) -> ([usize; 6], [DType; 2], u32, [bool; 3]) {
         let Self { maps: [k, v], kv, form, .. } = self;
         let pitches = [k.pitch, v.pitch, kv.pitch, kv.head_pitch, kv.heads(), kv.head_dim()];
-        (pitches, form.eps.to_bits(), [form.normed, form.biased, form.rotated])
+        (pitches, [k.tensor.dtype, kv.tensor.dtype], form.eps.to_bits(), [form.normed, form.biased, form.rotated])
     }
 }
 
 /// Projects the residual stream `x: [.., d_model]` for several layers, in few launches. `places` is `[tokens * (3 + head_dim)]`.
-pub(super) fn project(x: &Rows, places: &CubeTensor, mut layers: &[Heads]) {
+pub(super) fn project(x: &Rows, places: &CubeTensor, layers: &[Heads]) {
     // Every tensor is a binding: two, and four or five of each layer.
     let room = (x.tensor.client.properties().hardware.max_bindings as usize).saturating_sub(2) / 5;
-    while let Some(first) = layers.first() {
-        let alike = layers.iter().take_while(|layer| layer.common() == first.common()).count();
-        // Powers of two, since a kernel is compiled for a number of layers.
-        let (now, later) = layers.split_at(1 << alike.min(room).clamp(1, MOST).ilog2());
-        launch(x, places, now, None);
-        layers = later;
+    let mut left: Vec<&Heads> = layers.iter().collect();
+    while let Some(first) = left.first().copied() {
+        let (mut alike, others) = left.into_iter().partition::<Vec<_>, _>(|layer| layer.common() == first.common());
+        while !alike.is_empty() {
+            // Powers of two, since a kernel is compiled for a number of layers.
+            let now = alike.split_off(alike.len() - (1 << alike.len().min(room).clamp(1, MOST).ilog2()));
+            launch(x, places, &now, None);
+        }
+        left = others;
     }
 }
 
@@ -64,13 +68,14 @@ pub(super) fn project(x: &Rows, places: &CubeTensor, mut layers: &[Heads]) {
 /// contiguous. Their projection is `q_map: [heads * head_dim, d_model]`.
 pub(super) fn project_with_queries(x: &Rows, places: &CubeTensor, layer: Heads, q_map: Rows) -> CubeTensor {
     let q = empty(&x.tensor, [x.rows(), q_map.rows()].into());
-    launch(x, places, &[layer], Some((q_map, q.clone())));
+    launch(x, places, &[&layer], Some((q_map, q.clone())));
     q
 }
 
-/// Launches the projections for layers that have all in common, with queries and where to put them for one of them.
-fn launch(x: &Rows, places: &CubeTensor, layers: &[Heads], queries: Option<(Rows, CubeTensor)>) {
-    let Heads { maps: [k_map, v_map], kv, form, .. } = &layers[0];
+/// Launches the projections for layers that `common` does not tell apart. With queries, which come with the tensor to put them
+/// into, it is one layer.
+fn launch(x: &Rows, places: &CubeTensor, layers: &[&Heads], queries: Option<(Rows, CubeTensor)>) {
+    let Heads { maps: [k_map, v_map], kv, form, .. } = layers[0];
     let (tokens, head_dim, kv_heads) = (x.rows(), kv.head_dim(), kv.heads());
     let heads = queries.as_ref().map_or(0, |(map, _)| map.rows() / head_dim);
     let tile = tile(tokens);

@@ -1,8 +1,8 @@
 //! Kernels for GPUs, written once for all of them in cubecl, for passes of a few tokens.
 //!
 //! Such a pass is a question of how fast a processor can launch kernels: a layer is five launches here (with biases or head
-//! norms, two or three more), and some twenty as tensor operations. The kernels are compiled for a model and for one, two, four or
-//! more tokens, and never for a length, and nothing is tuned. The large products of long passes are left to burn, which has
+//! norms, two or three more), and some twenty as tensor operations. The kernels are compiled for a model, for one, two, four or more
+//! tokens and for one, two, four or eight layers that are skipped together, and never for a length, and nothing is tuned. The large products of long passes are left to burn, which has
 //! better kernels for them. Everything is computed in `f32`.
 
 #![allow(
@@ -42,8 +42,8 @@ const SCORES: usize = 1 << 20;
 const MOST_TOKENS: usize = 65_535;
 /// The widest head.
 const WIDEST_HEAD: usize = 512;
-/// The bytes of shared memory and the number of tensors that a kernel uses at most. Burn counts the tensors without the one that
-/// holds the lengths.
+/// The bytes of shared memory and the number of tensors without which a device cannot run the kernels; those that take several
+/// layers use more tensors where they can. Burn counts the tensors without the one that holds the lengths.
 const NEEDS: (usize, usize) = (8 * 4 * (256 + WIDEST_HEAD) + 64, 9);
 
 /// Returns `true` if the kernels take products of this state, `[rows, tokens, width]`, with matrices of at most this many rows.
@@ -99,8 +99,8 @@ pub(super) fn linear<const N: usize>(x: &Tensor<3>, matrices: [&Matrix; N]) -> O
     products(x, None, matrices)
 }
 
-/// Computes [`linear`](super::linear) of a state that is normed first: with the scale of the norm, and the number that is added
-/// to mean squares.
+/// Does what [`linear`](super::linear) does, for a state that is normed first. A norm is its scale and the number that is added to
+/// mean squares.
 pub(crate) fn normed_linear(x: &Tensor<3>, norm: (&Weights<Tensor<1>>, f32), matrix: &Matrix) -> Option<Tensor<3>> {
     let [product] = products(x, Some((vector(norm.0)?, norm.1)), [matrix])?;
     Some(product)

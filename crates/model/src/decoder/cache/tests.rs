@@ -90,7 +90,7 @@ proptest! {
     #[test]
     fn a_pool_gives_what_rows_give(
         steps in prop::collection::vec(step(), 1..24), window in 0usize..20, holes: bool, half: bool, family in 0usize..4, unrotated: bool, wide: bool,
-        deep in prop::bool::weighted(0.1),
+        deep in prop::bool::weighted(0.1), mixed: bool,
     ) {
         let devices = [Device::flex(), device()];
         let half = half && devices[1].supports_dtype(DType::F16);
@@ -106,7 +106,17 @@ proptest! {
         config.attention_bias = AttentionBias { qkv, output, mlp };
         config.qk_norm = family == 3;
         config.unrotated.extend(unrotated.then_some(0));
-        let models = devices.each_ref().map(|device| config.init(3, WeightDtype::F32, device).unwrap());
+        let mixed = mixed && devices[1].supports_dtype(DType::F16);
+        let models = devices.each_ref().map(|device| {
+            let of = |dtype| config.init(3, dtype, device).unwrap();
+            let mut model = of(WeightDtype::F32);
+            // Layers with weights of another type, which no launch can take with the others.
+            let others = if mixed { of(WeightDtype::F16).layers } else { Vec::new() };
+            for (layer, other) in model.layers.iter_mut().zip(others).step_by(3) {
+                *layer = other;
+            }
+            model
+        });
         let cache = |i: usize| KvCache::with_pool(i == 1, &config, dtype, 1, 5, &devices[i]);
         let mut caches = [cache(0), cache(1)];
         for step in steps {

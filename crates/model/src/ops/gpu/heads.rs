@@ -10,8 +10,6 @@ use cubecl::prelude::*;
 const UNITS: usize = 256;
 /// The outputs that a cube computes at a time.
 const OUTPUTS: usize = UNITS / LANES;
-/// The layers that a launch takes at most.
-const MOST: usize = 8;
 
 /// The steps of an attention beside its products.
 #[derive(Clone, Copy, Debug)]
@@ -48,16 +46,16 @@ impl Heads {
     }
 }
 
-/// Projects the residual stream `x: [.., d_model]` for several layers, in few launches. `places` is `[tokens * (3 + head_dim)]`.
+/// Projects the residual stream `x: [.., d_model]` for several layers, which may share a launch. `places` is `[tokens * (3 + head_dim)]`.
 pub(super) fn project(x: &Rows, places: &CubeTensor, layers: &[Heads]) {
     // Every tensor is a binding: two, and four or five of each layer.
-    let room = (x.tensor.client.properties().hardware.max_bindings as usize).saturating_sub(2) / 5;
+    let room = ((x.tensor.client.properties().hardware.max_bindings as usize).saturating_sub(2) / 5).max(1);
     let mut left: Vec<&Heads> = layers.iter().collect();
     while let Some(first) = left.first().copied() {
         let (mut alike, others) = left.into_iter().partition::<Vec<_>, _>(|layer| layer.common() == first.common());
         while !alike.is_empty() {
             // Powers of two, since a kernel is compiled for a number of layers.
-            let now = alike.split_off(alike.len() - (1 << alike.len().min(room).clamp(1, MOST).ilog2()));
+            let now = alike.split_off(alike.len() - (1 << alike.len().min(room).ilog2()));
             launch(x, places, &now, None);
         }
         left = others;

@@ -2,8 +2,8 @@
 //!
 //! Such a pass is a question of how fast a processor can launch kernels: a layer is five launches here (with biases or head
 //! norms, two or three more), and some twenty as tensor operations. The kernels are compiled for a model, for one, two, four or more
-//! tokens and for one, two, four or eight layers that are skipped together, and never for a length, and nothing is tuned. The large products of long passes are left to burn, which has
-//! better kernels for them. Everything is computed in `f32`.
+//! tokens and for one, two, four or eight layers that are skipped together, and never for a length, and nothing is tuned. The large
+//! products of long passes are left to burn, which has better kernels for them. Everything is computed in `f32`.
 
 #![allow(
     clippy::too_many_arguments,

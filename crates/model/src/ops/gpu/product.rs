@@ -38,8 +38,8 @@ impl Product {
         let dtype = dtype_to_storage_type(weight.tensor.dtype);
         let n = super::tensors::VECTOR;
         let (normed, is_gated, biased, added) = (norm.is_some(), gated.is_some(), bias.is_some(), residual.is_some());
-        let (eps, pitch) =
-            (norm.as_ref().map_or(0.0, |norm| norm.1), |x: &Option<Rows>| x.as_ref().map_or(0, |x| x.pitch));
+        let eps = norm.as_ref().map_or(0.0, |norm| norm.1);
+        let pitch = |x: &Option<Rows>| x.as_ref().map_or(0, |x| x.pitch);
         let (second_pitch, residual_pitch) = (pitch(&gated), pitch(&residual));
         product::launch(
             &client,

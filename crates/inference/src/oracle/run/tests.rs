@@ -385,11 +385,12 @@ fn another_model_is_refused_by_name() {
     };
     let device = Backend::Flex.device().unwrap();
     let weights = "the weights";
+    let other_init = |seed, dtype| model.config().init(seed, dtype, &device).unwrap();
     for changed in [
-        scaled(&model, "q_proj", -1.0),
-        scaled(&model, "layers.5.post_attention_layernorm", 1.001),
-        model.config().init(99, WeightDtype::F32, &device).unwrap(),
-        model.config().init(11, WeightDtype::F16, &device).unwrap(),
+        Box::new(scaled(&model, "q_proj", -1.0)),
+        Box::new(scaled(&model, "layers.5.post_attention_layernorm", 1.001)),
+        Box::new(other_init(99, WeightDtype::F32)),
+        Box::new(other_init(11, WeightDtype::F16)),
     ] {
         assert_eq!(differs(&changed, with(&text)), weights);
     }

@@ -1,7 +1,7 @@
 //! Attention of a few tokens to the cache.
 
 use super::tensors::{PLACE, Pool, Rows, VECTOR, empty};
-use super::vectors::{LANES, total};
+use super::vectors::{AHEAD, LANES, total};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -91,13 +91,13 @@ fn attend<K: Float, N: Size>(
     let mut query = Shared::<[Vector<f32, N>]>::new_slice(width);
     let mut weights = Shared::<[f32]>::new_slice(CHUNK);
     let mut reduced = Shared::<[f32]>::new_slice(UNITS);
-    let mut mixes = Shared::<[Vector<f32, N>]>::new_slice(UNITS);
+    let mut partial = Shared::<[Vector<f32, N>]>::new_slice(UNITS);
     if unit < width {
         query[unit] = q[own + unit] * Vector::<f32, N>::new(scale);
     }
     sync_cube();
 
-    // A unit mixes one vector of a head, over every `parts`-th slot.
+    // A unit partial one vector of a head, over every `parts`-th slot.
     let parts = comptime!(UNITS / width);
     let (lane, part) = (unit % width, unit / width);
     let mut mix = Vector::<f32, N>::new(f32::new(0.0));
@@ -163,12 +163,23 @@ fn attend<K: Float, N: Size>(
         if part < parts {
             let mut at = part;
             while at < count {
-                if weights[at] != f32::new(0.0) {
-                    let from = (kv_heads + kv_head) * head_pitch + (row + start + at) * slot_pitch;
-                    let value = Vector::<f32, N>::cast_from(kv[from + lane]);
-                    mix += value * Vector::<f32, N>::new(weights[at]);
+                let mut values = Array::<Vector<f32, N>>::new(AHEAD);
+                #[unroll]
+                for ahead in 0..AHEAD {
+                    let slot = row + start + min(at + ahead * parts, count - 1);
+                    let from = (kv_heads + kv_head) * head_pitch + slot * slot_pitch;
+                    values[ahead] = Vector::<f32, N>::cast_from(kv[from + lane]);
                 }
-                at += parts;
+                #[unroll]
+                for ahead in 0..AHEAD {
+                    let of = at + ahead * parts;
+                    let weight = select(of < count, weights[min(of, count - 1)], f32::new(0.0));
+                    // What a token must not see need not be a number.
+                    if weight != f32::new(0.0) {
+                        mix += values[ahead] * Vector::<f32, N>::new(weight);
+                    }
+                }
+                at += AHEAD * parts;
             }
         }
         sync_cube();
@@ -176,7 +187,7 @@ fn attend<K: Float, N: Size>(
     }
 
     reduced[unit] = sum;
-    mixes[unit] = mix;
+    partial[unit] = mix;
     sync_cube();
     if unit < LANES {
         sum = f32::new(0.0);
@@ -193,7 +204,7 @@ fn attend<K: Float, N: Size>(
         }
         let mut all = Vector::<f32, N>::new(f32::new(0.0));
         for part in 0..parts {
-            all += mixes[part * width + unit];
+            all += partial[part * width + unit];
         }
         mixed[own + unit] = all / Vector::<f32, N>::new(sum);
     }

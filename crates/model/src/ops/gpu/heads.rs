@@ -1,7 +1,7 @@
 //! Queries, keys and values of a few tokens, from the norm to the cache.
 
 use super::tensors::{PLACE, Pool, Rows, VECTOR, empty, tile};
-use super::vectors::{LANES, norm_scales, token, total};
+use super::vectors::{AHEAD, LANES, STEP, norm_scales, read_ahead, stage, total};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -77,7 +77,10 @@ fn launch(x: &Rows, places: &CubeTensor, layers: &[&Heads], queries: Option<(Row
     let (tokens, head_dim, kv_heads) = (x.rows(), kv.head_dim(), kv.heads());
     let heads = queries.as_ref().map_or(0, |(map, _)| map.rows() / head_dim);
     let tile = tile(tokens);
-    let cubes = [heads + 2 * kv_heads, tokens.div_ceil(tile), layers.len()].map(|n| n as u32);
+    // A norm needs a whole head, a rotation only pairs of numbers, so that more cubes can share the work.
+    let apart = !form.normed && (head_dim / 2).is_multiple_of(OUTPUTS / 2);
+    let span = if apart { OUTPUTS } else { head_dim };
+    let cubes = [(heads + 2 * kv_heads) * (head_dim / span), tokens.div_ceil(tile), layers.len()].map(|n| n as u32);
     let buffer = |tensor: &CubeTensor| tensor.clone().into_buffer_arg();
     project_heads::launch(
         &x.tensor.client,
@@ -108,6 +111,7 @@ fn launch(x: &Rows, places: &CubeTensor, layers: &[&Heads], queries: Option<(Row
         queries.is_some(),
         tile,
         head_dim,
+        span,
         form.biased,
         form.normed,
         form.rotated,
@@ -115,7 +119,8 @@ fn launch(x: &Rows, places: &CubeTensor, layers: &[&Heads], queries: Option<(Row
     );
 }
 
-/// A cube computes one head of a tile of tokens for one layer: of the queries, then of the keys, then of the values.
+/// A cube computes a head, or a part of one, of a tile of tokens for one layer: of the queries, then of the keys, then of the values.
+/// A part is `span` numbers: some neighbours of the head's first half, and those that are rotated with them, of its second half.
 #[cube(launch)]
 fn project_heads<W: Float, K: Float, N: Size>(
     x: &[Vector<f32, N>],
@@ -142,6 +147,7 @@ fn project_heads<W: Float, K: Float, N: Size>(
     #[comptime] queries: bool,
     #[comptime] tile: usize,
     #[comptime] head_dim: usize,
+    #[comptime] span: usize,
     #[comptime] biased: bool,
     #[comptime] normed: bool,
     #[comptime] rotated: bool,
@@ -150,53 +156,59 @@ fn project_heads<W: Float, K: Float, N: Size>(
     let unit = UNIT_POS as usize;
     let (lane, group) = (unit % LANES, unit / LANES);
     let first = CUBE_POS_Y as usize * tile;
-    let head = CUBE_POS_X as usize;
+    let parts = comptime!(head_dim / span);
+    let (head, part) = (CUBE_POS_X as usize / parts, CUBE_POS_X as usize % parts);
     let mut partial = Shared::<[f32]>::new_slice(comptime!(tile * UNITS));
     let mut scales = Shared::<[f32]>::new_slice(tile);
-    let mut values = Shared::<[f32]>::new_slice(comptime!(tile * head_dim));
+    let mut values = Shared::<[f32]>::new_slice(comptime!(tile * span));
+    let mut staged = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile * STEP));
     norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile, UNITS);
 
     #[unroll]
     for layer in 0..layers {
         if CUBE_POS_Z as usize == layer {
-            let (gamma, k_map, v_map) = (&gammas[layer], &k_maps[layer], &v_maps[layer]);
+            let (k_map, v_map) = (&k_maps[layer], &v_maps[layer]);
             let pool = &mut pools[layer];
             // The norms of query heads and of key heads stand before the biases.
-            let mut biases = 0usize.runtime();
+            let mut first_bias = 0usize.runtime();
             if normed {
-                biases += head_dim;
+                first_bias += head_dim;
                 if queries {
-                    biases += head_dim;
+                    first_bias += head_dim;
                 }
             }
             let mut output = 0usize.runtime();
-            while output < head_dim {
-                let at = min(output + group, head_dim - 1);
+            while output < span {
+                let at = place_in_head(min(output + group, span - 1), part, head_dim, span);
                 let mut sums = Array::<Vector<f32, N>>::new(tile);
                 #[unroll]
                 for t in 0..tile {
                     sums[t] = Vector::<f32, N>::new(f32::new(0.0));
                 }
-                let mut i = lane;
-                while i < width {
-                    #[allow(unused_assignments, reason = "the macro keeps the first value")]
-                    let mut w = Vector::<f32, N>::new(f32::new(0.0));
+                let mut w = Array::<Vector<f32, N>>::new(AHEAD);
+                let mut start = 0usize.runtime();
+                while start < width {
                     if head >= heads + kv_heads {
-                        w = Vector::<f32, N>::cast_from(
-                            v_map[((head - heads - kv_heads) * head_dim + at) * v_pitch + i],
-                        );
+                        let row = (head - heads - kv_heads) * head_dim + at;
+                        read_ahead::<W, N>(v_map, row * v_pitch, start, width, &mut w, 0usize);
                     } else if head >= heads {
-                        w = Vector::<f32, N>::cast_from(k_map[((head - heads) * head_dim + at) * k_pitch + i]);
+                        let row = (head - heads) * head_dim + at;
+                        read_ahead::<W, N>(k_map, row * k_pitch, start, width, &mut w, 0usize);
                     } else if queries {
                         let q_map = &q_maps[0];
-                        w = Vector::<f32, N>::cast_from(q_map[(head * head_dim + at) * q_pitch + i]);
+                        read_ahead::<W, N>(q_map, (head * head_dim + at) * q_pitch, start, width, &mut w, 0usize);
                     }
-                    w *= gamma[i];
+                    stage::<N>(x, gammas, x_pitch, width, start, first, tokens, &mut staged, layer, true, tile, UNITS);
+                    sync_cube();
                     #[unroll]
-                    for t in 0..tile {
-                        sums[t] += w * x[token(first, t, tokens) * x_pitch + i];
+                    for ahead in 0..AHEAD {
+                        #[unroll]
+                        for t in 0..tile {
+                            sums[t] += w[ahead] * staged[t * STEP + ahead * LANES + lane];
+                        }
                     }
-                    i += LANES;
+                    sync_cube();
+                    start += STEP;
                 }
                 #[unroll]
                 for t in 0..tile {
@@ -209,14 +221,14 @@ fn project_heads<W: Float, K: Float, N: Size>(
                     for l in 0..LANES {
                         sum += partial[t * UNITS + l * OUTPUTS + of];
                     }
-                    let at = output + of;
-                    if at < head_dim {
+                    let of = output + of;
+                    if of < span {
                         sum *= scales[t];
                         if biased {
                             let extra = &extras[layer];
-                            sum += extra[biases + head * head_dim + at];
+                            sum += extra[first_bias + head * head_dim + place_in_head(of, part, head_dim, span)];
                         }
-                        values[t * head_dim + at] = sum;
+                        values[t * span + of] = sum;
                     }
                 }
                 sync_cube();
@@ -249,10 +261,11 @@ fn project_heads<W: Float, K: Float, N: Size>(
                 }
             }
 
-            let half = comptime!(head_dim / 2);
+            let (half, pairs) = comptime!((head_dim / 2, span / 2));
             let mut i = unit;
-            while i < comptime!(tile * head_dim) {
-                let (t, at) = (i / head_dim, i % head_dim);
+            while i < comptime!(tile * span) {
+                let (t, of) = (i / span, i % span);
+                let at = place_in_head(of, part, head_dim, span);
                 let token = first + t;
                 if token < tokens {
                     let mut value = values[i];
@@ -260,10 +273,10 @@ fn project_heads<W: Float, K: Float, N: Size>(
                     if rotated && head < heads + kv_heads {
                         let cos = places[place + PLACE + at % half];
                         let sin = places[place + PLACE + half + at % half];
-                        if at < half {
-                            value = value * cos - values[i + half] * sin;
+                        if of < pairs {
+                            value = value * cos - values[i + pairs] * sin;
                         } else {
-                            value = value * cos + values[i - half] * sin;
+                            value = value * cos + values[i - pairs] * sin;
                         }
                     }
                     let slot = usize::cast_from(places[place]) + usize::cast_from(places[place + 2]);
@@ -278,4 +291,11 @@ fn project_heads<W: Float, K: Float, N: Size>(
             }
         }
     }
+}
+
+/// Returns the place in its head of a number of a cube's part.
+#[cube]
+fn place_in_head(of: usize, part: usize, #[comptime] head_dim: usize, #[comptime] span: usize) -> usize {
+    let (half, pairs) = comptime!((head_dim / 2, span / 2));
+    part * pairs + of + of / pairs * (half - pairs)
 }

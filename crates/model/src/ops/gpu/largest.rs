@@ -4,6 +4,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 const UNITS: usize = 256;
+/// The numbers that a unit reads at a time.
+const AHEAD: usize = 8;
 /// The exponent's bits of a number. In NaN and the infinities, all of them are set.
 const EXPONENT: u32 = 0x7f80_0000;
 const NEGATIVE_INFINITY: u32 = 0xff80_0000;
@@ -29,21 +31,30 @@ fn largest_in_row(x: &[f32], indices: &mut [f32], width: usize) {
     let unit = UNIT_POS as usize;
     let start = CUBE_POS_X as usize * width;
     let mut most = f32::new(f32::MIN);
-    let mut at = u32::new(NONE as i64);
+    let mut at = u32::new(comptime!(i64::from(NONE)));
     let mut finite = u32::new(1);
     let mut i = unit;
     while i < width {
-        let value = x[start + i];
-        let bits = u32::reinterpret(value);
-        if (bits & EXPONENT) == EXPONENT {
-            if bits != NEGATIVE_INFINITY {
-                finite = u32::new(0);
-            }
-        } else if value > most {
-            most = value;
-            at = u32::cast_from(i);
+        // All are read before the first is used, since a unit waits for memory where it uses a number.
+        let mut values = Array::<f32>::new(AHEAD);
+        #[unroll]
+        for ahead in 0..AHEAD {
+            values[ahead] = x[start + min(i + ahead * UNITS, width - 1)];
         }
-        i += UNITS;
+        #[unroll]
+        for ahead in 0..AHEAD {
+            let value = values[ahead];
+            let bits = u32::reinterpret(value);
+            if (bits & EXPONENT) == EXPONENT {
+                if bits != NEGATIVE_INFINITY {
+                    finite = u32::new(0);
+                }
+            } else if value > most {
+                most = value;
+                at = u32::cast_from(min(i + ahead * UNITS, width - 1));
+            }
+        }
+        i += AHEAD * UNITS;
     }
     let mut numbers = Shared::<[f32]>::new_slice(UNITS);
     let mut places = Shared::<[u32]>::new_slice(UNITS);

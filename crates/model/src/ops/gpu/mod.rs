@@ -6,10 +6,17 @@
 //! products of long passes are left to burn, which has better kernels for them. Everything is computed in `f32`.
 
 #![allow(
-    clippy::too_many_arguments,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "kernels take numbers and tensors one by one, and numbers of tokens and slots are far below 2^24"
+    clippy::collapsible_if,
+    clippy::float_cmp,
+    clippy::fn_params_excessive_bools,
+    clippy::many_single_char_names,
+    clippy::too_many_arguments,
+    clippy::too_many_lines,
+    clippy::used_underscore_binding,
+    reason = "a kernel is one function, whose arguments are numbers and tensors under the names of formulas; numbers of tokens and \
+              slots are far below 2^24; two conditions are one only where both are known at the same time"
 )]
 
 mod attend;
@@ -41,10 +48,10 @@ const SCORES: usize = 1 << 20;
 /// The largest number of tokens, since each may be a cube of a launch.
 const MOST_TOKENS: usize = 65_535;
 /// The widest head.
-const WIDEST_HEAD: usize = 512;
+const WIDEST_HEAD: usize = 256;
 /// The bytes of shared memory and the number of tensors without which a device cannot run the kernels; those that take several
 /// layers use more tensors where they can. Burn counts the tensors without the one that holds the lengths.
-const NEEDS: (usize, usize) = (8 * 4 * (256 + WIDEST_HEAD) + 64, 9);
+const NEEDS: (usize, usize) = (8 * 4 * (2 * 256 + WIDEST_HEAD) + 64, 9);
 
 /// Returns `true` if the kernels take products of this state, `[rows, tokens, width]`, with matrices of at most this many rows.
 pub(crate) fn takes(hidden: &Tensor<3>, outputs: usize) -> bool {

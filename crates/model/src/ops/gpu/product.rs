@@ -1,7 +1,7 @@
 //! Products of a few tokens with a matrix, with what stands before and after them in a block.
 
 use super::tensors::{Rows, tile};
-use super::vectors::{LANES, norm_scales, token, total};
+use super::vectors::{AHEAD, LANES, STEP, norm_scales, read_ahead, stage, total};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -108,35 +108,39 @@ fn product<W: Float, N: Size>(
         norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile, UNITS);
     }
 
-    let row = min(base + group, outputs - 1);
+    let row = base + group;
     let mut sums = Array::<Vector<f32, N>>::new(comptime!(maps * tile));
     #[unroll]
     for t in 0..comptime!(maps * tile) {
         sums[t] = Vector::<f32, N>::new(f32::new(0.0));
     }
-    let mut i = lane;
-    while i < width {
-        let mut w = Vector::<f32, N>::cast_from(weight[row * pitch + i]);
-        let mut u = w;
-        if gated {
-            let second = &second[0];
-            u = Vector::<f32, N>::cast_from(second[row * second_pitch + i]);
-        }
-        if normed {
-            let gamma = &gamma[0];
-            let scale = gamma[i];
-            w *= scale;
-            u *= scale;
-        }
-        #[unroll]
-        for t in 0..tile {
-            let value = x[token(first, t, tokens) * x_pitch + i];
-            sums[t] += w * value;
+    let mut w = Array::<Vector<f32, N>>::new(comptime!(maps * AHEAD));
+    let mut staged = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile * STEP));
+    let mut start = 0usize.runtime();
+    while start < width {
+        // Without this condition, or with a `w` for each step, NVIDIA's assembler would move each read behind the barrier, to its use.
+        if row < outputs {
+            read_ahead::<W, N>(weight, row * pitch, start, width, &mut w, 0usize);
             if gated {
-                sums[tile + t] += u * value;
+                let second = &second[0];
+                read_ahead::<W, N>(second, row * second_pitch, start, width, &mut w, AHEAD);
             }
         }
-        i += LANES;
+        stage::<N>(x, gamma, x_pitch, width, start, first, tokens, &mut staged, 0usize, normed, tile, UNITS);
+        sync_cube();
+        #[unroll]
+        for ahead in 0..AHEAD {
+            #[unroll]
+            for t in 0..tile {
+                let value = staged[t * STEP + ahead * LANES + lane];
+                sums[t] += w[ahead] * value;
+                if gated {
+                    sums[tile + t] += w[AHEAD + ahead] * value;
+                }
+            }
+        }
+        sync_cube();
+        start += STEP;
     }
     // The sums of one output lie apart, so that the units which add them up read from different banks.
     #[unroll]

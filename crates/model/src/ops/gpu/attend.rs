@@ -1,12 +1,11 @@
 //! Attention of a few tokens to the cache.
 
 use super::tensors::{PLACE, Pool, Rows, VECTOR, empty};
-use super::vectors::{AHEAD, LANES, total};
+use super::vectors::{AHEAD, LANES, UNITS, total};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-const UNITS: usize = 256;
 /// The slots whose scores are kept at a time.
 const CHUNK: usize = 1024;
 /// A score below all others.
@@ -97,12 +96,14 @@ fn attend<K: Float, N: Size>(
     }
     sync_cube();
 
-    // A unit partial one vector of a head, over every `parts`-th slot.
+    // A unit mixes one vector of a head, over every `parts`-th slot.
     let parts = comptime!(UNITS / width);
     let (lane, part) = (unit % width, unit / width);
     let mut mix = Vector::<f32, N>::new(f32::new(0.0));
     let mut sum = f32::new(0.0);
     let mut highest = f32::new(LOWEST);
+    // Kept from slot to slot, as the weights in `product`.
+    let mut key = Array::<Vector<f32, N>>::new(AHEAD);
     let mut start = first;
     while start < end {
         let mut peak = f32::new(LOWEST);
@@ -119,13 +120,23 @@ fn attend<K: Float, N: Size>(
                     sees = bias[token * bias_pitch + slot] >= f32::new(0.0);
                 }
             }
-            if sees {
-                let from = kv_head * head_pitch + (row + slot) * slot_pitch;
-                let mut product = Vector::<f32, N>::new(f32::new(0.0));
-                #[unroll]
-                for i in 0..width {
-                    product += query[i] * Vector::<f32, N>::cast_from(kv[from + i]);
+            let from = kv_head * head_pitch + (row + slot) * slot_pitch;
+            let mut product = Vector::<f32, N>::new(f32::new(0.0));
+            #[unroll]
+            for step in 0..comptime!(width.div_ceil(AHEAD)) {
+                let keys = comptime!(if width < (step + 1) * AHEAD { width - step * AHEAD } else { AHEAD });
+                if sees {
+                    #[unroll]
+                    for ahead in 0..keys {
+                        key[ahead] = Vector::<f32, N>::cast_from(kv[from + step * AHEAD + ahead]);
+                    }
                 }
+                #[unroll]
+                for ahead in 0..keys {
+                    product += query[step * AHEAD + ahead] * key[ahead];
+                }
+            }
+            if sees {
                 score = total::<N>(product);
             }
             weights[at] = score;
@@ -164,20 +175,20 @@ fn attend<K: Float, N: Size>(
             let mut at = part;
             while at < count {
                 let mut values = Array::<Vector<f32, N>>::new(AHEAD);
-                #[unroll]
-                for ahead in 0..AHEAD {
-                    let slot = row + start + min(at + ahead * parts, count - 1);
-                    let from = (kv_heads + kv_head) * head_pitch + slot * slot_pitch;
-                    values[ahead] = Vector::<f32, N>::cast_from(kv[from + lane]);
-                }
+                let mut shares = Array::<f32>::new(AHEAD);
                 #[unroll]
                 for ahead in 0..AHEAD {
                     let of = at + ahead * parts;
-                    let weight = select(of < count, weights[min(of, count - 1)], f32::new(0.0));
-                    // What a token must not see need not be a number.
-                    if weight != f32::new(0.0) {
-                        mix += values[ahead] * Vector::<f32, N>::new(weight);
-                    }
+                    let share = select(of < count, weights[min(of, count - 1)], f32::new(0.0));
+                    // What a token must not see need not be a number: its own slot is read instead.
+                    let slot = select(share != f32::new(0.0), start + of, end - 1);
+                    let from = (kv_heads + kv_head) * head_pitch + (row + slot) * slot_pitch;
+                    values[ahead] = Vector::<f32, N>::cast_from(kv[from + lane]);
+                    shares[ahead] = share;
+                }
+                #[unroll]
+                for ahead in 0..AHEAD {
+                    mix += values[ahead] * Vector::<f32, N>::new(shares[ahead]);
                 }
                 at += AHEAD * parts;
             }

@@ -1,15 +1,13 @@
 //! Queries, keys and values of a few tokens, from the norm to the cache.
 
 use super::tensors::{PLACE, Pool, Rows, VECTOR, empty, tile};
-use super::vectors::{AHEAD, LANES, STEP, norm_scales, read_ahead, stage, total};
+use super::vectors::{
+    AHEAD, LANES, OUTPUTS, STEP, UNITS, add_products, norm_scales, read_ahead, share_sums, stage, sum_of_lanes,
+};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-
-const UNITS: usize = 256;
-/// The outputs that a cube computes at a time.
-const OUTPUTS: usize = UNITS / LANES;
 
 /// The steps of an attention beside its products.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +75,7 @@ fn launch(x: &Rows, places: &CubeTensor, layers: &[&Heads], queries: Option<(Row
     let (tokens, head_dim, kv_heads) = (x.rows(), kv.head_dim(), kv.heads());
     let heads = queries.as_ref().map_or(0, |(map, _)| map.rows() / head_dim);
     let tile = tile(tokens);
-    // A norm needs a whole head, a rotation only pairs of numbers, so that more cubes can share the work.
+    // More cubes share the work where a head can be divided: a norm needs a whole one, a rotation only pairs of numbers.
     let apart = !form.normed && (head_dim / 2).is_multiple_of(OUTPUTS / 2);
     let span = if apart { OUTPUTS } else { head_dim };
     let cubes = [(heads + 2 * kv_heads) * (head_dim / span), tokens.div_ceil(tile), layers.len()].map(|n| n as u32);
@@ -154,7 +152,6 @@ fn project_heads<W: Float, K: Float, N: Size>(
     #[define(W, K)] _types: [ElemType; 2],
 ) {
     let unit = UNIT_POS as usize;
-    let (lane, group) = (unit % LANES, unit / LANES);
     let first = CUBE_POS_Y as usize * tile;
     let parts = comptime!(head_dim / span);
     let (head, part) = (CUBE_POS_X as usize / parts, CUBE_POS_X as usize % parts);
@@ -162,7 +159,7 @@ fn project_heads<W: Float, K: Float, N: Size>(
     let mut scales = Shared::<[f32]>::new_slice(tile);
     let mut values = Shared::<[f32]>::new_slice(comptime!(tile * span));
     let mut staged = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile * STEP));
-    norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile, UNITS);
+    norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile);
 
     #[unroll]
     for layer in 0..layers {
@@ -179,7 +176,7 @@ fn project_heads<W: Float, K: Float, N: Size>(
             }
             let mut output = 0usize.runtime();
             while output < span {
-                let at = place_in_head(min(output + group, span - 1), part, head_dim, span);
+                let at = place_in_head(min(output + unit / LANES, span - 1), part, head_dim, span);
                 let mut sums = Array::<Vector<f32, N>>::new(tile);
                 #[unroll]
                 for t in 0..tile {
@@ -198,29 +195,18 @@ fn project_heads<W: Float, K: Float, N: Size>(
                         let q_map = &q_maps[0];
                         read_ahead::<W, N>(q_map, (head * head_dim + at) * q_pitch, start, width, &mut w, 0usize);
                     }
-                    stage::<N>(x, gammas, x_pitch, width, start, first, tokens, &mut staged, layer, true, tile, UNITS);
-                    sync_cube();
-                    #[unroll]
-                    for ahead in 0..AHEAD {
-                        #[unroll]
-                        for t in 0..tile {
-                            sums[t] += w[ahead] * staged[t * STEP + ahead * LANES + lane];
-                        }
+                    if start > 0 {
+                        sync_cube();
                     }
+                    stage::<N>(x, gammas, x_pitch, width, start, first, tokens, &mut staged, layer, true, tile);
                     sync_cube();
+                    add_products::<N>(&w, &staged, &mut sums, 0usize, tile);
                     start += STEP;
                 }
-                #[unroll]
-                for t in 0..tile {
-                    partial[t * UNITS + lane * OUTPUTS + group] = total::<N>(sums[t]);
-                }
-                sync_cube();
+                share_sums::<N>(&sums, &mut partial, tile);
                 if unit < comptime!(tile * OUTPUTS) {
                     let (t, of) = (unit / OUTPUTS, unit % OUTPUTS);
-                    let mut sum = f32::new(0.0);
-                    for l in 0..LANES {
-                        sum += partial[t * UNITS + l * OUTPUTS + of];
-                    }
+                    let mut sum = sum_of_lanes(&partial, t, of);
                     let of = output + of;
                     if of < span {
                         sum *= scales[t];

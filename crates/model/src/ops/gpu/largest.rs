@@ -1,9 +1,9 @@
 //! The largest number of each row.
 
+use super::vectors::UNITS;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-const UNITS: usize = 256;
 /// The numbers that a unit reads at a time.
 const AHEAD: usize = 8;
 /// The exponent's bits of a number. In NaN and the infinities, all of them are set.

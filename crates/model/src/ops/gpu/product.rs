@@ -1,14 +1,12 @@
 //! Products of a few tokens with a matrix, with what stands before and after them in a block.
 
 use super::tensors::{Rows, tile};
-use super::vectors::{AHEAD, LANES, STEP, norm_scales, read_ahead, stage, total};
+use super::vectors::{
+    AHEAD, LANES, OUTPUTS, STEP, UNITS, add_products, norm_scales, read_ahead, share_sums, stage, sum_of_lanes,
+};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-
-const UNITS: usize = 256;
-/// The outputs that a cube computes.
-const OUTPUTS: usize = UNITS / LANES;
 
 /// A product: `y = W x + bias + residual`, or `y = silu(W x) * (W' x)`, with `x` normed first if there is a norm.
 pub(super) struct Product {
@@ -98,17 +96,16 @@ fn product<W: Float, N: Size>(
     #[define(W)] _dtype: ElemType,
 ) {
     let unit = UNIT_POS as usize;
-    let (lane, group) = (unit % LANES, unit / LANES);
     let first = CUBE_POS_Y as usize * tile;
     let base = CUBE_POS_X as usize * OUTPUTS;
     let maps = comptime!(if gated { 2usize } else { 1usize });
     let mut partial = Shared::<[f32]>::new_slice(comptime!(maps * tile * UNITS));
     let mut scales = Shared::<[f32]>::new_slice(tile);
     if normed {
-        norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile, UNITS);
+        norm_scales::<N>(x, x_pitch, width, first, tokens, eps, &mut partial, &mut scales, tile);
     }
 
-    let row = base + group;
+    let row = base + unit / LANES;
     let mut sums = Array::<Vector<f32, N>>::new(comptime!(maps * tile));
     #[unroll]
     for t in 0..comptime!(maps * tile) {
@@ -118,46 +115,34 @@ fn product<W: Float, N: Size>(
     let mut staged = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile * STEP));
     let mut start = 0usize.runtime();
     while start < width {
-        // Without this condition, or with a `w` for each step, NVIDIA's assembler would move each read behind the barrier, to its use.
+        // Rows past the last do not exist. The condition, and one `w` for all steps, also keep NVIDIA's assembler from moving each read
+        // past the barrier, to its use.
         if row < outputs {
             read_ahead::<W, N>(weight, row * pitch, start, width, &mut w, 0usize);
             if gated {
                 let second = &second[0];
-                read_ahead::<W, N>(second, row * second_pitch, start, width, &mut w, AHEAD);
+                read_ahead::<W, N>(second, row * second_pitch, start, width, &mut w, 1usize);
             }
         }
-        stage::<N>(x, gamma, x_pitch, width, start, first, tokens, &mut staged, 0usize, normed, tile, UNITS);
-        sync_cube();
-        #[unroll]
-        for ahead in 0..AHEAD {
-            #[unroll]
-            for t in 0..tile {
-                let value = staged[t * STEP + ahead * LANES + lane];
-                sums[t] += w[ahead] * value;
-                if gated {
-                    sums[tile + t] += w[AHEAD + ahead] * value;
-                }
-            }
+        if start > 0 {
+            sync_cube();
         }
+        stage::<N>(x, gamma, x_pitch, width, start, first, tokens, &mut staged, 0usize, normed, tile);
         sync_cube();
+        add_products::<N>(&w, &staged, &mut sums, 0usize, tile);
+        if gated {
+            add_products::<N>(&w, &staged, &mut sums, 1usize, tile);
+        }
         start += STEP;
     }
-    // The sums of one output lie apart, so that the units which add them up read from different banks.
-    #[unroll]
-    for t in 0..comptime!(maps * tile) {
-        partial[t * UNITS + lane * OUTPUTS + group] = total::<N>(sums[t]);
-    }
-    sync_cube();
+    share_sums::<N>(&sums, &mut partial, comptime!(maps * tile));
 
     if unit < comptime!(tile * OUTPUTS) {
         let (t, output) = (unit / OUTPUTS, unit % OUTPUTS);
-        let mut sum = f32::new(0.0);
+        let mut sum = sum_of_lanes(&partial, t, output);
         let mut other = f32::new(0.0);
-        for l in 0..LANES {
-            sum += partial[t * UNITS + l * OUTPUTS + output];
-            if gated {
-                other += partial[(tile + t) * UNITS + l * OUTPUTS + output];
-            }
+        if gated {
+            other = sum_of_lanes(&partial, tile + t, output);
         }
         let (output, token) = (base + output, first + t);
         if output < outputs && token < tokens {

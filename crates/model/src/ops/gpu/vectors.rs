@@ -2,8 +2,12 @@
 
 use cubecl::prelude::*;
 
+/// The units of a cube.
+pub(super) const UNITS: usize = 256;
 /// The units that sum up one output together: neighbours, which read neighbouring numbers of its weights.
 pub(super) const LANES: usize = 16;
+/// The outputs that a cube computes at a time.
+pub(super) const OUTPUTS: usize = UNITS / LANES;
 
 /// The vectors of a matrix that a unit reads before it uses the first: it waits for memory where it uses a number, so all of them
 /// take the time of one.
@@ -11,29 +15,29 @@ pub(super) const AHEAD: usize = 4;
 /// The vectors of a row that [`LANES`] units read ahead.
 pub(super) const STEP: usize = AHEAD * LANES;
 
-/// Reads a unit's [`AHEAD`] vectors of the [`STEP`] that begin at `start`, of the matrix's row that begins at the vector `row` and
-/// has `width`, into `into[first..first + AHEAD]`. Behind the row's end it reads the last one again.
+/// Reads a unit's [`AHEAD`] vectors of the [`STEP`] that begin at `start`, in the row that begins at the vector `row` of `map` and has
+/// `width`. Past the row's end it reads the last one again. They go to `w[matrix * AHEAD..]`, after those of earlier matrices.
 #[cube]
 pub(super) fn read_ahead<W: Float, N: Size>(
-    matrix: &[Vector<W, N>],
+    map: &[Vector<W, N>],
     row: usize,
     start: usize,
     width: usize,
-    into: &mut Array<Vector<f32, N>>,
-    #[comptime] first: usize,
+    w: &mut Array<Vector<f32, N>>,
+    #[comptime] matrix: usize,
 ) {
     #[unroll]
     for ahead in 0..AHEAD {
         let i = start + ahead * LANES + UNIT_POS as usize % LANES;
-        into[first + ahead] = Vector::<f32, N>::cast_from(matrix[row + min(i, width - 1)]);
+        w[matrix * AHEAD + ahead] = Vector::<f32, N>::cast_from(map[row + min(i, width - 1)]);
     }
 }
 
-/// Copies the [`STEP`] vectors that begin at `start`, of each token of a tile, to `staged: [tile * STEP]`: zeros behind the last of
+/// Copies the [`STEP`] vectors that begin at `start`, of each token of a tile, to `staged: [tile * STEP]`: zeros past the last of
 /// `width`, and all multiplied by `gammas[layer]` if there is a norm.
 ///
-/// From there all units read them, which leaves registers for [`read_ahead`]: with more than some forty, a compiler does not read
-/// ahead. `units` is a multiple of [`STEP`].
+/// From there all units read them, which leaves registers for [`read_ahead`]: an assembler would rather read late than use more of
+/// them. Barriers must stand before and after it.
 #[cube]
 pub(super) fn stage<N: Size>(
     x: &[Vector<f32, N>],
@@ -47,23 +51,64 @@ pub(super) fn stage<N: Size>(
     #[comptime] layer: usize,
     #[comptime] normed: bool,
     #[comptime] tile: usize,
-    #[comptime] units: usize,
 ) {
     let unit = UNIT_POS as usize;
     let i = start + unit % STEP;
-    let mut scale = Vector::<f32, N>::new(f32::new(0.0));
-    if i < width {
-        scale = Vector::<f32, N>::new(f32::new(1.0));
-        if normed {
-            let gamma = &gammas[layer];
-            scale = gamma[i];
-        }
+    let at = min(i, width - 1);
+    let mut scale = Vector::<f32, N>::new(f32::new(1.0));
+    if normed {
+        let gamma = &gammas[layer];
+        scale = gamma[at];
     }
     let mut t = unit / STEP;
     while t < tile {
-        staged[t * STEP + unit % STEP] = x[token(first, t, tokens) * pitch + min(i, width - 1)] * scale;
-        t += comptime!(units / STEP);
+        let value = x[token(first, t, tokens) * pitch + at] * scale;
+        staged[t * STEP + unit % STEP] = select(i < width, value, Vector::<f32, N>::new(f32::new(0.0)));
+        t += comptime!(UNITS / STEP);
     }
+}
+
+/// Adds the products of what was read ahead from the matrix with the index `matrix`, and of what was staged, to a unit's sums: one
+/// for each token of a tile.
+#[cube]
+pub(super) fn add_products<N: Size>(
+    w: &Array<Vector<f32, N>>,
+    staged: &Shared<[Vector<f32, N>]>,
+    sums: &mut Array<Vector<f32, N>>,
+    #[comptime] matrix: usize,
+    #[comptime] tile: usize,
+) {
+    let lane = UNIT_POS as usize % LANES;
+    #[unroll]
+    for ahead in 0..AHEAD {
+        #[unroll]
+        for t in 0..tile {
+            sums[matrix * tile + t] += w[matrix * AHEAD + ahead] * staged[t * STEP + ahead * LANES + lane];
+        }
+    }
+}
+
+/// Puts `n` sums of each unit into `partial: [n * UNITS]`, for [`sum_of_lanes`].
+#[cube]
+pub(super) fn share_sums<N: Size>(sums: &Array<Vector<f32, N>>, partial: &mut Shared<[f32]>, #[comptime] n: usize) {
+    let unit = UNIT_POS as usize;
+    // The sums of one output lie apart, so that the units which add them up read from different banks.
+    #[unroll]
+    for t in 0..n {
+        partial[t * UNITS + unit % LANES * OUTPUTS + unit / LANES] = total::<N>(sums[t]);
+    }
+    sync_cube();
+}
+
+/// Returns the sum with the index `at` of an output, from all units that share it. A barrier must follow before `partial` is written
+/// again.
+#[cube]
+pub(super) fn sum_of_lanes(partial: &Shared<[f32]>, at: usize, output: usize) -> f32 {
+    let mut sum = f32::new(0.0);
+    for lane in 0..LANES {
+        sum += partial[at * UNITS + lane * OUTPUTS + output];
+    }
+    sum
 }
 
 /// Returns the sum of a vector's numbers.
@@ -85,7 +130,8 @@ fn token(first: usize, at: usize, tokens: usize) -> usize {
 
 /// Computes the scale that norms each token of a tile, `1 / sqrt(mean(x²) + eps)`, in `scales: [tile]`.
 ///
-/// `x` has `width` vectors per token, every `pitch` vectors. `partial: [tile * units]` is overwritten.
+/// `x` has `width` vectors per token, every `pitch` vectors. `partial: [tile * UNITS]` is overwritten. A barrier
+/// must follow before anything reads `scales`, or writes `partial`.
 #[cube]
 pub(super) fn norm_scales<N: Size>(
     x: &[Vector<f32, N>],
@@ -97,7 +143,6 @@ pub(super) fn norm_scales<N: Size>(
     partial: &mut Shared<[f32]>,
     scales: &mut Shared<[f32]>,
     #[comptime] tile: usize,
-    #[comptime] units: usize,
 ) {
     let unit = UNIT_POS as usize;
     let mut squares = Array::<Vector<f32, N>>::new(tile);
@@ -112,18 +157,18 @@ pub(super) fn norm_scales<N: Size>(
             let value = x[token(first, t, tokens) * pitch + i];
             squares[t] += value * value;
         }
-        i += units;
+        i += UNITS;
     }
     #[unroll]
     for t in 0..tile {
-        partial[t * units + unit] = total::<N>(squares[t]);
+        partial[t * UNITS + unit] = total::<N>(squares[t]);
     }
     sync_cube();
     // In two steps, since a barrier costs more than additions.
     if unit < comptime!(tile * LANES) {
-        let start = unit / LANES * units + unit % LANES;
+        let start = unit / LANES * UNITS + unit % LANES;
         let mut sum = f32::new(0.0);
-        for i in 0..comptime!(units / LANES) {
+        for i in 0..comptime!(UNITS / LANES) {
             sum += partial[start + i * LANES];
         }
         partial[start] = sum;
@@ -132,9 +177,8 @@ pub(super) fn norm_scales<N: Size>(
     if unit < tile {
         let mut sum = f32::new(0.0);
         for i in 0..LANES {
-            sum += partial[unit * units + i];
+            sum += partial[unit * UNITS + i];
         }
         scales[unit] = (sum / f32::cast_from(width * N::value()) + eps).inverse_sqrt();
     }
-    sync_cube();
 }

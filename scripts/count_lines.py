@@ -13,7 +13,7 @@ CRATES = ("model", "inference", "metrics", "cpu")
 # Code is a cost: a commit that raises a limit says why. The last ones were for adapters beside the weights, their training, and
 # certificates with the controllers that they name, shards of runs, rows of texts that begin alike, tokens that a GPU chooses, and
 # the keys and values of several layers in one launch, and reads of GPU kernels ahead of their use.
-CRATE_LIMIT, TOTAL_LIMIT = 12_720, 30_500
+CRATE_LIMIT, TOTAL_LIMIT = 12_730, 30_510
 TEST_FILE = re.compile(r"(^|/)(tests|[a-z_]*_tests)(/|\.rs$)")
 
 

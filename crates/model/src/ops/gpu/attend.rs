@@ -102,8 +102,6 @@ fn attend<K: Float, N: Size>(
     let mut mix = Vector::<f32, N>::new(f32::new(0.0));
     let mut sum = f32::new(0.0);
     let mut highest = f32::new(LOWEST);
-    // Kept from slot to slot, as the weights in `product`.
-    let mut key = Array::<Vector<f32, N>>::new(AHEAD);
     let mut start = first;
     while start < end {
         let mut peak = f32::new(LOWEST);
@@ -120,23 +118,13 @@ fn attend<K: Float, N: Size>(
                     sees = bias[token * bias_pitch + slot] >= f32::new(0.0);
                 }
             }
-            let from = kv_head * head_pitch + (row + slot) * slot_pitch;
-            let mut product = Vector::<f32, N>::new(f32::new(0.0));
-            #[unroll]
-            for step in 0..comptime!(width.div_ceil(AHEAD)) {
-                let keys = comptime!(if width < (step + 1) * AHEAD { width - step * AHEAD } else { AHEAD });
-                if sees {
-                    #[unroll]
-                    for ahead in 0..keys {
-                        key[ahead] = Vector::<f32, N>::cast_from(kv[from + step * AHEAD + ahead]);
-                    }
-                }
-                #[unroll]
-                for ahead in 0..keys {
-                    product += query[step * AHEAD + ahead] * key[ahead];
-                }
-            }
             if sees {
+                let from = kv_head * head_pitch + (row + slot) * slot_pitch;
+                let mut product = Vector::<f32, N>::new(f32::new(0.0));
+                #[unroll]
+                for i in 0..width {
+                    product += query[i] * Vector::<f32, N>::cast_from(kv[from + i]);
+                }
                 score = total::<N>(product);
             }
             weights[at] = score;

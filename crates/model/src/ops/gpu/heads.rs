@@ -182,6 +182,7 @@ fn project_heads<W: Float, K: Float, N: Size>(
                 for t in 0..tile {
                     sums[t] = Vector::<f32, N>::new(f32::new(0.0));
                 }
+                // One for all steps, as in `product`.
                 let mut w = Array::<Vector<f32, N>>::new(AHEAD);
                 let mut start = 0usize.runtime();
                 while start < width {

@@ -33,6 +33,7 @@ pub(crate) use extension::{AttentionMaps, Cached, KvMaps, MlpMaps, Optional, Poo
 pub(crate) use heads::Form;
 
 use self::tensors::VECTOR;
+use self::vectors::{STEP, UNITS};
 use crate::device::is_gpu;
 use crate::matrix::Matrix;
 use crate::weights::Weights;
@@ -53,7 +54,7 @@ const MOST_TOKENS: usize = 65_535;
 const WIDEST_HEAD: usize = 256;
 /// The bytes of shared memory and the number of tensors without which a device cannot run the kernels; those that take several
 /// layers use more tensors where they can. Burn counts the tensors without the one that holds the lengths.
-const NEEDS: (usize, usize) = (8 * 4 * (2 * 256 + WIDEST_HEAD) + 64, 9);
+const NEEDS: (usize, usize) = (8 * 4 * (UNITS + STEP * VECTOR + WIDEST_HEAD) + 64, 9);
 
 /// Returns `true` if the kernels take products of this state, `[rows, tokens, width]`, with matrices of at most this many rows.
 pub(crate) fn takes(hidden: &Tensor<3>, outputs: usize) -> bool {

@@ -21,15 +21,21 @@ run() {
 }
 controller=$3 policy=${4:-propagate}
 run perf record -q -o "$work/samples" -F 1999 "$gpu_check"
-perf report -i "$work/samples" --sort comm,symbol -F sample,comm,symbol 2>/dev/null | python3 -c "
+perf script -i "$work/samples" -F comm,time,ip,sym 2>/dev/null | python3 -c "
 import re, sys
-# One run warms up. Threads wait in cubecl's channel and in the kernel.
-passes, busy = 2 * $tokens, {'DSU': 0, 'DSD': 0}
-for line in sys.stdin:
-    found = re.match(r'\s*(\d+)\s+(DS[UD])-\S+\s+\[(.)\] (.*)', line)
-    if found and found[3] != 'k' and not re.search('submit_inner|custom_channel|enqueue', found[4]):
-        busy[found[2]] += int(found[1])
-launches = int(re.search(r'launches: (\d+)', open('out').read())[1])
-times = ', '.join(f'{name} {n / 1999 / passes * 1e6:.0f}' for name, n in busy.items())
-print(f'$controller, $policy: {launches / passes:.1f} launches per pass; microseconds: {times}')
+found = re.findall(r'^ *(\S+) +([\d.]+): +(.*)$', sys.stdin.read(), re.M)
+out = open('out').read()
+seconds = float(re.search(r'\"ms_per_pass\":([\d.]+)', out)[1]) / 1e3 * $tokens
+# The measured run is the last; kernels were compiled before it.
+last = max(float(time) for name, time, _ in found if name.startswith('DSU'))
+first, last = last - 0.9 * seconds, last - 0.1 * seconds
+busy = {'DSU': 0, 'DSD': 0}
+for name, time, symbol in found:
+    # Threads wait in cubecl's channel and in the kernel.
+    waits = re.search('^f{8}|submit_inner|custom_channel|enqueue', symbol)
+    if name[:3] in busy and first <= float(time) < last and not waits:
+        busy[name[:3]] += 1
+launches = int(re.search(r'launches: (\d+)', out)[1])
+times = ', '.join(f'{name} {n / 1999 / (0.8 * $tokens) * 1e6:.0f}' for name, n in busy.items())
+print(f'$controller, $policy: {launches / (2 * $tokens):.1f} launches per pass; microseconds: {times}')
 "

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what a decode pass on CUDA takes of the processor, on a machine without a GPU: launches, and the time of the two
-# threads that make them, without their waits.
+# threads that make them, without their waits; then the time of the whole pass.
 #
 #   CUDA_PATH=.. scripts/processor_time.sh GPU_CHECK MODEL CONTROLLER [KV-POLICY]
 #
@@ -25,17 +25,17 @@ perf script -i "$work/samples" -F comm,time,ip,sym 2>/dev/null | python3 -c "
 import re, sys
 found = re.findall(r'^ *(\S+) +([\d.]+): +(.*)$', sys.stdin.read(), re.M)
 out = open('out').read()
-seconds = float(re.search(r'\"ms_per_pass\":([\d.]+)', out)[1]) / 1e3 * $tokens
+each = float(re.search(r'\"ms_per_pass\":([\d.]+)', out)[1]) / 1e3
 # The measured run is the last; kernels were compiled before it.
-last = max(float(time) for name, time, _ in found if name.startswith('DSU'))
-first, last = last - 0.9 * seconds, last - 0.1 * seconds
-busy = {'DSU': 0, 'DSD': 0}
+last = max(float(time) for name, time, _ in found if name.startswith('DSD'))
+first, last = last - 0.9 * each * $tokens, last - 0.1 * each * $tokens
+busy = {'caller': 0, 'DSD': 0}
 for name, time, symbol in found:
     # Threads wait in cubecl's channel and in the kernel.
     waits = re.search('^f{8}|submit_inner|custom_channel|enqueue', symbol)
-    if name[:3] in busy and first <= float(time) < last and not waits:
-        busy[name[:3]] += 1
+    if first <= float(time) < last and not waits:
+        busy['DSD' if name.startswith('DSD') else 'caller'] += 1
 launches = int(re.search(r'launches: (\d+)', out)[1])
 times = ', '.join(f'{name} {n / 1999 / (0.8 * $tokens) * 1e6:.0f}' for name, n in busy.items())
-print(f'$controller, $policy: {launches / (2 * $tokens):.1f} launches per pass; microseconds: {times}')
+print(f'$controller, $policy: {launches / (2 * $tokens):.1f} launches per pass; microseconds: {times}, pass {each * 1e6:.0f}')
 "

@@ -17,7 +17,7 @@ use burn::tensor::{AllocationProperty, Bytes};
 use burn::tensor::{BackendPrimitive, Tensor, kind::Basic};
 use burn::tensor::{Device, TensorData};
 #[cfg(feature = "gpu")]
-use burn_cubecl::{CubeBackend, tensor::CubeTensor};
+use burn_cubecl::tensor::CubeTensor;
 use std::ops::Deref;
 #[cfg(any(feature = "flex", feature = "gpu"))]
 use std::sync::OnceLock;
@@ -77,11 +77,7 @@ where
 impl<const D: usize> Weights<Tensor<D>> {
     /// Returns the storage on a GPU, if it is that of a tensor which autodiff does not track.
     pub(crate) fn on_gpu(&self) -> Option<&CubeTensor> {
-        let storage = || {
-            let tensor = self.param.val().try_into_primitive::<Cube>().ok()?;
-            Some(tensor.client.clone().resolve_tensor_float::<CubeBackend>(tensor))
-        };
-        self.on_gpu.get_or_init(storage).as_ref()
+        self.on_gpu.get_or_init(|| self.param.val().try_into_primitive::<Cube>().ok()).as_ref()
     }
 }
 

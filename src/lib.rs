@@ -83,6 +83,7 @@
 //! | `training` | yes | gradients: learned controllers, models that can leave early |
 //! | `ndarray` | | burn-ndarray |
 //! | `cuda`, `wgpu` | | GPUs |
+//! | `fusion` | | GPUs in programs that have burn's feature of this name on |
 //! | `plot` | | plots as SVG and PNG |
 //! | `tiny` | | the embedded model, 4.6 MB in the program |
 //! | `hub` | | checkpoints from the Hugging Face hub: `Checkpoint::from_hub` |

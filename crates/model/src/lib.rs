@@ -129,7 +129,7 @@
 //!
 //! # Cargo features
 //!
-//! Each feature compiles a burn backend in, but for `hub`.
+//! Each feature compiles a burn backend in, but for `fusion` and `hub`.
 //!
 //! | feature | default | adds |
 //! |---|---|---|
@@ -137,6 +137,7 @@
 //! | `ndarray` | | CPU, through burn-ndarray (deprecated upstream and slow; kept for comparison) |
 //! | `cuda` | | NVIDIA GPUs |
 //! | `wgpu` | | GPUs, through WebGPU |
+//! | `fusion` | | GPUs in programs that have burn's feature of this name on, for their own tensors; a pass takes longer |
 //! | `hub` | | [`Checkpoint`]`::from_hub`: downloads from the Hugging Face hub |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -77,7 +77,13 @@ where
 impl<const D: usize> Weights<Tensor<D>> {
     /// Returns the storage on a GPU, if it is that of a tensor which autodiff does not track.
     pub(crate) fn on_gpu(&self) -> Option<&CubeTensor> {
-        self.on_gpu.get_or_init(|| self.param.val().try_into_primitive::<Cube>().ok()).as_ref()
+        let storage = || {
+            let tensor = self.param.val().try_into_primitive::<Cube>().ok()?;
+            #[cfg(feature = "fusion")]
+            let tensor = tensor.client.clone().resolve_tensor_float::<burn_cubecl::CubeBackend>(tensor);
+            Some(tensor)
+        };
+        self.on_gpu.get_or_init(storage).as_ref()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::ops::gpu::{
 use burn::backend::Dispatch;
 use burn::tensor::{DispatchTensor, Tensor};
 use burn_cubecl::tensor::CubeTensor;
+use std::sync::Arc;
 
 /// Runs a whole layer: an attention and an MLP, each with its norm.
 pub(super) fn layer(
@@ -30,7 +31,7 @@ pub(super) fn layer(
     };
     let Some((seen, attention, mlp)) = parts() else { return Err(hidden) };
     change(hidden, kv, seen, |hidden, cached| {
-        Dispatch::both_sublayers(hidden, cached, &attention, &mlp)
+        Dispatch::both_sublayers(hidden, cached, Arc::new(attention), Arc::new(mlp))
     })
 }
 
@@ -44,7 +45,7 @@ pub(super) fn attention(
 ) -> Result<Tensor<3>, Tensor<3>> {
     let parts = seen(&hidden, attention, frame).and_then(|seen| Some((seen, attention_maps(input_norm, attention)?)));
     let Some((seen, maps)) = parts else { return Err(hidden) };
-    change(hidden, kv, seen, |hidden, cached| Dispatch::attention_sublayer(hidden, cached, &maps))
+    change(hidden, kv, seen, |hidden, cached| Dispatch::attention_sublayer(hidden, cached, Arc::new(maps)))
 }
 
 /// A layer whose keys and values are written, with its place in the cache.
@@ -67,7 +68,7 @@ pub(super) fn propagate(layers: &mut [Skipped<'_>], hidden: &Tensor<3>, frame: &
         // The operation gets the only handles of the keys and values, so that it can change them where they are.
         let mut pools: Vec<&mut Tensor<3>> = layers.iter_mut().filter_map(|(.., kv)| kv.shared()).collect();
         let taken = pools.iter_mut().map(|kv| std::mem::replace(*kv, hidden.clone()).into_dispatch());
-        let taken = Pools::new(taken);
+        let (taken, maps) = (Pools::new(taken), Arc::new(maps.to_vec()));
         let (hidden, places) = (hidden.clone().into_dispatch(), places.clone().into_dispatch());
         let written = Dispatch::write_keys_values(hidden, places, taken, maps).into_pools();
         for (kv, written) in pools.into_iter().zip(written) {
@@ -81,7 +82,7 @@ pub(super) fn propagate(layers: &mut [Skipped<'_>], hidden: &Tensor<3>, frame: &
 pub(super) fn feed_forward(input_norm: &RmsNorm, mlp: &Mlp, hidden: Tensor<3>) -> Result<Tensor<3>, Tensor<3>> {
     let maps = takes(&hidden, mlp.gate_proj.dims()[0]).then(|| mlp_maps(input_norm, mlp));
     let Some(maps) = maps.flatten() else { return Err(hidden) };
-    Ok(Tensor::from_dispatch(Dispatch::mlp_sublayer(hidden.into_dispatch(), &maps)))
+    Ok(Tensor::from_dispatch(Dispatch::mlp_sublayer(hidden.into_dispatch(), Arc::new(maps))))
 }
 
 /// Applies a norm and a head.

@@ -1,4 +1,6 @@
-//! The operations as burn's backends see them. Weights are not operands: a model has found their storage before.
+//! The operations as burn's backends see them. With the feature `fusion`, each is one operation of a queue, whatever it launches.
+//!
+//! An operation holds its weights. They are not its operands, since the queue keeps account of each operand.
 
 use super::attend::Attend;
 use super::heads::{Form, Heads, project, project_with_queries};
@@ -9,12 +11,16 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
 use burn::tensor::Shape;
+#[cfg(feature = "fusion")]
+use burn::{backend::fusion::custom::TensorSpec, tensor::DType};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use std::sync::Arc;
 
 /// A tensor that may be absent.
 #[derive(ExtensionType)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
 pub enum Optional<B: Backend> {
     /// There is none.
     Absent,
@@ -24,6 +30,7 @@ pub enum Optional<B: Backend> {
 
 /// The tensors that an attention reads and writes beside the residual stream.
 #[derive(ExtensionType)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
 pub struct Cached<B: Backend> {
     /// The place of each token: the first slot of its row in the pool; the first and the last slot that it sees, counted from
     /// there, of which the last is its own; the cosines and the sines of its rotation. `[tokens * (3 + head_dim)]`.
@@ -37,6 +44,7 @@ pub struct Cached<B: Backend> {
 
 /// The keys and then the values of the caches of some layers, `[2 * kv_heads, slots, head_dim]` each.
 #[derive(ExtensionType)]
+#[extension_type(fusion: cfg(feature = "fusion"))]
 pub struct Pools<B: Backend>(
     #[extension_type] Optional<B>,
     #[extension_type] Optional<B>,
@@ -115,45 +123,60 @@ type WithKv<B> = (FloatTensor<B>, FloatTensor<B>);
 
 /// Layers and their sublayers for a few tokens, in a few launches each. `hidden` is the residual stream,
 /// `[rows, tokens, d_model]`.
-#[backend_extension(Cube)]
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
+#[diagnostic::on_unimplemented(
+    message = "burn's feature `fusion` is on, and dynlayer's is not",
+    note = "turn on dynlayer's feature `fusion` too, or turn off burn's, which a dependency on burn with its default features turns on"
+)]
 pub trait Sublayers: Backend {
     /// Computes `hidden + attention(norm(hidden))`, and writes the keys and values.
+    #[fusion(meta = |hidden, cached, _maps| (hidden.clone(), cached.kv.clone()))]
     fn attention_sublayer(
         hidden: FloatTensor<Self>,
         #[extension_type] cached: Cached<Self>,
-        maps: &AttentionMaps,
+        maps: Arc<AttentionMaps>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// Computes an attention and then an MLP.
+    #[fusion(meta = |hidden, cached, _attention, _mlp| (hidden.clone(), cached.kv.clone()))]
     fn both_sublayers(
         hidden: FloatTensor<Self>,
         #[extension_type] cached: Cached<Self>,
-        attention: &AttentionMaps,
-        mlp: &MlpMaps,
+        attention: Arc<AttentionMaps>,
+        mlp: Arc<MlpMaps>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// Writes the keys and values of `norm(hidden)` for some layers, each with its own weights and pool. `places` is that of
     /// [`Cached`].
+    #[fusion(meta = |_hidden, _places, pools, _maps| pools.clone())]
     fn write_keys_values(
         hidden: FloatTensor<Self>,
         places: FloatTensor<Self>,
         #[extension_type] pools: Pools<Self>,
-        maps: &[KvMaps],
+        maps: Arc<Vec<KvMaps>>,
     ) -> Pools<Self>;
 
     /// Computes `hidden + mlp(norm(hidden))`.
-    fn mlp_sublayer(hidden: FloatTensor<Self>, maps: &MlpMaps) -> FloatTensor<Self>;
+    #[fusion(meta = |hidden, _maps| hidden.clone())]
+    fn mlp_sublayer(hidden: FloatTensor<Self>, maps: Arc<MlpMaps>) -> FloatTensor<Self>;
 
     /// Computes `x Wᵀ`, `[rows, tokens, width]` by `[outputs, width]`, in `f32`; of `norm(x)` if there is a norm: its scale,
     /// `[width]`, and the number that is added to mean squares.
+    #[fusion(meta = |x, _norm, weight| product_spec(x, weight))]
     fn few_products(x: FloatTensor<Self>, norm: Option<(CubeTensor, f32)>, weight: CubeTensor) -> FloatTensor<Self>;
 
     /// Finds the index of the largest number of each row: `[rows, width]` to `[rows]`, in `f32`.
+    #[fusion(meta = |x| TensorSpec::new(Shape::new([x.shape[0]]), DType::F32))]
     fn largest(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
+#[cfg(feature = "fusion")]
+fn product_spec(x: &TensorSpec, weight: &CubeTensor) -> TensorSpec {
+    TensorSpec::new(Shape::new([x.shape[0], x.shape[1], weight.meta.shape()[0]]), DType::F32)
+}
+
 impl Sublayers for CubeBackend {
-    fn attention_sublayer(hidden: CubeTensor, cached: Cached<Self>, maps: &AttentionMaps) -> WithKv<Self> {
+    fn attention_sublayer(hidden: CubeTensor, cached: Cached<Self>, maps: Arc<AttentionMaps>) -> WithKv<Self> {
         let (shape, places) = (hidden.meta.shape().clone(), cached.places);
         let x = Rows::new(hidden);
         let heads = heads(&maps.kv, cached.kv);
@@ -174,8 +197,8 @@ impl Sublayers for CubeBackend {
     fn both_sublayers(
         hidden: CubeTensor,
         cached: Cached<Self>,
-        attention: &AttentionMaps,
-        mlp: &MlpMaps,
+        attention: Arc<AttentionMaps>,
+        mlp: Arc<MlpMaps>,
     ) -> WithKv<Self> {
         let (hidden, kv) = Self::attention_sublayer(hidden, cached, attention);
         (Self::mlp_sublayer(hidden, mlp), kv)
@@ -185,14 +208,14 @@ impl Sublayers for CubeBackend {
         hidden: CubeTensor,
         places: CubeTensor,
         pools: Pools<Self>,
-        maps: &[KvMaps],
+        maps: Arc<Vec<KvMaps>>,
     ) -> Pools<Self> {
         let layers: Vec<Heads> = maps.iter().zip(pools.into_pools()).map(|(maps, kv)| heads(maps, kv)).collect();
         project(&Rows::new(hidden), &places, &layers);
         Pools::new(layers.into_iter().map(|layer| layer.kv.tensor))
     }
 
-    fn mlp_sublayer(hidden: CubeTensor, maps: &MlpMaps) -> CubeTensor {
+    fn mlp_sublayer(hidden: CubeTensor, maps: Arc<MlpMaps>) -> CubeTensor {
         let (shape, x) = (hidden.meta.shape().clone(), Rows::new(hidden));
         let inner = Product {
             x: x.clone(),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures what a decode pass on CUDA takes of the processor, on a machine without a GPU: launches, and the time of the two
-# threads that make them, without their waits; then the time of the whole pass.
+# threads that make them, without their waits; then the time of the whole pass. With the feature `fusion`, a third thread counts as the
+# caller.
 #
 #   CUDA_PATH=.. scripts/processor_time.sh GPU_CHECK MODEL CONTROLLER [KV-POLICY]
 #
